@@ -1,0 +1,56 @@
+# Each target makes the environment it needs: `make study` in a fresh clone is enough.
+# ARGS is handed on: make test ARGS="-k wheel -x"
+PYTHON ?= python3
+ARGS   ?=
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+STAMP       := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study test test-slow lint bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  PYTHON=python3.12 make setup   makes .venv with another Python (3.11 or newer)"
+
+setup: $(STAMP) ## make .venv and install the project with its tools (nothing to do when up to date)
+
+study: $(STAMP) ## run the experiment digits_vanishing, then compare its runs on one page
+	$(BIN)/rnn-train -m experiment=digits_vanishing
+	$(BIN)/rnn-compare outputs/digits_vanishing
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(STAMP) ## run the tests marked slow
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(STAMP) ## ruff, pyright and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(BENCH_STAMP) ## measure speed, beside another tree-LSTM
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove caches and build products (.venv and outputs stay)
+	rm -rf build dist .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# One thread a process: on tensors this small, more threads only cost time.
+test test-slow: export OMP_NUM_THREADS = 1
+# The wrapper would ask the registry for a newer pyright at every call.
+lint: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	$(PIP) install --constraint constraints.txt --editable '.[dev,bench]'
+	@touch $@

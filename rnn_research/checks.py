@@ -1,0 +1,76 @@
+"""Checks of what a user typed: one clear `ValueError` that says what was given, what was expected, and the repair.
+
+Constructors call these with the name of the key, so that a notebook and the command line get the same message.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """`value`, an integer in [least, most].
+
+    Raises:
+        ValueError: it is not an integer (a bool is not one), or is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        limit = f">= {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name}: given {value!r}, expected an integer {limit}")
+    return value
+
+
+def number(
+    name: str, value: Any, least: float | None = None, above: float | None = None, most: float | None = None
+) -> float:
+    """`value` as a float, finite, `least <= value`, `above < value`, `value <= most`.
+
+    Raises:
+        ValueError: it is not a finite number, or is out of range.
+    """
+    limits = [
+        f"{sign} {bound:g}" for sign, bound in ((">=", least), (">", above), ("<=", most)) if bound is not None
+    ]
+    fits = (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and (least is None or value >= least)
+        and (above is None or value > above)
+        and (most is None or value <= most)
+    )
+    if not fits:
+        raise ValueError(f"{name}: given {value!r}, expected a number {' and '.join(limits)}".rstrip())
+    return float(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value`, true or false.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: given {value!r}, expected true or false")
+    return value
+
+
+def choice(name: str, value: Any, options: Iterable[str]) -> str:
+    """`value`, one of `options`.
+
+    Raises:
+        ValueError: it is not one of them; the nearest is suggested.
+    """
+    options = list(options)
+    if value not in options:
+        raise ValueError(f"{name}: given {value!r}, expected one of {', '.join(options)}{nearest(value, options)}")
+    return value
+
+
+def nearest(value: Any, options: Iterable[str]) -> str:
+    """` (did you mean X?)`, or nothing where no option is near."""
+    close = difflib.get_close_matches(str(value), list(options), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,8 @@
+"""Clipping: what is done to the gradient between backward and the optimiser's step. The config group `clipping=`.
+
+One file a strategy; the contract is in `base`.
+"""
+
+from rnn_research.clipping.base import Clipped, Clipping, clip
+
+__all__ = ["Clipped", "Clipping", "clip"]

@@ -1,0 +1,67 @@
+"""The contract of a clipping strategy, and the record of what it did at one step.
+
+To add a strategy, subclass `Clipping` in one file and implement `forward`. It is an `nn.Module` so that a strategy with
+a memory keeps it in buffers, which are checkpointed with the model.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+SLACK = 1.0 - 2.0**-21
+"""A scaled gradient is multiplied by this as well: rounding to float32 could otherwise leave its norm above the
+threshold by some 1e-7 of it."""
+
+
+class Clipped(NamedTuple):
+    """What a strategy did to one step's gradient; 0-dimensional tensors on the gradient's device, float64.
+
+    `coefficient` is what the strategy says it scaled the gradient's norm by; it `fired` where that is not 1.
+    """
+
+    norm_before: Float[Tensor, ""]
+    norm_after: Float[Tensor, ""]
+    coefficient: Float[Tensor, ""]
+
+
+class Clipping(nn.Module, ABC):
+    """Rescales gradients in place, once an optimiser step, after accumulation and unscaling."""
+
+    @abstractmethod
+    def forward(self, parameters: list[nn.Parameter]) -> Float[Tensor, ""]:
+        """Change each `parameter.grad` in place.
+
+        Args:
+            parameters: those that have a gradient.
+
+        Returns:
+            The coefficient: the factor by which the global norm was scaled (1: the gradient was left as it is).
+        """
+
+
+def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
+    """The L2 norm of all gradients together, accumulated in float64: squares of 1e-25 do not vanish."""
+    norms = [torch.linalg.vector_norm(p.grad, dtype=torch.float64) for p in parameters if p.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64)
+
+
+def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> Clipped:
+    """Apply `strategy` to the gradients of `parameters`, and say what it did."""
+    with torch.no_grad():
+        present = [parameter for parameter in parameters if parameter.grad is not None]
+        before = global_norm(present)
+        coefficient = strategy(present)
+        return Clipped(before, global_norm(present), coefficient)
+
+
+def scale(parameter: nn.Parameter, coefficient: Float[Tensor, ""]) -> None:
+    """Multiply one gradient by `coefficient`, rounding towards zero where that is below 1 (1 changes no bit)."""
+    if parameter.grad is not None:
+        factor = torch.where(coefficient < 1.0, coefficient * SLACK, coefficient)
+        parameter.grad.mul_(factor.to(parameter.grad.dtype))

@@ -1,0 +1,29 @@
+"""Clipping the norm of the whole gradient (Pascanu, Mikolov and Bengio 2013, Algorithm 1)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from rnn_research.checks import number
+from rnn_research.clipping.base import Clipping, global_norm, scale
+
+
+class GlobalNorm(Clipping):
+    """g <- g * min(1, c / ||g||), with ||g|| over all parameters. The direction stays.
+
+    Args:
+        max_norm: c.
+
+    Raises:
+        ValueError: max_norm is not a positive number.
+    """
+
+    def __init__(self, max_norm: float) -> None:
+        super().__init__()
+        self.max_norm = number("max_norm", max_norm, above=0)
+
+    def forward(self, parameters: list[nn.Parameter]) -> Tensor:
+        coefficient = (self.max_norm / global_norm(parameters)).clamp(max=1.0)
+        for parameter in parameters:
+            scale(parameter, coefficient)
+        return coefficient

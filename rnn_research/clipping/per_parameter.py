@@ -1,0 +1,33 @@
+"""Clipping the norm of each parameter's gradient by itself."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rnn_research.checks import number
+from rnn_research.clipping.base import Clipping, global_norm, scale
+
+
+class PerParameter(Clipping):
+    """g_p <- g_p * min(1, c / ||g_p||) for each parameter p. It changes the direction of the whole.
+
+    The coefficient is the ratio of the global norms.
+
+    Args:
+        max_norm: c, the bound for each parameter.
+
+    Raises:
+        ValueError: max_norm is not a positive number.
+    """
+
+    def __init__(self, max_norm: float) -> None:
+        super().__init__()
+        self.max_norm = number("max_norm", max_norm, above=0)
+
+    def forward(self, parameters: list[nn.Parameter]) -> Tensor:
+        before = global_norm(parameters)
+        for parameter in parameters:
+            scale(parameter, (self.max_norm / global_norm([parameter])).clamp(max=1.0))
+        ratio = global_norm(parameters) / before
+        return torch.where(before > 0, ratio, torch.ones_like(ratio))

@@ -1,0 +1,100 @@
+"""What varies between runs: the option of a config group, or a value."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rnn_research.runs import RunRecord
+
+ABSENT = "–"
+# What changes no number of a training: where it writes, what watches it, its processes and threads.
+IRRELEVANT = re.compile(
+    r"^(seed|name|threads|trust|experiment|logger|probe|hydra)(\.|$)"
+    r"|(^|\.)(num_workers|root|cache|\w*(dir|path|folder)|enable_\w+|log_every_n_steps)$"
+)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The factors that vary among some runs, and the ones that don't.
+
+    A condition is one option of each varying factor.
+    """
+
+    varying: tuple[str, ...]
+    constant: dict[str, str]
+
+    def condition(self, record: RunRecord) -> tuple[str, ...]:
+        """The option `record` has of each varying factor."""
+        return tuple(option(record, factor) for factor in self.varying)
+
+
+def factors_of(records: Sequence[RunRecord]) -> Factors:
+    """The factors of `records`: every key of their `factors`, in the order they first appear.
+
+    Within a condition the configs must agree too. Where they don't (a value set in an experiment's yaml, a
+    default that has changed since), the keys that differ are factors as well, so that different runs are
+    never averaged.
+    """
+    named = dict.fromkeys(key for record in records for key in record.factors if not IRRELEVANT.search(key))
+    options = {key: [option(record, key) for record in records] for key in named}
+    seeds = [str(record.seed) for record in records]
+    varying = [key for key, values in options.items() if len(set(values)) > 1 and values != seeds]
+    constant = {key: values[0] for key, values in options.items() if len(set(values)) == 1}
+    unnamed = _disagreements(records, Factors(tuple(varying), constant), seeds)
+    return Factors((*varying, *unnamed), constant)
+
+
+def option(record: RunRecord, factor: str) -> str:
+    """What `record` has for `factor`: as chosen or overridden, else as its whole config says."""
+    chosen = record.factors.get(factor)
+    return str(chosen) if chosen is not None else flat(record.config).get(factor, ABSENT)
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, str]:
+    """The leaves of a nested config as text, by dotted key: `{"model": {"cell": 1}}` -> `{"model.cell":
+    "1"}`."""
+    if isinstance(config, dict) and config:
+        items = (flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in config.items())
+        return {key: value for item in items for key, value in item.items()}
+    return {prefix: _text(config)} if prefix else {}
+
+
+def short(factors: Sequence[str]) -> dict[str, str]:
+    """A name for each factor that is as short as it can be without two being the same:
+    `model.cell.hidden_size` is `hidden_size`."""
+    names = {}
+    for factor in factors:
+        parts = factor.split(".")
+        tails = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+        names[factor] = next(
+            tail for tail in tails if sum(f".{other}".endswith(f".{tail}") for other in factors) == 1
+        )
+    return names
+
+
+def _disagreements(records: Sequence[RunRecord], factors: Factors, seeds: list[str]) -> list[str]:
+    groups: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
+    configs = [flat(record.config) for record in records]
+    for record, config in zip(records, configs, strict=True):
+        groups[factors.condition(record)].append(config)
+    keys = dict.fromkeys(key for config in configs for key in config if not IRRELEVANT.search(key))
+    return [
+        key
+        for key in keys
+        if key not in factors.varying
+        and [config.get(key) for config in configs] != seeds
+        and any(len({config.get(key) for config in group}) > 1 for group in groups.values())
+    ]
+
+
+def _text(value: Any) -> str:
+    """As Hydra writes it on a command line."""
+    names = {None: "null", True: "true", False: "false"}
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
+    return names[value] if value is None or isinstance(value, bool) else str(value)

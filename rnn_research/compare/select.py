@@ -1,0 +1,140 @@
+"""Which runs can be compared, and why the others can't: nothing is left out without a reason."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnn_research import runs
+from rnn_research.compare.factors import Factors, factors_of, flat
+from rnn_research.runs import RunRecord
+
+# How samples are served, which changes none.
+BATCHING = ("batch_size", "bucket", "num_workers")
+UNFINISHED = {
+    "running": "unfinished: still running or killed; resume it or run it again",
+    "interrupted": "unfinished: interrupted; resume it or run it again",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run's record and where it lies."""
+
+    folder: Path
+    record: RunRecord
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """A run that is not compared, and why."""
+
+    folder: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The comparable runs, what varies among them, who is left out, and what a reader should know."""
+
+    found: tuple[Found, ...]
+    factors: Factors
+    excluded: tuple[Excluded, ...]
+    notes: tuple[str, ...]
+
+
+def select(folders: Iterable[Path]) -> Selection:
+    """Read every record at or below `folders` and keep those that can be compared.
+
+    Left out, in this order: records that are damaged or of another version, runs that are unfinished or
+    failed, runs on other data than most with the same dataset config, and of several runs of one condition
+    with one seed all but the latest. A run that diverged stays: divergence is a result.
+    """
+    found, damaged = _read(folders)
+    found, unfinished = _finished(found)
+    found, strangers, notes = _same_data(found)
+    factors = factors_of([item.record for item in found])
+    found, repeated = _latest(found, factors)
+    # A run left out as a repetition may have been the only one with its option.
+    factors = factors_of([item.record for item in found]) if repeated else factors
+    return Selection(tuple(found), factors, (*damaged, *unfinished, *strangers, *repeated), notes)
+
+
+def _read(folders: Iterable[Path]) -> tuple[list[Found], list[Excluded]]:
+    found, excluded = [], []
+    for folder in runs.find(folders):
+        try:
+            found.append(Found(folder, runs.read(folder)))
+        except runs.DamagedRecord as error:
+            excluded.append(Excluded(folder, str(error).removeprefix(f"{folder / runs.RECORD}: ")))
+    return found, excluded
+
+
+def _finished(found: list[Found]) -> tuple[list[Found], list[Excluded]]:
+    kept, excluded = [], []
+    for item in found:
+        if item.record.status in ("done", "diverged"):
+            kept.append(item)
+        else:
+            failed = f"failed: {_one_line(item.record.error or 'no error was recorded')}"
+            excluded.append(Excluded(item.folder, UNFINISHED.get(item.record.status, failed)))
+    return kept, excluded
+
+
+def _same_data(found: list[Found]) -> tuple[list[Found], list[Excluded], tuple[str, ...]]:
+    """Runs whose dataset config agrees must have read the same data: its fingerprint decides.
+
+    A dataset drawn anew for each seed has as many fingerprints as seeds; that is a design, and only noted.
+    """
+    groups: dict[tuple[str, ...], list[Found]] = defaultdict(list)
+    for item in found:
+        groups[_dataset(item.record)].append(item)
+    strangers, notes = {}, []
+    for (name, *_), members in groups.items():
+        prints = [_fingerprint(item) for item in members]
+        by_seed = {(item.record.seed, fingerprint) for item, fingerprint in zip(members, prints, strict=True)}
+        if len(set(prints)) == len({seed for seed, _ in by_seed}) == len(by_seed) > 1:
+            notes.append(f"{name}: every seed has data of its own")
+            continue
+        usual = Counter(prints).most_common(1)[0][0]
+        strangers |= {item.folder: usual for item in members if _fingerprint(item) != usual}
+    excluded = [
+        Excluded(
+            item.folder, f"other data: fingerprint {_fingerprint(item)}, most have {strangers[item.folder]}"
+        )
+        for item in found
+        if item.folder in strangers
+    ]
+    return [item for item in found if item.folder not in strangers], excluded, tuple(notes)
+
+
+def _fingerprint(item: Found) -> str:
+    return str(item.record.data.get("fingerprint"))
+
+
+def _dataset(record: RunRecord) -> tuple[str, ...]:
+    """What names a dataset, and all that is configured of its data."""
+    name = record.factors.get("dataset") or str(record.data.get("name"))
+    config = flat(record.config.get("dataset"))
+    return name, *(f"{key}={value}" for key, value in sorted(config.items()) if key not in BATCHING)
+
+
+def _latest(found: list[Found], factors: Factors) -> tuple[list[Found], list[Excluded]]:
+    """Of the runs of one condition with one seed, the one that started last."""
+    groups: dict[tuple[object, ...], list[Found]] = defaultdict(list)
+    for item in found:
+        groups[(*factors.condition(item.record), item.record.seed)].append(item)
+    kept, excluded = [], []
+    for members in groups.values():
+        *older, latest = sorted(members, key=lambda item: item.record.start)
+        kept.append(latest)
+        reason = f"repeated: {latest.folder.name} is of the same condition and seed and started later"
+        excluded += [Excluded(item.folder, reason) for item in older]
+    return [item for item in found if item in kept], excluded
+
+
+def _one_line(text: str, most: int = 200) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

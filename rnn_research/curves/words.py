@@ -1,0 +1,101 @@
+"""The word for a vanishing curve, and the reason in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnn_research.curves.norms import Curve
+from rnn_research.curves.rate import FEWEST, Decay, ratio
+
+FALL = 1e-2
+RISE = 1e2
+WORDS = ("vanishing", "exploding", "mixed", "stable", "too short", "no gradient")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`word` is one of `WORDS`; `reason` says why, with the numbers."""
+
+    word: str
+    reason: str
+
+
+def verdict(curve: Curve, decay: Decay) -> Verdict:
+    """The word for `curve`, from fall = min_d n_d / n_0 and rise = max_d n_d / n_0 over all its distances:
+
+    | word        | where                                                                            |
+    |-------------|----------------------------------------------------------------------------------|
+    | vanishing   | fall < 1e-2 and rise <= 1e2                                                      |
+    | exploding   | rise > 1e2 and fall >= 1e-2                                                      |
+    | mixed       | both                                                                             |
+    | stable      | neither                                                                          |
+    | too short   | fewer than 3 distances can be fitted, and the norm stays within float32          |
+    | no gradient | no norm is finite, or at the smallest distance most are zero: there is no decay  |
+
+    n is the typical norm (`Curve.log_ratio`), so a few samples that are zero, or very loud, don't change
+    the word. The thresholds are of the whole curve and not per application: a rate of -0.05 is harmless
+    over 8 applications (0.67 of the norm is left) and fatal over 784 (1e-17).
+    """
+    if not np.isfinite(curve.log_ratio[:1]).all() or not len(curve.log_ratio):
+        return Verdict("no gradient", _silence(curve))
+    if np.isnan(decay.rate):
+        distances = f"{decay.used} distance{'s' * (decay.used != 1)}"
+        return Verdict("too short", f"{distances} can be fitted, a rate needs {FEWEST}")
+    fall, rise = ratio(np.nanmin(curve.log_ratio)), ratio(np.nanmax(curve.log_ratio))
+    words = {(True, False): "vanishing", (False, True): "exploding", (True, True): "mixed"}
+    word = words.get((fall < FALL, rise > RISE), "stable")
+    return Verdict(word, reason(curve.distance, curve.log_ratio, decay))
+
+
+def reason(distance: np.ndarray, log_ratio: np.ndarray, decay: Decay) -> str:
+    """How far the norm falls and rises, and how fast: "falls to 3.1e-09 of its value within 63 applications;
+    rate -0.31 [-0.33, -0.30] per application, half-life 2.2"."""
+    low, high = int(np.nanargmin(log_ratio)), int(np.nanargmax(log_ratio))
+    fall, rise = ratio(log_ratio[low]), ratio(log_ratio[high])
+    to = "to exactly zero" if fall == 0 else f"to {fall:.2g} of its value"
+    falls = f"falls {to} within {_applications(int(distance[low] - distance[0]))}"
+    rises = f"rises to {rise:.2g} times its value within {_applications(int(distance[high] - distance[0]))}"
+    moves = [said for said, true in ((falls, fall < FALL), (rises, rise > RISE)) if true]
+    if not moves:
+        over = f"over {_applications(int(distance[-1] - distance[0]))}"
+        kept = fall > 0.995 and rise < 1.005
+        moves = [
+            f"keeps its value {over}"
+            if kept
+            else f"stays within {fall:.2g} to {rise:.2g} of its value {over}"
+        ]
+    return f"{' and '.join(moves)}; {_rate(decay)}"
+
+
+def spoken(mean: float, low: float, high: float) -> str:
+    """`mean [low, high]`, with as many decimals as the interval's width gives a meaning."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return f"{mean:.3g}"
+    if high - low < 1e-4:
+        return f"{round(mean, 4) + 0.0:.4f} ± {max(high - mean, mean - low):.0e}"
+    decimals = int(np.clip(1 - np.floor(np.log10(high - low)), 2, 4))
+    return "{} [{}, {}]".format(
+        *(f"{round(value, decimals) + 0.0:.{decimals}f}" for value in (mean, low, high))
+    )
+
+
+def _rate(decay: Decay) -> str:
+    if decay.bounded:
+        side = "at most" if decay.rate < 0 else "at least"
+        return f"rate {side} {decay.rate:.2g} per application, where it leaves float32"
+    rate = f"rate {spoken(decay.rate, decay.low, decay.high)} per application"
+    if not decay.moves:
+        return rate
+    return f"{rate}, {'half-life' if decay.rate < 0 else 'doubling in'} {abs(decay.half_life):.2g}"
+
+
+def _applications(count: int) -> str:
+    return f"{count} application" if count == 1 else f"{count} applications"
+
+
+def _silence(curve: Curve) -> str:
+    if curve.silent:
+        return f"every norm of {curve.silent} samples is exactly zero: their loss itself has no gradient"
+    return "most norms are zero or not finite at the smallest distance already"

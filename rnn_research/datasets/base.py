@@ -1,0 +1,250 @@
+"""The contract of a dataset: a DataModule that says its sizes, and gives samples for three fixed, disjoint splits.
+
+To add a dataset, subclass `DataModule`: implement `load`, which returns the `Task`
+and the samples of the three splits. Everything else (batches, order, layout, baselines) is here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from rnn_research.checks import flag, integer
+from rnn_research.structures import Layout, Sample
+
+SPLITS = ("train", "val", "test")
+POOL = 50  # batches that bucketing sorts together: enough to cut padding, few enough to keep the order random
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model must know of the data: sizes, and what is predicted.
+
+    `input_size` is the number of features a step, or, where `tokens`, the vocabulary size with the empty token 0
+    counted. `output_size` is the number of classes or of regression targets. `max_children` is the largest arity
+    of the data's parses, None where it has none. `step_targets` and `tree_targets`: whether every step, or every
+    node of a parse, has a label. `tolerance`: an answer within this absolute distance counts as correct (regression).
+    """
+
+    kind: Literal["classification", "regression"]
+    input_size: int
+    output_size: int
+    tokens: bool = False
+    max_children: int | None = None
+    step_targets: bool = False
+    tree_targets: bool = False
+    tolerance: float | None = None
+
+    @property
+    def has_parse(self) -> bool:
+        return self.max_children is not None
+
+
+class DataModule(LightningDataModule, ABC):
+    """Samples in three splits, served in batches on the structure that `layout` makes.
+
+    Set `layout` (and, for another order of the training samples, `order_seed`) before the first batch is asked for.
+    Batches depend on the samples, `batch_size`, `bucket` and `order_seed` alone: never on `num_workers`.
+
+    Args:
+        batch_size: samples a batch.
+        num_workers: processes that collate; 0 collates in the training process.
+        bucket: batch samples of similar size together, which saves padding; the order of batches stays random.
+    """
+
+    layout: Layout
+    order_seed: int = 0
+
+    def __init__(self, batch_size: int = 32, num_workers: int = 0, bucket: bool = False) -> None:
+        super().__init__()
+        self.batch_size = integer("batch_size", batch_size)
+        self.num_workers = integer("num_workers", num_workers, least=0)
+        self.bucket = flag("bucket", bucket)
+        self._loaded: tuple[Task, dict[str, Sequence[Sample]]] | None = None
+
+    @abstractmethod
+    def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
+        """The task, and the samples of "train", "val" and "test": fixed, and no sample in two of them.
+
+        Raises:
+            ValueError: the data are missing or malformed: says which file and line, and the repair.
+        """
+
+    def _load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
+        if self._loaded is None:
+            self._loaded = self.load()
+        return self._loaded
+
+    @property
+    def task(self) -> Task:
+        """The sizes. The first call loads the data."""
+        return self._load()[0]
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        """The samples of one split. The first call loads the data."""
+        return self._load()[1][split]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the three splits' sizes and of up to 64 samples of each, evenly spaced: tells two data apart."""
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            samples = self.samples(split)
+            digest.update(f"{split} {len(samples)}".encode())
+            for index in np.unique(np.linspace(0, len(samples) - 1, num=64).astype(int)):
+                sample = samples[int(index)]
+                for part in (
+                    sample.inputs,
+                    np.asarray(sample.target),
+                    sample.tree_inputs,
+                    sample.tree_targets,
+                ):
+                    digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()[:16]
+
+    def baselines(self) -> dict[str, float]:
+        """What the best answer without looking at the input reaches on val and test, fitted on train.
+
+        Classification: the accuracy of the most frequent class. Regression: the mean squared error of the mean.
+        Keys are `<split>_<metric>`; up to 10,000 samples a split are read.
+        """
+        targets = {split: _targets(self.samples(split)) for split in SPLITS}
+        if self.task.kind == "classification":
+            majority = np.bincount(targets["train"]).argmax()
+            return {
+                f"{split}_accuracy": float((targets[split] == majority).mean()) for split in ("val", "test")
+            }
+        mean = targets["train"].mean(axis=0)
+        return {f"{split}_mse": float(((targets[split] - mean) ** 2).mean()) for split in ("val", "test")}
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._loader("val", shuffle=False)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return self._loader("test", shuffle=False)
+
+    def _loader(self, split: str, shuffle: bool) -> DataLoader[Any]:
+        samples = self.samples(split)
+        sizes = [self.layout.size(samples[index]) for index in range(len(samples))] if self.bucket else None
+        block = samples.BLOCK if isinstance(samples, Generated) else None
+        batches = Batches(len(samples), self.batch_size, self.order_seed if shuffle else None, sizes, block)
+        return DataLoader(
+            _Fetch(samples),
+            batch_sampler=batches,
+            collate_fn=self.layout.collate,
+            num_workers=self.num_workers,
+            generator=torch.Generator(),  # so that serving batches draws nothing from the model's own generator
+            persistent_workers=self.num_workers > 0,
+        )
+
+
+class Batches(Sampler[list[int]]):
+    """Batches of sample numbers: in order, or, given a seed, shuffled anew each epoch by (seed, epoch).
+
+    With `sizes`, samples of similar size share a batch (sorted within pools of up to `POOL`). With `block`, whole
+    blocks are shuffled and then the samples in each: for samples that are made a block at a time, and independent.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int | None = None,
+        sizes: list[int] | None = None,
+        block: int | None = None,
+    ) -> None:
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.sizes = None if sizes is None else np.asarray(sizes)
+        self.block = block or length
+        # A pool's samples come from blocks that are kept together, or each batch would make its blocks anew.
+        kept = POOL if block is None else (Generated.KEPT - 2) * block // batch_size
+        self.pool = max(1, min(POOL, kept)) * batch_size
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self.length // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = None if self.seed is None else np.random.default_rng([self.seed, self.epoch])
+        self.epoch += 1
+        order = np.arange(self.length)
+        if random is not None:
+            blocks = [order[start : start + self.block] for start in range(0, self.length, self.block)]
+            order = np.concatenate(
+                [random.permutation(blocks[index]) for index in random.permutation(len(blocks))]
+            )
+        batches: list[list[int]] = []
+        for start in range(0, self.length, self.pool):
+            part = order[start : start + self.pool]
+            if self.sizes is not None:
+                part = part[np.argsort(self.sizes[part], kind="stable")]
+            cut = [part[at : at + self.batch_size].tolist() for at in range(0, len(part), self.batch_size)]
+            if random is not None and self.sizes is not None:
+                cut = [cut[index] for index in random.permutation(len(cut))]
+            batches += cut
+        return iter(batches)
+
+
+class _Fetch(Dataset[Sample]):
+    """A sequence of samples as torch's Dataset."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+
+class Generated(Sequence[Sample]):
+    """Samples made on demand, in blocks, by `make(random, count)`; sample i is always the same.
+
+    Block k of a split is drawn from a generator seeded with (seed, split, k), so that a sample depends on its number
+    alone: not on the batch size, the order, or the worker that asks. Recent blocks are kept.
+
+    Args:
+        make: returns `count` samples drawn from the generator given.
+    """
+
+    BLOCK = 256
+    KEPT = 8
+
+    def __init__(
+        self, make: Callable[[np.random.Generator, int], list[Sample]], length: int, seed: int, split: str
+    ) -> None:
+        self.make, self.length, self.seed, self.split = make, length, seed, split
+        self._blocks: dict[int, list[Sample]] = {}
+
+    def _block(self, block: int) -> list[Sample]:
+        if block not in self._blocks:
+            if len(self._blocks) >= self.KEPT:
+                self._blocks.pop(next(iter(self._blocks)))
+            random = np.random.default_rng([self.seed, SPLITS.index(self.split), block])
+            self._blocks[block] = self.make(random, self.BLOCK)
+        return self._blocks[block]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        return self._block(index // self.BLOCK)[index % self.BLOCK]
+
+
+def _targets(samples: Sequence[Sample], most: int = 10_000) -> np.ndarray:
+    return np.asarray([samples[index].target for index in range(min(len(samples), most))])

@@ -1,0 +1,93 @@
+"""The temporal order problem: which of two symbols came first, long before the answer is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import final
+
+import numpy as np
+
+from rnn_research.checks import integer
+from rnn_research.datasets.base import SPLITS, DataModule, Generated, Task
+from rnn_research.structures import Sample
+
+SYMBOLS = ("A", "B", "c", "d", "e", "f")
+RELEVANT = 2  # A and B; the other four distract
+# Distractors' sums modulo 4, of each split: no sequence can occur in two splits, however short sequences are.
+SUMS = {"train": (0, 1), "val": (2,), "test": (3,)}
+
+
+@final
+class TemporalOrder(DataModule):
+    """Six symbols, one-hot: A or B at two places, else c, d, e or f. The class is the pair: AA, BA, AB, BB.
+
+    Hochreiter & Schmidhuber 1997, experiment 6a, in the form of Pascanu, Mikolov & Bengio 2013
+    (arXiv:1211.5063, section 4.1): in a sequence of length L the places are uniform in [L/10, L/5) and in
+    [L/2, 3L/5), and the class is `v0 + 2 v1`, where v is 0 for A and 1 for B. All draws are uniform and
+    independent, save that the last distractor decides the split (see `SUMS`) and tells nothing of the class.
+
+    Samples: inputs (length, 6) float32.
+
+    Args:
+        length: steps, at least 10: shorter sequences have no room for the two places.
+        max_length: each sequence has a length uniform in [length, max_length]; None: `length` exactly.
+        train_size: samples of train; likewise `val_size`, `test_size`.
+        seed: which samples are drawn.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        length: int = 50,
+        max_length: int | None = None,
+        train_size: int = 20_000,
+        val_size: int = 1_000,
+        test_size: int = 2_000,
+        seed: int = 0,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        bucket: bool = False,
+    ) -> None:
+        super().__init__(batch_size, num_workers, bucket)
+        self.length = integer("length", length, least=10)
+        self.max_length = length if max_length is None else integer("max_length", max_length, least=length)
+        self.sizes = {
+            "train": integer("train_size", train_size),
+            "val": integer("val_size", val_size),
+            "test": integer("test_size", test_size),
+        }
+        self.seed = integer("seed", seed, least=0)
+
+    def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
+        samples: dict[str, Sequence[Sample]] = {}
+        for split in SPLITS:
+            make = partial(_make, self.length, self.max_length, SUMS[split])
+            samples[split] = Generated(make, self.sizes[split], self.seed, split)
+        return Task("classification", input_size=len(SYMBOLS), output_size=4), samples
+
+
+def _make(
+    shortest: int, longest: int, sums: tuple[int, ...], random: np.random.Generator, count: int
+) -> list[Sample]:
+    lengths = random.integers(shortest, longest + 1, size=count)
+    rows = np.arange(count)
+    first = random.integers(_ceil(lengths, 10), _ceil(lengths, 5))
+    second = random.integers(_ceil(lengths, 2), _ceil(3 * lengths, 5))
+    distractors = random.integers(4, size=(count, longest))
+    distractors[np.arange(longest) >= lengths[:, None]] = 0
+    distractors[rows, first] = distractors[rows, second] = distractors[rows, lengths - 1] = 0
+    wanted = random.choice(sums, size=count)
+    distractors[rows, lengths - 1] = (wanted - distractors.sum(axis=1)) % 4
+    pair = random.integers(2, size=(2, count))
+    codes = distractors + RELEVANT
+    codes[rows, first], codes[rows, second] = pair
+    inputs = np.eye(len(SYMBOLS), dtype=np.float32)[codes]
+    classes = (pair[0] + 2 * pair[1]).tolist()
+    return [Sample(row[:length], label) for row, length, label in zip(inputs, lengths, classes, strict=True)]
+
+
+def _ceil(numerator: np.ndarray, denominator: int) -> np.ndarray:
+    return -(-numerator // denominator)

@@ -1,0 +1,283 @@
+"""Train live objects and leave a run record: callable from the command line, a test or a notebook."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import os
+import platform
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, Trainer
+from tqdm import tqdm
+
+from rnn_research import runs
+from rnn_research.datasets.base import DataModule
+from rnn_research.models.model import Model, count_parameters
+from rnn_research.probes.base import Probe
+from rnn_research.probes.clipping import clipping_table
+
+log = logging.getLogger(__name__)
+CHECKPOINT = "checkpoint.ckpt"
+PACKAGES = ("rnn_research", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
+
+
+class Diverged(Exception):
+    """The loss became NaN or infinite at `step`."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(f"the loss became {loss} at step {step}")
+        self.step = step
+
+
+def fit(
+    data: DataModule,
+    model: Model,
+    trainer: Callable[..., Trainer],
+    probes: Mapping[str, Probe],
+    folder: Path,
+    *,
+    loggers: Mapping[str, Callable[..., Any]] | None = None,
+    name: str = "",
+    factors: Mapping[str, str] | None = None,
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+    progress: bool = False,
+) -> runs.RunRecord:
+    """Train, then measure on the validation and the test set with the last weights; leave everything in `folder`.
+
+    Args:
+        data: with its `layout` set.
+        model: made for `data.task`.
+        trainer: makes lightning's Trainer, given callbacks, loggers and a folder.
+        probes: by the name under which each is stored.
+        folder: the run's own folder; see `runs`.
+        loggers: make further loggers, given `save_dir`.
+        name, factors, seed, config: kept in the record.
+        progress: show a bar with the time left.
+
+    Returns:
+        The record, as written: `done`, or `diverged` where the loss became NaN or infinite.
+
+    Raises:
+        FileExistsError: the folder already holds a run.
+        KeyboardInterrupt: after an `interrupted` record is written.
+        Exception: whatever training raised, after a `failed` record is written.
+    """
+    if (folder / runs.RECORD).exists():
+        raise FileExistsError(f"{folder}: already holds a run ({runs.RECORD}); nothing was written")
+    _seed(seed)
+    record = runs.RunRecord(
+        name=name or folder.name,
+        status="running",
+        factors=dict(factors or {}),
+        seed=seed,
+        config=dict(config or {}),
+        parameters=count_parameters(model),
+        data={"name": type(data).__name__, "fingerprint": data.fingerprint},
+        versions={"python": platform.python_version(), **_versions()},
+        commit=_commit(),
+        machine=_machine(),
+        start=_now(),
+        baselines=data.baselines(),
+    )
+    runs.write(record, folder)
+    recorder = Recorder(record, folder, probes, progress)
+    live = trainer(
+        callbacks=[*probes.values(), recorder],
+        logger=[make(save_dir=folder) for make in (loggers or {}).values()] or False,
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    return recorder.run(live, model, data)
+
+
+class Recorder(Callback):
+    """Writes a run's record, metrics and probe tables while it trains, and stops it when the loss is not finite."""
+
+    FLUSH_EVERY = 10.0  # seconds between writes of the probes' tables: a killed run loses at most that much
+
+    def __init__(self, record: runs.RunRecord, folder: Path, probes: Mapping[str, Probe], progress: bool) -> None:
+        self.record, self.folder, self.probes, self.progress = record, folder, probes, progress
+        self.metrics = folder / "metrics.csv"
+        self.losses: list[tuple[int, torch.Tensor]] = []
+        self.bar: tqdm[Any] | None = None
+        self._steps = 0
+        self._validated = -1
+        self._flushed = time.monotonic()
+
+    def run(self, trainer: Trainer, model: Model, data: DataModule) -> runs.RunRecord:
+        """Fit and test; whatever happens, the record says so."""
+        try:
+            trainer.fit(model, datamodule=data)
+            if self._validated != trainer.global_step:
+                trainer.validate(model, datamodule=data, verbose=False)
+            trainer.test(model, datamodule=data, verbose=False)
+            self._close(trainer, model, "done")
+        except Diverged as diverged:
+            log.warning("%s", diverged)
+            self._close(trainer, model, "diverged", diverged_step=diverged.step)
+        except (KeyboardInterrupt, SystemExit) as stopped:
+            self._close(trainer, model, "interrupted", error="stopped by a signal")
+            raise KeyboardInterrupt from stopped
+        except BaseException as error:
+            log.exception("the run failed")
+            self._close(trainer, model, "failed", error=f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            if self.bar is not None:
+                self.bar.close()
+        return self.record
+
+    def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        if self.progress:
+            total = trainer.estimated_stepping_batches
+            self.bar = tqdm(
+                total=None if math.isinf(total) else int(total),
+                desc=self.record.name,
+                unit="step",
+                mininterval=0.2 if sys.stderr.isatty() else 10,
+                dynamic_ncols=True,
+            )
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Model, outputs: Any, *rest: Any) -> None:  # type: ignore[override]
+        interval = trainer.log_every_n_steps
+        self.losses.append((self._steps, outputs["loss"]))
+        if pl_module.device.type == "cpu" or len(self.losses) >= interval:  # elsewhere a look costs a wait
+            self._check_losses()
+        if trainer.global_step == self._steps:
+            return  # accumulating
+        self._steps = trainer.global_step
+        if self.bar is not None:
+            self.bar.update(1)
+        if self._steps % interval == 0:
+            self._row(trainer, pl_module, "train")
+        if time.monotonic() - self._flushed > self.FLUSH_EVERY:
+            self._tables(pl_module)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        row = self._row(trainer, pl_module, "val")
+        self._validated = trainer.global_step
+        best = dict(self.record.best)
+        for name, value in row.items():
+            pick = max if name.endswith("accuracy") else min
+            best[f"val_{name}"] = pick(best.get(f"val_{name}", value), value)
+        self.record = replace(self.record, best=best)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self._row(trainer, pl_module, "test")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self._checkpoint(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self._check_losses()
+        self._checkpoint(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: Model, exception: BaseException) -> None:  # type: ignore[override]
+        if isinstance(exception, KeyboardInterrupt | Diverged):
+            self._checkpoint(trainer)
+
+    def _check_losses(self) -> None:
+        if not self.losses:
+            return
+        bad = (~torch.isfinite(torch.stack([loss for _, loss in self.losses]))).nonzero()
+        if len(bad):
+            step, loss = self.losses[int(bad[0])]
+            raise Diverged(step, float(loss))
+        self.losses.clear()
+
+    def _row(self, trainer: Trainer, model: Model, split: str) -> dict[str, float]:
+        """One dense row of metrics.csv, and the same to the loggers."""
+        found = model.measured(split)
+        with self.metrics.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if file.tell() == 0:
+                writer.writerow(["step", "epoch", "split", *found])
+            writer.writerow([trainer.global_step, trainer.current_epoch, split, *(repr(v) for v in found.values())])
+        named = {f"{split}_{name}": value for name, value in found.items()}
+        self.record = replace(self.record, final={**self.record.final, **named})
+        for logger in trainer.loggers:
+            logger.log_metrics(named, step=trainer.global_step)
+        return found
+
+    def _tables(self, model: Model) -> None:
+        for name, probe in self.probes.items():
+            runs.write_table(self.folder, name, probe.table())
+        runs.write_table(self.folder, "clipping", clipping_table(model))
+        self._flushed = time.monotonic()
+
+    def _checkpoint(self, trainer: Trainer) -> None:
+        temporary = self.folder / f".{CHECKPOINT}"
+        trainer.save_checkpoint(temporary)
+        os.replace(temporary, self.folder / CHECKPOINT)
+
+    def _close(self, trainer: Trainer, model: Model, status: str, **changes: Any) -> None:
+        self.record = replace(
+            self.record,
+            status=status,
+            end=_now(),
+            steps=self._steps,
+            epochs=trainer.current_epoch,
+            **changes,
+        )
+        self._tables(model)
+        runs.write(self.record, self.folder)
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (what other libraries draw from)
+    torch.manual_seed(seed)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that the package is run from, with "+" where it has changes; None elsewhere."""
+    here = Path(__file__).parent
+    if not (here.parent / ".git").exists():
+        return None
+    try:
+        call = partial(subprocess.run, cwd=here, capture_output=True, text=True, timeout=5, check=True)
+        changed = call(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
+        return call(["git", "rev-parse", "HEAD"]).stdout.strip() + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

@@ -1,0 +1,193 @@
+"""The model: input as it is or embedded, a cell folded along the batch's structure, and a readout o = W_o h + b_o.
+
+Knows nothing of who observes it. A probe sets `recording` before a step; the step then leaves what it did in
+`observed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from rnn_research.cells.base import Cell, Initialisation
+from rnn_research.checks import choice, integer, number
+from rnn_research.clipping.base import Clipped, Clipping, clip
+from rnn_research.datasets.base import Task
+from rnn_research.models.metrics import answer_metrics, mean_loss, position_metrics
+from rnn_research.models.sizes import hidden_size_for
+from rnn_research.structures import Batch
+from rnn_research.structures.layout import NO_TARGET
+from rnn_research.unroll import Unrolled, unroll
+
+LOSSES = ("auto", "terminal", "every")
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What one training step leaves for probes.
+
+    `loss` is the mean over `labels` labels, and keeps its gradient: what the backward pass started with there
+    (accumulation and loss scaling included). `terminal` is the summed loss of the last step or root of each sample,
+    where the loss also reads other positions; None where it reads those alone.
+    """
+
+    unrolled: Unrolled
+    loss: Tensor
+    labels: int
+    terminal: Tensor | None
+
+
+class Model(LightningModule):
+    """Encode, fold, read out, compare.
+
+    Args:
+        task: the sizes of the data.
+        cell: makes one layer's cell, given `input_size`, `initialise` and `max_children`.
+        optimizer: makes the optimiser, given the parameters.
+        clipping: the strategy applied to the gradient before each step of the optimiser.
+        initialise: initialisations of each cell, in order.
+        max_children: the most children of a node in the structures to come.
+        num_layers: layers of cells, each reading the hidden states of the one below.
+        dropout: probability of dropping a hidden unit between layers.
+        embedding_size: where inputs are tokens, the size of their vectors; token 0 reads as zero.
+        loss: `terminal`: at the last step or root; `every`: the mean over all labelled positions; `auto`: every where
+            the data label positions.
+        position_targets: whether batches label positions.
+        match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
+
+    Raises:
+        ValueError: a value out of range, or `loss=every` where positions have no labels.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        cell: Callable[..., Cell],
+        optimizer: Callable[..., torch.optim.Optimizer],
+        clipping: Clipping,
+        initialise: tuple[Initialisation, ...] = (),
+        max_children: int = 1,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        embedding_size: int = 64,
+        loss: str = "auto",
+        position_targets: bool = False,
+        match_parameters: int | None = None,
+    ) -> None:
+        super().__init__()
+        integer("num_layers", num_layers)
+        number("dropout", dropout, least=0, most=1)
+        choice("loss", loss, LOSSES)
+        if loss == "every" and not position_targets:
+            raise ValueError(
+                "loss: given every, but these batches label no positions; use model.loss=terminal, or data and a "
+                "structure with labels at every node (dataset.labels=nodes structure=parse)"
+            )
+        if match_parameters is not None:
+
+            def sized(hidden_size: int) -> Model:
+                resized = partial(cell, hidden_size=hidden_size)
+                shape = {"max_children": max_children, "num_layers": num_layers, "embedding_size": embedding_size}
+                return Model(task, resized, optimizer, clipping, **shape)
+
+            cell = partial(cell, hidden_size=hidden_size_for(match_parameters, sized, count_parameters))
+        self.task, self.clipping, self.optimizer = task, clipping, optimizer
+        self.every = position_targets and loss != "terminal"
+        size = integer("embedding_size", embedding_size) if task.tokens else task.input_size
+        self.embedding = nn.Embedding(task.input_size, size, padding_idx=0) if task.tokens else None
+        self.cells = nn.ModuleList()
+        for _ in range(num_layers):
+            self.cells.append(cell(input_size=size, initialise=initialise, max_children=max_children))
+            size = self.cells[-1].hidden_size
+        self.between = nn.Dropout(dropout)
+        self.readout = nn.Linear(size, task.output_size)
+        self.losses = nn.ModuleDict({split: mean_loss() for split in ("train_", "val_", "test_")})
+        self.metrics = nn.ModuleDict({split: answer_metrics(task) for split in self.losses})
+        self.positions = nn.ModuleDict({split: position_metrics(task) for split in self.losses if self.every})
+        self.recording = False
+        self.observed: Observed | None = None
+        self.clipped: list[tuple[int, Clipped]] = []
+
+    def fold(self, batch: Batch, record: bool = False) -> Unrolled:
+        """The states of every layer at every position of the batch."""
+        inputs = batch.inputs if self.embedding is None else self.embedding(batch.inputs)
+        return unroll(list(self.cells), batch.structure, inputs, between=self.between, record=record)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The readout at each sample's last step or root: (batch, output_size)."""
+        return self.readout(batch.structure.terminal(self.fold(batch).hidden))
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        self.observed = None
+        unrolled = self.fold(batch, record=self.recording)
+        loss, labels, terminal = self._loss(batch, unrolled, "train_")
+        if self.recording:
+            loss.retain_grad()
+            self.observed = Observed(unrolled, loss, labels, terminal)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        self._loss(batch, self.fold(batch), "val_")
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        self._loss(batch, self.fold(batch), "test_")
+
+    def _loss(self, batch: Batch, unrolled: Unrolled, split: str) -> tuple[Tensor, int, Tensor | None]:
+        """The mean loss, the number of labels it is the mean of, and the part at last steps and roots where that is
+        not all of it. Updates the metrics."""
+        answers = self.readout(batch.structure.terminal(unrolled.hidden))
+        at_end = self._compare(answers, batch.target)
+        self.metrics[split].update(self._predictions(answers.detach()), batch.target)
+        if not self.every or batch.position_targets is None:
+            loss, labels, terminal = at_end.mean(), len(at_end), None
+        else:
+            labelled = batch.position_targets != NO_TARGET
+            outputs, targets = self.readout(unrolled.hidden[labelled]), batch.position_targets[labelled]
+            loss, labels, terminal = self._compare(outputs, targets).mean(), len(targets), at_end.sum()
+            self.positions[split].update(self._predictions(outputs.detach()), targets)
+        self.losses[split].update(loss.detach(), labels)
+        return loss, labels, terminal
+
+    def _compare(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each label: cross-entropy, or the squared error averaged over components."""
+        if self.task.kind == "classification":
+            return nn.functional.cross_entropy(outputs, targets, reduction="none")
+        return nn.functional.mse_loss(outputs, targets, reduction="none").mean(-1)
+
+    def _predictions(self, outputs: Tensor) -> Tensor:
+        return outputs.argmax(-1) if self.task.kind == "classification" else outputs
+
+    def measured(self, split: str) -> dict[str, float]:
+        """The loss and metrics of a split since they were last asked for; then they start anew."""
+        loss = self.losses[f"{split}_"]
+        found = {"loss": float(loss.compute())}
+        loss.reset()
+        for group in (self.metrics, self.positions):
+            for metrics in [group[f"{split}_"]] if f"{split}_" in group else []:
+                found |= {name: float(value) for name, value in metrics.compute().items()}
+                metrics.reset()
+        return found
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer(self.parameters())
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Apply the strategy: after accumulation and unscaling, once a step. What it did is kept in `clipped`."""
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self.clipped.append((self.trainer.global_step, clip(self.clipping, parameters)))
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable numbers of a model."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

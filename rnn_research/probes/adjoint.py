@@ -1,0 +1,71 @@
+"""The adjoint of every state: how far back the gradient reaches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from rnn_research.cells.base import State
+from rnn_research.checks import integer
+from rnn_research.models import Model
+from rnn_research.probes.base import Columns, Probe
+from rnn_research.unroll import Layer
+
+
+class Adjoint(Probe):
+    """The L2 norm of dL/ds of every state s (h, c, ...), one row a (layer, sample, position), padding left out.
+
+    L is the *sample's own* summed loss: the norms do not depend on the batch size, on what else is in the batch, on
+    gradient accumulation, or on loss scaling. They are accumulated in float64. Columns: `layer`, `sample`, `distance`
+    (see `unroll.Layer`), and for each state `<state>` (the total), `<state>_direct` and `<state>_recurrent`. Where
+    the loss reads more positions than the last one, `<state>_terminal` is the adjoint of the last one's loss alone:
+    only there has a state one distance to the loss, so it is what a vanishing curve is drawn from.
+
+    Args:
+        samples: how many samples of the batch are kept; null: all.
+
+    Raises:
+        ValueError: samples < 1 (and as `Probe`).
+    """
+
+    needs_adjoints = True
+
+    def __init__(
+        self, every_n_steps: int = 100, first: bool = True, last: bool = True, samples: int | None = 32
+    ) -> None:
+        super().__init__(every_n_steps, first, last)
+        self.samples = None if samples is None else integer("samples", samples)
+        self._terminal: list[State] = []
+
+    def on_before_backward(self, trainer: Trainer, pl_module: Model, loss: Tensor) -> None:  # type: ignore[override]
+        observed = pl_module.observed
+        if observed is not None and observed.terminal is not None and self.due(trainer.global_step):
+            self._terminal = [layer.adjoints_of(observed.terminal) for layer in observed.unrolled.layers]
+
+    def measure(self, model: Model) -> Columns:
+        observed = model.observed
+        assert observed is not None and observed.loss.grad is not None
+        per_sample = observed.labels / observed.loss.grad.double()
+        parts = []
+        for index, layer in enumerate(observed.unrolled.layers):
+            terminal = self._terminal[index] if observed.terminal is not None else None
+            parts.append(self._rows(index, layer, per_sample, terminal))
+        self._terminal = []
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _rows(self, index: int, layer: Layer, per_sample: Tensor, terminal: State | None) -> dict[str, Any]:
+        kept = layer.mask if self.samples is None else layer.mask & (layer.structure.sample < self.samples)
+        sample, distance = layer.structure.sample[kept].int(), layer.distance[kept].int()
+        rows = {"layer": torch.full_like(sample, index).short(), "sample": sample, "distance": distance}
+        parts = {"": (layer.adjoints, per_sample), "_direct": (layer.direct, per_sample)}
+        parts["_recurrent"] = (layer.recurrent, per_sample)
+        if terminal is not None:
+            parts["_terminal"] = (terminal, torch.ones_like(per_sample))  # already summed over samples
+        for suffix, (state, factor) in parts.items():
+            for name, values in zip(layer.cell.state_names, state, strict=True):
+                norms = torch.linalg.vector_norm(values[kept], dim=-1, dtype=torch.float64)
+                rows[name + suffix] = norms * factor
+        return rows

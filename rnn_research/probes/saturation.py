@@ -1,0 +1,56 @@
+"""Saturated units: where a gate's or a state's nonlinearity is flat, no gradient passes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rnn_research.checks import number
+from rnn_research.models import Model
+from rnn_research.probes.base import Columns, Probe
+from rnn_research.unroll import Layer
+
+
+class Saturation(Probe):
+    """The fraction of activations within `threshold` of the nearer end of their interval, a row a layer.
+
+    For a gate in (0, 1): min(v, 1 - v) < threshold; for tanh: 1 - |v| < threshold. A column an activation (`i`, `f`,
+    `g`, `o` of an LSTM; `hidden` of a tanh RNN), over all units and positions, padding left out. Cells with a forget
+    gate also have `forget_timescale`, the median of -1 / ln f in cell applications (Tallec and Ollivier 2018).
+
+    Args:
+        threshold: the margin that counts as saturated.
+
+    Raises:
+        ValueError: threshold is not in (0, 0.5] (and as `Probe`).
+    """
+
+    needs_adjoints = True
+
+    def __init__(
+        self, every_n_steps: int = 100, first: bool = True, last: bool = True, threshold: float = 0.05
+    ) -> None:
+        super().__init__(every_n_steps, first, last)
+        self.threshold = number("threshold", threshold, above=0, most=0.5)
+
+    def measure(self, model: Model) -> Columns:
+        assert model.observed is not None
+        rows = [self._row(layer) for layer in model.observed.unrolled.layers]
+        columns = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        return {"layer": torch.arange(len(rows)), **columns}
+
+    def _row(self, layer: Layer) -> dict[str, Any]:
+        found: dict[str, list[torch.Tensor]] = {}
+        for _, projected, previous in layer.updates():
+            for name, values in layer.cell.activations(projected, *previous).items():
+                found.setdefault(name, []).append(values.flatten().double())
+        joined = {name: torch.cat(values) for name, values in found.items() if name in layer.cell.bounds}
+        row = {name: self._fraction(values, *layer.cell.bounds[name]) for name, values in joined.items()}
+        if "f" in joined:
+            row["forget_timescale"] = (-1 / joined["f"].log()).median()
+        return row or {"bounded": torch.zeros((), dtype=torch.float64)}
+
+    def _fraction(self, values: torch.Tensor, low: float, high: float) -> torch.Tensor:
+        margin = torch.minimum(values - low, high - values)
+        return (margin < self.threshold).double().mean()

@@ -1,0 +1,190 @@
+"""How a sample is laid out for folding: the config group `structure=`.
+
+A dataset gives `Sample`s and knows nothing of structures' batching; a `Layout` turns a list of samples into a `Batch`
+whose arrays are aligned with its structure. Any cell folds any layout.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence as Samples
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+
+from rnn_research.structures.chain import Chain
+from rnn_research.structures.forest import Forest
+from rnn_research.structures.tree import Tree, balanced
+
+NO_INPUT = 0
+"""The token that stands for "nothing is read here": an internal node of a tree, or padding. Its embedding is zero."""
+NO_TARGET = -1
+"""The label of a position that has none: it is left out of the loss and of every metric."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One example, readable as a sequence and, where the data has one, along its parse.
+
+    `inputs` is (length,) int64 tokens > `NO_INPUT`, or (length, features) float32. `target` is the label of the
+    whole (a class or a number, or a float32 vector). `step_targets` labels each step. `tree` with `tree_inputs`
+    and `tree_targets`, aligned with the tree's nodes, is the sample's own parse.
+    """
+
+    inputs: np.ndarray
+    target: Any
+    step_targets: np.ndarray | None = None
+    tree: Tree | None = None
+    tree_inputs: np.ndarray | None = None
+    tree_targets: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples on a structure. `inputs` and `position_targets` are aligned with the structure's positions:
+    (batch, time, ...) on a chain, (nodes, ...) on a forest. `target` has one entry a sample."""
+
+    inputs: Shaped[Tensor, "..."]
+    structure: Chain | Forest
+    target: Shaped[Tensor, "batch ..."]
+    position_targets: Int[Tensor, "..."] | None = None
+
+    def __len__(self) -> int:
+        return len(self.structure)
+
+    def to(self, *args: Any, **kwargs: Any) -> Batch:
+        """The same batch on another device."""
+        targets = self.position_targets
+        return Batch(
+            self.inputs.to(*args, **kwargs),
+            self.structure.to(*args, **kwargs),
+            self.target.to(*args, **kwargs),
+            None if targets is None else targets.to(*args, **kwargs),
+        )
+
+
+class Layout(ABC):
+    """Turns samples into a batch on one kind of structure."""
+
+    name: str
+    needs_parse = False
+
+    @abstractmethod
+    def collate(self, samples: Samples[Sample]) -> Batch:
+        """The batch of `samples`, in order."""
+
+    @abstractmethod
+    def size(self, sample: Sample) -> int:
+        """Positions that the sample takes: what bucketing sorts by."""
+
+    @abstractmethod
+    def max_children(self, parse_children: int | None) -> int:
+        """The most children of a node, given the largest arity of the data's own parses."""
+
+    def position_targets(self, of_steps: bool, of_nodes: bool) -> bool:
+        """Whether batches carry a label at every position, given what the data labels."""
+        return False
+
+
+class Sequence(Layout):
+    """`structure=chain`: the sample's sequence, the state after each step feeding the next."""
+
+    name = "chain"
+
+    def collate(self, samples: Samples[Sample]) -> Batch:
+        lengths = [len(sample.inputs) for sample in samples]
+        return Batch(
+            _padded([sample.inputs for sample in samples], lengths, NO_INPUT),
+            Chain(torch.tensor(lengths)),
+            _targets(samples),
+            _optional([sample.step_targets for sample in samples], lambda t: _padded(t, lengths, NO_TARGET)),
+        )
+
+    def size(self, sample: Sample) -> int:
+        return len(sample.inputs)
+
+    def max_children(self, parse_children: int | None) -> int:
+        return 1
+
+    def position_targets(self, of_steps: bool, of_nodes: bool) -> bool:
+        return of_steps
+
+
+class Balanced(Layout):
+    """`structure=balanced`: the sequence at the leaves of a binary tree of depth ceil(log2(length)); internal nodes
+    read no input."""
+
+    name = "balanced"
+
+    def collate(self, samples: Samples[Sample]) -> Batch:
+        trees = [balanced(len(sample.inputs)) for sample in samples]
+        inputs = [_at_leaves(tree, sample.inputs) for tree, sample in zip(trees, samples, strict=True)]
+        forest = Forest.of(trees)
+        return Batch(torch.from_numpy(np.concatenate(inputs))[forest.order], forest, _targets(samples))
+
+    def size(self, sample: Sample) -> int:
+        return 2 * len(sample.inputs) - 1
+
+    def max_children(self, parse_children: int | None) -> int:
+        return 2
+
+
+class Parse(Layout):
+    """`structure=parse`: the sample's own tree."""
+
+    name = "parse"
+    needs_parse = True
+
+    def collate(self, samples: Samples[Sample]) -> Batch:
+        forest = Forest.of([sample.tree for sample in samples])  # type: ignore[misc]
+        inputs = np.concatenate([sample.tree_inputs for sample in samples])  # type: ignore[misc]
+        targets = _optional([sample.tree_targets for sample in samples], lambda t: torch.from_numpy(np.concatenate(t)))
+        return Batch(
+            torch.from_numpy(inputs)[forest.order],
+            forest,
+            _targets(samples),
+            None if targets is None else targets[forest.order],
+        )
+
+    def size(self, sample: Sample) -> int:
+        return len(sample.tree)  # type: ignore[arg-type]
+
+    def max_children(self, parse_children: int | None) -> int:
+        if parse_children is None:
+            raise ValueError("structure=parse: the data has no trees; use structure=chain or structure=balanced")
+        return parse_children
+
+    def position_targets(self, of_steps: bool, of_nodes: bool) -> bool:
+        return of_nodes
+
+
+def _padded(rows: list[np.ndarray], lengths: list[int], fill: int) -> Tensor:
+    if min(lengths) == max(lengths):
+        return torch.from_numpy(np.stack(rows))
+    out = np.full((len(rows), max(lengths), *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
+    for place, row, length in zip(out, rows, lengths, strict=True):
+        place[:length] = row
+    return torch.from_numpy(out)
+
+
+def _at_leaves(tree: Tree, inputs: np.ndarray) -> np.ndarray:
+    out = np.full((len(tree), *inputs.shape[1:]), NO_INPUT, dtype=inputs.dtype)
+    out[tree.leaves] = inputs
+    return out
+
+
+def _targets(samples: Samples[Sample]) -> Tensor:
+    return torch.from_numpy(np.asarray([sample.target for sample in samples]))
+
+
+def _optional(rows: list[Any], join: Any) -> Tensor | None:
+    return None if rows[0] is None else join(rows)
+
+
+def natural(has_parse: bool, reads_children: bool) -> Layout:
+    """`structure=auto`: the data's parse for a cell that reads children apart, a chain otherwise."""
+    return Parse() if has_parse and reads_children else Sequence()

@@ -1,0 +1,63 @@
+"""Unroll: a cell along a structure, and, after `backward`, the adjoint of every state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from rnn_research.cells.base import Cell, State
+from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.layer import Layer, Unrolled
+from rnn_research.unroll.reference import fold_chain, fold_forest
+
+__all__ = ["Layer", "Unrolled", "unroll"]
+
+
+def unroll(
+    cell: Cell | Sequence[Cell],
+    structure: Chain | Forest,
+    inputs: Float[Tensor, "*positions input"],
+    *,
+    initial: Sequence[State] | None = None,
+    between: Callable[[Tensor], Tensor] | None = None,
+    record: bool = True,
+) -> Unrolled:
+    """Apply `cell` along `structure`; several cells are layers, each reading the hidden states of the one below.
+
+    Args:
+        cell: one cell, or the layers from the bottom up.
+        structure: a `Chain` or a `Forest`.
+        inputs: (batch, time, input) on a chain, (nodes, input) on a forest, in the structure's order.
+        initial: the state before each sequence's first step, one a layer, (batch, hidden) each; none: zero.
+        between: applied to the hidden states that one layer hands to the next (dropout).
+        record: keep every state's adjoint in the backward pass. The numbers computed are the same bits either way.
+
+    Returns:
+        `Unrolled`: `.states`, and after `backward` on a loss of them `.adjoints`, `.direct` and `.recurrent`, all
+        aligned with the structure's positions and with `.distance`. Padding has zeros there, and `.mask` marks it.
+
+    Raises:
+        ValueError: the inputs do not fit the structure or the cell, or `initial` is given for a forest.
+    """
+    cells = [cell] if isinstance(cell, Cell) else list(cell)
+    positions = tuple(structure.mask.shape)
+    if tuple(inputs.shape[:-1]) != positions or inputs.shape[-1] != cells[0].input_size:
+        raise ValueError(
+            f"inputs: given shape {tuple(inputs.shape)}, expected {(*positions, cells[0].input_size)}: the structure's "
+            "positions by the cell's input_size"
+        )
+    if initial is not None and isinstance(structure, Forest):
+        raise ValueError("initial: given for a forest, expected none: a leaf has no state before it")
+    layers: list[Layer] = []
+    for index, layer in enumerate(cells):
+        if index and between is not None:
+            inputs = between(inputs)
+        if isinstance(structure, Chain):
+            fold = fold_chain(layer, structure, inputs, None if initial is None else initial[index], record)
+        else:
+            fold = fold_forest(layer, structure, inputs, record)
+        layers.append(Layer(layer, structure, fold, above=len(cells) - 1 - index, record=record))
+        inputs = layers[-1].hidden
+    return Unrolled(tuple(layers))
