@@ -18,9 +18,10 @@ help: ## this list
 
 setup: $(STAMP) ## make .venv and install the project with its tools (nothing to do when up to date)
 
+study: FOLDER := outputs/digits_vanishing/$(shell date +%Y-%m-%d_%H-%M-%S)
 study: $(STAMP) ## run the experiment digits_vanishing, then compare its runs on one page
-	$(BIN)/rnn-train -m experiment=digits_vanishing
-	$(BIN)/rnn-compare outputs/digits_vanishing
+	$(BIN)/rnn-train -m experiment=digits_vanishing hydra.sweep.dir=$(FOLDER)
+	$(BIN)/rnn-compare $(FOLDER)
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest $(ARGS)

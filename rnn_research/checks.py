@@ -17,7 +17,12 @@ def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> i
     Raises:
         ValueError: it is not an integer (a bool is not one), or is out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or value < least
+        or (most is not None and value > most)
+    ):
         limit = f">= {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name}: given {value!r}, expected an integer {limit}")
     return value
@@ -32,7 +37,9 @@ def number(
         ValueError: it is not a finite number, or is out of range.
     """
     limits = [
-        f"{sign} {bound:g}" for sign, bound in ((">=", least), (">", above), ("<=", most)) if bound is not None
+        f"{sign} {bound:g}"
+        for sign, bound in ((">=", least), (">", above), ("<=", most))
+        if bound is not None
     ]
     fits = (
         isinstance(value, int | float)
@@ -66,7 +73,9 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     """
     options = list(options)
     if value not in options:
-        raise ValueError(f"{name}: given {value!r}, expected one of {', '.join(options)}{nearest(value, options)}")
+        raise ValueError(
+            f"{name}: given {value!r}, expected one of {', '.join(options)}{nearest(value, options)}"
+        )
     return value
 
 

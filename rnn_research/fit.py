@@ -114,7 +114,9 @@ class Recorder(Callback):
 
     FLUSH_EVERY = 10.0  # seconds between writes of the probes' tables: a killed run loses at most that much
 
-    def __init__(self, record: runs.RunRecord, folder: Path, probes: Mapping[str, Probe], progress: bool) -> None:
+    def __init__(
+        self, record: runs.RunRecord, folder: Path, probes: Mapping[str, Probe], progress: bool
+    ) -> None:
         self.record, self.folder, self.probes, self.progress = record, folder, probes, progress
         self.metrics = folder / "metrics.csv"
         self.losses: list[tuple[int, torch.Tensor]] = []
@@ -211,7 +213,9 @@ class Recorder(Callback):
             writer = csv.writer(file, lineterminator="\n")
             if file.tell() == 0:
                 writer.writerow(["step", "epoch", "split", *found])
-            writer.writerow([trainer.global_step, trainer.current_epoch, split, *(repr(v) for v in found.values())])
+            writer.writerow(
+                [trainer.global_step, trainer.current_epoch, split, *(repr(v) for v in found.values())]
+            )
         named = {f"{split}_{name}": value for name, value in found.items()}
         self.record = replace(self.record, final={**self.record.final, **named})
         for logger in trainer.loggers:

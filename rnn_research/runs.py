@@ -28,6 +28,7 @@ import numpy as np
 
 VERSION = 1
 RECORD = "run.json"
+MAGIC = b"\x93NUMPY"
 STATUSES = ("running", "done", "failed", "diverged", "interrupted")
 
 
@@ -149,7 +150,11 @@ def read_table(folder: Path, name: str) -> np.ndarray | None:
     if not path.exists():
         return None
     try:
-        table = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:  # numpy would speak of pickles, and how to load them
+                raise ValueError("not a .npy file")
+            file.seek(0)
+            table = np.load(file, allow_pickle=False)
     except Exception as error:  # numpy parses the header as Python: a torn one raises even TokenError
         raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
     if not isinstance(table, np.ndarray) or table.ndim != 1 or table.dtype.names is None:

@@ -1,13 +1,19 @@
-"""What happens once a sweep, before its first run: a Hydra callback named in conf/train.yaml."""
+"""What happens once a command, before its first run: a Hydra callback named in conf/train.yaml."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from omegaconf import open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.runs import RECORD
 
@@ -17,19 +23,70 @@ class FolderInUse(BaseException):
 
 
 class Sweep(Callback):
-    """Counts the sweep's runs, and stops before the first where the sweep's folder holds others.
+    """Counts the runs to come, remembers which folders Hydra will make for them, and stops before the first run where
+    the sweep's folder holds others.
 
     Raises:
         FolderInUse: from `on_multirun_start`.
     """
 
-    runs = 0
+    runs: ClassVar[int] = 1
+    folder: ClassVar[Path | None] = None
+    """Of the sweep; None where there is one run."""
+    made: ClassVar[Path | None] = None
+    """The topmost folder that is made for the output; None where all were there."""
+
+    def on_run_start(self, config: Any, **_: Any) -> None:
+        Sweep.runs, Sweep.folder, Sweep.made = 1, None, None
+        with contextlib.suppress(OmegaConfBaseException):  # Hydra resolves it again, and says so
+            HydraConfig.instance().set_config(config)
+            Sweep.made = _first_missing(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
-        parameters = config.hydra.sweeper.get("params") or {}
-        arguments = [*(f"{key}={value}" for key, value in parameters.items()), *config.hydra.overrides.task]
-        parsed = OverridesParser.create().parse_overrides(arguments)
-        Sweep.runs = sum(map(len, BasicSweeper.split_arguments(parsed, None)))
-        folder = Path(config.hydra.sweep.dir)
-        if folder.is_dir() and next(folder.rglob(RECORD), None) is not None:
-            raise FolderInUse(str(folder))
+        with contextlib.suppress(HydraException):  # likewise
+            Sweep.runs = _replace_swept(config)
+        HydraConfig.instance().set_config(config)
+        Sweep.folder = Path(config.hydra.sweep.dir)
+        Sweep.made = _first_missing(Sweep.folder)
+        if any(next(Sweep.folder.glob(pattern), None) for pattern in (RECORD, f"*/{RECORD}")):
+            raise FolderInUse(str(Sweep.folder))
+
+    @classmethod
+    def discard(cls, run: Path | None = None) -> None:
+        """Remove what was made for a run that did not come to be, and for a sweep without any run."""
+        if run is not None and (cls.made is not None or cls.folder is not None):
+            _remove_empty(run, cls.made)
+        if cls.folder is not None and [path.name for path in _inside(cls.folder)] == ["multirun.yaml"]:
+            (cls.folder / "multirun.yaml").unlink()
+            _remove_empty(cls.folder, cls.made)
+
+
+def _replace_swept(config: Any) -> int:
+    """Drop from an experiment's sweep what the command line gives, with a + or without. Returns the number of runs."""
+    given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    keys = {override.get_key_element().lstrip("+~") for override in given}
+    swept = config.hydra.sweeper.get("params") or {}
+    with read_write(config.hydra), open_dict(config.hydra):
+        for key in [key for key in swept if str(key).lstrip("+~") in keys]:
+            del swept[key]
+    parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in swept.items()])
+    return sum(map(len, BasicSweeper.split_arguments([*parsed, *given], None)))
+
+
+def _first_missing(folder: Path) -> Path | None:
+    folder = folder.absolute()
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    return missing[-1] if missing else None
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _remove_empty(folder: Path, top: Path | None) -> None:
+    """`folder`, and those above it up to `top`, as far as they are empty."""
+    with contextlib.suppress(OSError):
+        for path in (folder.absolute(), *folder.absolute().parents):
+            path.rmdir()
+            if top is None or path == top:
+                return

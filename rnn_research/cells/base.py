@@ -39,6 +39,7 @@ class HiddenCell(NamedTuple):
 State = Any
 """A NamedTuple of tensors of shape (nodes, hidden). Its first field, `hidden`, is what the readout reads."""
 
+
 class Nonlinearity(NamedTuple):
     """f, and the interval that it saturates to (None: unbounded)."""
 
@@ -163,4 +164,3 @@ class Cell(nn.Module, ABC):
         if self.bias_ih is not None and self.bias_hh is not None:
             pairs = self.bias_ih.view(len(self.gates), -1), self.bias_hh.view(len(self.gates), -1)
             yield from zip(self.gates, *pairs, strict=True)
-

@@ -26,7 +26,7 @@ def gaussian(cell: Cell, gain: float = 1.0) -> None:
     Raises:
         ValueError: gain < 0.
     """
-    scale = number("gain", gain, least=0) * cell.hidden_size**-0.5
+    scale = number("gain", gain, least=0.0) * cell.hidden_size**-0.5
     for _, block in cell.recurrent_blocks():
         block.normal_(0.0, scale)
 
@@ -37,7 +37,7 @@ def orthogonal(cell: Cell, gain: float = 1.0) -> None:
     Raises:
         ValueError: gain < 0.
     """
-    number("gain", gain, least=0)
+    number("gain", gain, least=0.0)
     for _, block in cell.recurrent_blocks():
         block.copy_(gain * torch.nn.init.orthogonal_(torch.empty(block.shape, dtype=torch.float64)))
 
@@ -48,7 +48,7 @@ def scaled(cell: Cell, gain: float = 1.0) -> None:
     Raises:
         ValueError: gain < 0.
     """
-    number("gain", gain, least=0)
+    number("gain", gain, least=0.0)
     for _, block in cell.recurrent_blocks():
         block.mul_(gain)
 
@@ -59,8 +59,8 @@ def identity(cell: Cell, scale: float = 1.0, input_scale: float = 0.001) -> None
     Raises:
         ValueError: scale < 0 or input_scale < 0.
     """
-    number("scale", scale, least=0)
-    number("input_scale", input_scale, least=0)
+    number("scale", scale, least=0.0)
+    number("input_scale", input_scale, least=0.0)
     for _, block in cell.recurrent_blocks():
         block.copy_(scale * torch.eye(cell.hidden_size))
     for _, block in cell.input_blocks():
@@ -74,7 +74,7 @@ def basic_tanh(cell: Cell, scale: float = 0.1) -> None:
     Raises:
         ValueError: scale < 0.
     """
-    number("scale", scale, least=0)
+    number("scale", scale, least=0.0)
     for _, block in (*cell.recurrent_blocks(), *cell.input_blocks()):
         block.normal_(0.0, scale)
     _zero_biases(cell)
@@ -93,8 +93,8 @@ def smart_tanh(cell: Cell, nonzeros: int = 15, radius: float = 0.95, scale: floa
         ValueError: nonzeros < 1, or radius or scale < 0.
     """
     integer("nonzeros", nonzeros)
-    number("radius", radius, least=0)
-    number("scale", scale, least=0)
+    number("radius", radius, least=0.0)
+    number("scale", scale, least=0.0)
     for _, block in cell.recurrent_blocks():
         block.copy_(_sparse(cell.hidden_size, nonzeros, radius))
     for _, block in cell.input_blocks():

@@ -14,10 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-SLACK = 1.0 - 2.0**-21
-"""A scaled gradient is multiplied by this as well: rounding to float32 could otherwise leave its norm above the
-threshold by some 1e-7 of it."""
-
 
 class Clipped(NamedTuple):
     """What a strategy did to one step's gradient; 0-dimensional tensors on the gradient's device, float64.
@@ -61,7 +57,13 @@ def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> Clipped:
 
 
 def scale(parameter: nn.Parameter, coefficient: Float[Tensor, ""]) -> None:
-    """Multiply one gradient by `coefficient`, rounding towards zero where that is below 1 (1 changes no bit)."""
+    """Multiply one gradient by `coefficient` (1 changes no bit).
+
+    Below 1 the product is smaller by an epsilon of the gradient's precision (and by 1e-12): rounding could otherwise
+    leave its norm above the threshold. It is taken in float64, where the coefficient of an exploding gradient is no
+    subnormal number.
+    """
     if parameter.grad is not None:
-        factor = torch.where(coefficient < 1.0, coefficient * SLACK, coefficient)
-        parameter.grad.mul_(factor.to(parameter.grad.dtype))
+        slack = torch.finfo(parameter.grad.dtype).eps + 1e-12
+        factor = torch.where(coefficient < 1.0, coefficient * (1.0 - slack), coefficient)
+        parameter.grad.copy_(parameter.grad.double() * factor)

@@ -30,4 +30,4 @@ class PerParameter(Clipping):
         for parameter in parameters:
             scale(parameter, (self.max_norm / global_norm([parameter])).clamp(max=1.0))
         ratio = global_norm(parameters) / before
-        return torch.where(before > 0, ratio, torch.ones_like(ratio))
+        return torch.where(before == 0, torch.ones_like(ratio), ratio)

@@ -29,4 +29,4 @@ class Value(Clipping):
             if parameter.grad is not None:
                 parameter.grad.clamp_(-self.max_value, self.max_value)
         ratio = global_norm(parameters) / before
-        return torch.where(before > 0, ratio, torch.ones_like(ratio))
+        return torch.where(before == 0, torch.ones_like(ratio), ratio)

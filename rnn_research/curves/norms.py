@@ -124,11 +124,12 @@ def curve(
 
 
 def _check(table: np.ndarray) -> None:
-    missing = [key for key in KEYS if key not in (table.dtype.names or ())]
-    if missing:
-        raise ValueError(f"adjoint table: lacks the columns {', '.join(missing)}; run it again")
     if not len(table):
         raise ValueError("adjoint table: has no rows; train for longer, or probe more often")
+    whole = [key for key in table.dtype.names or () if table.dtype[key].kind in "iu"]
+    missing = [key for key in KEYS if key not in whole]
+    if missing:
+        raise ValueError(f"adjoint table: lacks integer columns {', '.join(missing)}; run it again")
 
 
 def _column(table: np.ndarray, state: str) -> str:

@@ -42,12 +42,14 @@ class Band:
 class Reading:
     """The vanishing curve of one condition at one step.
 
-    `curve` is `Curve.log_ratio` over distance, its mean over seeds. `decay` has the mean rate with its
-    interval over seeds (with one seed: over samples) and the horizon and far ratio of the mean curve.
+    `curve` is the mean over seeds of `Curve.log_ratio` against distance, and `depth_sum`, in trees, of
+    log(`Curve.depth_sum`) less its value at the smallest distance. `decay` has the mean rate with its
+    interval over seeds (with one seed: over samples), and the horizon and far ratio of the mean curve.
     `words` are the seeds' own.
     """
 
     curve: Band
+    depth_sum: Band | None
     decay: Decay
     verdict: Verdict
     words: tuple[str, ...]
@@ -80,14 +82,17 @@ def band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
 
 def together(curves: Sequence[Curve], decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Reading | None:
     """The reading of a condition from its seeds'; None where there is no seed, or they share no distance."""
-    shared = band([curve.distance for curve in curves], [curve.log_ratio for curve in curves])
+    distances = [curve.distance for curve in curves]
+    shared = band(distances, [curve.log_ratio for curve in curves])
     if shared is None:
         return None
+    branching = any(curve.branching for curve in curves)
+    depth_sum = band(distances, [_log_depth_sum(curve) for curve in curves]) if branching else None
     words = tuple(verdict.word for verdict in verdicts)
     if len(curves) == 1:
-        return Reading(shared, decays[0], verdicts[0], words)
+        return Reading(shared, depth_sum, decays[0], verdicts[0], words)
     common = _decay(shared, decays)
-    return Reading(shared, common, _verdict(shared, common, verdicts), words)
+    return Reading(shared, depth_sum, common, _verdict(shared, common, verdicts), words)
 
 
 def t_quantile(df: int, confidence: float = CONFIDENCE) -> float:
@@ -141,6 +146,12 @@ def _decay(shared: Band, decays: Sequence[Decay]) -> Decay:
         aic_exponential=float(np.sum([decay.aic_exponential for decay in decays])),
         aic_power=float(np.sum([decay.aic_power for decay in decays])),
     )
+
+
+def _log_depth_sum(curve: Curve) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log = np.log(curve.depth_sum)
+        return log - log[:1]
 
 
 def _mean(values: Sequence[float]) -> float:

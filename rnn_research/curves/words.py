@@ -73,9 +73,9 @@ def spoken(mean: float, low: float, high: float) -> str:
     """`mean [low, high]`, with as many decimals as the interval's width gives a meaning."""
     if not (np.isfinite(low) and np.isfinite(high)):
         return f"{mean:.3g}"
-    if high - low < 1e-4:
-        return f"{round(mean, 4) + 0.0:.4f} ± {max(high - mean, mean - low):.0e}"
-    decimals = int(np.clip(1 - np.floor(np.log10(high - low)), 2, 4))
+    if high - low < 1e-5:
+        return f"{round(mean, 6) + 0.0:.6g} ± {max(high - mean, mean - low):.0g}"
+    decimals = int(np.clip(1 - np.floor(np.log10(high - low)), 2 if abs(mean) < 100 else 0, 6))
     return "{} [{}, {}]".format(
         *(f"{round(value, decimals) + 0.0:.{decimals}f}" for value in (mean, low, high))
     )

@@ -177,6 +177,7 @@ class Batches(Sampler[list[int]]):
         return -(-self.length // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
+        # A generator: where there are workers torch asks for two iterators an epoch, and draws from one.
         random = None if self.seed is None else np.random.default_rng([self.seed, self.epoch])
         self.epoch += 1
         order = np.arange(self.length)
@@ -185,16 +186,16 @@ class Batches(Sampler[list[int]]):
             order = np.concatenate(
                 [random.permutation(blocks[index]) for index in random.permutation(len(blocks))]
             )
-        batches: list[list[int]] = []
         for start in range(0, self.length, self.pool):
             part = order[start : start + self.pool]
             if self.sizes is not None:
                 part = part[np.argsort(self.sizes[part], kind="stable")]
-            cut = [part[at : at + self.batch_size].tolist() for at in range(0, len(part), self.batch_size)]
+            batches = [
+                part[at : at + self.batch_size].tolist() for at in range(0, len(part), self.batch_size)
+            ]
             if random is not None and self.sizes is not None:
-                cut = [cut[index] for index in random.permutation(len(cut))]
-            batches += cut
-        return iter(batches)
+                batches = [batches[index] for index in random.permutation(len(batches))]
+            yield from batches
 
 
 class _Fetch(Dataset[Sample]):

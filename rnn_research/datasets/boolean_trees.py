@@ -66,7 +66,7 @@ class BooleanTrees(DataModule):
         super().__init__(batch_size, num_workers, bucket)
         self.depth = integer("depth", depth, least=2, most=20)
         self.min_depth = depth if min_depth is None else integer("min_depth", min_depth, least=2, most=depth)
-        self.not_probability = number("not_probability", not_probability, least=0, most=0.9)
+        self.not_probability = number("not_probability", not_probability, least=0.0, most=0.9)
         self.labels = choice("labels", labels, ("nodes", "root"))
         self.sizes = {
             "train": integer("train_size", train_size),

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import final
 
@@ -116,8 +116,9 @@ class SST(DataModule):
 
     def _kept(self, file: str, content: bytes) -> list[Parsed]:
         """The trees of a file whose root has a class, with words as the vocabulary has them."""
+        clean = cache(self._word)
         trees = [
-            (parents, sentiments, [self._word(word) for word in words])
+            (parents, sentiments, [clean(word) for word in words])
             for parents, sentiments, words in read_trees(file, content)
             if CLASSES[self.classes][sentiments[0]] != NO_TARGET
         ]
@@ -187,7 +188,8 @@ def _parse(line: str) -> Parsed:
     path: list[int] = []  # the open nodes, the root first
     for token in TOKEN.findall(line):
         if token[0] == "(":
-            _check_opening(token, bool(parents), path, words)
+            if token not in OPENINGS or (parents and not path) or (path and words[path[-1]]):
+                raise ValueError(_bad_opening(token, path, words))
             parents.append(path[-1] if path else -1)
             path.append(len(labels))
             labels.append(OPENINGS[token])
@@ -212,17 +214,12 @@ def _parse(line: str) -> Parsed:
     return parents, labels, words
 
 
-def _check_opening(token: str, begun: bool, path: list[int], words: list[str]) -> None:
+def _bad_opening(token: str, path: list[int], words: list[str]) -> str:
     if token not in OPENINGS:
-        raise ValueError(
-            f"found the label {token[1:]!r}, expected an integer from 0 to 4 right after the bracket"
-        )
-    if begun and not path:
-        raise ValueError("found a second tree, expected one a line")
-    if path and words[path[-1]]:
-        raise ValueError(
-            f"found a node inside the leaf {words[path[-1]]!r}, expected a word or children, not both"
-        )
+        return f"found the label {token[1:]!r}, expected an integer from 0 to 4 right after the bracket"
+    if not path:
+        return "found a second tree, expected one a line"
+    return f"found a node inside the leaf {words[path[-1]]!r}, expected a word or children, not both"
 
 
 def _from_folder(folder: Path, name: str) -> tuple[str, bytes]:

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, MeanSquaredError, Metric, MetricCollection
+from torchmetrics import MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from rnn_research.datasets.base import Task
+
+
+class MeanLoss(Metric):
+    """The mean over labels of the loss, not over batches: a last, smaller batch weighs less.
+
+    Not torchmetrics' `MeanMetric`, which drops NaN (a diverged model's loss would be the mean of what is left) or,
+    told not to, the weights.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, mean: Tensor, labels: int) -> None:
+        self.total += mean.double() * labels
+        self.count += labels
+
+    def compute(self) -> Tensor:
+        return self.total / self.count
 
 
 class WithinTolerance(Metric):
@@ -41,11 +61,6 @@ def answer_metrics(task: Task) -> MetricCollection:
 def position_metrics(task: Task) -> MetricCollection:
     """Metrics of every labelled position: `position_accuracy`."""
     return MetricCollection({"position_accuracy": _accuracy(task)})
-
-
-def mean_loss() -> MeanMetric:
-    """The mean over labels of the loss, not over batches: a last, smaller batch weighs less."""
-    return MeanMetric(nan_strategy="ignore")
 
 
 def _accuracy(task: Task) -> MulticlassAccuracy:

@@ -19,7 +19,7 @@ from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, integer, number
 from rnn_research.clipping.base import Clipped, Clipping, clip
 from rnn_research.datasets.base import Task
-from rnn_research.models.metrics import answer_metrics, mean_loss, position_metrics
+from rnn_research.models.metrics import MeanLoss, answer_metrics, position_metrics
 from rnn_research.models.sizes import hidden_size_for
 from rnn_research.structures import Batch
 from rnn_research.structures.layout import NO_TARGET
@@ -89,25 +89,34 @@ class Model(LightningModule):
                 "loss: given every, but these batches label no positions; use model.loss=terminal, or data and a "
                 "structure with labels at every node (dataset.labels=nodes structure=parse)"
             )
+        if position_targets and loss != "terminal" and task.kind == "regression":
+            raise ValueError(
+                f"loss: given {loss}, but these batches label positions with numbers, expected classes; use "
+                "model.loss=terminal"
+            )
         if match_parameters is not None:
 
             def sized(hidden_size: int) -> Model:
                 resized = partial(cell, hidden_size=hidden_size)
-                shape = {"max_children": max_children, "num_layers": num_layers, "embedding_size": embedding_size}
+                shape = {
+                    "max_children": max_children,
+                    "num_layers": num_layers,
+                    "embedding_size": embedding_size,
+                }
                 return Model(task, resized, optimizer, clipping, **shape)
 
             cell = partial(cell, hidden_size=hidden_size_for(match_parameters, sized, count_parameters))
         self.task, self.clipping, self.optimizer = task, clipping, optimizer
         self.every = position_targets and loss != "terminal"
         size = integer("embedding_size", embedding_size) if task.tokens else task.input_size
-        self.embedding = nn.Embedding(task.input_size, size, padding_idx=0) if task.tokens else None
+        self.embedding = _embedding(task.input_size, size) if task.tokens else None
         self.cells = nn.ModuleList()
         for _ in range(num_layers):
             self.cells.append(cell(input_size=size, initialise=initialise, max_children=max_children))
             size = self.cells[-1].hidden_size
         self.between = nn.Dropout(dropout)
         self.readout = nn.Linear(size, task.output_size)
-        self.losses = nn.ModuleDict({split: mean_loss() for split in ("train_", "val_", "test_")})
+        self.losses = nn.ModuleDict({split: MeanLoss() for split in ("train_", "val_", "test_")})
         self.metrics = nn.ModuleDict({split: answer_metrics(task) for split in self.losses})
         self.positions = nn.ModuleDict({split: position_metrics(task) for split in self.losses if self.every})
         self.recording = False
@@ -116,7 +125,7 @@ class Model(LightningModule):
 
     def fold(self, batch: Batch, record: bool = False) -> Unrolled:
         """The states of every layer at every position of the batch."""
-        inputs = batch.inputs if self.embedding is None else self.embedding(batch.inputs)
+        inputs = batch.inputs.to(self.dtype) if self.embedding is None else self.embedding(batch.inputs)
         return unroll(list(self.cells), batch.structure, inputs, between=self.between, record=record)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -141,9 +150,11 @@ class Model(LightningModule):
     def _loss(self, batch: Batch, unrolled: Unrolled, split: str) -> tuple[Tensor, int, Tensor | None]:
         """The mean loss, the number of labels it is the mean of, and the part at last steps and roots where that is
         not all of it. Updates the metrics."""
-        answers = self.readout(batch.structure.terminal(unrolled.hidden))
-        at_end = self._compare(answers, batch.target)
-        self.metrics[split].update(self._predictions(answers.detach()), batch.target)
+        answers, target = self.readout(batch.structure.terminal(unrolled.hidden)), batch.target
+        if self.task.kind == "regression":
+            target = target.to(answers.dtype).view_as(answers)  # one number a sample may come without its axis
+        at_end = self._compare(answers, target)
+        self.metrics[split].update(self._predictions(answers.detach()), target)
         if not self.every or batch.position_targets is None:
             loss, labels, terminal = at_end.mean(), len(at_end), None
         else:
@@ -186,6 +197,14 @@ class Model(LightningModule):
         """Apply the strategy: after accumulation and unscaling, once a step. What it did is kept in `clipped`."""
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.clipped.append((self.trainer.global_step, clip(self.clipping, parameters)))
+
+
+def _embedding(vocabulary: int, size: int) -> nn.Embedding:
+    """Word vectors ~ N(0, 0.1^2), and zero for the empty token 0 (torch's N(0, 1) saturates gates from the start)."""
+    embedding = nn.Embedding(vocabulary, size, padding_idx=0)
+    with torch.no_grad():
+        embedding.weight.mul_(0.1)
+    return embedding
 
 
 def count_parameters(model: nn.Module) -> int:

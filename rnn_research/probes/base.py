@@ -75,8 +75,10 @@ class Probe(Callback, ABC):
         if self.due(trainer.global_step):
             with torch.no_grad():
                 columns = {name: _column(values) for name, values in self.measure(pl_module).items()}
-            length = max(len(column) for column in columns.values())
-            step = np.full(length, trainer.global_step, dtype=np.int64)
+            lengths = {name: len(column) for name, column in columns.items()}
+            if len(set(lengths.values())) != 1:
+                raise ValueError(f"{type(self).__name__}: given columns of lengths {lengths}, expected one length")
+            step = np.full(max(lengths.values()), trainer.global_step, dtype=np.int64)
             self.rows.append({"step": step, **columns})
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]

@@ -17,7 +17,8 @@ class Saturation(Probe):
 
     For a gate in (0, 1): min(v, 1 - v) < threshold; for tanh: 1 - |v| < threshold. A column an activation (`i`, `f`,
     `g`, `o` of an LSTM; `hidden` of a tanh RNN), over all units and positions, padding left out. Cells with a forget
-    gate also have `forget_timescale`, the median of -1 / ln f in cell applications (Tallec and Ollivier 2018).
+    gate also have `forget_timescale`, the median of -1 / ln f in cell applications (Tallec and Ollivier 2018). NaN:
+    an activation was NaN, or there was none (trees of one node have no forget gate).
 
     Args:
         threshold: the margin that counts as saturated.
@@ -45,12 +46,13 @@ class Saturation(Probe):
         for _, projected, previous in layer.updates():
             for name, values in layer.cell.activations(projected, *previous).items():
                 found.setdefault(name, []).append(values.flatten().double())
-        joined = {name: torch.cat(values) for name, values in found.items() if name in layer.cell.bounds}
+        nothing = [layer.hidden.new_zeros(0).double()]
+        joined = {name: torch.cat(found.get(name, nothing)) for name in layer.cell.bounds}
         row = {name: self._fraction(values, *layer.cell.bounds[name]) for name, values in joined.items()}
         if "f" in joined:
-            row["forget_timescale"] = (-1 / joined["f"].log()).median()
+            row["forget_timescale"] = (1 / joined["f"].log()).abs().median()  # f = 1 gives infinity
         return row or {"bounded": torch.zeros((), dtype=torch.float64)}
 
     def _fraction(self, values: torch.Tensor, low: float, high: float) -> torch.Tensor:
         margin = torch.minimum(values - low, high - values)
-        return (margin < self.threshold).double().mean()
+        return torch.where(margin.isnan(), margin, (margin < self.threshold).double()).mean()

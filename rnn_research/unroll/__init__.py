@@ -39,9 +39,12 @@ def unroll(
         aligned with the structure's positions and with `.distance`. Padding has zeros there, and `.mask` marks it.
 
     Raises:
-        ValueError: the inputs do not fit the structure or the cell, or `initial` is given for a forest.
+        ValueError: no cell, inputs that do not fit the structure or the cell, an initial state that does not fit
+            the cells, or one for a forest.
     """
     cells = [cell] if isinstance(cell, Cell) else list(cell)
+    if not cells:
+        raise ValueError("cell: given no layers, expected at least one cell")
     positions = tuple(structure.mask.shape)
     if tuple(inputs.shape[:-1]) != positions or inputs.shape[-1] != cells[0].input_size:
         raise ValueError(
@@ -50,6 +53,8 @@ def unroll(
         )
     if initial is not None and isinstance(structure, Forest):
         raise ValueError("initial: given for a forest, expected none: a leaf has no state before it")
+    if initial is not None:
+        _check_initial(initial, cells, len(structure))
     layers: list[Layer] = []
     for index, layer in enumerate(cells):
         if index and between is not None:
@@ -58,6 +63,15 @@ def unroll(
             fold = fold_chain(layer, structure, inputs, None if initial is None else initial[index], record)
         else:
             fold = fold_forest(layer, structure, inputs, record)
-        layers.append(Layer(layer, structure, fold, above=len(cells) - 1 - index, record=record))
+        layers.append(Layer(layer, structure, fold, len(cells) - 1 - index, record, layers))
         inputs = layers[-1].hidden
     return Unrolled(tuple(layers))
+
+
+def _check_initial(initial: Sequence[State], cells: list[Cell], batch: int) -> None:
+    given = [tuple(tuple(part.shape) for part in state) for state in initial]
+    expected = [((batch, cell.hidden_size),) * len(cell.state_names) for cell in cells]
+    if given != expected:
+        raise ValueError(
+            f"initial: given shapes {given}, expected {expected}: a state a layer, a row a sequence"
+        )

@@ -31,9 +31,13 @@ class Layer:
     applications, and `adjoints_of` gives the part of any one loss.
     """
 
-    def __init__(self, cell: Cell, structure: Chain | Forest, fold: Fold, above: int, record: bool) -> None:
-        self.cell, self.structure, self._fold, self._above, self._record = cell, structure, fold, above, record
+    def __init__(
+        self, cell: Cell, structure: Chain | Forest, fold: Fold, above: int, record: bool, layers: list[Layer]
+    ) -> None:
+        self.cell, self.structure = cell, structure
+        self._fold, self._above, self._record, self._layers = fold, above, record, layers
         self._placed: dict[str, Tensor] = {}
+        self._weights = self._versions()
 
     @property
     def hidden(self) -> Tensor:
@@ -67,7 +71,11 @@ class Layer:
 
     @cached_property
     def direct(self) -> State:
-        """The part of dL/ds from the state's own position."""
+        """The part of dL/ds from the state's own position. Read it before the cell's parameters change.
+
+        Raises:
+            RuntimeError: as `adjoints`, or the parameters of a cell with several state parts have changed since.
+        """
         self._check()
         for name in self.cell.state_names:
             self._part(name)  # a part that nothing read has a zero gradient
@@ -75,18 +83,25 @@ class Layer:
 
     @cached_property
     def recurrent(self) -> State:
-        """The part of dL/ds from later states."""
+        """The part of dL/ds from later states. Read it, and raises, as `direct`."""
         self._check()
         passed = self._fold.passed
-        return self._through_step([torch.cat([_grad(state[part]) for state in passed]) for part in self._parts])
+        return self._through_step(
+            [torch.cat([_grad(state[part]) for state in passed]) for part in self._parts]
+        )
 
     def adjoints_of(self, loss: Tensor) -> State:
         """d loss/ds of every state, for a scalar of this unroll's graph other than the one trained on.
 
-        Call it before `backward` (which frees the graph); it leaves every `.grad` as it is.
+        Call it before `backward` (which frees the graph); it leaves every `.grad` of the unroll and of the
+        parameters as it is.
         """
         parts = [part for call in self._fold.calls for part in call.state]
+        retained = [tensor for layer in self._layers for tensor in layer._retained()]
+        before = [tensor.grad for tensor in retained]
         grads = iter(torch.autograd.grad(loss, parts, retain_graph=True, allow_unused=True))
+        for tensor, grad in zip(retained, before, strict=True):
+            tensor.grad = grad  # autograd.grad, too, adds to each gradient that is retained on its way
         return self._by_call([[next(grads) for _ in call.state] for call in self._fold.calls])
 
     def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
@@ -101,7 +116,9 @@ class Layer:
             calls.setdefault(len(call.previous), []).append(call)
         for count, group in calls.items():
             previous = tuple(
-                self.cell.state_type(*(_cat([call.previous[child][part] for call in group]) for part in self._parts))
+                self.cell.state_type(
+                    *(_cat([call.previous[child][part] for call in group]) for part in self._parts)
+                )
                 for child in range(count)
             )
             rows = torch.cat([call.rows for call in group]).to(self._fold.positions.device)
@@ -111,11 +128,23 @@ class Layer:
     def _parts(self) -> range:
         return range(len(self.cell.state_names))
 
+    def _retained(self) -> list[Tensor]:
+        """Every tensor that keeps its gradient for the adjoints."""
+        if not self._record:
+            return []
+        states = [*(call.state for call in self._fold.calls), *self._fold.passed]
+        return [*(part for state in states for part in state), *self._placed.values()]
+
+    def _versions(self) -> list[int]:
+        return [parameter._version for parameter in self.cell.parameters()]
+
     def _check(self) -> None:
         if not self._record:
             raise RuntimeError("adjoints: this unroll recorded none; call unroll(..., record=True)")
         if all(part.grad is None for call in self._fold.calls for part in call.state):
-            raise RuntimeError("adjoints: no backward pass has reached these states; call backward on a loss of them")
+            raise RuntimeError(
+                "adjoints: no backward pass has reached these states; call backward on a loss of them"
+            )
 
     def _part(self, name: str) -> Tensor:
         """One part of the states at every position, made once, so that its gradient is the readout's."""
@@ -143,7 +172,9 @@ class Layer:
 
     def _by_call(self, grads: list[list[Tensor | None]]) -> State:
         """Gradients in the results of the calls -> the structure's positions; None (not reached) is zero."""
-        columns = [torch.zeros_like(_cat([state[part] for state in self._fold.states])) for part in self._parts]
+        columns = [
+            torch.zeros_like(_cat([state[part] for state in self._fold.states])) for part in self._parts
+        ]
         for call, found in zip(self._fold.calls, grads, strict=True):
             for column, grad in zip(columns, found, strict=True):
                 if grad is not None:
@@ -159,6 +190,11 @@ class Layer:
         return self.cell.state_type(*(self._scatter(flat) for flat in grads))
 
     def _inside_update(self, grads: list[Tensor]) -> list[Tensor]:
+        if self._versions() != self._weights:
+            raise RuntimeError(
+                "adjoints: the cell's parameters have changed since this unroll; read direct and recurrent before "
+                "the optimiser's step"
+            )
         out = [torch.zeros_like(grad) for grad in grads]
         for rows, projected, previous in self._updates():
             with torch.enable_grad():

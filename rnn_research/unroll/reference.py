@@ -49,14 +49,12 @@ def fold_chain(cell: Cell, chain: Chain, inputs: Tensor, initial: State | None, 
     lengths = chain.lengths.tolist()
     longest_first = sorted(range(len(lengths)), key=lambda b: -lengths[b])
     active = [sum(length > t for length in lengths) for t in range(chain.time)]
-    if min(lengths) == max(lengths):
-        flat = inputs.transpose(0, 1).reshape(-1, inputs.shape[-1])
-        batch = torch.arange(len(lengths)).repeat(chain.time)
-    else:
-        batch = torch.cat([torch.tensor(longest_first[:count]) for count in active])
+    batch = torch.cat([torch.tensor(longest_first[:count]) for count in active])
     step = torch.repeat_interleave(torch.arange(chain.time), torch.tensor(active))
     positions = (batch * chain.time + step).to(inputs.device)
-    if min(lengths) != max(lengths):
+    if min(lengths) == max(lengths):
+        flat = inputs.transpose(0, 1).reshape(-1, inputs.shape[-1])
+    else:
         flat = inputs.reshape(-1, inputs.shape[-1]).index_select(0, positions)
         initial = None if initial is None else _apply(initial, lambda part: part[longest_first])
     states: list[State] = []
@@ -88,7 +86,11 @@ def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool) -> Fol
     for depth in reversed(depths):
         results = []
         for group in forest.groups[depth]:
-            rows = projected[depth] if len(forest.groups[depth]) == 1 else projected[depth].index_select(0, group.rows)
+            rows = (
+                projected[depth]
+                if len(forest.groups[depth]) == 1
+                else projected[depth].index_select(0, group.rows)
+            )
             arguments = _children(cell, below, group.children)
             results.append(_recorded(cell.step(rows, *arguments), record))
             calls.append(Call(group.rows.cpu() + forest.levels[depth], rows, arguments, results[-1]))
@@ -112,7 +114,9 @@ def _joined(results: list[State], places: list[Tensor]) -> State:
     if len(results) == 1:
         return results[0]
     order = torch.cat(places).argsort()
-    return type(results[0])(*(torch.cat(parts).index_select(0, order) for parts in zip(*results, strict=True)))
+    return type(results[0])(
+        *(torch.cat(parts).index_select(0, order) for parts in zip(*results, strict=True))
+    )
 
 
 def _apply(state: State, function: Callable[[Tensor], Tensor]) -> State:

@@ -1,0 +1,148 @@
+"""rnn-compare: does the gradient vanish in these runs, and what does clipping do about it?
+
+Reads run records and probe tables; imports neither torch nor what trains. Prints a table, and writes it
+with figures on one page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rnn_research.compare.comparison import Comparison, NothingToCompare, compare
+from rnn_research.compare.conditions import Condition, Norms
+from rnn_research.compare.effects import Effect
+from rnn_research.compare.reading import Run, Seen, Series
+from rnn_research.compare.select import Excluded
+
+__all__ = [
+    "Comparison",
+    "Condition",
+    "Effect",
+    "Excluded",
+    "Norms",
+    "NothingToCompare",
+    "Run",
+    "Seen",
+    "Series",
+    "compare",
+    "compare_and_report",
+    "main",
+]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage."""
+        raise NothingToCompare(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `rnn-compare`. Returns the exit code: 0, or 2 after one line on stderr."""
+    try:
+        options = vars(_parser().parse_args(argv))
+        page = compare_and_report(options.pop("folders"), options.pop("out"), **options)
+    except NothingToCompare as error:
+        print(f"rnn-compare: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(page)
+    return 0
+
+
+def compare_and_report(
+    folders: Sequence[Path], out: Path | None = None, *, figures: bool = True, **options: Any
+) -> Path:
+    """Compare the runs at or below `folders`, print the table, and write table, figures and page to `out`.
+
+    Args:
+        out: default `comparison` in the folder, or in what the folders have in common.
+        figures: without them it is faster and needs no matplotlib.
+        options: of `compare`.
+
+    Returns:
+        The page.
+
+    Raises:
+        NothingToCompare: as `compare`, or `out` can't be written.
+    """
+    # Here and not above, so that --help stays fast.
+    from rnn_research import report
+
+    comparison = compare(folders, **options)
+    out = comparison.folder / "comparison" if out is None else out
+    try:
+        page = report.write(comparison, out, figures)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise NothingToCompare(
+            f"out: given {out}, which can't be written ({reason}); give another --out"
+        ) from None
+    for item in comparison.excluded:
+        print(f"rnn-compare: left out {comparison.name(item.folder)}: {item.reason}", file=sys.stderr)
+    for run in comparison.runs:
+        for lack in run.missing:
+            print(f"rnn-compare: {comparison.name(run.folder)}: {lack}", file=sys.stderr)
+    print(report.text(comparison))
+    return page
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="rnn-compare",
+        description="Compare runs: does the gradient vanish, and what does clipping do about it?",
+        epilog="Conditions are the options that vary between the runs; runs that differ in the seed "
+        "alone are averaged. Writes comparison.html, conditions.csv, runs.csv and the figures.",
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="a run, a sweep, or what holds them"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: FOLDER/comparison)")
+    parser.add_argument(
+        "--state", metavar="NAME", help="whose gradient: hidden (default), or cell in an LSTM"
+    )
+    parser.add_argument(
+        "--step",
+        type=_step,
+        default="last",
+        metavar="first|last|N",
+        help="the recorded optimiser step (default: last)",
+    )
+    parser.add_argument(
+        "--metric", metavar="NAME", help="such as accuracy, mse, val_loss (default: test accuracy)"
+    )
+    parser.add_argument(
+        "--by",
+        nargs="+",
+        default=[],
+        metavar="FACTOR",
+        help="conditions by these factors alone (default: all that vary)",
+    )
+    parser.add_argument(
+        "--fraction",
+        type=_fraction,
+        default=0.01,
+        metavar="F",
+        help="the horizon is where the norm has fallen below this fraction (default: 0.01)",
+    )
+    parser.add_argument(
+        "--no-figures", dest="figures", action="store_false", help="the table alone, without matplotlib"
+    )
+    return parser
+
+
+def _step(text: str) -> int | str:
+    if text in ("first", "last"):
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"given {text}, expected first, last, or the number of a recorded step")
+
+
+def _fraction(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"given {text}, expected a number > 0 and <= 1") from None

@@ -1,0 +1,217 @@
+"""Records to comparison: conditions over seeds, and everything a reader needs to judge them."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnn_research import checks
+from rnn_research.compare.conditions import Condition, condition
+from rnn_research.compare.effects import Effect, effects
+from rnn_research.compare.factors import IRRELEVANT, Factors, flat, option, short
+from rnn_research.compare.reading import Run, Step, read_run
+from rnn_research.compare.select import Excluded, Found, Selection, select
+from rnn_research.curves import FRACTION
+
+
+class NothingToCompare(ValueError):
+    """What was asked for can't be had: the message says what was given, what was expected, and the repair."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The conditions, in the order of the sweep, and how they came to be."""
+
+    folder: Path
+    """Runs are named relative to this: what the given folders have in common."""
+    metric: str | None
+    """`<split>_<name>`, None where no record has one."""
+    state: str
+    step: Step
+    fraction: float
+    varying: tuple[str, ...]
+    pooled: tuple[str, ...]
+    """Factors that vary too, but were left out of `by`: their runs count as seeds."""
+    constant: dict[str, str]
+    conditions: tuple[Condition, ...]
+    effects: tuple[Effect, ...]
+    excluded: tuple[Excluded, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def followers(self) -> tuple[str, ...]:
+        """Varying factors that go with the others, such as a structure that a model needs: without them the
+        conditions are told apart just as well."""
+        return tuple(factor for factor in self.varying if factor not in _telling(self.conditions, self.varying))
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(run for condition in self.conditions for run in condition.runs)
+
+    def name(self, folder: Path) -> str:
+        """A run's folder, as short as it says which."""
+        return os.path.relpath(folder, self.folder) if folder != self.folder else folder.name
+
+
+def compare(
+    folders: Sequence[Path],
+    *,
+    state: str | None = None,
+    step: Step = "last",
+    metric: str | None = None,
+    by: Sequence[str] = (),
+    fraction: float = FRACTION,
+) -> Comparison:
+    """Compare the runs at or below `folders`.
+
+    Args:
+        state: whose adjoint; default `hidden`.
+        step: of the optimiser, at which to look; `last` is the last recorded one with finite norms.
+        metric: `accuracy`, or with its split `val_accuracy`; default test accuracy, else what the records
+        have. by: the factors that make conditions; default all that vary. Others are pooled. fraction: of
+        the norm at the smallest distance, below which the horizon lies.
+
+    Raises:
+        NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
+    """
+    try:
+        fraction = checks.number("fraction", fraction, above=0, most=1)
+    except ValueError as error:
+        raise NothingToCompare(str(error)) from None
+    _check_folders(folders)
+    selection = select(folders)
+    _check_found(folders, selection)
+    name = _metric(selection.found, metric)
+    varying = _varying(selection, by)
+    read = [read_run(item.folder, item.record, state, step, name, fraction) for item in selection.found]
+    _check_read(read, state, step)
+    conditions = tuple(condition(options, members, name) for options, members in _group(read, varying))
+    return Comparison(
+        folder=Path(os.path.commonpath([folder.resolve() for folder in folders])),
+        metric=name,
+        state=state or _state(read),
+        step=step,
+        fraction=fraction,
+        varying=varying,
+        pooled=tuple(factor for factor in selection.factors.varying if factor not in varying),
+        constant=selection.factors.constant,
+        conditions=conditions,
+        effects=effects(conditions, name),
+        excluded=selection.excluded,
+        notes=selection.notes,
+    )
+
+
+def _check_folders(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        if folder.is_file():
+            raise NothingToCompare(
+                f"folder: given the file {folder}, expected a folder; give {folder.parent}"
+            )
+        if not folder.is_dir():
+            raise NothingToCompare(
+                f"folder: given {folder}, which does not exist; give the folder of a run or a sweep"
+            )
+
+
+def _check_found(folders: Sequence[Path], selection: Selection) -> None:
+    if selection.found:
+        return
+    given = ", ".join(map(str, folders))
+    if not selection.excluded:
+        raise NothingToCompare(f"folder: no run.json at or below {given}; train first: rnn-train")
+    why = "; ".join(f"{item.folder}: {item.reason}" for item in selection.excluded)
+    raise NothingToCompare(
+        f"folder: none of the {len(selection.excluded)} runs at or below {given} can be compared: {why}"
+    )
+
+
+def _metric(found: Iterable[Found], asked: str | None) -> str | None:
+    """`<split>_<name>` for what was asked; by default accuracy of the test split, or whatever comes first."""
+    known = dict.fromkeys(key for item in found for key in item.record.final)
+    ranked = sorted(
+        known,
+        key=lambda key: (not key.startswith("test_"), not key.endswith("accuracy"), key.endswith("loss")),
+    )
+    if asked is None:
+        return ranked[0] if ranked else None
+    matching = [key for key in ranked if key == asked or key.partition("_")[2] == asked]
+    if not matching:
+        raise NothingToCompare(
+            _choice("metric", asked, [*ranked, *dict.fromkeys(key.partition("_")[2] for key in ranked)])
+        )
+    return matching[0]
+
+
+def _varying(selection: Selection, by: Sequence[str]) -> tuple[str, ...]:
+    factors: Factors = selection.factors
+    known = dict.fromkeys((*factors.varying, *factors.constant))
+    for item in selection.found:
+        known |= dict.fromkeys(key for key in flat(item.record.config) if not IRRELEVANT.search(key))
+    names = {tail: factor for factor, tail in short(tuple(known)).items()} | {
+        factor: factor for factor in known
+    }
+    for factor in by:
+        if factor not in names:
+            raise NothingToCompare(_choice("by", factor, [*factors.varying, *factors.constant], names))
+    return tuple(dict.fromkeys(names[factor] for factor in by)) or factors.varying
+
+
+def _group(read: Sequence[Run], varying: Sequence[str]) -> list[tuple[dict[str, str], list[Run]]]:
+    groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+    for run in read:
+        groups[tuple(option(run.record, factor) for factor in varying)].append(run)
+    ranks = [_ranks(read, factor) for factor in varying]
+    conditions = sorted(groups, key=lambda options: [rank[o] for rank, o in zip(ranks, options, strict=True)])
+    return [
+        (dict(zip(varying, options, strict=True)), sorted(groups[options], key=lambda run: run.record.seed))
+        for options in conditions
+    ]
+
+
+def _telling(conditions: Sequence[Condition], varying: Sequence[str]) -> list[str]:
+    """The first factors that tell all conditions apart."""
+    telling: list[str] = []
+    for factor in varying:
+        more = [*telling, factor]
+        told = ({tuple(c.options[name] for name in names) for c in conditions} for names in (telling, more))
+        if len(next(told)) < len(next(told)):
+            telling = more
+    return telling
+
+
+def _ranks(read: Sequence[Run], factor: str) -> dict[str, int]:
+    """The order of a factor's options: numbers ascending, others as they were first started in the sweep."""
+    started = sorted(read, key=lambda run: run.record.start)
+    options = list(dict.fromkeys(option(run.record, factor) for run in started))
+    with suppress(ValueError):
+        options = sorted(options, key=float)
+    return {name: rank for rank, name in enumerate(options)}
+
+
+def _check_read(read: Sequence[Run], state: str | None, step: Step) -> None:
+    """Refuse a state or step that no run has; where only some lack it, their `missing` says so."""
+    states = dict.fromkeys(name for run in read for name in run.states)
+    if state is not None and state not in states:
+        raise NothingToCompare(_choice("state", state, list(states)))
+    steps = sorted({number for run in read for number in run.steps})
+    if isinstance(step, int) and step not in steps:
+        raise NothingToCompare(_choice("step", str(step), ["first", "last", *map(str, steps)]))
+
+
+def _state(read: Sequence[Run]) -> str:
+    return next((run.chosen.curve.state for run in read if run.chosen), "hidden")
+
+
+def _choice(name: str, given: str, expected: Sequence[str], near: Iterable[str] = ()) -> str:
+    listed = ", ".join(expected[:20]) + (", …" if len(expected) > 20 else "")
+    suggestion = checks.nearest(given, near or expected)
+    return (
+        f"{name}: given {given}, expected one of {listed}{suggestion}"
+        if expected
+        else f"{name}: given {given}, but no run has any"
+    )

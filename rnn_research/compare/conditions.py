@@ -1,0 +1,123 @@
+"""A condition: one option of each factor, over its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from rnn_research.compare.reading import Run, Seen, Series
+from rnn_research.curves import Band, Interval, Reading, band, interval, together
+
+BINS = 150
+
+
+@dataclass(frozen=True, eq=False)
+class Norms:
+    """The global gradient norm before and after clipping, over the seeds' steps in at most 150 bins."""
+
+    step: Float[np.ndarray, " bin"]
+    before: Float[np.ndarray, " bin"]
+    """Geometric mean of the finite, nonzero norms."""
+    before_low: Float[np.ndarray, " bin"]
+    before_high: Float[np.ndarray, " bin"]
+    """Their extremes: one spike is what clipping is for."""
+    after: Float[np.ndarray, " bin"]
+    fired: Float[np.ndarray, " bin"]
+    """The fraction of steps in which clipping changed the gradient."""
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What is compared: a row of the table.
+
+    `metric` and `learning` are of the runs that didn't diverge. `start` is at the first recorded step,
+    `chosen` at the one asked for. `rates` is the decay rate over training. `clipped` is the share of steps
+    in which clipping fired. None where no run has it.
+    """
+
+    options: dict[str, str]
+    runs: tuple[Run, ...]
+    metric: Interval | None
+    baseline: float | None
+    start: Reading | None
+    chosen: Reading | None
+    rates: Band | None
+    learning: Band | None
+    norms: Norms | None
+    clipped: Interval | None
+
+    @property
+    def diverged(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.diverged)
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """The different numbers of parameters among the runs."""
+        return tuple(sorted({run.record.parameters for run in self.runs}))
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The different steps at which `chosen` looks."""
+        return tuple(sorted({run.chosen.curve.step for run in self.runs if run.chosen}))
+
+
+def condition(options: dict[str, str], members: Sequence[Run], metric: str | None) -> Condition:
+    """Put the runs of one condition together."""
+    finished = [run for run in members if not run.diverged]
+    nan = float("nan")
+    baselines = interval([run.record.baselines.get(metric or "", nan) for run in members])
+    clipped = [float(np.mean(run.clipping["fired"])) for run in members if run.clipping is not None]
+    return Condition(
+        options,
+        tuple(members),
+        metric=interval([run.record.final.get(metric or "", nan) for run in finished]),
+        baseline=baselines.mean if baselines else None,
+        start=_reading(members, lambda run: run.start),
+        chosen=_reading(members, lambda run: run.chosen),
+        rates=_band([run.rates for run in members]),
+        learning=_band([run.learning for run in finished]),
+        norms=_norms([run.clipping for run in members if run.clipping is not None]),
+        clipped=interval(clipped),
+    )
+
+
+def _reading(members: Sequence[Run], look: Callable[[Run], Seen | None]) -> Reading | None:
+    seen = [found for found in map(look, members) if found is not None]
+    return together([s.curve for s in seen], [s.decay for s in seen], [s.verdict for s in seen])
+
+
+def _band(series: Sequence[Series | None]) -> Band | None:
+    present = [item for item in series if item is not None]
+    return band([item.x for item in present], [item.y for item in present])
+
+
+def _norms(tables: Sequence[np.ndarray]) -> Norms | None:
+    if not tables:
+        return None
+    step, before, after, fired = (
+        np.concatenate([table[name] for table in tables]).astype(np.float64)
+        for name in ("step", "norm_before", "norm_after", "fired")
+    )
+    plain = np.isfinite(before) & (before > 0) & np.isfinite(after) & (after > 0)
+    if not plain.any():
+        return None
+    step, before, after, fired = step[plain], before[plain], after[plain], fired[plain]
+    width = max((step.max() - step.min() + 1) / BINS, 1.0)
+    where = np.unique(((step - step.min()) // width).astype(np.int64), return_inverse=True)[1]
+    order = np.argsort(where, kind="stable")
+    starts = np.flatnonzero(np.diff(where[order], prepend=-1))
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(where, values) / np.bincount(where)
+
+    return Norms(
+        step=mean(step),
+        before=np.exp(mean(np.log(before))),
+        before_low=np.minimum.reduceat(before[order], starts),
+        before_high=np.maximum.reduceat(before[order], starts),
+        after=np.exp(mean(np.log(after))),
+        fired=mean(fired),
+    )

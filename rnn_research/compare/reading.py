@@ -1,0 +1,155 @@
+"""What one run's files say: its vanishing curves, rates, clipping and learning curve, and what is missing
+of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from rnn_research import curves, runs
+from rnn_research.curves import Curve, Decay, Verdict
+from rnn_research.runs import RunRecord
+
+Step = int | Literal["first", "last"]
+CLIPPING = ("step", "norm_before", "norm_after", "fired")
+# Enough to draw a rate over training by.
+MOST_STEPS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The gradient of one run at one recorded step."""
+
+    curve: Curve
+    decay: Decay
+    verdict: Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One run's y against the optimiser step x."""
+
+    x: Int[np.ndarray, " step"]
+    y: Float[np.ndarray, " step"]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A comparable run. `start` is its first recorded step and `chosen` the one asked for; `rates` are of
+    every recorded step; `learning` is the validation metric. What can't be had is None, and `missing` says
+    why."""
+
+    folder: Path
+    record: RunRecord
+    states: tuple[str, ...]
+    steps: tuple[int, ...]
+    start: Seen | None
+    chosen: Seen | None
+    rates: Series | None
+    clipping: np.ndarray | None
+    learning: Series | None
+    missing: tuple[str, ...]
+
+    @property
+    def diverged(self) -> bool:
+        return self.record.status == "diverged"
+
+
+def read_run(
+    folder: Path, record: RunRecord, state: str | None, step: Step, metric: str | None, fraction: float
+) -> Run:
+    """Read the tables of a run. `state` None: `hidden`, or where it has none its first state.
+
+    Never raises for what the tables hold: that is said in `missing`.
+    """
+    missing: list[str] = []
+    adjoint = _table(folder, "adjoint", missing)
+    start = chosen = rates = None
+    states, steps = (), ()
+    if adjoint is not None:
+        try:
+            states, steps = curves.states(adjoint), tuple(curves.steps(adjoint).tolist())
+            state = state or ("hidden" if "hidden" in states else next(iter(states), "hidden"))
+            start, rates = _see(adjoint, state, "first", fraction), _rates(adjoint, state)
+            chosen = _see(adjoint, state, step, fraction)
+        except ValueError as error:
+            missing.append(str(error))
+    clipping, learning = _clipping(folder, missing), _learning(folder, metric, missing)
+    told = (start, chosen, rates, clipping, learning, tuple(missing))
+    return Run(folder, record, states, steps, *told)
+
+
+def _table(folder: Path, name: str, missing: list[str]) -> np.ndarray | None:
+    try:
+        table = runs.read_table(folder, name)
+    except runs.DamagedRecord as error:
+        missing.append(f"{name} table: {str(error).partition(': ')[2]}")
+        return None
+    if table is None:
+        missing.append(f"{name} table: there is none; was the run without that probe?")
+    return table
+
+
+def _see(adjoint: np.ndarray, state: str, step: Step, fraction: float) -> Seen:
+    recorded = curves.steps(adjoint)
+    number = {"first": int(recorded[0]), "last": None}[step] if isinstance(step, str) else step
+    curve = curves.curve(adjoint, number, state)
+    decay = curves.decay(curve, fraction)
+    return Seen(curve, decay, curves.verdict(curve, decay))
+
+
+def _rates(adjoint: np.ndarray, state: str) -> Series | None:
+    """The rate at the recorded steps that have one; at most `MOST_STEPS` of them, evenly spread."""
+    found = [
+        (step, curves.decay(curves.curve(rows, step, state), resamples=0).rate)
+        for step, rows in _by_step(adjoint)
+    ]
+    known = [(step, rate) for step, rate in found if np.isfinite(rate)]
+    if not known:
+        return None
+    return Series(*(np.array(column) for column in zip(*known, strict=True)))
+
+
+def _by_step(table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    table = table[np.argsort(table["step"], kind="stable")]
+    steps = np.unique(table["step"])
+    kept = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), MOST_STEPS)).round().astype(int))
+    for step in steps[kept]:
+        yield int(step), table[slice(*np.searchsorted(table["step"], (step, step + 1)))]
+
+
+def _clipping(folder: Path, missing: list[str]) -> np.ndarray | None:
+    table = _table(folder, "clipping", missing)
+    if table is None:
+        return None
+    fits = (name for name in table.dtype.names or () if table.dtype[name].kind in "biuf")
+    absent = sorted(set(CLIPPING).difference(fits))
+    if absent or not len(table):
+        lacks = f"lacks numbers in {', '.join(absent)}; run it again"
+        missing.append(f"clipping table: {lacks if absent else 'has no rows'}")
+        return None
+    return table
+
+
+def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | None:
+    """The validation curve of `metric` (`<split>_<name>`); of a step written twice the later row."""
+    if metric is None:
+        return None
+    name = metric.partition("_")[2]
+    points: dict[int, float] = {}
+    for row in runs.read_metrics(folder):
+        try:
+            if row["split"] == "val":
+                points[int(row["step"])] = float(row[name])
+        except (KeyError, ValueError):
+            continue
+    if not points:
+        missing.append(f"metrics.csv: no validation {name}")
+        return None
+    steps = sorted(points)
+    return Series(np.array(steps), np.array([points[step] for step in steps]))

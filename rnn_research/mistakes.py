@@ -1,0 +1,203 @@
+"""What is said of a mistake in what was asked for: one line with what was given, what was expected, and the repair.
+
+Knows Hydra's errors and the system's; imports neither torch nor lightning, so that such a mistake answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rnn_research.checks import nearest
+from rnn_research.help import CONF, config_dirs, options
+
+CLIPPING = (
+    "not supported, expected a clipping strategy, which records what it did; use clipping=global_norm "
+    "clipping.max_norm=1.0 (or clipping=value clipping.max_value=1.0)"
+)
+REFUSED = dict.fromkeys(("trainer.gradient_clip_val", "trainer.gradient_clip_algorithm"), CLIPPING)
+"""Keys of Lightning's that would do something else than a user of this project expects, and what is said of them."""
+OTHER_FOLDER = "choose another folder with hydra.run.dir=FOLDER (or hydra.sweep.dir=FOLDER with -m)"
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOENT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Refused(Exception):
+    """One line for the user; exit code 2."""
+
+
+def os_error(error: BaseException, folder: Path | None) -> str:
+    """What to say of an error in writing the output; empty where it is something else.
+
+    Args:
+        folder: the run's; None where it could not be made.
+    """
+    number, given = getattr(error, "errno", None), getattr(error, "filename", None)
+    with contextlib.suppress(OSError):
+        if folder is not None and shutil.disk_usage(folder).free < 1 << 16:
+            number = errno.ENOSPC  # torch raises a RuntimeError
+    where = f"output folder {folder or given or '?'}"
+    if number in FULL:
+        return f"{where}: the disk is full; free some space, or {OTHER_FOLDER}"
+    ours = folder is None or (given is not None and Path(str(given)).is_relative_to(folder))
+    if ours and (folder is None or number in UNWRITABLE):
+        return f"{where}: can't be written ({getattr(error, 'strerror', None) or error}); {OTHER_FOLDER}"
+    return ""
+
+
+def composition_error(error: Exception, arguments: list[str]) -> str:
+    """What to say of an error that Hydra or OmegaConf raised while composing the config."""
+    text = " ".join(str(error).split())
+    for say in (_syntax, _sweep, _option, _no_option, _key, _yaml):
+        line = say(error, text, arguments)
+        if line:
+            return line
+    return re.sub(r" See https://hydra\.cc\S*( for details)?", "", text)
+
+
+def _syntax(error: Exception, text: str, arguments: list[str]) -> str:
+    """An argument that is no override."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    if not isinstance(error, OverrideParseException):
+        return ""
+    parser = OverridesParser.create()
+    for argument in _overrides(arguments):
+        try:
+            parser.parse_override(argument)
+        except OverrideParseException:
+            key, equals, value = argument.partition("=")
+            if equals:
+                return (
+                    f"{key}: given {value!r}, expected a number, a word, or a list as [a,b]; text with other signs "
+                    f'needs quotes within quotes: "{key}=\'TEXT\'"'
+                )
+            return _lone(argument, arguments)
+    return ""
+
+
+def _lone(word: str, arguments: list[str]) -> str:
+    groups = _groups(arguments)
+    if word in groups:
+        return f"{word}: given no option, expected {word}=OPTION with one of {', '.join(groups[word])}"
+    homes = {f"{group}={option}": option for group, members in groups.items() for option in members}
+    fitting = [home for home, option in homes.items() if option == word]
+    near = fitting or [home for home, option in homes.items() if nearest(word, [option])]
+    hint = f" (did you mean {' or '.join(near[:2])}?)" if near else ""
+    return f"given {word!r}, expected GROUP=OPTION or KEY=VALUE{hint}; rnn-train --help lists them"
+
+
+def _sweep(error: Exception, text: str, arguments: list[str]) -> str:
+    """Several values without -m."""
+    found = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^=']+)=(.*?)'(?: 1\.| requires)", text)
+    if not found:
+        return ""
+    key, value = found.groups()
+    return f"{key}: given several values, {value}; expected one, or -m for a sweep over them (a list is [a,b])"
+
+
+def _option(error: Exception, text: str, arguments: list[str]) -> str:
+    """A group that has no such option."""
+    from hydra.errors import MissingConfigException
+
+    if not isinstance(error, MissingConfigException) or not error.missing_cfg_file:
+        return ""
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    known = [name for name in error.options or () if not name.startswith("_")]
+    known = known or list(_groups(arguments).get(group, ()))
+    if not known:
+        return ""
+    inside = re.match(r"In '([^']+)'", text)
+    where = f"{inside[1]}.yaml: " if inside and inside[1] != "train" else ""
+    return (
+        f"{where}{group}: given {option!r}, expected one of {', '.join(known)}{nearest(option, known)}; "
+        "rnn-train --help lists them"
+    )
+
+
+def _no_option(error: Exception, text: str, arguments: list[str]) -> str:
+    """A group that is given something which can't be an option's name."""
+    groups = _groups(arguments)
+    if not isinstance(error, ValueError) or "Config group override" not in text:
+        return ""
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key in groups and value not in groups[key] and not value.startswith("["):
+            return f"{key}: given {value}, expected one of {', '.join(groups[key])}; rnn-train --help lists them"
+        if not key:
+            return f"given {argument!r}, expected GROUP=OPTION or KEY=VALUE; rnn-train --help lists them"
+    return ""
+
+
+def _key(error: Exception, text: str, arguments: list[str]) -> str:
+    """A key that is not in the config, or is there already."""
+    if found := re.search(r"Could not append to config\. An item is already at '([^']+)'", text):
+        return f"+{found[1]}: the config has it already, expected {found[1]}=VALUE without the +"
+    found = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text)
+    if not found:
+        return ""
+    inside = re.match(r"In '([^']+)'", text)
+    where = f"{inside[1]}.yaml: " if inside and inside[1] != "train" else ""
+    return f"{where}{unknown(found[1], _known_keys(arguments))}"
+
+
+def unknown(key: str, known: list[str]) -> str:
+    """What to say of a key that is none of `known`: its siblings, and the nearest of all."""
+    parent, _, leaf = key.rpartition(".")
+    siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
+    same = [name for name in known if name != key and name.rpartition(".")[2] == leaf]
+    hint = f" (did you mean {same[0]}?)" if same else nearest(key, known)
+    what = f"one of {', '.join(siblings)}" if parent and siblings else "a key or group of the config"
+    return f"{key}: unknown, expected {what}{hint}; rnn-train --cfg job prints the config"
+
+
+def _yaml(error: Exception, text: str, arguments: list[str]) -> str:
+    from yaml import MarkedYAMLError
+
+    if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
+        return ""
+    mark = error.problem_mark
+    return f"{mark.name}, line {mark.line + 1}: not valid YAML ({error.problem}); mend the file"
+
+
+def _overrides(arguments: list[str]) -> list[str]:
+    """The arguments that are neither flags nor a flag's value."""
+    from hydra._internal.utils import get_args_parser
+
+    return get_args_parser().parse_known_args(arguments)[0].overrides
+
+
+def _groups(arguments: list[str]) -> dict[str, dict[str, str]]:
+    return options([CONF, *config_dirs(arguments)])
+
+
+def _known_keys(arguments: list[str]) -> list[str]:
+    """Every group, and every key of the config that the valid group choices among `arguments` give."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    groups = _groups(arguments)
+    split = [argument.partition("=") for argument in arguments]
+    chosen = [f"{key}={value}" for key, _, value in split if value in groups.get(key, ()) or value.startswith("[")]
+    chosen = [choice for choice in chosen if choice.partition("=")[0] in groups]
+    folders = ",".join(f"file://{folder.resolve()}" for folder in config_dirs(arguments))
+    GlobalHydra.instance().clear()
+    with contextlib.suppress(Exception), initialize_config_dir(str(CONF), version_base="1.3"):
+        chosen += [f"hydra.searchpath=[{folders}]"] if folders else []
+        cfg = OmegaConf.to_container(compose("train", chosen, return_hydra_config=True))
+        return list(dict.fromkeys([*groups, *_flat(cfg, "")]))
+    return list(groups)
+
+
+def _flat(node: Any, path: str) -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{path}{key}"
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}{key}.")

@@ -1,0 +1,190 @@
+"""The comparison's numbers as text: the same in the terminal and on the page. Computes none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from rnn_research.compare import Comparison, Condition, Run
+from rnn_research.compare.factors import short
+from rnn_research.curves import Interval, Reading, spoken
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: its title, what it means, and its cell for a condition."""
+
+    title: str
+    meaning: str
+    cell: Callable[[Condition], str]
+    kind: Literal["number", "option", "verdict"] = "number"
+
+
+def factor_columns(comparison: Comparison) -> list[Column]:
+    names = short(comparison.varying)
+
+    def cell(factor: str) -> Callable[[Condition], str]:
+        return lambda condition: condition.options[factor]
+
+    return [Column(names[factor], factor, cell(factor), "option") for factor in comparison.varying]
+
+
+def gradient_columns(comparison: Comparison) -> list[Column]:
+    """What the gradient does on the way back."""
+    fraction = f"{comparison.fraction:g}"
+    return [
+        Column("rate [95%]", "nats per cell application", lambda c: _of(c.chosen, rate)),
+        Column("half-life", "cell applications that halve the norm", lambda c: _of(c.chosen, half_life)),
+        Column(
+            "horizon",
+            f"first distance below {fraction} of the norm at the start",
+            lambda c: _of(c.chosen, horizon),
+        ),
+        Column(
+            "far ratio",
+            "norm at the largest distance over that at the smallest",
+            lambda c: _of(c.chosen, far),
+        ),
+        Column(
+            start_title(comparison),
+            "verdict at the first recorded step",
+            lambda c: _of(c.start, words),
+            "verdict",
+        ),
+        Column(
+            step_title(comparison),
+            "verdict at the step of the numbers",
+            lambda c: _of(c.chosen, words),
+            "verdict",
+        ),
+    ]
+
+
+def task_columns(comparison: Comparison) -> list[Column]:
+    """How the task went, and what clipping did."""
+    metric = metric_title(comparison)
+    return [
+        Column(f"{metric} [95%]", "mean over the seeds that did not diverge", metric_cell),
+        Column("baseline", f"{metric} of a predictor without memory", lambda c: number(c.baseline)),
+        Column("clipped", "share of steps in which clipping fired", lambda c: percent(c.clipped)),
+        Column("diverged", "runs that diverged", diverged),
+        Column("parameters", "trained numbers", parameters),
+    ]
+
+
+def seeds_column() -> Column:
+    return Column("seeds", "runs in this condition", lambda condition: str(len(condition.runs)))
+
+
+def metric_title(comparison: Comparison) -> str:
+    return (comparison.metric or "metric").replace("_", " ")
+
+
+def start_title(comparison: Comparison) -> str:
+    """`step 0` where that is the first recorded one everywhere."""
+    steps = {run.start.curve.step for run in comparison.runs if run.start}
+    return f"step {steps.pop()}" if len(steps) == 1 else "first step"
+
+
+def step_title(comparison: Comparison) -> str:
+    steps = {run.chosen.curve.step for run in comparison.runs if run.chosen}
+    return f"step {steps.pop()}" if len(steps) == 1 else "last step" if comparison.step == "last" else "step"
+
+
+def rate(reading: Reading) -> str:
+    decay = reading.decay
+    if decay.bounded:
+        return f"{'≤' if decay.rate < 0 else '≥'} {decay.rate:.3g}"
+    return NOTHING if decay.rate != decay.rate else spoken(decay.rate, decay.low, decay.high)
+
+
+def half_life(reading: Reading) -> str:
+    """Of a norm that doubles instead, what doubles it; nothing where the rate may be zero."""
+    decay = reading.decay
+    if decay.rate != decay.rate or not decay.moves:
+        return NOTHING
+    return f"{decay.half_life:.2g}" if decay.rate < 0 else f"doubles in {-decay.half_life:.2g}"
+
+
+def horizon(reading: Reading) -> str:
+    found = reading.decay.horizon
+    return f"> {reading.curve.x[-1]}" if found is None else str(found)
+
+
+def far(reading: Reading) -> str:
+    return f"{reading.decay.far_ratio:.2g}"
+
+
+def words(reading: Reading) -> str:
+    """The verdict; where the seeds disagree, all of theirs."""
+    counts = Counter(reading.words).most_common()
+    return counts[0][0] if len(counts) == 1 else ", ".join(f"{count} {word}" for word, count in counts)
+
+
+def metric_cell(condition: Condition) -> str:
+    found = condition.metric
+    if found is None:
+        return NOTHING
+    some = f" (of {found.n})" if found.n < len(condition.runs) else ""
+    return interval(found) + some
+
+
+def interval(found: Interval | None) -> str:
+    return NOTHING if found is None else spoken(found.mean, found.low, found.high)
+
+
+def signed(found: Interval | None) -> str:
+    return NOTHING if found is None else f"{'+' if found.mean > 0 else ''}{interval(found)}"
+
+
+def number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3g}"
+
+
+def percent(share: Interval | None) -> str:
+    return NOTHING if share is None else f"{100 * share.mean:.0f}%"
+
+
+def diverged(condition: Condition) -> str:
+    """`2/3 at step 17, 40`, or `0/3`."""
+    count = f"{len(condition.diverged)}/{len(condition.runs)}"
+    steps = ", ".join(
+        str(run.record.diverged_step) for run in condition.diverged if run.record.diverged_step is not None
+    )
+    return f"{count} at step {steps}" if steps else count
+
+
+def parameters(condition: Condition) -> str:
+    counts = condition.parameters
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+
+
+def title(comparison: Comparison) -> str:
+    """`18 runs in 6 conditions`."""
+    runs, conditions = len(comparison.runs), len(comparison.conditions)
+    return f"{_count(runs, 'run')} in {_count(conditions, 'condition')}"
+
+
+def command(run: Run) -> str:
+    """The command line of a run, put together from its record."""
+    options = {key: value for key, value in run.record.factors.items() if key != "seed"} | {
+        "seed": str(run.record.seed)
+    }
+    return " ".join(["rnn-train", *(_quoted(f"{key}={value}") for key, value in options.items())])
+
+
+def _quoted(argument: str) -> str:
+    safe = all(character.isalnum() or character in "_-=./:+," for character in argument)
+    return argument if safe else "'" + argument.replace("'", "'\\''") + "'"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _of(reading: Reading | None, cell: Callable[[Reading], str]) -> str:
+    return NOTHING if reading is None else cell(reading)

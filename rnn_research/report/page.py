@@ -1,0 +1,160 @@
+"""The comparison as one HTML page that needs nothing else: no network, no scripts, no files beside it.
+
+All text from records is escaped; figures are SVG inside the page.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from rnn_research.compare import Comparison, Condition
+from rnn_research.report import cells, prose, tables
+from rnn_research.report.cells import Column
+from rnn_research.report.prose import typeset
+
+STYLE = Path(__file__).with_name("page.css")
+
+
+def page(comparison: Comparison, figures: Sequence[tuple[str, str, str]]) -> str:
+    """The page; `figures` are (title, caption, inline SVG)."""
+    title = "Does the gradient vanish?"
+
+    def item(condition: Condition) -> str:
+        return f"<li>{prose.sentence(comparison, condition)}</li>"
+
+    parts = [
+        f"<h1>{title}</h1>",
+        f'<p class="quiet">{escape(cells.title(comparison))}. {escape(tables.constant(comparison))}</p>',
+        prose.answers(comparison),
+        "<h2>Condition by condition</h2>",
+        f'<ul class="conditions">{"".join(map(item, comparison.conditions))}</ul>',
+        "<h2>The gradient</h2>",
+        _table(comparison, cells.gradient_columns(comparison)),
+        *(_figure(*figure) for figure in figures[:2]),
+        "<h2>The task and clipping</h2>",
+        _table(comparison, cells.task_columns(comparison)),
+        _effects(comparison),
+        *(_figure(*figure) for figure in figures[2:]),
+        _left_out(comparison),
+        _glossary(comparison),
+        _runs(comparison),
+        _environment(comparison),
+    ]
+    head = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        ""
+        f"<title>{title}</title>\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n"
+    )
+    return head + "\n".join(part for part in parts if part) + "\n</main>\n</body>\n</html>\n"
+
+
+def _table(comparison: Comparison, columns: Sequence[Column]) -> str:
+    columns = [*cells.factor_columns(comparison), cells.seeds_column(), *columns]
+    head = "".join(
+        f'<th{_number(column)} title="{escape(column.meaning)}">{escape(column.title)}</th>'
+        for column in columns
+    )
+    rows = (
+        "".join(f"<td{_number(column)}>{_cell(column, condition)}</td>" for column in columns)
+        for condition in comparison.conditions
+    )
+    return _scrolled(head, rows)
+
+
+def _cell(column: Column, condition: Condition) -> str:
+    text = column.cell(condition)
+    if column.kind == "verdict":
+        return prose.verdict_word(text)
+    return typeset(text) if column.kind == "number" else escape(text)
+
+
+def _number(column: Column) -> str:
+    return ' class="n"' if column.kind == "number" else ""
+
+
+def _scrolled(head: str, rows: Iterable[str]) -> str:
+    body = "".join(f"<tr>{row}</tr>\n" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+
+
+def _figure(title: str, caption: str, drawing: str) -> str:
+    return (
+        f'<figure><h3>{escape(title)}</h3><div class="scroll">{drawing}</div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _effects(comparison: Comparison) -> str:
+    if not comparison.effects:
+        return ""
+    metric = escape(cells.metric_title(comparison))
+    head = (
+        f'<th>condition</th><th class="n">decay rate</th><th class="n">{metric}</th><th class="n">seeds</th>'
+    )
+    rows = (
+        f'<td>{escape(effect.clipped.label)}</td><td class="n">{typeset(cells.signed(effect.rate))}</td>'
+        f'<td class="n">{typeset(cells.signed(effect.metric))}</td>'
+        f'<td class="n">{max((found.n for found in (effect.rate, effect.metric) if found), default=0)}</td>'
+        for effect in comparison.effects
+    )
+    about = (
+        "With clipping less without, all else equal, paired by seed; 95% interval by Student's t. "
+        "An interval that contains 0 shows no difference."
+    )
+    return f"<h3>What clipping changed</h3><p>{about}</p>{_scrolled(head, rows)}"
+
+
+def _left_out(comparison: Comparison) -> str:
+    lacks = [(comparison.name(run.folder), lack) for run in comparison.runs for lack in run.missing]
+    left_out = [(comparison.name(item.folder), item.reason) for item in comparison.excluded]
+    parts = []
+    for title, items in (("Left out", left_out), ("Compared, but incomplete", lacks)):
+        if items:
+            rows = (f'<td>{escape(name)}</td><td class="wrap">{escape(why)}</td>' for name, why in items)
+            parts.append(f"<h2>{title}</h2>{_scrolled('<th>run</th><th>why</th>', rows)}")
+    return "".join(parts)
+
+
+def _glossary(comparison: Comparison) -> str:
+    entries = prose.glossary(comparison).items()
+    items = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in entries)
+    return f"<h2>How to read it</h2><dl>{items}</dl>"
+
+
+def _runs(comparison: Comparison) -> str:
+    head = '<th>run</th><th>status</th><th class="n">steps</th><th>command</th>'
+    rows = (
+        f"<td>{escape(comparison.name(run.folder))}</td><td>{escape(run.record.status)}</td>"
+        f'<td class="n">{run.record.steps:,}</td><td><code>{escape(cells.command(run))}</code></td>'
+        for run in comparison.runs
+    )
+    about = "Every run with the command that repeats it, put together from its record"
+    return f"<h2>Runs</h2><details><summary>{about}</summary>{_scrolled(head, rows)}</details>"
+
+
+def _environment(comparison: Comparison) -> str:
+    """What the runs ran with; where they differ, with the number of runs."""
+    records = [run.record for run in comparison.runs]
+    known: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        facts = {"commit": record.commit or "unknown"} | record.versions | record.machine
+        for name, value in (facts | {"record version": record.version}).items():
+            known[str(name)].append(str(value))
+    rows = (
+        f'<td>{escape(name)}</td><td class="wrap">{escape(_counted(values, len(records)))}</td>'
+        for name, values in known.items()
+    )
+    dates = f"Started {min(r.start for r in records)} to {max(r.start for r in records)}."
+    table = _scrolled("<th>what</th><th>value</th>", rows)
+    return f'<h2>Environment</h2>{table}<p class="quiet">{escape(dates)}</p>'
+
+
+def _counted(values: Sequence[str], runs: int) -> str:
+    counts = Counter(values).most_common()
+    if len(counts) == 1 and len(values) == runs:
+        return values[0]
+    return ", ".join(f"{value} ({count} of {runs} runs)" for value, count in counts)

@@ -1,0 +1,131 @@
+"""What the page says in words, as HTML. All text from records is escaped."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from rnn_research.compare import Comparison, Condition, Effect
+from rnn_research.curves import FALL, FLOOR, RISE
+from rnn_research.report import cells
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+CLIPPING = "clipping"
+MOST_EFFECTS = 4
+
+
+def answers(comparison: Comparison) -> str:
+    """Where the gradient vanishes, in one sentence, and what clipping changed, in one for each setting."""
+    by_word: dict[str, list[str]] = {}
+    for label, word in _told(comparison).items():
+        by_word.setdefault(word, []).append(label)
+    said = "; ".join(f"{verdict_word(word)} in {escape(_listed(labels))}" for word, labels in by_word.items())
+    answer = f'<p class="lead">At {escape(cells.step_title(comparison))} the gradient is {said}.</p>'
+    # More are a table, and they have one.
+    few = comparison.effects if len(comparison.effects) <= MOST_EFFECTS else ()
+    changed = "".join(f'<p class="lead">{_changed(comparison, effect)}</p>' for effect in few)
+    return (answer if said else "") + changed
+
+
+def sentence(comparison: Comparison, condition: Condition) -> str:
+    """A condition's headline: verdict, reason, task and clipping."""
+    said = []
+    if condition.chosen is not None:
+        verdict = condition.chosen.verdict
+        at = escape(cells.step_title(comparison))
+        said.append(f"{verdict_word(verdict.word.capitalize())} at {at}: {typeset(verdict.reason)}.")
+    if condition.start is not None:
+        at = escape(cells.start_title(comparison))
+        said.append(f"At {at}: {verdict_word(cells.words(condition.start))}.")
+    if condition.metric is not None:
+        against = "" if condition.baseline is None else f", baseline {cells.number(condition.baseline)}"
+        metric = cells.metric_title(comparison).capitalize()
+        said.append(f"{escape(metric)} {typeset(cells.metric_cell(condition) + against)}.")
+    if condition.diverged:
+        said.append(f"Diverged: {escape(cells.diverged(condition))}.")
+    if condition.clipped is not None:
+        share = cells.percent(condition.clipped)
+        said.append(f"Clipped {share} of steps." if condition.clipped.mean > 0 else "Never clipped.")
+    return f"<strong>{escape(condition.label)}</strong><br>{' '.join(said) or 'Nothing was recorded.'}"
+
+
+def verdict_word(word: str) -> str:
+    """A verdict in its colour."""
+    kind = re.sub("[^a-z].*", "", word.lower())
+    return f'<span class="word {kind}">{escape(word)}</span>'
+
+
+def typeset(text: str) -> str:
+    """Our own numbers as a book prints them: 1.5e-09 as 1.5 × 10⁻⁹, and a minus for a hyphen."""
+    text = re.sub(
+        r"(\d)e([+-]\d+)", lambda found: f"{found[1]} × 10{str(int(found[2])).translate(SUPERSCRIPTS)}", text
+    )
+    return escape(re.sub(r"(?<![\w.])-(?=\d)", "−", text))
+
+
+def glossary(comparison: Comparison) -> dict[str, str]:
+    """The terms of the page, each with its definition."""
+    return {
+        "Distance d": "Cell applications between a state and the loss that reads it: steps back in a chain, "
+        "depth below the root in a tree.",
+        "Adjoint": f"The total gradient of the loss with respect to a state, here {comparison.state} in the "
+        "top layer, of each probed sample's own loss. Its L2 norm n against d is the vanishing curve.",
+        "Typical norm": "The geometric mean over samples, each compared with itself at the smallest d; "
+        "an arithmetic mean would show the loudest sample. Where more than half of the norms are exactly "
+        "zero, so is the typical norm.",
+        "Verdict": "From the smallest and the largest ratio of n to its value at the smallest distance: "
+        f"vanishing where it falls below {FALL:g}, exploding where it rises above {RISE:g}, mixed where "
+        "both, stable where neither; too short with fewer than 3 distances. Where seeds disagree: mixed, "
+        "with their counts.",
+        "Rate": "b of log n = a + b d, in nats per application: the Theil-Sen median of pairwise slopes. "
+        f"Distances with a typical norm under {FLOOR:g} are left out, since float32 underflows there. The "
+        "95% interval is over seeds (Student's t); with one seed, over samples (bootstrap).",
+        "Half-life": "ln 2 / |b|: the applications that halve the norm. Not given where b may be zero.",
+        "Horizon": f"The first distance with less than {comparison.fraction:g} of the norm at the smallest.",
+        "Far ratio": "The norm at the largest distance over that at the smallest.",
+        "Baseline": "What a predictor without memory reaches on the same data.",
+        "Diverged": "Runs whose loss stopped being finite. They count, but their metric is not averaged.",
+    }
+
+
+def _told(comparison: Comparison) -> dict[str, str]:
+    """The verdict of each setting, or where its clipping matters of each condition."""
+    words: dict[str, dict[str, str]] = {}
+    for condition in comparison.conditions:
+        if condition.chosen is not None:
+            words.setdefault(_setting(condition), {})[condition.label] = condition.chosen.verdict.word
+    told: dict[str, str] = {}
+    for setting, by_label in words.items():
+        alike = len(set(by_label.values())) == 1 and setting
+        told |= {setting: next(iter(by_label.values()))} if alike else by_label
+    return told
+
+
+def _setting(condition: Condition) -> str:
+    return ", ".join(value for key, value in condition.options.items() if key.split(".")[0] != CLIPPING)
+
+
+def _changed(comparison: Comparison, effect: Effect) -> str:
+    """`On lstm, global_norm clipped 26% of steps: decay rate +0.01 [..] (no difference shown); ...`."""
+    option = ", ".join(
+        value for key, value in effect.clipped.options.items() if key.split(".")[0] == CLIPPING
+    )
+    setting = _setting(effect.plain)
+    changes = [
+        f"{name} {cells.signed(found)} ({_conclusion(found.low, found.high)})"
+        for name, found in (("decay rate", effect.rate), (cells.metric_title(comparison), effect.metric))
+        if found is not None
+    ]
+    share = cells.percent(effect.clipped.clipped)
+    clipped = f"{f'On {setting}, ' if setting else ''}{option} clipped {share} of steps"
+    return typeset(f"{clipped}: {'; '.join(changes)}." if changes else f"{clipped}.")
+
+
+def _conclusion(low: float, high: float) -> str:
+    if low != low:
+        return "one seed, so no interval"
+    return "no difference shown" if low <= 0 <= high else "higher" if low > 0 else "lower"
+
+
+def _listed(labels: list[str]) -> str:
+    return ", ".join(labels) if all("," not in label for label in labels) else "; ".join(labels)

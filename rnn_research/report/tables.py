@@ -1,0 +1,169 @@
+"""The comparison as plain text for a terminal, and as CSV with every digit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from rnn_research.compare import Comparison, Condition, Run, Seen
+from rnn_research.curves import Interval, Reading
+from rnn_research.report import cells
+from rnn_research.report.cells import Column
+
+WIDTH = 100
+Row = dict[str, Any]
+
+
+def text(comparison: Comparison) -> str:
+    """Two aligned tables, one on the gradient and one on the task, and above them what all runs share."""
+    conditions = [*cells.factor_columns(comparison), cells.seeds_column()]
+    blocks = [
+        _wrapped(f"{cells.title(comparison)}. {constant(comparison)}"),
+        f"GRADIENT: the adjoint of {comparison.state}, top layer, against cell applications to the loss",
+        _aligned(comparison, [*conditions, *cells.gradient_columns(comparison)]),
+        "TASK AND CLIPPING",
+        _aligned(comparison, [*conditions, *cells.task_columns(comparison)]),
+    ]
+    if comparison.effects:
+        blocks += ["WHAT CLIPPING CHANGED: with it less without, paired by seed [95%]", _effects(comparison)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def constant(comparison: Comparison) -> str:
+    """What is the same in all runs, what is pooled, and what else to know, in sentences."""
+    same = ", ".join(f"{key}={value}" for key, value in comparison.constant.items())
+    pooled = f"Pooled over {', '.join(comparison.pooled)}." if comparison.pooled else ""
+    notes = " ".join(f"{note}." for note in comparison.notes)
+    return " ".join(part for part in (f"The same in all: {same}." if same else "", pooled, notes) if part)
+
+
+def conditions_csv(comparison: Comparison) -> str:
+    """One row a condition."""
+    return _csv([_condition_row(comparison, condition) for condition in comparison.conditions])
+
+
+def runs_csv(comparison: Comparison) -> str:
+    """One row a run; runs that were left out too, with the reason."""
+    rows = [
+        _run_row(comparison, condition, run) for condition in comparison.conditions for run in condition.runs
+    ]
+    left_out = [
+        {"run": comparison.name(item.folder), "left_out": item.reason} for item in comparison.excluded
+    ]
+    return _csv([*rows, *left_out])
+
+
+def _aligned(comparison: Comparison, columns: Sequence[Column]) -> str:
+    lines = [[column.title for column in columns]]
+    lines += [[column.cell(condition) for column in columns] for condition in comparison.conditions]
+    return _lines(lines, [column.kind == "number" for column in columns])
+
+
+def _lines(cell_rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    widths = [max(map(len, column)) for column in zip(*cell_rows, strict=True)]
+    padded = (
+        [
+            cell.rjust(width) if flush else cell.ljust(width)
+            for cell, width, flush in zip(row, widths, right, strict=True)
+        ]
+        for row in cell_rows
+    )
+    return "\n".join("  ".join(row).rstrip() for row in padded)
+
+
+def _effects(comparison: Comparison) -> str:
+    metric = cells.metric_title(comparison)
+    head = ["condition", "rate", metric, "without", "with"]
+    rows = [
+        [
+            effect.clipped.label,
+            cells.signed(effect.rate),
+            cells.signed(effect.metric),
+            *(cells.words(c.chosen) if c.chosen else cells.NOTHING for c in (effect.plain, effect.clipped)),
+        ]
+        for effect in comparison.effects
+    ]
+    return _lines([head, *rows], [False, True, True, False, False])
+
+
+def _wrapped(paragraph: str) -> str:
+    return "\n".join(textwrap.wrap(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False))
+
+
+def _condition_row(comparison: Comparison, condition: Condition) -> Row:
+    metric = comparison.metric or "metric"
+    return {
+        **condition.options,
+        "runs": len(condition.runs),
+        "diverged": len(condition.diverged),
+        **_interval_cells(metric, condition.metric),
+        f"{metric}_baseline": condition.baseline,
+        **_reading_cells("", condition.chosen),
+        **_reading_cells("start_", condition.start),
+        **_interval_cells("clipped", condition.clipped),
+        "parameters": " ".join(map(str, condition.parameters)),
+    }
+
+
+def _interval_cells(name: str, found: Interval | None) -> Row:
+    if found is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None, f"{name}_n": 0}
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_n": found.n}
+
+
+def _reading_cells(prefix: str, reading: Reading | None) -> Row:
+    if reading is None:
+        return {}
+    return {f"{prefix}{key}": value for key, value in _decay_cells(reading).items()}
+
+
+def _decay_cells(found: Reading | Seen) -> Row:
+    decay = found.decay
+    return {
+        "rate": decay.rate,
+        "rate_low": decay.low,
+        "rate_high": decay.high,
+        "rate_is_bound": decay.bounded,
+        "half_life": decay.half_life,
+        "horizon": decay.horizon,
+        "far_ratio": decay.far_ratio,
+        "r_squared": decay.r_squared,
+        "power": decay.power,
+        "better_law": decay.better,
+        "distances_fitted": decay.used,
+        "left_out_of_fit": decay.left_out,
+        "verdict": found.verdict.word,
+        "reason": found.verdict.reason,
+    }
+
+
+def _run_row(comparison: Comparison, condition: Condition, run: Run) -> Row:
+    metric = comparison.metric or "metric"
+    row: Row = {"run": comparison.name(run.folder), **condition.options, "seed": run.record.seed}
+    row |= {"status": run.record.status, "diverged_step": run.record.diverged_step}
+    row |= {metric: run.record.final.get(metric), f"{metric}_baseline": run.record.baselines.get(metric)}
+    for prefix, seen in (("", run.chosen), ("start_", run.start)):
+        if seen is not None:
+            curve = seen.curve
+            row |= {f"{prefix}{key}": value for key, value in _decay_cells(seen).items()}
+            row |= {
+                f"{prefix}step": curve.step,
+                f"{prefix}samples": len(curve.log_norm),
+                f"{prefix}layer": curve.layer,
+            }
+    row["clipped"] = None if run.clipping is None else float(run.clipping["fired"].mean())
+    row |= {"parameters": run.record.parameters, "steps": run.record.steps, "missing": "; ".join(run.missing)}
+    return row | {"left_out": None}
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    """With every column that some row has; floats with all their digits, nothing for what is not there."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()

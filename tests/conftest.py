@@ -1,0 +1,53 @@
+"""What all tests share: `--config-dir FOLDER`, one torch thread, and a tiny treebank.
+
+Imports nothing of rnn_research: whatever is imported here escapes the check of shapes at run time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, more threads only cost time
+
+TREEBANK = {
+    "train.txt": [
+        "(3 (2 It) (4 (4 's) (3 (2 a) (3 (4 lovely) (2 film)))))",
+        "(1 (1 (0 dull) (2 film)) (2 .))",
+        "(4 great)",
+        "(0 (2 a) (0 (0 dull) (1 (1 weak) (2 plot))))",
+        "(2 (2 It) (2 is))",
+    ],
+    "dev.txt": ["(3 (4 lovely) (2 plot))", "(1 weak)", "(0 (0 dull) (2 unseen))"],
+    "test.txt": ["(4 (4 great) (2 film))", "(2 It)", "(1 (1 weak) (2 (2 a) (2 plot)))"],
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--config-dir",
+        action="append",
+        default=[],
+        type=lambda folder: Path(folder).resolve(),
+        metavar="FOLDER",
+        help="test_contract.py: check the options in this folder as well (as rnn-train's --config-dir)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for folder in config.getoption("--config-dir"):
+        if not folder.is_dir():
+            raise pytest.UsageError(f"--config-dir: given {folder}, which is not a folder")
+        sys.path.insert(0, str(folder))
+
+
+@pytest.fixture(scope="session")
+def treebank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a few sentences in Penn Treebank brackets, for dataset.root."""
+    folder = tmp_path_factory.mktemp("treebank")
+    for name, trees in TREEBANK.items():
+        (folder / name).write_text("\n".join(trees) + "\n", encoding="utf-8")
+    return folder

@@ -1,0 +1,381 @@
+"""Laws of every option in conf/, and in the folders given with `--config-dir`: one's own options are checked by
+
+    pytest tests/test_contract.py --config-dir FOLDER -k NAME
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from small import TREES, Given, model_of, sentences
+
+from rnn_research import runs, train
+from rnn_research.cells.base import Cell
+from rnn_research.clipping.base import Clipped, clip
+from rnn_research.config import Parts, UsageError, build
+from rnn_research.fit import fit
+from rnn_research.help import CONF, first_line
+from rnn_research.structures import Balanced, Batch, Chain, Layout, Parse, Sample, Sequence, Tree, balanced
+from rnn_research.structures.layout import NO_TARGET
+
+LATER = {
+    "model": {"task", "cell", "optimizer", "clipping", "initialise", "max_children", "position_targets"},
+    "model.cell": {"input_size", "initialise", "max_children"},
+    "init": {"cell"},
+    "optimizer": {"params"},
+    "structure": {"has_parse", "reads_children"},
+}
+"""Arguments that `config.build` or `Model` gives to what a yaml describes in part."""
+SMALL = {
+    "model.cell.hidden_size": 4,
+    "model.embedding_size": 3,
+    "dataset.train_size": 10,
+    "dataset.val_size": 5,
+    "dataset.test_size": 5,
+    "dataset.batch_size": 4,
+    "dataset.length": 10,
+    "dataset.depth": 3,
+    "dataset.by": "row",
+    "trainer.accelerator": "cpu",
+    "trainer.max_epochs": -1,
+    "trainer.max_steps": 2,
+}
+"""Set where a yaml has the key."""
+LISTS = ("init", "probe", "logger")
+"""Groups of which several options can be taken at once, so that each is under its own name."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    folders = [CONF, *metafunc.config.getoption("--config-dir")]
+    paths = {path.relative_to(folder): path for folder in folders for path in sorted(folder.glob("*/*.yaml"))}
+    shown = {name.with_suffix(""): path for name, path in paths.items() if not name.stem.startswith("_")}
+    if "yaml" in metafunc.fixturenames:
+        metafunc.parametrize("yaml", shown.values(), ids=map(str, shown))
+    for group in {str(name.parent) for name in shown} & set(metafunc.fixturenames):
+        metafunc.parametrize(group, [name.stem for name in shown if str(name.parent) == group])
+
+
+@pytest.fixture(scope="session")
+def config(pytestconfig: pytest.Config, treebank: Path) -> Callable[..., DictConfig]:
+    """Composes, as `rnn-train` with these arguments, and makes it small."""
+    folders = ",".join(f"'file://{folder}'" for folder in pytestconfig.getoption("--config-dir"))
+
+    @functools.cache
+    def composed(*overrides: str) -> DictConfig:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("train", [f"hydra.searchpath=[{folders}]", *overrides])
+
+    def small(*overrides: str, **groups: str) -> DictConfig:
+        cfg = copy.deepcopy(composed())
+        for group, option in groups.items():
+            chosen = f"{group}=[{option}]" if group in LISTS else f"{group}={option}"
+            cfg[group] = copy.deepcopy(composed(chosen)[group])
+        for key, value in {**SMALL, "dataset.root": str(treebank)}.items():
+            if _has(cfg, key):
+                OmegaConf.update(cfg, key, value)
+        cfg.merge_with_dotlist(list(overrides))
+        return cfg
+
+    return small
+
+
+def _has(cfg: DictConfig, key: str) -> bool:
+    above, _, name = key.rpartition(".")
+    return name in OmegaConf.select(cfg, above)
+
+
+def _train(cfg: DictConfig, folder: Path) -> tuple[Parts, runs.RunRecord]:
+    parts = build(cfg)
+    record = fit(parts.data, parts.model, parts.trainer, parts.probes, folder, seed=cfg.seed)
+    assert record.status == "done"
+    assert np.isfinite(list(record.final.values())).all()
+    return parts, record
+
+
+# Every yaml.
+
+
+def test_a_yaml_opens_with_what_it_is(yaml: Path) -> None:
+    assert first_line(yaml)
+
+
+def test_a_yaml_binds_to_its_target(yaml: Path, config: Callable[..., DictConfig]) -> None:
+    group = yaml.parent.name
+    if group == "experiment":
+        pytest.skip("an experiment has no target of its own")
+    cfg = OmegaConf.to_container(config(**{group: yaml.stem})[group], resolve=True)
+    if group in LISTS:
+        assert set(cfg) in ({yaml.stem}, set())
+    for path, node in _targets(cfg, group):
+        parameters = inspect.signature(get_object(node["_target_"])).parameters
+        named = {name: one for name, one in parameters.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
+        given = {key for key in node if not key.startswith("_")}
+        assert given <= set(named), f"{path}: no argument {given - set(named)}"
+        theirs = node["_target_"].startswith(("torch.", "lightning."))  # of our own, each argument is a key to override
+        wanted = {name for name, one in named.items() if one.default is one.empty or not theirs}
+        later = LATER.get(path, LATER.get(group, set()) if group in LISTS else set()) if "_partial_" in node else set()
+        assert wanted - later <= given, f"{path}: no key for {wanted - later - given}"
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node
+        for key, value in node.items():
+            yield from _targets(value, f"{path}.{key}")
+
+
+# Models, on each structure.
+
+
+@pytest.mark.parametrize("layout", [Sequence(), Balanced(), Parse()], ids=lambda layout: layout.name)
+def test_a_model_trains(model: str, layout: Layout, config: Callable[..., DictConfig], tmp_path: Path) -> None:
+    cfg = config("model.num_layers=2", model=model, dataset="boolean_trees", structure=layout.name, probe="none")
+    before = build(cfg).model.state_dict()
+    parts, record = _train(cfg, tmp_path)
+    assert record.steps == 2
+    after = parts.model.state_dict()
+    assert all((after[name] != before[name]).any() for name in after if not name.endswith("num_batches_tracked"))
+
+
+@pytest.mark.parametrize("layout", [Sequence(), Balanced(), Parse()], ids=lambda layout: layout.name)
+def test_adjoints_are_those_of_plain_autograd(
+    model: str, layout: Layout, config: Callable[..., DictConfig]
+) -> None:
+    """Against the cell applied to one position of one sample at a time, by recursion."""
+    data = Given(TREES, sentences(5), layout)
+    cell = get_object(config(model=model).model.cell._target_)
+    arguments = {key: value for key, value in config(model=model).model.cell.items() if not key.startswith("_")}
+    arguments.pop("hidden_size")
+    live = model_of(data, functools.partial(cell, **arguments), num_layers=2).double()
+    batch = layout.collate(data.samples("train"))
+    live.recording = True
+    loss = live.training_step(batch, 0)
+    assert live.observed is not None
+    layers = live.observed.unrolled.layers
+    early = [layer.adjoints_of(loss) for layer in layers]
+    loss.backward()
+    expected_loss, expected = _by_hand(live, batch, data.samples("train"))
+    expected_loss.backward()
+    assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-12)
+    for layer, states, unreduced in zip(layers, expected, early, strict=True):
+        for part, name in enumerate(layer.cell.state_names):
+            wanted = torch.stack([state[part].grad[0] for state in states])
+            for found in (layer.adjoints[part][layer.mask], unreduced[part][layer.mask]):
+                torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-14, msg=name)
+            split = layer.direct[part] + layer.recurrent[part]
+            torch.testing.assert_close(split[layer.mask], wanted, rtol=1e-10, atol=1e-14, msg=name)
+
+
+def _by_hand(model: Any, batch: Batch, samples: list[Sample]) -> tuple[torch.Tensor, list[list[Any]]]:
+    """The loss, and each layer's state at each position (padding left out)."""
+    inputs = list(model.embedding(batch.inputs)[batch.structure.mask])
+    children = _children(batch, samples)
+    layers = []
+    for cell in model.cells:
+        layers.append(_fold_by_hand(cell, inputs, children))
+        inputs = [state.hidden[0] for state in layers[-1]]
+    outputs = model.readout(torch.stack(inputs))
+    targets = batch.position_targets
+    if targets is None:
+        below = {child for some in children for child in some}
+        ends = [position for position in range(len(children)) if position not in below]
+        outputs = outputs[ends]  # in the order of samples, in a chain and in a forest
+        targets = batch.target
+    kept = targets != NO_TARGET
+    loss = torch.nn.functional.cross_entropy(outputs[kept], targets[kept])
+    return loss, layers
+
+
+def _fold_by_hand(cell: Cell, inputs: list[torch.Tensor], children: list[list[int]]) -> list[Any]:
+    states: dict[int, Any] = {}
+
+    def state(position: int) -> Any:
+        if position not in states:
+            states[position] = cell(inputs[position][None], *(state(child) for child in children[position]))
+            for part in states[position]:
+                part.retain_grad()
+        return states[position]
+
+    return [state(position) for position in range(len(inputs))]
+
+
+def _children(batch: Batch, samples: list[Sample]) -> list[list[int]]:
+    """The positions that feed each position."""
+    if isinstance(batch.structure, Chain):
+        lengths = batch.structure.lengths.tolist()
+        starts = np.cumsum([0, *lengths])
+        return [
+            [start + step - 1] if step else []
+            for start, length in zip(starts, lengths, strict=False)
+            for step in range(length)
+        ]
+    parsed = batch.position_targets is not None
+    trees = [sample.tree if parsed else balanced(len(sample.inputs)) for sample in samples]
+    place = {int(own): row for row, own in enumerate(batch.structure.order)}
+    children: list[list[int]] = [[] for _ in place]
+    for start, tree in zip(np.cumsum([0, *map(len, trees)]), trees, strict=False):
+        for node in range(1, len(tree)):
+            children[place[start + tree.parent[node]]].append(place[start + node])
+    return children
+
+
+# Initialisations, for each model.
+
+
+def test_an_initialisation_suits_a_model_or_says_why_not(
+    init: str, config: Callable[..., DictConfig], model: str
+) -> None:
+    cfg = config(model=model, init=init)
+    gates = get_object(cfg.model.cell._target_).gates
+    needs_forget_gate = init in ("forget_bias", "chrono")
+    if needs_forget_gate and "f" not in gates:
+        with pytest.raises(UsageError, match=rf"^init={init}: .*has no gate"):
+            build(cfg)
+        return
+    state = build(cfg).model.state_dict()
+    again = build(cfg).model.state_dict()
+    plain = build(config(model=model)).model.state_dict()
+    assert all(torch.isfinite(value).all() and torch.equal(value, again[name]) for name, value in state.items())
+    changed = {name for name, value in state.items() if not torch.equal(value, plain[name])}
+    assert any(name.startswith("cells.0") for name in changed) == (init not in ("default", "scaled"))
+
+
+# Datasets.
+
+
+def test_a_dataset_trains(dataset: str, config: Callable[..., DictConfig], tmp_path: Path) -> None:
+    for model in ("lstm", "child_sum_tree_lstm"):
+        cfg = config("trainer.fast_dev_run=2", model=model, dataset=dataset)
+        parts, record = _train(cfg, tmp_path / model)
+        assert record.steps == 2
+        metric = "accuracy" if parts.data.task.kind == "classification" else "mse"
+        assert {f"{split}_{metric}" for split in ("val", "test")} <= set(record.final)
+        assert set(record.baselines) <= set(record.final)
+
+
+# Clipping.
+
+
+@pytest.fixture
+def strategy(clipping: str, config: Callable[..., DictConfig]) -> Any:
+    return build(config(clipping=clipping)).model.clipping
+
+
+def _parameters(*gradients: Any) -> list[torch.nn.Parameter]:
+    made = []
+    for gradient in gradients:
+        made.append(torch.nn.Parameter(torch.ones(len(gradient))))
+        made[-1].grad = torch.tensor(gradient)
+    return made
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e3, 1e30])
+def test_a_strategy_says_what_it_did_in_place(strategy: Any, scale: float) -> None:
+    parameters = _parameters([3.0 * scale, 0.0], [-4.0 * scale])
+    before = [parameter.grad for parameter in parameters]
+    did = clip(strategy, parameters)
+    assert all(parameter.grad is gradient for parameter, gradient in zip(parameters, before, strict=True))
+    assert all(torch.equal(parameter, torch.ones_like(parameter)) for parameter in parameters)
+    assert all((value.shape, value.dtype) == ((), torch.float64) for value in did)
+    assert did.norm_before.item() == pytest.approx(5.0 * scale, rel=1e-6)
+    assert did.norm_after.item() == pytest.approx((did.norm_before * did.coefficient).item(), rel=1e-6)
+
+
+def test_a_strategy_leaves_nothing_and_zero_as_they_are(strategy: Any) -> None:
+    assert [value.item() for value in clip(strategy, [])] == [0.0, 0.0, 1.0]
+    assert [value.item() for value in clip(strategy, [torch.nn.Parameter(torch.ones(2))])] == [0.0, 0.0, 1.0]
+    parameters = _parameters([0.0, -0.0], [0.0])
+    assert [value.item() for value in clip(strategy, parameters)] == [0.0, 0.0, 1.0]
+    assert torch.equal(torch.cat([parameter.grad for parameter in parameters]), torch.zeros(3))
+
+
+def test_a_strategy_hides_no_nan(strategy: Any) -> None:
+    did: Clipped = clip(strategy, _parameters([float("nan"), 1.0], [1.0]))
+    assert did.norm_before.isnan()
+    assert did.norm_after.isnan()
+
+
+# Probes.
+
+TRAINED = {
+    "chain": {"model": "lstm", "dataset": "adding"},
+    "parse": {"model": "nary_tree_lstm", "dataset": "boolean_trees"},
+}
+
+
+@functools.cache
+def _unobserved(setting: str, small: Callable[..., DictConfig]) -> dict[str, torch.Tensor]:
+    return _five_steps(setting, small, "none", None)[0].model.state_dict()
+
+
+def _five_steps(setting: str, small: Any, probe: str, folder: Path | None) -> tuple[Parts, runs.RunRecord]:
+    cfg = small("trainer.max_steps=5", "model.num_layers=2", "model.dropout=0.3", probe=probe, **TRAINED[setting])
+    if _has(cfg, "dataset.max_length"):
+        cfg.dataset.max_length = 14  # padding
+    for node in (cfg.probe or {}).values():
+        if "every_n_steps" in node:
+            node.every_n_steps = 2
+    if folder is not None:
+        return _train(cfg, folder)
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        return _train(cfg, Path(place))
+
+
+@pytest.mark.parametrize("setting", TRAINED)
+def test_a_probe_changes_no_bit_and_keeps_a_table(
+    probe: str, setting: str, config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    parts, _ = _five_steps(setting, config, probe, tmp_path)
+    unobserved = _unobserved(setting, config)
+    for name, value in parts.model.state_dict().items():
+        assert torch.equal(value, unobserved[name]), name
+    stored = {path.stem for path in (tmp_path / "probes").iterdir()}
+    assert stored == {"clipping", *({probe} if probe != "none" else ())}
+    for name in stored:
+        table = runs.read_table(tmp_path, name)
+        assert table is not None
+        assert table.dtype.names[0] == "step"
+        assert set(table["step"]) <= set(range(5))
+        assert len(table) > 0
+        assert (np.diff(table["step"]) >= 0).all()
+
+
+# Experiments.
+
+
+def test_an_experiment_runs(experiment: str, treebank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All values of its first factor, and the last of each other one."""
+    path = next(iter(CONF.glob(f"experiment/{experiment}.yaml")))
+    swept = OmegaConf.select(OmegaConf.load(path), "hydra.sweeper.params") or {}
+    first = next(iter(swept), None)
+    fewer = ",".join(f"{key}:{str(values).split(',')[-1]}" for key, values in swept.items() if key != first)
+    arguments = [
+        f"experiment={experiment}",
+        "trainer.fast_dev_run=true",
+        f"hydra.sweep.dir={tmp_path}",
+        f"hydra.sweeper.params={{{fewer}}}",
+        *([f"dataset.root={treebank}"] if "sst" in path.read_text(encoding="utf-8") else ()),
+    ]
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(train, "_failures", [])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(SystemExit) as ended:
+        train.main(arguments)
+    assert ended.value.code == 0
+    records = [runs.read(folder) for folder in runs.find([tmp_path])]
+    assert [record.status for record in records] == ["done"] * len(str(swept[first]).split(","))
