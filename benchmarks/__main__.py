@@ -21,7 +21,12 @@ from rnn_research.cells import GRU, LSTM, RNN, Cell, ChildSumTreeLSTM
 from rnn_research.structures import Chain, Forest, Tree, balanced
 from rnn_research.unroll import unroll
 
-SHAPES = {"s1": (32, 100, 2, 128), "s2": (16, 1000, 10, 64), "s3": (64, 784, 1, 128), "s4": (128, 100, 64, 256)}
+SHAPES = {
+    "s1": (32, 100, 2, 128),
+    "s2": (16, 1000, 10, 64),
+    "s3": (64, 784, 1, 128),
+    "s4": (128, 100, 64, 256),
+}
 ROUNDS = 5
 Step = Callable[[], None]
 

@@ -1,6 +1,6 @@
-"""Checks of what a user typed: one clear `ValueError` that says what was given, what was expected, and the repair.
+"""Checks of what a user typed: one clear `ValueError` that says what was given, and what was expected.
 
-Constructors call these with the name of the key, so that a notebook and the command line get the same message.
+Constructors call these with the name of the key: a notebook and the command line get the same message.
 """
 
 from __future__ import annotations
@@ -17,12 +17,7 @@ def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> i
     Raises:
         ValueError: it is not an integer (a bool is not one), or is out of range.
     """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int)
-        or value < least
-        or (most is not None and value > most)
-    ):
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
         limit = f">= {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name}: given {value!r}, expected an integer {limit}")
     return value
@@ -36,11 +31,7 @@ def number(
     Raises:
         ValueError: it is not a finite number, or is out of range.
     """
-    limits = [
-        f"{sign} {bound:g}"
-        for sign, bound in ((">=", least), (">", above), ("<=", most))
-        if bound is not None
-    ]
+    limits = [f"{sign} {bound:g}" for sign, bound in ((">=", least), (">", above), ("<=", most)) if bound is not None]
     fits = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -73,9 +64,7 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     """
     options = list(options)
     if value not in options:
-        raise ValueError(
-            f"{name}: given {value!r}, expected one of {', '.join(options)}{nearest(value, options)}"
-        )
+        raise ValueError(f"{name}: given {value!r}, expected one of {', '.join(options)}{nearest(value, options)}")
     return value
 
 

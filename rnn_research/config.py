@@ -1,43 +1,41 @@
-"""From a composed config to live objects: the only caller of `hydra.utils.instantiate`.
+"""From a composed config to live objects.
 
-What a user typed wrongly is found here, before training starts: targets from packages nobody trusts, values out of
-range, pairs of options that can't work together. Each gives one `UsageError` that names the key.
+What a user typed wrongly is found here, before training starts: values out of range, and pairs of options that
+can't work together. Each gives one `UsageError` that names the key.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, integer, nearest, number
 from rnn_research.clipping.base import Clipping
 from rnn_research.datasets.base import DataModule
+from rnn_research.make import check_keys, check_targets, check_types, line, make, make_each, told
+from rnn_research.mistakes import REFUSED, UsageError
 from rnn_research.models.model import Model
 from rnn_research.probes.base import Probe
 from rnn_research.structures import Layout
 
-TRUSTED = ("rnn_research", "torch", "lightning", "torchmetrics")
-"""Packages that a `_target_` may name without the user's word: a config from a stranger is code."""
-REFUSED = {
-    key: "rnn_research clips by strategy, and records what it did: use clipping=global_norm clipping.max_norm=1.0 "
-    "(or clipping=value clipping.max_value=1.0)"
-    for key in ("trainer.gradient_clip_val", "trainer.gradient_clip_algorithm")
-}
-"""Keys of Lightning's that would do something else than a user of this project expects, with the repair."""
+__all__ = ["Parts", "UsageError", "build"]
 
-
-class UsageError(Exception):
-    """A mistake in what the user asked for: one line that says what was given, what was expected, and the repair."""
+GROUPS = ("model", "dataset", "structure", "init", "clipping", "optimizer", "probe", "trainer", "logger")
+SCALARS = ("seed", "threads", "trust")
+LARGEST_SEED = 2**32 - 1  # numpy's
+QUIET = {"logger": False} | dict.fromkeys(
+    ("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Parts:
 
 
 def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
-    """The objects that a config describes. Seeds torch with `cfg.seed` just before the model is made.
+    """The objects that a config describes. Sets torch's threads; seeds torch just before the model is made.
 
     Args:
         cfg: the composed config.
@@ -62,77 +60,73 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     Raises:
         UsageError: see the module.
     """
+    _check_names(cfg)
     _check_scalars(cfg)
-    _check_targets(cfg, folders)
-    cell: partial[Cell] = _make(cfg.model.cell, "model.cell")
-    data: DataModule = _make(cfg.dataset, "dataset")
-    with _told("dataset"):
+    check_targets(cfg, folders)
+    torch.set_num_threads(cfg.threads)
+    trainer, loggers = _trainer(cfg.trainer), _loggers(cfg.get("logger"))
+    probes = make_each(cfg.get("probe"), "probe", Probe)
+    clipping: Clipping = make(cfg.clipping, "clipping", Clipping)
+    optimizer = _optimizer(cfg.optimizer)
+    cell: partial[Cell] = make(cfg.model.get("cell"), "model.cell", Cell)
+    initialise = make_each(cfg.get("init"), "init")
+    data: DataModule = make(cfg.dataset, "dataset", DataModule)
+    with told("dataset"):
         task = data.task
-    layout = _layout(cfg, task.has_parse, _class(cell).reads_children)
+    layout = _layout(cfg, task.has_parse, cell.func.reads_children)  # type: ignore[attr-defined]
     data.layout, data.order_seed = layout, cfg.seed
-    initialise = tuple(_made(cfg.init, "init").values())
-    clipping: Clipping = _make(cfg.clipping, "clipping")
-    optimizer = _optimizer(cfg)
-    with _told("structure"):
+    with told("structure"):
         children = layout.max_children(task.max_children)
-    _check_cell(cell, children, dict(zip(cfg.init, initialise, strict=True)))
-    make: partial[Model] = _make(cfg.model, "model", cell=cell)
+    _check_cell(cell, children, initialise)
+    unmade: partial[Model] = make(cfg.model, "model", Model, cell=cell)
     torch.manual_seed(cfg.seed)
-    with _told("model"):
-        model = make(
+    with told("model"):
+        model = unmade(
             task,
             optimizer=optimizer,
             clipping=clipping,
-            initialise=initialise,
+            initialise=tuple(initialise.values()),
             max_children=children,
             position_targets=layout.position_targets(task.step_targets, task.tree_targets),
         )
-    probes = {name: probe for name, probe in _made(cfg.probe, "probe").items()}
-    return Parts(data, layout, model, probes, _trainer(cfg), _made(cfg.logger, "logger"))
+    return Parts(data, layout, model, probes, trainer, loggers)
+
+
+def _check_names(cfg: DictConfig) -> None:
+    """Every key is one that is read here, or that another one refers to; and none is missing."""
+    text = OmegaConf.to_yaml(cfg, resolve=False)
+    for key in map(str, cfg):
+        if key not in (*GROUPS, *SCALARS) and f"${{{key}" not in text:
+            known = [*GROUPS, *SCALARS]
+            raise UsageError(f"{key}: unknown, expected one of {', '.join(known)}{nearest(key, known)}")
+    for key in (*GROUPS, *SCALARS):
+        if key not in cfg and key not in ("init", "probe", "logger"):
+            raise UsageError(f"{key}: missing, expected {key}={'OPTION' if key in GROUPS else 'VALUE'}")
+    for key in ("dataset", "model", "trainer", "optimizer", "clipping", "structure"):
+        if not OmegaConf.is_dict(cfg[key]):
+            raise UsageError(f"{key}: given {cfg[key]!r}, expected one of its options")
 
 
 def _check_scalars(cfg: DictConfig) -> None:
-    with _told(""):
-        integer("seed", cfg.seed, least=0)
-        integer("threads", cfg.threads)
-        for key in ("max_epochs", "max_steps"):
-            value = cfg.trainer.get(key)
+    limits = cfg.trainer.get("max_steps"), cfg.trainer.get("max_epochs")
+    with told(""):
+        integer("seed", cfg.seed, least=0, most=LARGEST_SEED)
+        integer("threads", cfg.threads, most=1024)
+        for key, value in zip(("max_steps", "max_epochs"), limits, strict=True):
             if value is not None:
                 integer(f"trainer.{key}", value, least=-1)
         for key in ("accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps"):
             if cfg.trainer.get(key) is not None:
                 integer(f"trainer.{key}", cfg.trainer[key])
-        if cfg.trainer.get("max_epochs") in (None, -1) and cfg.trainer.get("max_steps") in (None, -1):
+        if all(limit in (None, -1) for limit in limits) and not cfg.trainer.get("fast_dev_run"):
             raise ValueError("trainer: given no limit, expected trainer.max_steps=N or trainer.max_epochs=N")
-    for key, repair in REFUSED.items():
+    for key, what in REFUSED.items():
         if OmegaConf.select(cfg, key) is not None:
-            raise UsageError(f"{key}: not supported; {repair}")
-
-
-def _check_targets(cfg: DictConfig, folders: tuple[Path, ...]) -> None:
-    """Every `_target_` lies in a trusted package, in a user's own config folder, or in `trust`."""
-    own = {path.stem for folder in folders for path in folder.glob("*.py")}
-    own |= {path.parent.name for folder in folders for path in folder.glob("*/__init__.py")}
-    for key, target in _targets(OmegaConf.to_container(cfg, resolve=False), ""):
-        package = str(target).partition(".")[0]
-        if package not in {*TRUSTED, *own, *cfg.trust}:
-            raise UsageError(
-                f"{key}: given {target!r}, expected a target in {', '.join(TRUSTED)} or in a file of a --config-dir; "
-                f"if you trust that package, add trust=[{package}]"
-            )
-
-
-def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        if key == "_target_":
-            yield f"{path}._target_".lstrip("."), value
-        else:
-            yield from _targets(value, f"{path}.{key}".lstrip("."))
+            raise UsageError(f"{key}: {what}")
 
 
 def _layout(cfg: DictConfig, has_parse: bool, reads_children: bool) -> Layout:
-    made = _make(cfg.structure, "structure")
+    made = make(cfg.structure, "structure", Layout)
     layout: Layout = made if isinstance(made, Layout) else made(has_parse, reads_children)
     if layout.needs_parse and not has_parse:
         raise UsageError(
@@ -142,93 +136,90 @@ def _layout(cfg: DictConfig, has_parse: bool, reads_children: bool) -> Layout:
     return layout
 
 
-def _check_cell(cell: partial[Cell], children: int, initialise: dict[Any, Initialisation]) -> None:
+def _check_cell(cell: partial[Cell], children: int, initialise: dict[str, Initialisation]) -> None:
     """Make a small cell, so that an error says which key is wrong."""
-    with _told("model.cell"), torch.random.fork_rng(devices=[]):
+    with told("model.cell"), torch.random.fork_rng(devices=[]):
         trial = cell(input_size=1, max_children=children)
         for name, initialisation in initialise.items():
-            with _told(f"init.{name}"), torch.no_grad():
+            with told(f"init.{name}"), torch.no_grad():
                 initialisation(trial)
 
 
-def _optimizer(cfg: DictConfig) -> Callable[..., torch.optim.Optimizer]:
-    make = _make(cfg.optimizer, "optimizer")
-    with _told("optimizer"):
-        number("lr", cfg.optimizer.get("lr", 0.0), least=0)
-        make([torch.nn.Parameter(torch.zeros(1))])
-    return make
+def _optimizer(node: DictConfig) -> Callable[..., torch.optim.Optimizer]:
+    unmade = make(node, "optimizer", torch.optim.Optimizer)
+    check_types(node, "optimizer")
+    with told("optimizer"):
+        number("lr", node.get("lr", 0.0), least=0)
+        unmade([torch.nn.Parameter(torch.zeros(1))])
+    return unmade
 
 
-def _trainer(cfg: DictConfig) -> Callable[..., Any]:
-    with _told("trainer"):
-        accelerator = cfg.trainer.get("accelerator", "auto")
-        choice("accelerator", accelerator, ("auto", "cpu", "gpu", "cuda", "mps"))
-        present = {"gpu": torch.cuda.is_available() or torch.backends.mps.is_available()}
-        present |= {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        if not present.get(accelerator, True):
-            raise ValueError(
-                f"accelerator: given {accelerator!r}, but this machine has none that torch can use; "
-                "use trainer.accelerator=cpu or auto"
-            )
-    return _make(cfg.trainer, "trainer")
+def _loggers(nodes: DictConfig | None) -> dict[str, Callable[..., Any]]:
+    """Each is made once on trial, elsewhere: a package may be missing."""
+    from tempfile import TemporaryDirectory
+
+    loggers = make_each(nodes, "logger")
+    for name, unmade in loggers.items():
+        with told(f"logger.{name}"), TemporaryDirectory() as folder:
+            unmade(save_dir=folder)
+    return loggers
 
 
-def _made(node: DictConfig, path: str) -> dict[str, Any]:
-    """Each named member of a list group."""
-    return {str(name): _make(value, f"{path}.{name}") for name, value in (node or {}).items()}
+def _trainer(node: DictConfig) -> Callable[..., Any]:
+    """Makes the Trainer. It is made once on trial: lightning tells most mistakes only then."""
+    check_keys(node, "trainer")
+    with told("trainer"):
+        _check_device(node.get("accelerator", "auto"), node.get("devices", 1), node.get("num_nodes", 1))
+    unmade = make(node, "trainer")
+    with _silence():
+        try:
+            unmade(**QUIET)
+        except Exception as error:
+            key = next((key for key in unmade.keywords if _refuses(unmade, key)), "")
+            raise UsageError(_trainer_line(key, unmade.keywords.get(key), error)) from error
+    return unmade
 
 
-def _make(node: DictConfig, path: str, **live: Any) -> Any:
-    """Instantiate one node; `live` objects replace its keys."""
-    rest = OmegaConf.masked_copy(node, [key for key in node if key not in live]) if live else node
-    _check_keys(rest, path)
+def _trainer_line(key: str, value: Any, error: Exception) -> str:
+    path = f"trainer.{key}: given {value!r}, expected another value" if key else "trainer"
+    return line(path, RuntimeError(error))
+
+
+def _refuses(unmade: partial[Any], key: str) -> bool:
+    """Whether the Trainer refuses this one key's value."""
     try:
-        return instantiate(rest, _convert_="all", **live)
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        raise UsageError(_line(path, cause)) from error
+        unmade.func(**QUIET, **{key: unmade.keywords[key]})
+    except Exception:
+        return True
+    return False
 
 
-def _check_keys(node: DictConfig, path: str) -> None:
-    """Every key is an argument of the target: said before the target's own TypeError would say less."""
-    from hydra.utils import get_object
+def _check_device(accelerator: Any, devices: Any, nodes: Any) -> None:
+    choice("accelerator", accelerator, ("auto", "cpu", "gpu", "cuda", "mps"))
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    present["gpu"] = any(present.values())
+    if not present.get(accelerator, True):
+        raise ValueError(
+            f"accelerator: given {accelerator!r}, but this machine has none that torch can use; "
+            "use trainer.accelerator=cpu or auto"
+        )
+    listed = OmegaConf.is_list(devices) and len(devices) == 1
+    if isinstance(devices, bool) or (devices != 1 and not listed):
+        raise ValueError(
+            f"devices: given {devices}, expected 1, or a list with the number of one GPU, as [0]: a run has one device"
+        )
+    if nodes != 1:
+        raise ValueError(f"num_nodes: given {nodes}, expected 1: a run has one device")
 
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What lightning says of a Trainer on trial, it says again of the real one."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        parameters = inspect.signature(get_object(node._target_)).parameters
-    except (ValueError, TypeError):
-        return
-    except Exception as error:
-        raise UsageError(_line(f"{path}._target_", error)) from error
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    for key in node:
-        if not str(key).startswith("_") and key not in parameters:
-            raise UsageError(
-                f"{path}.{key}: unknown, expected one of {', '.join(parameters)}{nearest(key, parameters)}"
-            )
-
-
-def _class(cell: partial[Cell]) -> type[Cell]:
-    return cell.func  # type: ignore[return-value]
-
-
-class _told:
-    """Turn a constructor's ValueError or TypeError into a UsageError that names the key."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, ValueError | TypeError | OSError):
-            raise UsageError(_line(self.path, error)) from error
-
-
-def _line(path: str, error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    key, colon, _ = text.partition(":")
-    if colon and key.isidentifier():
-        return f"{path}.{text}".lstrip(".")
-    return f"{path}: {text}" if path and not text.startswith(path) else text
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

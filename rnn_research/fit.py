@@ -8,11 +8,13 @@ import math
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -32,7 +34,6 @@ from rnn_research.probes.base import Probe
 from rnn_research.probes.clipping import clipping_table
 
 log = logging.getLogger(__name__)
-CHECKPOINT = "checkpoint.ckpt"
 PACKAGES = ("rnn_research", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
 
 
@@ -58,7 +59,7 @@ def fit(
     config: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> runs.RunRecord:
-    """Train, then measure on the validation and the test set with the last weights; leave everything in `folder`.
+    """Train, then measure the last weights on the validation and the test set; leave everything in `folder`.
 
     Args:
         data: with its `layout` set.
@@ -78,8 +79,8 @@ def fit(
         KeyboardInterrupt: after an `interrupted` record is written.
         Exception: whatever training raised, after a `failed` record is written.
     """
-    if (folder / runs.RECORD).exists():
-        raise FileExistsError(f"{folder}: already holds a run ({runs.RECORD}); nothing was written")
+    if found := runs.in_use(folder):
+        raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
     _seed(seed)
     record = runs.RunRecord(
         name=name or folder.name,
@@ -95,7 +96,6 @@ def fit(
         start=_now(),
         baselines=data.baselines(),
     )
-    runs.write(record, folder)
     recorder = Recorder(record, folder, probes, progress)
     live = trainer(
         callbacks=[*probes.values(), recorder],
@@ -106,24 +106,25 @@ def fit(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+    live.precision_plugin.convert_input = lambda data: data  # the model does it; lightning can't with a frozen Batch
+    runs.write(record, folder)  # not before: nothing is left of a Trainer that can't be made
     return recorder.run(live, model, data)
 
 
 class Recorder(Callback):
-    """Writes a run's record, metrics and probe tables while it trains, and stops it when the loss is not finite."""
+    """Writes a run's record, metrics and tables while it trains, and stops it when the loss is not finite."""
 
-    FLUSH_EVERY = 10.0  # seconds between writes of the probes' tables: a killed run loses at most that much
+    FLUSH_EVERY = 10.0  # seconds between writes of the probes' tables: a killed run loses at most that much,
+    FLUSH_SHARE = 20  # or this many times what a write takes, where that is longer: tables grow
 
-    def __init__(
-        self, record: runs.RunRecord, folder: Path, probes: Mapping[str, Probe], progress: bool
-    ) -> None:
+    def __init__(self, record: runs.RunRecord, folder: Path, probes: Mapping[str, Probe], progress: bool) -> None:
         self.record, self.folder, self.probes, self.progress = record, folder, probes, progress
-        self.metrics = folder / "metrics.csv"
         self.losses: list[tuple[int, torch.Tensor]] = []
         self.bar: tqdm[Any] | None = None
         self._steps = 0
+        self._logged = 0
         self._validated = -1
-        self._flushed = time.monotonic()
+        self._flush_at = time.monotonic() + self.FLUSH_EVERY
 
     def run(self, trainer: Trainer, model: Model, data: DataModule) -> runs.RunRecord:
         """Fit and test; whatever happens, the record says so."""
@@ -136,12 +137,13 @@ class Recorder(Callback):
         except Diverged as diverged:
             log.warning("%s", diverged)
             self._close(trainer, model, "diverged", diverged_step=diverged.step)
-        except (KeyboardInterrupt, SystemExit) as stopped:
-            self._close(trainer, model, "interrupted", error="stopped by a signal")
-            raise KeyboardInterrupt from stopped
         except BaseException as error:
+            if _stopped(error):
+                self._close(trainer, model, "interrupted", error="stopped by a signal")
+                raise KeyboardInterrupt from error
             log.exception("the run failed")
-            self._close(trainer, model, "failed", error=f"{type(error).__name__}: {error}")
+            with suppress(OSError):  # a full disk is what is to be told
+                self._close(trainer, model, "failed", error=f"{type(error).__name__}: {error}")
             raise
         finally:
             if self.bar is not None:
@@ -153,14 +155,21 @@ class Recorder(Callback):
             total = trainer.estimated_stepping_batches
             self.bar = tqdm(
                 total=None if math.isinf(total) else int(total),
-                desc=self.record.name,
+                desc=self._label(),
                 unit="step",
-                mininterval=0.2 if sys.stderr.isatty() else 10,
+                mininterval=0.2 if sys.stderr.isatty() else 60,
+                maxinterval=1 if sys.stderr.isatty() else 120,
                 dynamic_ncols=True,
             )
 
+    def _label(self) -> str:
+        """Short: the run's name may be long."""
+        factors = self.record.factors
+        named = [factors[key] for key in ("model", "dataset", "clipping") if key in factors]
+        return "-".join([*named, f"seed{self.record.seed}"]) if named else self.record.name
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: Model, outputs: Any, *rest: Any) -> None:  # type: ignore[override]
-        interval = trainer.log_every_n_steps
+        interval = trainer.log_every_n_steps  # type: ignore[attr-defined]
         self.losses.append((self._steps, outputs["loss"]))
         if pl_module.device.type == "cpu" or len(self.losses) >= interval:  # elsewhere a look costs a wait
             self._check_losses()
@@ -171,7 +180,7 @@ class Recorder(Callback):
             self.bar.update(1)
         if self._steps % interval == 0:
             self._row(trainer, pl_module, "train")
-        if time.monotonic() - self._flushed > self.FLUSH_EVERY:
+        if time.monotonic() > self._flush_at:
             self._tables(pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
@@ -180,60 +189,70 @@ class Recorder(Callback):
         best = dict(self.record.best)
         for name, value in row.items():
             pick = max if name.endswith("accuracy") else min
-            best[f"val_{name}"] = pick(best.get(f"val_{name}", value), value)
+            if math.isfinite(value):
+                best[f"val_{name}"] = pick(best.get(f"val_{name}", value), value)
         self.record = replace(self.record, best=best)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         self._row(trainer, pl_module, "test")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self._check_losses()
         self._checkpoint(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         self._check_losses()
+        if self._logged != self._steps:
+            self._row(trainer, pl_module, "train")
         self._checkpoint(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: Model, exception: BaseException) -> None:  # type: ignore[override]
-        if isinstance(exception, KeyboardInterrupt | Diverged):
+        if isinstance(exception, KeyboardInterrupt | SystemExit | Diverged) and trainer.training:
             self._checkpoint(trainer)
 
     def _check_losses(self) -> None:
-        if not self.losses:
-            return
-        bad = (~torch.isfinite(torch.stack([loss for _, loss in self.losses]))).nonzero()
-        if len(bad):
-            step, loss = self.losses[int(bad[0])]
-            raise Diverged(step, float(loss))
-        self.losses.clear()
+        if self.losses:
+            steps, losses = zip(*self.losses, strict=True)
+            self.losses.clear()
+            for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
+                if not math.isfinite(loss):
+                    raise Diverged(step, loss)
 
     def _row(self, trainer: Trainer, model: Model, split: str) -> dict[str, float]:
         """One dense row of metrics.csv, and the same to the loggers."""
         found = model.measured(split)
-        with self.metrics.open("a", newline="", encoding="utf-8") as file:
+        with (self.folder / runs.METRICS).open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             if file.tell() == 0:
                 writer.writerow(["step", "epoch", "split", *found])
-            writer.writerow(
-                [trainer.global_step, trainer.current_epoch, split, *(repr(v) for v in found.values())]
-            )
+            writer.writerow([trainer.global_step, trainer.current_epoch, split, *map(repr, found.values())])
         named = {f"{split}_{name}": value for name, value in found.items()}
         self.record = replace(self.record, final={**self.record.final, **named})
+        if split == "train":
+            self._logged = self._steps
         for logger in trainer.loggers:
             logger.log_metrics(named, step=trainer.global_step)
         return found
 
     def _tables(self, model: Model) -> None:
+        start = time.monotonic()
         for name, probe in self.probes.items():
             runs.write_table(self.folder, name, probe.table())
         runs.write_table(self.folder, "clipping", clipping_table(model))
-        self._flushed = time.monotonic()
+        end = time.monotonic()
+        self._flush_at = end + max(self.FLUSH_EVERY, self.FLUSH_SHARE * (end - start))
 
     def _checkpoint(self, trainer: Trainer) -> None:
-        temporary = self.folder / f".{CHECKPOINT}"
-        trainer.save_checkpoint(temporary)
-        os.replace(temporary, self.folder / CHECKPOINT)
+        temporary = self.folder / f".{runs.CHECKPOINT}"
+        try:
+            trainer.save_checkpoint(temporary)
+            os.replace(temporary, self.folder / runs.CHECKPOINT)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def _close(self, trainer: Trainer, model: Model, status: str, **changes: Any) -> None:
+        """The last tables and the record. Tables that can't be written stop only a run that is done."""
         self.record = replace(
             self.record,
             status=status,
@@ -242,8 +261,30 @@ class Recorder(Callback):
             epochs=trainer.current_epoch,
             **changes,
         )
-        self._tables(model)
-        runs.write(self.record, self.folder)
+        unwritable = () if status == "done" else (OSError,)
+        with _undisturbed():
+            with suppress(*unwritable):
+                self._tables(model)
+            runs.write(self.record, self.folder)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C, or a worker that a signal killed as well, must not cost the record: neither is heard here."""
+    calm = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN, signal.SIGCHLD: signal.SIG_DFL}
+    calm = calm if threading.current_thread() is threading.main_thread() else {}
+    before = {number: signal.signal(number, handler) for number, handler in calm.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _stopped(error: BaseException | None) -> bool:
+    """Whether a signal stopped training: lightning makes a SystemExit of it, and a worker that the signal killed too
+    may add another error."""
+    return error is not None and (isinstance(error, KeyboardInterrupt | SystemExit) or _stopped(error.__context__))
 
 
 def _seed(seed: int) -> None:
@@ -265,7 +306,7 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that the package is run from, with "+" where it has changes; None elsewhere."""
+    """The commit of the checkout that holds the package, with "+" where it has changes; None elsewhere."""
     here = Path(__file__).parent
     if not (here.parent / ".git").exists():
         return None

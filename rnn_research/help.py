@@ -35,7 +35,7 @@ def config_dirs(arguments: list[str]) -> list[Path]:
 
 
 def options(folders: list[Path]) -> dict[str, dict[str, str]]:
-    """Group -> option -> the first comment line of its yaml. Options whose names begin with "_" are parts of others."""
+    """Group -> option -> the first comment of its yaml. Options with names that begin with "_" are parts of others."""
     groups: dict[str, dict[str, str]] = {}
     for folder in folders:
         for path in sorted(folder.glob("*/*.yaml")):
@@ -46,7 +46,11 @@ def options(folders: list[Path]) -> dict[str, dict[str, str]]:
 
 def first_line(path: Path) -> str:
     """The first comment of a yaml that is not a Hydra directive."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return f"(can't be read: {error.strerror})"
+    for line in text.splitlines():
         if line.startswith("#") and not line.startswith("# @"):
             return line.lstrip("# ").strip()
         if line and not line.startswith("#"):

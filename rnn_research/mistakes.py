@@ -1,12 +1,13 @@
-"""What is said of a mistake in what was asked for: one line with what was given, what was expected, and the repair.
+"""What is said of a mistake in what was asked for: one line with what was given, what was expected, the repair.
 
-Knows Hydra's errors and the system's; imports neither torch nor lightning, so that such a mistake answers at once.
+Knows Hydra's errors and the system's; imports neither torch nor lightning, so that a mistake answers at once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,14 +22,22 @@ CLIPPING = (
     "clipping.max_norm=1.0 (or clipping=value clipping.max_value=1.0)"
 )
 REFUSED = dict.fromkeys(("trainer.gradient_clip_val", "trainer.gradient_clip_algorithm"), CLIPPING)
-"""Keys of Lightning's that would do something else than a user of this project expects, and what is said of them."""
+"""Keys of Lightning's that would do something else than is expected here, and what is said of them."""
 OTHER_FOLDER = "choose another folder with hydra.run.dir=FOLDER (or hydra.sweep.dir=FOLDER with -m)"
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOENT)
+UNWRITABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Refused(Exception):
-    """One line for the user; exit code 2."""
+class UsageError(Exception):
+    """A mistake in what the user asked for: one line with what was given, what was expected, and the repair."""
 
 
 def os_error(error: BaseException, folder: Path | None) -> str:
@@ -37,10 +46,16 @@ def os_error(error: BaseException, folder: Path | None) -> str:
     Args:
         folder: the run's; None where it could not be made.
     """
+    if not isinstance(error, OSError | RuntimeError):
+        return ""
     number, given = getattr(error, "errno", None), getattr(error, "filename", None)
     with contextlib.suppress(OSError):
         if folder is not None and shutil.disk_usage(folder).free < 1 << 16:
             number = errno.ENOSPC  # torch raises a RuntimeError
+    if folder is None and str(given).endswith(".yaml") and os.path.lexists(str(given)):
+        return f"{given}: can't be read ({getattr(error, 'strerror', None) or error}); mend the file's permissions"
+    if re.search(r"\d+ requested and \d+ written", str(error)):
+        number = errno.ENOSPC  # numpy gives no number
     where = f"output folder {folder or given or '?'}"
     if number in FULL:
         return f"{where}: the disk is full; free some space, or {OTHER_FOLDER}"
@@ -57,13 +72,15 @@ def composition_error(error: Exception, arguments: list[str]) -> str:
         line = say(error, text, arguments)
         if line:
             return line
-    return re.sub(r" See https://hydra\.cc\S*( for details)?", "", text)
+    key = re.search(r" full_key: (\S+)", text)
+    text = re.sub(r" (full_key|object_type|reference_type)[:=] ?\S+| See https://hydra\.cc\S*( for details)?", "", text)
+    return f"{key[1]}: {text}" if key else text
 
 
 def _syntax(error: Exception, text: str, arguments: list[str]) -> str:
     """An argument that is no override."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
+    from hydra.errors import HydraException, OverrideParseException
 
     if not isinstance(error, OverrideParseException):
         return ""
@@ -71,12 +88,12 @@ def _syntax(error: Exception, text: str, arguments: list[str]) -> str:
     for argument in _overrides(arguments):
         try:
             parser.parse_override(argument)
-        except OverrideParseException:
+        except HydraException:
             key, equals, value = argument.partition("=")
             if equals:
                 return (
                     f"{key}: given {value!r}, expected a number, a word, or a list as [a,b]; text with other signs "
-                    f'needs quotes within quotes: "{key}=\'TEXT\'"'
+                    f"needs quotes within quotes: \"{key}='TEXT'\""
                 )
             return _lone(argument, arguments)
     return ""
@@ -115,6 +132,7 @@ def _option(error: Exception, text: str, arguments: list[str]) -> str:
         return ""
     inside = re.match(r"In '([^']+)'", text)
     where = f"{inside[1]}.yaml: " if inside and inside[1] != "train" else ""
+    where = where or ("in a yaml, " if not any(option in argument for argument in arguments) else "")
     return (
         f"{where}{group}: given {option!r}, expected one of {', '.join(known)}{nearest(option, known)}; "
         "rnn-train --help lists them"
@@ -150,11 +168,15 @@ def _key(error: Exception, text: str, arguments: list[str]) -> str:
 def unknown(key: str, known: list[str]) -> str:
     """What to say of a key that is none of `known`: its siblings, and the nearest of all."""
     parent, _, leaf = key.rpartition(".")
-    siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
-    same = [name for name in known if name != key and name.rpartition(".")[2] == leaf]
-    hint = f" (did you mean {same[0]}?)" if same else nearest(key, known)
-    what = f"one of {', '.join(siblings)}" if parent and siblings else "a key or group of the config"
-    return f"{key}: unknown, expected {what}{hint}; rnn-train --cfg job prints the config"
+    beside = [name.rpartition(".")[2] for name in known if parent and name.rpartition(".")[0] == parent]
+    beside = [name for name in beside if not name.startswith("_")]
+    if beside:
+        hint, expected = nearest(leaf, beside), f"one of {', '.join(beside)}"
+    else:
+        same = [name for name in known if name.rpartition(".")[2] == leaf]
+        hint = f" (did you mean {same[0]}?)" if same else nearest(key, known)
+        expected = "a key or group of the config"
+    return f"{key}: unknown, expected {expected}{hint}; rnn-train --cfg job prints the config"
 
 
 def _yaml(error: Exception, text: str, arguments: list[str]) -> str:

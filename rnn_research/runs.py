@@ -6,7 +6,7 @@ folder:
 | file                 | what                                                                           |
 |----------------------|--------------------------------------------------------------------------------|
 | `run.json`           | the `RunRecord`, replaced atomically at each change of status                  |
-| `metrics.csv`        | dense rows `step,epoch,split,seconds,loss,<metrics>`                           |
+| `metrics.csv`        | dense rows `step,epoch,split,loss,<metrics>`                                   |
 | `probes/<name>.npy`  | one structured array (a table with named columns) a probe, replaced atomically |
 | `checkpoint.ckpt`    | the last state of training                                                     |
 | `run.log`            | the log                                                                        |
@@ -28,6 +28,9 @@ import numpy as np
 
 VERSION = 1
 RECORD = "run.json"
+METRICS = "metrics.csv"
+PROBES = "probes"
+CHECKPOINT = "checkpoint.ckpt"
 MAGIC = b"\x93NUMPY"
 STATUSES = ("running", "done", "failed", "diverged", "interrupted")
 
@@ -69,6 +72,12 @@ class RunRecord:
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
             raise ValueError(f"status: given {self.status!r}, expected one of {', '.join(STATUSES)}")
+
+
+def in_use(folder: Path, *others: str) -> str:
+    """The name of what a run, or one of `others`, left in `folder`; empty where it is free for a new run."""
+    names = (RECORD, METRICS, PROBES, CHECKPOINT, *others)
+    return next((name for name in names if os.path.lexists(folder / name)), "")
 
 
 def replace_atomically(path: Path, write: Any, mode: str = "w") -> None:
@@ -136,7 +145,7 @@ def find(folders: Iterable[Path]) -> Iterator[Path]:
 def write_table(folder: Path, name: str, table: np.ndarray) -> None:
     """Write a probe's structured array to `folder/probes/<name>.npy`, atomically."""
     replace_atomically(
-        folder / "probes" / f"{name}.npy", lambda file: np.save(file, table, allow_pickle=False), mode="wb"
+        folder / PROBES / f"{name}.npy", lambda file: np.save(file, table, allow_pickle=False), mode="wb"
     )
 
 
@@ -146,7 +155,7 @@ def read_table(folder: Path, name: str) -> np.ndarray | None:
     Raises:
         DamagedRecord: the file can't be read, or is no table.
     """
-    path = folder / "probes" / f"{name}.npy"
+    path = folder / PROBES / f"{name}.npy"
     if not path.exists():
         return None
     try:
@@ -164,7 +173,7 @@ def read_table(folder: Path, name: str) -> np.ndarray | None:
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:
     """The whole rows of `metrics.csv` as text; a torn last line (a run killed while writing) is dropped."""
-    path = folder / "metrics.csv"
+    path = folder / METRICS
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8", errors="replace")

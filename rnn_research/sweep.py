@@ -17,14 +17,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.runs import RECORD
 
+MADE = "multirun.yaml"
+"""What Hydra writes to a sweep's folder."""
+
 
 class FolderInUse(BaseException):
     """The sweep's folder already holds runs. Not an `Exception`: Hydra only warns of those in a callback."""
 
 
 class Sweep(Callback):
-    """Counts the runs to come, remembers which folders Hydra will make for them, and stops before the first run where
-    the sweep's folder holds others.
+    """Counts the runs to come; remembers what Hydra will make for them, so that it can be removed where they do not
+    come to be; stops before the first run where the sweep's folder holds others.
 
     Raises:
         FolderInUse: from `on_multirun_start`.
@@ -33,36 +36,44 @@ class Sweep(Callback):
     runs: ClassVar[int] = 1
     folder: ClassVar[Path | None] = None
     """Of the sweep; None where there is one run."""
-    made: ClassVar[Path | None] = None
+    top: ClassVar[Path | None] = None
     """The topmost folder that is made for the output; None where all were there."""
+    new: ClassVar[bool] = False
+    """Whether the sweep's folder had no `MADE`."""
 
     def on_run_start(self, config: Any, **_: Any) -> None:
-        Sweep.runs, Sweep.folder, Sweep.made = 1, None, None
         with contextlib.suppress(OmegaConfBaseException):  # Hydra resolves it again, and says so
             HydraConfig.instance().set_config(config)
-            Sweep.made = _first_missing(Path(config.hydra.run.dir))
+            Sweep.top = _first_missing(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         with contextlib.suppress(HydraException):  # likewise
             Sweep.runs = _replace_swept(config)
         HydraConfig.instance().set_config(config)
         Sweep.folder = Path(config.hydra.sweep.dir)
-        Sweep.made = _first_missing(Sweep.folder)
-        if any(next(Sweep.folder.glob(pattern), None) for pattern in (RECORD, f"*/{RECORD}")):
+        Sweep.top, Sweep.new = _first_missing(Sweep.folder), not os.path.lexists(Sweep.folder / MADE)
+        if _holds_runs(Sweep.folder):
             raise FolderInUse(str(Sweep.folder))
 
     @classmethod
+    def forget(cls) -> None:
+        """Begin another command."""
+        cls.runs, cls.folder, cls.top, cls.new = 1, None, None, False
+
+    @classmethod
     def discard(cls, run: Path | None = None) -> None:
-        """Remove what was made for a run that did not come to be, and for a sweep without any run."""
-        if run is not None and (cls.made is not None or cls.folder is not None):
-            _remove_empty(run, cls.made)
-        if cls.folder is not None and [path.name for path in _inside(cls.folder)] == ["multirun.yaml"]:
-            (cls.folder / "multirun.yaml").unlink()
-            _remove_empty(cls.folder, cls.made)
+        """Remove what was made for a run that did not come to be, or for a sweep without any."""
+        if run is not None and (cls.top is not None or cls.folder is not None):
+            _remove_empty(run, cls.top)
+        elif cls.folder is not None and cls.new and not _holds_runs(cls.folder):
+            with contextlib.suppress(OSError):
+                (cls.folder / MADE).unlink()
+            if cls.top is not None:
+                _remove_empty(cls.folder, cls.top)
 
 
 def _replace_swept(config: Any) -> int:
-    """Drop from an experiment's sweep what the command line gives, with a + or without. Returns the number of runs."""
+    """Drop from an experiment's sweep what the command line gives, with or without a +. Returns the runs to come."""
     given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
     keys = {override.get_key_element().lstrip("+~") for override in given}
     swept = config.hydra.sweeper.get("params") or {}
@@ -73,14 +84,14 @@ def _replace_swept(config: Any) -> int:
     return sum(map(len, BasicSweeper.split_arguments([*parsed, *given], None)))
 
 
+def _holds_runs(folder: Path) -> bool:
+    return any(next(folder.glob(pattern), None) for pattern in (RECORD, f"*/{RECORD}"))
+
+
 def _first_missing(folder: Path) -> Path | None:
     folder = folder.absolute()
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     return missing[-1] if missing else None
-
-
-def _inside(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _remove_empty(folder: Path, top: Path | None) -> None:

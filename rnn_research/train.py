@@ -5,141 +5,136 @@ Imports neither torch nor lightning until a run starts, so that help and mistake
 
 from __future__ import annotations
 
-import contextlib
+import atexit
+import gc
 import logging
 import os
 import signal
 import sys
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rnn_research.checks import nearest
-from rnn_research.help import config_dirs, help_text
+from rnn_research.help import CONF, config_dirs, help_text
+from rnn_research.mistakes import OTHER_FOLDER, REFUSED, UsageError, composition_error, os_error
+from rnn_research.process import LOG, answering, leave, logged, stop, stopped
 
-LOG = "run.log"
-STOPS = (signal.SIGINT, signal.SIGTERM)
+ONE = ("model", "dataset", "structure", "clipping", "optimizer", "trainer", "experiment")
+"""Groups of which one option is taken."""
 _failures: list[int] = []
 """Exit codes of this process's runs that did not end well: Hydra goes on with a sweep's other runs."""
-_stopped: list[int] = []
-"""The signals that stopped training."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Entry point of `rnn-train`. Exits with 0; 1 where a run failed; 2 for a mistake in what was asked for; 130
-    after Ctrl-C (143 after SIGTERM)."""
+    """Entry point of `rnn-train`. Exits with 0; 1 where a run failed; 2 for a mistake in what was asked for;
+    130 after Ctrl-C, 143 after SIGTERM."""
     arguments = sys.argv[1:] if argv is None else argv
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)  # python's last look for garbage costs a second, once lightning is imported
     _failures.clear()
-    _stopped.clear()
-    with _signals(_stop_at_once):
-        from rnn_research.mistakes import Refused
-
+    stopped.clear()
+    with answering(leave):
         try:
             _check_folders(arguments)
             if "--help" in arguments or "-h" in arguments:
                 print(help_text(arguments))
-                sys.exit(0)
-            _compose_and_run(arguments)
-        except KeyboardInterrupt:
-            _say("interrupted")
-            sys.exit(128 + (_stopped or [signal.SIGINT])[-1])
-        except Refused as error:
+            else:
+                _compose_and_run(arguments)
+        except UsageError as error:
             _say(str(error))
             sys.exit(2)
+        except KeyboardInterrupt as interrupt:
+            _say(str(interrupt) or "interrupted")
+            sys.exit(128 + (stopped or [signal.SIGINT])[-1])
     sys.exit(max(_failures, default=0))
 
 
 def _check_folders(arguments: list[str]) -> None:
-    from rnn_research.mistakes import Refused
-
     for folder in config_dirs(arguments):
         if not folder.is_dir():
-            raise Refused(f"--config-dir: given {folder}, which is not a folder; expected one that holds config groups")
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))  # last: a module there hides none of python's
+            raise UsageError(
+                f"--config-dir: given {folder}, which is not a folder; expected one that holds config groups"
+            )
+        if str(folder.resolve()) not in sys.path:
+            sys.path.append(str(folder.resolve()))  # last: its modules hide none of python's
 
 
 def _compose_and_run(arguments: list[str]) -> None:
-    """Hand over to Hydra, and turn what it raises into one line: `run` itself raises nothing."""
+    """Hand over to Hydra, and make one line of what it raises: `run` itself raises nothing but interrupts."""
     import hydra
+    from hydra.errors import HydraException
 
-    from rnn_research.help import CONF
-    from rnn_research.mistakes import OTHER_FOLDER, Refused, composition_error, os_error
     from rnn_research.sweep import FolderInUse, Sweep
 
     _check_arguments(arguments)
-    wanted, argv = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
+    full, argv = os.environ.get("HYDRA_FULL_ERROR", "0"), sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors as they are: they are told here
-    sys.argv = [sys.argv[0], *arguments]
-    Sweep.folder = Sweep.made = None
+    sys.argv = [argv[0], *arguments]
+    Sweep.forget()
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(run)()
     except FolderInUse as error:
         text = f"output folder {error}: already holds runs, nothing was written over; {OTHER_FOLDER}"
-        raise Refused(text) from error
-    except OSError as error:
-        raise Refused(os_error(error, None)) from error
+        raise UsageError(text) from error
     except Exception as error:
-        if wanted == "1":
+        if full == "1":
             raise
-        raise Refused(composition_error(error, arguments)) from error
+        written = isinstance(error, OSError) and not isinstance(error, HydraException)  # some of Hydra's are both
+        text = os_error(error, None) if written else composition_error(error, arguments)
+        raise UsageError(text) from error
     finally:
         Sweep.discard()
-        sys.argv = argv
-        os.environ["HYDRA_FULL_ERROR"] = wanted or "0"
+        os.environ["HYDRA_FULL_ERROR"], sys.argv = full, argv
 
 
 def _check_arguments(arguments: list[str]) -> None:
-    """Flags that there are not, and keys that are refused by name before Hydra calls them unknown."""
+    """Flags that there are not; keys that are refused by name, before Hydra calls them unknown."""
     from hydra._internal.utils import get_args_parser
 
-    from rnn_research.mistakes import REFUSED, Refused
-
     parser = get_args_parser()
-    flags = list(parser._option_string_actions)
 
     def refuse(message: str) -> None:
-        given = message.rpartition("unrecognized arguments: ")[2]
-        raise Refused(f"{message}{nearest(given, flags)}; rnn-train --help shows how to call it")
+        near = nearest(message.rpartition(" ")[2], parser._option_string_actions)
+        raise UsageError(f"{message}{near}; rnn-train --help shows how it is called")
 
-    parser.error = refuse  # type: ignore[assignment]
+    parser.error = refuse  # type: ignore[method-assign,assignment]
     for argument in parser.parse_args(arguments).overrides:
-        key = argument.lstrip("+~").partition("=")[0]
+        key, _, value = argument.lstrip("+~").partition("=")
         if key in REFUSED:
-            raise Refused(f"{key}: {REFUSED[key]}")
+            raise UsageError(f"{key}: {REFUSED[key]}")
+        if key in ONE and value.startswith("["):
+            raise UsageError(f"{key}: given {value}, expected one option, without brackets")
 
 
 def run(cfg: Any) -> float | None:
-    """One run: build, fit, record, and a line that says how it went. Returns the final validation loss, or None."""
+    """One run: build, fit, record, and a line that says how it went. Returns the final validation loss."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from rnn_research.mistakes import Refused
     from rnn_research.sweep import Sweep
 
     job = HydraConfig.get()
-    folder = Path(job.runtime.output_dir)
-    sweep = job.mode == RunMode.MULTIRUN
-    title = ", ".join(item for item in job.overrides.task if not item.startswith("experiment=")) or "defaults"
+    folder, sweep = Path(job.runtime.output_dir), job.mode == RunMode.MULTIRUN
+    given = [item for item in job.overrides.task if not item.startswith("experiment=")]
+    title = ", ".join(given or job.overrides.task) or "defaults"
     label = f"#{job.job.num + 1}/{Sweep.runs} {title}" if sweep else title
     start = time.monotonic()
     try:
         record = _run(cfg, folder, progress=not sweep)
-    except Refused as error:
+    except UsageError as error:
         Sweep.discard(folder)
         _failures.append(2)
         _say(f"{label}: refused: {error}" if sweep else str(error))
         return None
     except KeyboardInterrupt:
         Sweep.discard(folder)
-        raise
+        raise KeyboardInterrupt(f"{label}: interrupted{f', in {folder}' if folder.exists() else ''}") from None
     except Exception as error:
         _failures.append(1)
-        text = " ".join(str(error).split())
-        _say(f"{label}: failed: {type(error).__name__}: {text}; the traceback is in {folder / LOG}")
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}; the traceback is in {folder / LOG}"
+        _say(f"{label}: failed: {os_error(error, folder) or text}")
         return None
     seconds = time.monotonic() - start
     print(f"{label}: {_summary(record)}, {seconds:.1f} s{'' if sweep else f', in {folder}'}", flush=True)
@@ -150,25 +145,86 @@ def _run(cfg: Any, folder: Path, progress: bool) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     from rnn_research import runs
-    from rnn_research.mistakes import OTHER_FOLDER, Refused, os_error
+    from rnn_research.sweep import Sweep
 
-    found = runs.in_use(folder, LOG)
-    if found:
-        raise Refused(f"output folder {folder}: already holds {found}, nothing was written over; {OTHER_FOLDER}")
+    if found := runs.in_use(folder, LOG):
+        raise UsageError(f"output folder {folder}: already holds {found}, nothing was written over; {OTHER_FOLDER}")
+    with answering(partial(leave, discard=partial(Sweep.discard, folder))):
+        import rnn_research.config
+        import rnn_research.fit  # noqa: F401 (imported while a signal has nothing to save)
     try:
-        with _logged(folder):
-            try:
-                return _build_and_fit(cfg, folder, progress)
-            except (Refused, OmegaConfBaseException):
-                raise
-            except Exception:
-                if not (folder / runs.RECORD).exists():  # else it is in the log
-                    logging.getLogger(__name__).exception("the run could not start")
-                raise
-    except OmegaConfBaseException as error:
-        raise Refused(" ".join(str(error).split())) from error
-    except (OSError, RuntimeError) as error:
-        text = os_error(error, folder)
-        if not text or (folder / runs.RECORD).exists():
+        with answering(stop), logged(folder):
+            return _build_and_fit(cfg, folder, progress)
+    except BaseException as error:
+        if (folder / runs.RECORD).exists():
             raise
-        raise Refused(text) from error
+        text = os_error(error, folder)
+        if text or isinstance(error, UsageError | OmegaConfBaseException | KeyboardInterrupt):
+            (folder / LOG).unlink(missing_ok=True)
+        if isinstance(error, OmegaConfBaseException):
+            text = composition_error(error, sys.argv[1:])
+        if text:
+            raise UsageError(text) from error
+        raise
+
+
+def _build_and_fit(cfg: Any, folder: Path, progress: bool) -> Any:
+    from rnn_research.config import build
+    from rnn_research.fit import fit
+
+    try:
+        parts = build(cfg, _own_folders())
+    except Exception:
+        logging.getLogger(__name__).exception("the run could not start")
+        raise
+    identity = _identity(cfg, parts.layout.name, folder)
+    live = parts.data, parts.model, parts.trainer, parts.probes
+    return fit(*live, folder, loggers=parts.loggers, progress=progress, **identity)
+
+
+def _own_folders() -> tuple[Path, ...]:
+    """The folders given with --config-dir, as Hydra found them."""
+    from hydra.core.hydra_config import HydraConfig
+
+    sources = HydraConfig.get().runtime.config_sources
+    return tuple(Path(source.path) for source in sources if source.provider == "command-line")
+
+
+def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
+    """What tells this run from others: its name, the chosen options, the overrides, the whole config."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    job = HydraConfig.get()
+    choices = {key: str(value) for key, value in job.runtime.choices.items() if not key.startswith("hydra/")}
+    choices = {key: value for key, value in choices.items() if value != "None" or key == "clipping"}
+    lists = {"init": cfg.get("init") or ["default"], "probe": cfg.get("probe") or ["none"]}
+    choices |= {"structure": structure} | {key: "+".join(names) for key, names in lists.items()}
+    overrides = dict(item.lstrip("+~").split("=", 1) for item in job.overrides.task if "=" in item)
+    left_out = {*choices, "seed", "experiment"}
+    values = {key: value for key, value in overrides.items() if key not in left_out}
+    return {
+        "name": folder.name,
+        "factors": choices | values,
+        "seed": cfg.seed,
+        "config": OmegaConf.to_container(cfg, resolve=True),
+    }
+
+
+def _summary(record: Any) -> str:
+    if record.status == "diverged":
+        return f"diverged at step {record.diverged_step}"
+    parts = [f"{record.status} after {record.steps} steps"]
+    for name in ("test_accuracy", "test_mse"):
+        if name in record.final:
+            beside = f" (baseline {record.baselines[name]:.3g})" if name in record.baselines else ""
+            parts.append(f"{name} {record.final[name]:.3g}{beside}")
+    return ", ".join(parts)
+
+
+def _say(text: str) -> None:
+    print(f"rnn-train: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

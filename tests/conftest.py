@@ -1,6 +1,6 @@
 """What all tests share: `--config-dir FOLDER`, one torch thread, and a tiny treebank.
 
-Imports nothing of rnn_research: whatever is imported here escapes the check of shapes at run time.
+Imports nothing heavy: some tests need no torch.
 """
 
 from __future__ import annotations

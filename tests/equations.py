@@ -1,8 +1,8 @@
 """The oracle: the published equations of every cell, a node at a time, on the raw weights. It shares no code
 with the package, which it knows only by the names and the layout of the parameters.
 
-An `Update` maps a node's input and its previous states to its state, a tuple of vectors: (h,) or (h, c). `fold` walks a `Graph`;
-`graph_of`, `place` and `take` go between samples and a batch on a structure.
+An `Update` maps a node's input and its previous states to its state, a tuple of vectors: (h,) or (h, c).
+`fold` walks a `Graph`; `graph_of`, `place` and `take` go between samples and a batch on a structure.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from rnn_research.cells import GRU, LSTM, RNN, Cell, ChildSumTreeLSTM, NaryTreeLSTM, TreeRNN
 from rnn_research.structures import Chain, Forest, Tree
@@ -194,13 +195,10 @@ def structure_of(samples: Sequence[int | Tree]) -> Chain | Forest:
 
 
 def place(structure: Chain | Forest, values: Sequence[Tensor]) -> Tensor:
-    """Samples' values, (nodes, features) each, at the structure's positions; padding, which none may read, is NaN."""
+    """Samples' values, (nodes, features) each, at the structure's positions; padding, read by none: NaN."""
     if isinstance(structure, Forest):
         return torch.cat(list(values))[structure.order]
-    out = values[0].new_full((len(structure), structure.time, *values[0].shape[1:]), torch.nan)
-    for row, value in zip(out, values, strict=True):
-        row[: len(value)] = value
-    return out
+    return pad_sequence(list(values), batch_first=True, padding_value=torch.nan)
 
 
 def take(structure: Chain | Forest, values: Tensor) -> list[Tensor]:

@@ -91,7 +91,7 @@ def model_of(
     cell: Callable[..., Any] = RNN,
     hidden_size: int = 4,
     clipping: Clipping | None = None,
-    optimizer: Callable[..., torch.optim.Optimizer] = partial(torch.optim.SGD, lr=0.1),
+    optimizer: Callable[..., torch.optim.Optimizer] | None = None,
     seed: int = 0,
     **arguments: Any,
 ) -> Model:
@@ -101,7 +101,7 @@ def model_of(
     return Model(
         task,
         partial(cell, hidden_size=hidden_size),
-        optimizer,
+        optimizer or partial(torch.optim.SGD, lr=0.1),
         clipping or NoClipping(),
         max_children=data.layout.max_children(task.max_children),
         position_targets=data.layout.position_targets(task.step_targets, task.tree_targets),

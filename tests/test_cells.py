@@ -58,9 +58,7 @@ def loaded(name: str, module: Any) -> list[Cell]:
     """Our cells with the weights of torch's layers."""
     cells = []
     for layer in range(module.num_layers):
-        cell = VARIANTS[name].build(
-            module.input_size if layer == 0 else module.hidden_size, module.hidden_size
-        )
+        cell = VARIANTS[name].build(module.input_size if layer == 0 else module.hidden_size, module.hidden_size)
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         cell.load_state_dict({key: getattr(module, f"{key}_l{layer}").detach() for key in names})
         cells.append(cell)
@@ -97,8 +95,7 @@ def test_a_cell_along_a_chain_equals_torchs_module(name, layers, given, shape):
     assert_equal_to(our_final, final)
     of = [inputs, *([starts] if given else [])]
     loss, ours = (
-        (out * readout).sum() + last.square().sum()
-        for out, last in ((output, final), (unrolled.hidden, our_final))
+        (out * readout).sum() + last.square().sum() for out, last in ((output, final), (unrolled.hidden, our_final))
     )
     expected = torch.autograd.grad(loss, [*of, *module.parameters()])
     found = torch.autograd.grad(ours, [*of, *(weight for cell in cells for weight in cell.parameters())])
@@ -137,15 +134,11 @@ def test_a_cell_obeys_its_published_equations(name, kind, bias):
     found = unroll(cell, structure, place(structure, inputs)).states
     found = [torch.cat(take(structure, part)) for part in found]
     folded = [fold(variant.update(cell), graph_of(s), x) for s, x in zip(samples, inputs, strict=True)]
-    expected = [
-        torch.stack(part) for part in zip(*(state for states in folded for state in states), strict=True)
-    ]
+    expected = [torch.stack(part) for part in zip(*(state for states in folded for state in states), strict=True)]
     readout = torch.randn_like(expected[0])
     for ours, theirs in zip(found, expected, strict=True):
         assert_equal_to(ours, theirs)
-    losses = [
-        sum((readout * part).sum() + part.square().sum() for part in parts) for parts in (found, expected)
-    ]
+    losses = [sum((readout * part).sum() + part.square().sum() for part in parts) for parts in (found, expected)]
     for ours, theirs in zip(*(gradients(loss, cell) for loss in losses), strict=True):
         assert_equal_to(ours, theirs)
 
@@ -241,9 +234,7 @@ def test_activations_lie_in_their_bounds_and_make_the_state(name, children):
     if isinstance(state, HiddenCell):
         assert_equal_to(state.hidden, gate["o"] * torch.tanh(state.cell))
     elif "z" in gate:
-        assert_equal_to(
-            state.hidden, (1 - gate["z"]) * gate["n"] + gate["z"] * sum(p.hidden for p in previous)
-        )
+        assert_equal_to(state.hidden, (1 - gate["z"]) * gate["n"] + gate["z"] * sum(p.hidden for p in previous))
     elif cell.bounds:
         assert torch.equal(gate["hidden"], state.hidden)
 

@@ -1,6 +1,6 @@
 """Laws of every option in conf/, and in the folders given with `--config-dir`: one's own options are checked by
 
-    pytest tests/test_contract.py --config-dir FOLDER -k NAME
+pytest tests/test_contract.py --config-dir FOLDER -k NAME
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,21 +22,16 @@ from small import TREES, Given, model_of, sentences
 
 from rnn_research import runs, train
 from rnn_research.cells.base import Cell
-from rnn_research.clipping.base import Clipped, clip
-from rnn_research.config import Parts, UsageError, build
+from rnn_research.clipping.base import Clipped, Clipping, clip
+from rnn_research.config import Parts, build
+from rnn_research.datasets.base import Generated
 from rnn_research.fit import fit
 from rnn_research.help import CONF, first_line
-from rnn_research.structures import Balanced, Batch, Chain, Layout, Parse, Sample, Sequence, Tree, balanced
+from rnn_research.make import LATER, make, make_each
+from rnn_research.mistakes import UsageError
+from rnn_research.structures import Balanced, Batch, Chain, Layout, Parse, Sample, Sequence, balanced
 from rnn_research.structures.layout import NO_TARGET
 
-LATER = {
-    "model": {"task", "cell", "optimizer", "clipping", "initialise", "max_children", "position_targets"},
-    "model.cell": {"input_size", "initialise", "max_children"},
-    "init": {"cell"},
-    "optimizer": {"params"},
-    "structure": {"has_parse", "reads_children"},
-}
-"""Arguments that `config.build` or `Model` gives to what a yaml describes in part."""
 SMALL = {
     "model.cell.hidden_size": 4,
     "model.embedding_size": 3,
@@ -61,8 +55,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     folders = [CONF, *metafunc.config.getoption("--config-dir")]
     paths = {path.relative_to(folder): path for folder in folders for path in sorted(folder.glob("*/*.yaml"))}
     shown = {name.with_suffix(""): path for name, path in paths.items() if not name.stem.startswith("_")}
-    if "yaml" in metafunc.fixturenames:
-        metafunc.parametrize("yaml", shown.values(), ids=map(str, shown))
+    described = {name: path for name, path in shown.items() if str(name.parent) != "experiment"}
+    for argument, chosen in {"yaml": shown, "described": described}.items():
+        if argument in metafunc.fixturenames:
+            metafunc.parametrize(argument, chosen.values(), ids=map(str, chosen))
     for group in {str(name.parent) for name in shown} & set(metafunc.fixturenames):
         metafunc.parametrize(group, [name.stem for name in shown if str(name.parent) == group])
 
@@ -70,20 +66,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def config(pytestconfig: pytest.Config, treebank: Path) -> Callable[..., DictConfig]:
     """Composes, as `rnn-train` with these arguments, and makes it small."""
-    folders = ",".join(f"'file://{folder}'" for folder in pytestconfig.getoption("--config-dir"))
+    folders = pytestconfig.getoption("--config-dir")
+    searched = ",".join(f"'file://{folder}'" for folder in folders)
 
     @functools.cache
     def composed(*overrides: str) -> DictConfig:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", [f"hydra.searchpath=[{folders}]", *overrides])
+            return compose("train", [f"hydra.searchpath=[{searched}]", *overrides])
 
     def small(*overrides: str, **groups: str) -> DictConfig:
-        cfg = copy.deepcopy(composed())
+        cfg = copy.deepcopy(composed("dataset=temporal_order"))
+        cfg.trust = [path.stem for folder in folders for path in folder.glob("*.py")]
         for group, option in groups.items():
             chosen = f"{group}=[{option}]" if group in LISTS else f"{group}={option}"
             cfg[group] = copy.deepcopy(composed(chosen)[group])
         for key, value in {**SMALL, "dataset.root": str(treebank)}.items():
-            if _has(cfg, key):
+            if has(cfg, key):
                 OmegaConf.update(cfg, key, value)
         cfg.merge_with_dotlist(list(overrides))
         return cfg
@@ -91,17 +89,24 @@ def config(pytestconfig: pytest.Config, treebank: Path) -> Callable[..., DictCon
     return small
 
 
-def _has(cfg: DictConfig, key: str) -> bool:
+@pytest.fixture(scope="module", autouse=True)
+def _few_samples() -> Iterator[None]:
+    """Generated data are made a block at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Generated, "BLOCK", 16)
+        yield
+
+
+def has(cfg: DictConfig, key: str) -> bool:
     above, _, name = key.rpartition(".")
     return name in OmegaConf.select(cfg, above)
 
 
-def _train(cfg: DictConfig, folder: Path) -> tuple[Parts, runs.RunRecord]:
-    parts = build(cfg)
-    record = fit(parts.data, parts.model, parts.trainer, parts.probes, folder, seed=cfg.seed)
+def _fit(parts: Parts, folder: Path) -> runs.RunRecord:
+    record = fit(parts.data, parts.model, parts.trainer, parts.probes, folder)
     assert record.status == "done"
     assert np.isfinite(list(record.final.values())).all()
-    return parts, record
+    return record
 
 
 # Every yaml.
@@ -111,13 +116,11 @@ def test_a_yaml_opens_with_what_it_is(yaml: Path) -> None:
     assert first_line(yaml)
 
 
-def test_a_yaml_binds_to_its_target(yaml: Path, config: Callable[..., DictConfig]) -> None:
-    group = yaml.parent.name
-    if group == "experiment":
-        pytest.skip("an experiment has no target of its own")
-    cfg = OmegaConf.to_container(config(**{group: yaml.stem})[group], resolve=True)
+def test_a_yaml_binds_to_its_target(described: Path, config: Callable[..., DictConfig]) -> None:
+    group, option = described.parent.name, described.stem
+    cfg = OmegaConf.to_container(config(**{group: option})[group], resolve=True)
     if group in LISTS:
-        assert set(cfg) in ({yaml.stem}, set())
+        assert set(cfg) == {option} - {"none"}
     for path, node in _targets(cfg, group):
         parameters = inspect.signature(get_object(node["_target_"])).parameters
         named = {name: one for name, one in parameters.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
@@ -143,17 +146,15 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 @pytest.mark.parametrize("layout", [Sequence(), Balanced(), Parse()], ids=lambda layout: layout.name)
 def test_a_model_trains(model: str, layout: Layout, config: Callable[..., DictConfig], tmp_path: Path) -> None:
     cfg = config("model.num_layers=2", model=model, dataset="boolean_trees", structure=layout.name, probe="none")
-    before = build(cfg).model.state_dict()
-    parts, record = _train(cfg, tmp_path)
-    assert record.steps == 2
-    after = parts.model.state_dict()
-    assert all((after[name] != before[name]).any() for name in after if not name.endswith("num_batches_tracked"))
+    before, parts = build(cfg).model.state_dict(), build(cfg)
+    state = parts.model.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in state.items())
+    assert _fit(parts, tmp_path).steps == 2
+    assert all((value != before[name]).any() for name, value in state.items())
 
 
 @pytest.mark.parametrize("layout", [Sequence(), Balanced(), Parse()], ids=lambda layout: layout.name)
-def test_adjoints_are_those_of_plain_autograd(
-    model: str, layout: Layout, config: Callable[..., DictConfig]
-) -> None:
+def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config: Callable[..., DictConfig]) -> None:
     """Against the cell applied to one position of one sample at a time, by recursion."""
     data = Given(TREES, sentences(5), layout)
     cell = get_object(config(model=model).model.cell._target_)
@@ -236,21 +237,26 @@ def _children(batch: Batch, samples: list[Sample]) -> list[list[int]]:
 
 
 def test_an_initialisation_suits_a_model_or_says_why_not(
-    init: str, config: Callable[..., DictConfig], model: str
+    init: str, model: str, config: Callable[..., DictConfig]
 ) -> None:
     cfg = config(model=model, init=init)
-    gates = get_object(cfg.model.cell._target_).gates
-    needs_forget_gate = init in ("forget_bias", "chrono")
-    if needs_forget_gate and "f" not in gates:
-        with pytest.raises(UsageError, match=rf"^init={init}: .*has no gate"):
+    cell = functools.partial(make(cfg.model.cell, "model.cell", Cell), input_size=3, max_children=2)
+    (initialise,) = make_each(cfg.init, "init").values()
+    needs_gate = init in ("forget_bias", "chrono") and "f" not in get_object(cfg.model.cell._target_).gates
+    torch.manual_seed(0)
+    plain = cell().state_dict()
+    torch.manual_seed(0)
+    try:
+        state = cell(initialise=(initialise,)).state_dict()
+    except ValueError:
+        assert needs_gate or not (CONF / "init" / f"{init}.yaml").exists()
+        with pytest.raises(UsageError, match=rf"^init.{init}: "):
             build(cfg)
         return
-    state = build(cfg).model.state_dict()
-    again = build(cfg).model.state_dict()
-    plain = build(config(model=model)).model.state_dict()
-    assert all(torch.isfinite(value).all() and torch.equal(value, again[name]) for name, value in state.items())
-    changed = {name for name, value in state.items() if not torch.equal(value, plain[name])}
-    assert any(name.startswith("cells.0") for name in changed) == (init not in ("default", "scaled"))
+    assert not needs_gate
+    assert all(torch.isfinite(value).all() for value in state.values())
+    unchanged = all(torch.equal(value, plain[name]) for name, value in state.items())
+    assert unchanged == (init in ("default", "scaled"))
 
 
 # Datasets.
@@ -259,7 +265,8 @@ def test_an_initialisation_suits_a_model_or_says_why_not(
 def test_a_dataset_trains(dataset: str, config: Callable[..., DictConfig], tmp_path: Path) -> None:
     for model in ("lstm", "child_sum_tree_lstm"):
         cfg = config("trainer.fast_dev_run=2", model=model, dataset=dataset)
-        parts, record = _train(cfg, tmp_path / model)
+        parts = build(cfg)
+        record = _fit(parts, tmp_path / model)
         assert record.steps == 2
         metric = "accuracy" if parts.data.task.kind == "classification" else "mse"
         assert {f"{split}_{metric}" for split in ("val", "test")} <= set(record.final)
@@ -271,7 +278,7 @@ def test_a_dataset_trains(dataset: str, config: Callable[..., DictConfig], tmp_p
 
 @pytest.fixture
 def strategy(clipping: str, config: Callable[..., DictConfig]) -> Any:
-    return build(config(clipping=clipping)).model.clipping
+    return make(config(clipping=clipping).clipping, "clipping", Clipping)
 
 
 def _parameters(*gradients: Any) -> list[torch.nn.Parameter]:
@@ -316,42 +323,41 @@ TRAINED = {
 }
 
 
-@functools.cache
-def _unobserved(setting: str, small: Callable[..., DictConfig]) -> dict[str, torch.Tensor]:
-    return _five_steps(setting, small, "none", None)[0].model.state_dict()
-
-
-def _five_steps(setting: str, small: Any, probe: str, folder: Path | None) -> tuple[Parts, runs.RunRecord]:
-    cfg = small("trainer.max_steps=5", "model.num_layers=2", "model.dropout=0.3", probe=probe, **TRAINED[setting])
-    if _has(cfg, "dataset.max_length"):
-        cfg.dataset.max_length = 14  # padding
-    for node in (cfg.probe or {}).values():
+def _five_steps(config: Callable[..., DictConfig], setting: str, probe: str, folder: Path) -> dict[str, torch.Tensor]:
+    """The weights after them, with two layers and dropout."""
+    shape = ("trainer.max_steps=5", "model.num_layers=2", "model.dropout=0.3")
+    cfg = config(*shape, probe=probe, **TRAINED[setting])
+    if "max_length" in cfg.dataset:
+        cfg.dataset.max_length = 14  # so that there is padding
+    for node in cfg.probe.values():
         if "every_n_steps" in node:
             node.every_n_steps = 2
-    if folder is not None:
-        return _train(cfg, folder)
-    import tempfile
+    parts = build(cfg)
+    _fit(parts, folder)
+    return parts.model.state_dict()
 
-    with tempfile.TemporaryDirectory() as place:
-        return _train(cfg, Path(place))
+
+@pytest.fixture(scope="module")
+def unobserved(
+    config: Callable[..., DictConfig], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, torch.Tensor]]:
+    return {name: _five_steps(config, name, "none", tmp_path_factory.mktemp(name)) for name in TRAINED}
 
 
 @pytest.mark.parametrize("setting", TRAINED)
 def test_a_probe_changes_no_bit_and_keeps_a_table(
-    probe: str, setting: str, config: Callable[..., DictConfig], tmp_path: Path
+    probe: str, setting: str, config: Callable[..., DictConfig], unobserved: dict[str, Any], tmp_path: Path
 ) -> None:
-    parts, _ = _five_steps(setting, config, probe, tmp_path)
-    unobserved = _unobserved(setting, config)
-    for name, value in parts.model.state_dict().items():
-        assert torch.equal(value, unobserved[name]), name
+    weights = _five_steps(config, setting, probe, tmp_path)
+    assert all(torch.equal(value, unobserved[setting][name]) for name, value in weights.items())
     stored = {path.stem for path in (tmp_path / "probes").iterdir()}
-    assert stored == {"clipping", *({probe} if probe != "none" else ())}
+    assert stored == {"clipping", probe} - {"none"}
     for name in stored:
         table = runs.read_table(tmp_path, name)
         assert table is not None
         assert table.dtype.names[0] == "step"
-        assert set(table["step"]) <= set(range(5))
         assert len(table) > 0
+        assert set(table["step"]) <= set(range(5))
         assert (np.diff(table["step"]) >= 0).all()
 
 
@@ -360,20 +366,20 @@ def test_a_probe_changes_no_bit_and_keeps_a_table(
 
 def test_an_experiment_runs(experiment: str, treebank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All values of its first factor, and the last of each other one."""
-    path = next(iter(CONF.glob(f"experiment/{experiment}.yaml")))
-    swept = OmegaConf.select(OmegaConf.load(path), "hydra.sweeper.params") or {}
-    first = next(iter(swept), None)
-    fewer = ",".join(f"{key}:{str(values).split(',')[-1]}" for key, values in swept.items() if key != first)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"experiment={experiment}"])
+    swept = OmegaConf.select(OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml"), "hydra.sweeper.params")
+    first, *others = swept
+    sizes = {key: SMALL[key] for key in SMALL if key.endswith("_size") and key not in swept}
+    fewer = ",".join(f"{key}:{str(swept[key]).split(',')[-1]}" for key in others)
     arguments = [
         f"experiment={experiment}",
         "trainer.fast_dev_run=true",
         f"hydra.sweep.dir={tmp_path}",
         f"hydra.sweeper.params={{{fewer}}}",
-        *([f"dataset.root={treebank}"] if "sst" in path.read_text(encoding="utf-8") else ()),
+        *(f"{key}={value}" for key, value in {**sizes, "dataset.root": treebank}.items() if has(cfg, key)),
     ]
-    monkeypatch.setattr(sys, "argv", sys.argv)
-    monkeypatch.setattr(train, "_failures", [])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit) as ended:
         train.main(arguments)
     assert ended.value.code == 0

@@ -291,9 +291,7 @@ def test_bucketing_shares_batches_by_size_and_loses_nothing():
     plain, bucketed = Batches(1000, 10, seed=0), Batches(1000, 10, seed=0, sizes=sizes)
 
     def padding(batches: Batches) -> int:
-        return sum(
-            max(sizes[i] for i in batch) * len(batch) - sum(sizes[i] for i in batch) for batch in batches
-        )
+        return sum(max(sizes[i] for i in batch) * len(batch) - sum(sizes[i] for i in batch) for batch in batches)
 
     assert padding(bucketed) < padding(plain) / 5
     for _ in range(3):
@@ -345,9 +343,7 @@ def test_digits_are_the_real_images_each_in_one_split():
     data = Digits()
     images, labels = load_digits(return_X_y=True)
     assert [len(data.samples(split)) for split in SPLITS] == [1257, 270, 270]
-    found = [
-        (sample.inputs[:, 0].tolist(), sample.target) for split in SPLITS for sample in data.samples(split)
-    ]
+    found = [(sample.inputs[:, 0].tolist(), sample.target) for split in SPLITS for sample in data.samples(split)]
     expected = [((image / 16).tolist(), label) for image, label in zip(images, labels.tolist(), strict=True)]
     assert sorted(found) == sorted(expected)
     for split in SPLITS:
@@ -550,6 +546,14 @@ def test_sst_reads_words_labels_and_shape(ptb):
     assert train[0].tree_targets.tolist() == [3, 2, 4, 4, 3, 2, 3, 4, 2]
     assert train[0].tree_inputs[train[0].tree.leaves].tolist() == train[0].inputs.tolist()
     assert (train[0].tree_inputs[train[0].tree.arity > 0] == 0).all()
+    # (4 (4 (4 great) (2 ,)) (4 (2 a) (4 joy))): written in another order than breadth-first.
+    assert train[4].tree_targets.tolist() == [4, 4, 4, 4, 2, 2, 4]
+    assert train[4].tree_inputs.tolist() == [
+        0,
+        0,
+        0,
+        *(data.vocabulary[word] for word in ("great", ",", "a", "joy")),
+    ]
     assert not SST(root=str(ptb), labels="root").task.tree_targets
     assert SST(root=str(ptb), labels="root").samples("train")[0].tree_targets is None
 
@@ -676,6 +680,7 @@ def test_the_real_sst_has_its_published_counts(real_sst):
     for split in SPLITS:
         for sample in data.samples(split):
             assert len(sample.tree) == 2 * len(sample.inputs) - 1  # strictly binary
+            assert np.array_equal(sample.tree_inputs[sample.tree.leaves], sample.inputs)
     assert not any((sample.inputs == 1).any() for sample in data.samples("train"))
     majority = [np.mean([s.target == 3 for s in data.samples(split)]) for split in ("val", "test")]
     assert list(data.baselines().values()) == majority
@@ -688,11 +693,7 @@ def test_the_real_sst_without_neutral_sentences(real_sst):
 
 def test_the_real_splits_share_three_sentences_as_published(real_sst):
     train, val, test = (
-        {
-            tuple(re.findall(r"[^ ()]+(?=\))", line))
-            for line in (real_sst / name).read_text("utf-8").split("\n")
-        }
-        - {()}
+        {tuple(re.findall(r"[^ ()]+(?=\))", line)) for line in (real_sst / name).read_text("utf-8").split("\n")} - {()}
         for name in ("train.txt", "dev.txt", "test.txt")
     )
     assert [len(train & val), len(train & test), len(val & test)] == [1, 2, 0]
@@ -783,7 +784,7 @@ def test_a_failed_fetch_keeps_what_was_there(server, tmp_path):
     assert (tmp_path / "trees.zip").read_bytes() == b"older"
 
 
-@pytest.mark.parametrize("url", ["", "trees.zip", "file:///etc/hosts", "http://host/", "ftp://host/a.zip"])
+@pytest.mark.parametrize("url", ["", "trees.zip", "file://localhost/etc/hosts", "http://host/", "ftp://host/a.zip"])
 def test_only_an_http_address_of_a_file_is_fetched(url, tmp_path):
     with pytest.raises(ValueError, match=r"^dataset.url: given .*http\(s\) address"):
         download(url, "0" * 64, tmp_path)

@@ -68,9 +68,7 @@ def loss_of(unrolled: Unrolled, samples: Sequence[Sample], loss: Loss) -> Tensor
     return torch.stack(losses).sum()
 
 
-def run(
-    cells: Any, samples: Sequence[Sample], inputs: Sequence[Tensor], loss: Loss, **kwargs: Any
-) -> Unrolled:
+def run(cells: Any, samples: Sequence[Sample], inputs: Sequence[Tensor], loss: Loss, **kwargs: Any) -> Unrolled:
     """Unrolled, and its loss gone backward."""
     structure = structure_of(samples)
     unrolled = unroll(cells, structure, place(structure, inputs), **kwargs)
@@ -96,16 +94,14 @@ def oracle(
     recurrence: Any = lambda layer, node, state: state,
     readout: Any = lambda layer, node, state: state,
 ) -> Gradients:
-    """Adjoints by `retain_grad` in a loop over the published equations. `recurrence` acts on what a state passes
-    on to the next update, `readout` on what it passes on to the layer above or the loss."""
+    """Adjoints by `retain_grad` in a loop over the published equations. `recurrence` acts on what a state
+    passes on to the next update, `readout` on what it passes on to the layer above or the loss."""
     states, losses = {}, []
     for sample, (shape, values) in enumerate(zip(samples, inputs, strict=True)):
         graph, out = graph_of(shape), []
         for layer, cell in enumerate(cells):
             found = fold(VARIANTS[name].update(cell), graph, values, passed=partial(recurrence, layer))
-            states |= {
-                (layer, part, sample): list(nodes) for part, nodes in enumerate(zip(*found, strict=True))
-            }
+            states |= {(layer, part, sample): list(nodes) for part, nodes in enumerate(zip(*found, strict=True))}
             out = [readout(layer, node, state) for node, state in enumerate(found)]
             values = [state[0] for state in out]
         losses.append(loss([torch.stack(part) for part in zip(*out, strict=True)], graph.last))
@@ -123,13 +119,14 @@ def cut(state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 # Against the oracle
 
 
-@pytest.mark.parametrize("losses", LOSSES)
+@pytest.mark.parametrize(
+    ("name", "losses"),
+    [(name, losses) for name in VARIANTS for losses in LOSSES if name in WITH_MEMORY or "memory" not in losses],
+)
 @each_kind
-@each_cell
 def test_adjoints_and_their_direct_part_equal_retain_grad_on_a_loop(name, kind, losses):
-    """In every layer. The direct part is the adjoint where the layer's states pass nothing on to later ones."""
-    if losses == "every, of the memory too" and name not in WITH_MEMORY:
-        pytest.skip("no memory")
+    """In every layer. The direct part is the adjoint where the layer's states pass nothing on to later ones:
+    cut there, and only there."""
     cells, samples = layers_of(name), samples_of(kind)
     inputs, loss = inputs_for(samples, 3), LOSSES[losses]
     unrolled = run(cells, samples, inputs, loss)
@@ -181,7 +178,7 @@ def test_a_recurrent_part_of_1e_25_of_the_direct_one_keeps_its_digits(name, kind
     """It is not what is left of the total when the direct part is taken away."""
     cell, samples = VARIANTS[name].build(3, 4), samples_of(kind)
     with torch.no_grad():
-        cell.weight_hh *= 1e-25
+        cell.weight_hh.mul_(1e-25)
         for gate, ours, theirs in cell.bias_blocks():
             if gate in "fz":  # the gates that let a state through: 1e-26
                 ours.fill_(-60)
@@ -245,8 +242,7 @@ def test_adjoints_of_one_loss_leave_no_trace_in_those_of_another(name, kind, whe
             for sample, rows in enumerate(take(structure, values)):
                 assert_near(rows, expected[index, part, sample])
     assert all(
-        one is other
-        for one, other in zip(before, (p.grad for cell in cells for p in cell.parameters()), strict=True)
+        one is other for one, other in zip(before, (p.grad for cell in cells for p in cell.parameters()), strict=True)
     )
     if when == "before backward":
         every.backward()
@@ -287,7 +283,7 @@ def test_a_linear_cell_scales_the_adjoint_by_its_gain_each_step(gain):
     lengths = [200, 1, 73]
     unrolled = run(linear(gain), lengths, inputs_for(lengths, 3), last_state_read)
     norms = unrolled.adjoints.hidden.norm(dim=-1)[unrolled.mask]
-    distance = unrolled.distance[unrolled.mask]
+    distance = unrolled.distance[unrolled.mask].double()
     assert int(distance.max()) == 199
     torch.testing.assert_close(norms, math.sqrt(8) * gain**distance, rtol=1e-12, atol=0)
 
@@ -303,13 +299,13 @@ def test_distance_is_the_number_of_cell_applications_on_every_path_to_the_last_s
                 *cell.recurrent_blocks(),
                 *(cell.input_blocks() if cell.input_size == 4 else ()),
             ):
-                block.copy_(0.7 * torch.eye(4))
+                block.copy_(0.7 * torch.eye(4, dtype=F64))
     samples = samples_of(kind, sizes=(9, 1, 6))
     unrolled = run(cells, samples, inputs_for(samples, 3), last_state_read)
     for index, layer in enumerate(unrolled.layers):
-        distance, above = layer.distance[layer.mask], layers - 1 - index
+        distance, above = layer.distance[layer.mask].double(), layers - 1 - index
         assert int(distance.min()) == above
-        paths = torch.tensor([math.comb(d, above) for d in distance.tolist()], dtype=F64)
+        paths = torch.tensor([math.comb(d, above) for d in distance.int().tolist()], dtype=F64)
         found = layer.adjoints.hidden[layer.mask]
         assert_near(found, (paths * 0.7**distance)[:, None].expand(-1, 4))
 
@@ -325,16 +321,14 @@ def test_on_a_tree_each_edge_scales_the_adjoint_by_its_childs_gain():
     for sample, tree in enumerate(samples):
         norms = found[0, 0, sample].norm(dim=-1)
         for node, children in enumerate(graph_of(tree).previous):
-            torch.testing.assert_close(
-                norms[children], norms[node] * gains[: len(children)], rtol=1e-12, atol=0
-            )
+            torch.testing.assert_close(norms[children], norms[node] * gains[: len(children)], rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("make", [RNN, TreeRNN], ids=["sum", "apart"])
 def test_on_a_balanced_tree_the_adjoint_falls_with_depth_alone(make):
     cell, tree = linear(0.8, make=make, max_children=2), balanced(300)
     unrolled = run(cell, [tree], inputs_for([tree], 3), last_state_read)
-    expected = math.sqrt(8) * 0.8**unrolled.distance
+    expected = math.sqrt(8) * 0.8 ** unrolled.distance.double()
     torch.testing.assert_close(unrolled.adjoints.hidden.norm(dim=-1), expected, rtol=1e-12, atol=0)
 
 
@@ -358,7 +352,7 @@ def test_a_loss_on_every_step_adds_up_along_an_identity_recurrence():
     assert_near(unrolled.direct.hidden[0], readouts)
 
 
-@pytest.mark.parametrize("gain", [0.5, 1.0, 1.1])
+@pytest.mark.parametrize("gain", [0.5, 0.9, 1.1])
 def test_a_loss_on_every_step_makes_a_geometric_sum(gain):
     """U = g Q, the same readout w at every step: sum_k (g Q^T)^k w, k = 0..d, by its closed form."""
     cell = linear(gain)
@@ -442,9 +436,7 @@ def test_updates_replay_every_update_once(name, kind):
     for layer in unrolled.layers:
         places = []
         for positions, projected, previous in layer.updates():
-            assert not any(
-                t.requires_grad for t in (projected, *(part for state in previous for part in state))
-            )
+            assert not any(t.requires_grad for t in (projected, *(part for state in previous for part in state)))
             replayed = layer.cell.step(projected, *previous)
             for found, expected in zip(replayed, layer.states, strict=True):
                 assert_near(found, expected.flatten(end_dim=-2)[positions], 1e-14)
@@ -498,9 +490,7 @@ def test_what_stands_between_layers_acts_on_what_one_hands_to_the_next():
         for cell in halved[1:]:
             cell.weight_ih.div_(2)
     expected = run(halved, samples, inputs, LOSSES["every"])
-    assert [hidden is layer.hidden for hidden, layer in zip(handed, found.layers[:2], strict=True)] == [
-        True
-    ] * 2
+    assert [hidden is layer.hidden for hidden, layer in zip(handed, found.layers[:2], strict=True)] == [True] * 2
     for key, rows in by_sample(expected).items():
         assert_near(by_sample(found)[key], rows)
 
@@ -555,9 +545,7 @@ def zeros(*shape: int) -> Tensor:
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_naming_what_was_given_and_expected(
-    structure, inputs, initial, complaint
-):
+def test_what_does_not_fit_is_refused_naming_what_was_given_and_expected(structure, inputs, initial, complaint):
     cell = RNN(3, 4).double()
     with pytest.raises(ValueError, match=complaint):
         unroll(cell, structure, inputs, initial=initial)

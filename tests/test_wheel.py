@@ -1,6 +1,7 @@
 """The wheel, away from the checkout: it brings its configs and types, and finds a user's configs too."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,16 +63,39 @@ def test_the_installed_package_is_the_one_that_runs(installed: Path, tmp_path: P
     assert Path(where.strip()).is_relative_to(installed)
 
 
-def test_help_lists_the_groups_of_the_wheel(installed: Path, tmp_path: Path):
-    shown = python(installed, "-m", "rnn_research.train", "--help", cwd=tmp_path)
-    for group in ("model", "dataset", "clipping", "probe", "trainer", "experiment"):
-        assert f"{group}: " in shown
+def helped(installed: Path, *arguments: str, cwd: Path) -> dict[str, dict[str, str]]:
+    """Group -> option -> its line, as the wheel's help prints them."""
+    groups: dict[str, dict[str, str]] = {}
+    members: dict[str, str] = {}
+    for line in python(installed, "-m", "rnn_research.train", *arguments, "--help", cwd=cwd).splitlines():
+        if re.fullmatch(r"\w+=", line):
+            members = groups.setdefault(line.removesuffix("="), {})
+        elif option := re.fullmatch(r"  (\w+) *(.*)", line):
+            members[option[1]] = option[2]
+    return groups
+
+
+def test_help_lists_every_group_and_option_of_the_wheel(installed: Path, tmp_path: Path):
+    shown = helped(installed, cwd=tmp_path)
+    expected: dict[str, set[str]] = {}
+    for path in (CHECKOUT / "conf").glob("*/[!_]*.yaml"):
+        expected.setdefault(path.parent.name, set()).add(path.stem)
+    assert {"model", "dataset", "clipping", "probe", "trainer", "experiment"} <= set(expected)
+    assert {group: set(members) for group, members in shown.items()} == expected
+    assert all(line for members in shown.values() for line in members.values())
 
 
 def test_help_lists_the_options_of_a_config_dir_of_ones_own(installed: Path, tmp_path: Path):
     own = tmp_path / "own"
     (own / "clipping").mkdir(parents=True)
-    (own / "clipping" / "mine.yaml").write_text("_target_: elsewhere.Mine\n")
-    shown = python(installed, "-m", "rnn_research.train", "--config-dir", str(own), "--help", cwd=tmp_path)
-    (line,) = (line for line in shown.splitlines() if line.startswith("clipping: "))
-    assert "mine" in line.split(": ")[1].split(", ")
+    (own / "clipping" / "mine.yaml").write_text("# halves every gradient\n_target_: elsewhere.Mine\n")
+    shown = helped(installed, "--config-dir", str(own), cwd=tmp_path)
+    assert shown["clipping"]["mine"] == "halves every gradient"
+    assert "global_norm" in shown["clipping"]
+
+
+def test_the_installed_package_composes_its_configs(installed: Path, tmp_path: Path):
+    shown = python(installed, "-m", "rnn_research.train", "--cfg", "job", "model=lstm", "seed=7", cwd=tmp_path)
+    assert "_target_: rnn_research.cells.lstm.LSTM" in shown
+    assert "seed: 7" in shown.splitlines()
+    assert not list(tmp_path.iterdir())

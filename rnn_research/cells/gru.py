@@ -49,9 +49,7 @@ class GRU(Cell):
             return {"r": r, "z": z, "n": torch.tanh(candidate + r * from_hidden)}
         rows = 2 * self.hidden_size
         biases = (None, None) if self.bias_hh is None else (self.bias_hh[:rows], self.bias_hh[rows:])
-        r, z = torch.sigmoid(gates + nn.functional.linear(hidden, self.weight_hh[:rows], biases[0])).chunk(
-            2, -1
-        )
+        r, z = torch.sigmoid(gates + nn.functional.linear(hidden, self.weight_hh[:rows], biases[0])).chunk(2, -1)
         from_hidden = nn.functional.linear(r * hidden, self.weight_hh[rows:], biases[1])
         return {"r": r, "z": z, "n": torch.tanh(candidate + from_hidden)}
 

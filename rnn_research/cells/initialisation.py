@@ -62,7 +62,7 @@ def identity(cell: Cell, scale: float = 1.0, input_scale: float = 0.001) -> None
     number("scale", scale, least=0.0)
     number("input_scale", input_scale, least=0.0)
     for _, block in cell.recurrent_blocks():
-        block.copy_(scale * torch.eye(cell.hidden_size))
+        block.copy_(torch.eye(cell.hidden_size)).mul_(scale)
     for _, block in cell.input_blocks():
         block.normal_(0.0, input_scale)
     _zero_biases(cell)

@@ -20,7 +20,7 @@ class GlobalNorm(Clipping):
 
     def __init__(self, max_norm: float) -> None:
         super().__init__()
-        self.max_norm = number("max_norm", max_norm, above=0)
+        self.max_norm = number("max_norm", max_norm, above=0.0)
 
     def forward(self, parameters: list[nn.Parameter]) -> Tensor:
         coefficient = (self.max_norm / global_norm(parameters)).clamp(max=1.0)

@@ -23,7 +23,7 @@ class PerParameter(Clipping):
 
     def __init__(self, max_norm: float) -> None:
         super().__init__()
-        self.max_norm = number("max_norm", max_norm, above=0)
+        self.max_norm = number("max_norm", max_norm, above=0.0)
 
     def forward(self, parameters: list[nn.Parameter]) -> Tensor:
         before = global_norm(parameters)

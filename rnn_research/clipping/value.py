@@ -21,7 +21,7 @@ class Value(Clipping):
 
     def __init__(self, max_value: float) -> None:
         super().__init__()
-        self.max_value = number("max_value", max_value, above=0)
+        self.max_value = number("max_value", max_value, above=0.0)
 
     def forward(self, parameters: list[nn.Parameter]) -> Tensor:
         before = global_norm(parameters)

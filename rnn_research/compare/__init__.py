@@ -7,6 +7,7 @@ with figures on one page.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,18 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command `rnn-compare`. Returns the exit code: 0, or 2 after one line on stderr."""
     try:
         options = vars(_parser().parse_args(argv))
-        page = compare_and_report(options.pop("folders"), options.pop("out"), **options)
+        compare_and_report(options.pop("folders"), options.pop("out"), **options)
     except NothingToCompare as error:
         print(f"rnn-compare: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(page)
+    except BrokenPipeError:  # as in `rnn-compare ... | head`: everything is written, nobody wants to read it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return 0
 
 
 def compare_and_report(
     folders: Sequence[Path], out: Path | None = None, *, figures: bool = True, **options: Any
 ) -> Path:
-    """Compare the runs at or below `folders`, print the table, and write table, figures and page to `out`.
+    """Compare the runs at or below `folders`, write table, figures and page to `out`, and print the table and
+    where the page is.
 
     Args:
         out: default `comparison` in the folder, or in what the folders have in common.
@@ -77,15 +81,13 @@ def compare_and_report(
         page = report.write(comparison, out, figures)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise NothingToCompare(
-            f"out: given {out}, which can't be written ({reason}); give another --out"
-        ) from None
+        raise NothingToCompare(f"out: given {out}, which can't be written ({reason}); give another --out") from None
     for item in comparison.excluded:
         print(f"rnn-compare: left out {comparison.name(item.folder)}: {item.reason}", file=sys.stderr)
     for run in comparison.runs:
         for lack in run.missing:
             print(f"rnn-compare: {comparison.name(run.folder)}: {lack}", file=sys.stderr)
-    print(report.text(comparison))
+    print(f"{report.text(comparison)}\n{page}", flush=True)
     return page
 
 
@@ -96,13 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Conditions are the options that vary between the runs; runs that differ in the seed "
         "alone are averaged. Writes comparison.html, conditions.csv, runs.csv and the figures.",
     )
-    parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="a run, a sweep, or what holds them"
-    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a run, a sweep, or what holds them")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: FOLDER/comparison)")
-    parser.add_argument(
-        "--state", metavar="NAME", help="whose gradient: hidden (default), or cell in an LSTM"
-    )
+    parser.add_argument("--state", metavar="NAME", help="whose gradient: hidden (default), or cell in an LSTM")
     parser.add_argument(
         "--step",
         type=_step,
@@ -110,9 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="first|last|N",
         help="the recorded optimiser step (default: last)",
     )
-    parser.add_argument(
-        "--metric", metavar="NAME", help="such as accuracy, mse, val_loss (default: test accuracy)"
-    )
+    parser.add_argument("--metric", metavar="NAME", help="such as accuracy, mse, val_loss (default: test accuracy)")
     parser.add_argument(
         "--by",
         nargs="+",

@@ -43,10 +43,13 @@ class Comparison:
     notes: tuple[str, ...]
 
     @property
-    def followers(self) -> tuple[str, ...]:
-        """Varying factors that go with the others, such as a structure that a model needs: without them the
-        conditions are told apart just as well."""
-        return tuple(factor for factor in self.varying if factor not in _telling(self.conditions, self.varying))
+    def telling(self) -> tuple[str, ...]:
+        """The first varying factors that tell all conditions apart; the others go with them, such as the
+        structure that a model needs."""
+        return tuple(_telling(self.conditions, self.varying))
+
+    def label(self, condition: Condition) -> str:
+        return ", ".join(condition.options[factor] for factor in self.telling) or "all runs"
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -79,7 +82,7 @@ def compare(
         NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
     """
     try:
-        fraction = checks.number("fraction", fraction, above=0, most=1)
+        fraction = checks.number("fraction", fraction, above=0.0, most=1.0)
     except ValueError as error:
         raise NothingToCompare(str(error)) from None
     _check_folders(folders)
@@ -109,13 +112,9 @@ def compare(
 def _check_folders(folders: Sequence[Path]) -> None:
     for folder in folders:
         if folder.is_file():
-            raise NothingToCompare(
-                f"folder: given the file {folder}, expected a folder; give {folder.parent}"
-            )
+            raise NothingToCompare(f"folder: given the file {folder}, expected a folder; give {folder.parent}")
         if not folder.is_dir():
-            raise NothingToCompare(
-                f"folder: given {folder}, which does not exist; give the folder of a run or a sweep"
-            )
+            raise NothingToCompare(f"folder: given {folder}, which does not exist; give the folder of a run or a sweep")
 
 
 def _check_found(folders: Sequence[Path], selection: Selection) -> None:
@@ -152,9 +151,7 @@ def _varying(selection: Selection, by: Sequence[str]) -> tuple[str, ...]:
     known = dict.fromkeys((*factors.varying, *factors.constant))
     for item in selection.found:
         known |= dict.fromkeys(key for key in flat(item.record.config) if not IRRELEVANT.search(key))
-    names = {tail: factor for factor, tail in short(tuple(known)).items()} | {
-        factor: factor for factor in known
-    }
+    names = {tail: factor for factor, tail in short(tuple(known)).items()} | {factor: factor for factor in known}
     for factor in by:
         if factor not in names:
             raise NothingToCompare(_choice("by", factor, [*factors.varying, *factors.constant], names))
@@ -174,7 +171,6 @@ def _group(read: Sequence[Run], varying: Sequence[str]) -> list[tuple[dict[str, 
 
 
 def _telling(conditions: Sequence[Condition], varying: Sequence[str]) -> list[str]:
-    """The first factors that tell all conditions apart."""
     telling: list[str] = []
     for factor in varying:
         more = [*telling, factor]

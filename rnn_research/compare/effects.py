@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rnn_research.compare.conditions import Condition
+from rnn_research.compare.factors import CLIPPING, is_of_clipping
 from rnn_research.compare.reading import Run
 from rnn_research.curves import Interval, interval
 
-FACTOR, REFERENCE = "clipping", "none"
+REFERENCE = "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,19 +27,14 @@ class Effect:
 
 def effects(conditions: Sequence[Condition], metric: str | None) -> tuple[Effect, ...]:
     """The effect of each clipping option in each setting that also has `clipping=none`."""
-    plain = {_setting(c): c for c in conditions if c.options.get(FACTOR) == REFERENCE}
-    pairs = (
-        (c, plain.get(_setting(c))) for c in conditions if c.options.get(FACTOR) not in (None, REFERENCE)
-    )
+    plain = {_setting(c): c for c in conditions if c.options.get(CLIPPING) == REFERENCE}
+    pairs = ((c, plain.get(_setting(c))) for c in conditions if c.options.get(CLIPPING) not in (None, REFERENCE))
     return tuple(_effect(clipped, reference, metric) for clipped, reference in pairs if reference is not None)
 
 
 def _setting(condition: Condition) -> tuple[tuple[str, str], ...]:
     """Every option but clipping's own."""
-    own = (FACTOR, f"{FACTOR}.")
-    return tuple(
-        item for item in condition.options.items() if item[0] != FACTOR and not item[0].startswith(own[1])
-    )
+    return tuple(item for item in condition.options.items() if not is_of_clipping(item[0]))
 
 
 def _effect(clipped: Condition, plain: Condition, metric: str | None) -> Effect:

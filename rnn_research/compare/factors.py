@@ -11,6 +11,7 @@ from typing import Any
 from rnn_research.runs import RunRecord
 
 ABSENT = "–"
+CLIPPING = "clipping"
 # What changes no number of a training: where it writes, what watches it, its processes and threads.
 IRRELEVANT = re.compile(
     r"^(seed|name|threads|trust|experiment|logger|probe|hydra)(\.|$)"
@@ -34,7 +35,7 @@ class Factors:
 
 
 def factors_of(records: Sequence[RunRecord]) -> Factors:
-    """The factors of `records`: every key of their `factors`, in the order they first appear.
+    """The factors of `records`: every key of their `factors`, the model's first and clipping's last.
 
     Within a condition the configs must agree too. Where they don't (a value set in an experiment's yaml, a
     default that has changed since), the keys that differ are factors as well, so that different runs are
@@ -46,7 +47,7 @@ def factors_of(records: Sequence[RunRecord]) -> Factors:
     varying = [key for key, values in options.items() if len(set(values)) > 1 and values != seeds]
     constant = {key: values[0] for key, values in options.items() if len(set(values)) == 1}
     unnamed = _disagreements(records, Factors(tuple(varying), constant), seeds)
-    return Factors((*varying, *unnamed), constant)
+    return Factors(tuple(sorted([*varying, *unnamed], key=_place)), constant)
 
 
 def option(record: RunRecord, factor: str) -> str:
@@ -64,6 +65,11 @@ def flat(config: Any, prefix: str = "") -> dict[str, str]:
     return {prefix: _text(config)} if prefix else {}
 
 
+def is_of_clipping(factor: str) -> bool:
+    """Whether a factor is the clipping strategy or a value of it."""
+    return factor.partition(".")[0] == CLIPPING
+
+
 def short(factors: Sequence[str]) -> dict[str, str]:
     """A name for each factor that is as short as it can be without two being the same:
     `model.cell.hidden_size` is `hidden_size`."""
@@ -71,10 +77,13 @@ def short(factors: Sequence[str]) -> dict[str, str]:
     for factor in factors:
         parts = factor.split(".")
         tails = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
-        names[factor] = next(
-            tail for tail in tails if sum(f".{other}".endswith(f".{tail}") for other in factors) == 1
-        )
+        names[factor] = next(tail for tail in tails if sum(f".{other}".endswith(f".{tail}") for other in factors) == 1)
     return names
+
+
+def _place(factor: str) -> int:
+    """The model first and clipping last: the question is what clipping does to a model."""
+    return 2 if is_of_clipping(factor) else int(factor.partition(".")[0] != "model")
 
 
 def _disagreements(records: Sequence[RunRecord], factors: Factors, seeds: list[str]) -> list[str]:

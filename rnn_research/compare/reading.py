@@ -106,8 +106,7 @@ def _see(adjoint: np.ndarray, state: str, step: Step, fraction: float) -> Seen:
 def _rates(adjoint: np.ndarray, state: str) -> Series | None:
     """The rate at the recorded steps that have one; at most `MOST_STEPS` of them, evenly spread."""
     found = [
-        (step, curves.decay(curves.curve(rows, step, state), resamples=0).rate)
-        for step, rows in _by_step(adjoint)
+        (step, curves.decay(curves.curve(rows, step, state), resamples=0).rate) for step, rows in _by_step(adjoint)
     ]
     known = [(step, rate) for step, rate in found if np.isfinite(rate)]
     if not known:

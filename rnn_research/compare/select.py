@@ -101,9 +101,7 @@ def _same_data(found: list[Found]) -> tuple[list[Found], list[Excluded], tuple[s
         usual = Counter(prints).most_common(1)[0][0]
         strangers |= {item.folder: usual for item in members if _fingerprint(item) != usual}
     excluded = [
-        Excluded(
-            item.folder, f"other data: fingerprint {_fingerprint(item)}, most have {strangers[item.folder]}"
-        )
+        Excluded(item.folder, f"other data: fingerprint {_fingerprint(item)}, most have {strangers[item.folder]}")
         for item in found
         if item.folder in strangers
     ]

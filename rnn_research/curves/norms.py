@@ -103,9 +103,7 @@ def last_step(table: np.ndarray, state: str = "hidden", layer: int | None = None
     return int((finite if len(finite) else rows["step"]).max())
 
 
-def curve(
-    table: np.ndarray, step: int | None = None, state: str = "hidden", layer: int | None = None
-) -> Curve:
+def curve(table: np.ndarray, step: int | None = None, state: str = "hidden", layer: int | None = None) -> Curve:
     """The vanishing curve of `state` in `layer` (default: the top one) at `step` (default: `last_step`).
 
     It is of `<state>_terminal` where the table has that, else of `<state>`.
@@ -139,9 +137,7 @@ def _column(table: np.ndarray, state: str) -> str:
         raise ValueError(f"state: given {state!r}, expected {expected}{nearest(state, states(table))}")
     column = f"{state}_terminal" if f"{state}_terminal" in (table.dtype.names or ()) else state
     if not np.issubdtype(table.dtype[column], np.floating):
-        raise ValueError(
-            f"adjoint table: column {column} is {table.dtype[column]}, expected floats; run it again"
-        )
+        raise ValueError(f"adjoint table: column {column} is {table.dtype[column]}, expected floats; run it again")
     return column
 
 

@@ -17,8 +17,8 @@ RESOLUTION = 1e-6
 """Nats per application that one float32 application can't resolve: no interval is narrower than ± this."""
 FRACTION = 1e-2
 FEWEST = 3
-PAIRED = 64
-RESAMPLES = 500
+PAIRED = 48
+RESAMPLES = 400
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def decay(curve: Curve, fraction: float = FRACTION, resamples: int = RESAMPLES) 
     """The decay of `curve`: b is the Theil-Sen slope of its `log_ratio`.
 
     The median of all pairwise slopes (Theil 1950, Sen 1968) because a readout's own first step, or one odd
-    depth, may be far off the line, and up to 29% of such distances don't move it; of at most 64 evenly
+    depth, may be far off the line, and up to 29% of such distances don't move it; of at most 48 evenly
     spread distances. The interval is the percentile bootstrap over samples (Efron 1979; fixed seed), since
     samples are independent and distances are not; NaN for a single sample, or with `resamples=0`. Left
     out, and said in `left_out`: distances whose typical norm is zero, infinite or under `FLOOR`. A few
@@ -161,9 +161,7 @@ def _bootstrap(curve: Curve, kept: np.ndarray, rate: float, resamples: int) -> t
     draws = np.random.default_rng(0).multinomial(samples, np.full(samples, 1 / samples), size=resamples)
     resampled = linked(curve.log_norm[:, kept], draws.astype(np.float64))
     spread = np.sum(~np.isnan(resampled), axis=-1) >= 2
-    low, high = np.quantile(
-        theil_sen(curve.distance[kept].astype(np.float64), resampled[spread]), (0.025, 0.975)
-    )
+    low, high = np.quantile(theil_sen(curve.distance[kept].astype(np.float64), resampled[spread]), (0.025, 0.975))
     return min(float(low), rate - RESOLUTION), max(float(high), rate + RESOLUTION)
 
 

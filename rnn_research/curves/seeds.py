@@ -165,6 +165,4 @@ def _verdict(shared: Band, decay: Decay, verdicts: Sequence[Verdict]) -> Verdict
     said = reason(shared.x, shared.mean, decay) if np.isfinite(decay.rate) else verdicts[0].reason
     if len(counts) == 1:
         return Verdict(counts[0][0], said)
-    return Verdict(
-        "mixed", f"seeds disagree: {', '.join(f'{n} {word}' for word, n in counts)}; on average {said}"
-    )
+    return Verdict("mixed", f"seeds disagree: {', '.join(f'{n} {word}' for word, n in counts)}; on average {said}")

@@ -61,11 +61,7 @@ def reason(distance: np.ndarray, log_ratio: np.ndarray, decay: Decay) -> str:
     if not moves:
         over = f"over {_applications(int(distance[-1] - distance[0]))}"
         kept = fall > 0.995 and rise < 1.005
-        moves = [
-            f"keeps its value {over}"
-            if kept
-            else f"stays within {fall:.2g} to {rise:.2g} of its value {over}"
-        ]
+        moves = [f"keeps its value {over}" if kept else f"stays within {fall:.2g} to {rise:.2g} of its value {over}"]
     return f"{' and '.join(moves)}; {_rate(decay)}"
 
 
@@ -75,10 +71,8 @@ def spoken(mean: float, low: float, high: float) -> str:
         return f"{mean:.3g}"
     if high - low < 1e-5:
         return f"{round(mean, 6) + 0.0:.6g} ± {max(high - mean, mean - low):.0g}"
-    decimals = int(np.clip(1 - np.floor(np.log10(high - low)), 2 if abs(mean) < 100 else 0, 6))
-    return "{} [{}, {}]".format(
-        *(f"{round(value, decimals) + 0.0:.{decimals}f}" for value in (mean, low, high))
-    )
+    decimals = int(np.clip(-np.floor(np.log10(high - low)), 2 if abs(mean) < 100 else 0, 6))
+    return "{} [{}, {}]".format(*(f"{round(value, decimals) + 0.0:.{decimals}f}" for value in (mean, low, high)))
 
 
 def _rate(decay: Decay) -> str:

@@ -77,6 +77,4 @@ def _make(shortest: int, longest: int, random: np.random.Generator, count: int) 
     first, second = random.integers(0, halves), random.integers(halves, lengths)
     inputs[rows, first, 1] = inputs[rows, second, 1] = 1
     sums = inputs[rows, first, 0] + inputs[rows, second, 0]
-    return [
-        Sample(row[:length], total) for row, length, total in zip(inputs, lengths, sums[:, None], strict=True)
-    ]
+    return [Sample(row[:length], total) for row, length, total in zip(inputs, lengths, sums[:, None], strict=True)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -69,17 +69,17 @@ class DataModule(LightningDataModule, ABC):
         self.batch_size = integer("batch_size", batch_size)
         self.num_workers = integer("num_workers", num_workers, least=0)
         self.bucket = flag("bucket", bucket)
-        self._loaded: tuple[Task, dict[str, Sequence[Sample]]] | None = None
+        self._loaded: tuple[Task, Mapping[str, Sequence[Sample]]] | None = None
 
     @abstractmethod
-    def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
+    def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
         """The task, and the samples of "train", "val" and "test": fixed, and no sample in two of them.
 
         Raises:
             ValueError: the data are missing or malformed: says which file and line, and the repair.
         """
 
-    def _load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
+    def _load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
         if self._loaded is None:
             self._loaded = self.load()
         return self._loaded
@@ -120,9 +120,7 @@ class DataModule(LightningDataModule, ABC):
         targets = {split: _targets(self.samples(split)) for split in SPLITS}
         if self.task.kind == "classification":
             majority = np.bincount(targets["train"]).argmax()
-            return {
-                f"{split}_accuracy": float((targets[split] == majority).mean()) for split in ("val", "test")
-            }
+            return {f"{split}_accuracy": float((targets[split] == majority).mean()) for split in ("val", "test")}
         mean = targets["train"].mean(axis=0)
         return {f"{split}_mse": float(((targets[split] - mean) ** 2).mean()) for split in ("val", "test")}
 
@@ -183,16 +181,12 @@ class Batches(Sampler[list[int]]):
         order = np.arange(self.length)
         if random is not None:
             blocks = [order[start : start + self.block] for start in range(0, self.length, self.block)]
-            order = np.concatenate(
-                [random.permutation(blocks[index]) for index in random.permutation(len(blocks))]
-            )
+            order = np.concatenate([random.permutation(blocks[index]) for index in random.permutation(len(blocks))])
         for start in range(0, self.length, self.pool):
             part = order[start : start + self.pool]
             if self.sizes is not None:
                 part = part[np.argsort(self.sizes[part], kind="stable")]
-            batches = [
-                part[at : at + self.batch_size].tolist() for at in range(0, len(part), self.batch_size)
-            ]
+            batches = [part[at : at + self.batch_size].tolist() for at in range(0, len(part), self.batch_size)]
             if random is not None and self.sizes is not None:
                 batches = [batches[index] for index in random.permutation(len(batches))]
             yield from batches

@@ -157,9 +157,7 @@ def _grow(
     return zip(np.split(tokens[order], bounds), np.split(truths[order], bounds), strict=True)
 
 
-def _tokens(
-    random: np.random.Generator, inner: np.ndarray, truth: np.ndarray, not_probability: float
-) -> np.ndarray:
+def _tokens(random: np.random.Generator, inner: np.ndarray, truth: np.ndarray, not_probability: float) -> np.ndarray:
     negation = random.random(len(inner)) < not_probability
     conjunction = random.random(len(inner)) < 0.5
     return np.select([~inner & truth, ~inner, negation, conjunction], [TRUE, FALSE, NOT, AND], OR)

@@ -31,8 +31,7 @@ def download(url: str, sha256: str, folder: Path) -> Path:
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=f"{path.name}.")
     except OSError as error:
         raise ValueError(
-            f"dataset.cache: given {folder}, expected a folder that can be written ({error}); "
-            f"give another, {REPAIR}"
+            f"dataset.cache: given {folder}, expected a folder that can be written ({error}); give another, {REPAIR}"
         ) from error
     try:
         with os.fdopen(handle, "wb") as out, urlopen(url, timeout=TIMEOUT) as answer:
@@ -52,9 +51,7 @@ def _name(url: str) -> str:
     parts = urlsplit(url)
     name = PurePosixPath(parts.path).name
     if parts.scheme not in ("http", "https") or not parts.netloc or not name:
-        raise ValueError(
-            f"dataset.url: given {url!r}, expected the http(s) address of a file; mend it, {REPAIR}"
-        )
+        raise ValueError(f"dataset.url: given {url!r}, expected the http(s) address of a file; mend it, {REPAIR}")
     return name
 
 

@@ -28,9 +28,7 @@ CLASSES = {
 UNKNOWN = 1  # the token of a word that train does not have
 LARGEST = 64 * 2**20  # bytes of a file in the archive: train.txt has 2 MB
 
-TOKEN = re.compile(
-    r"\([^() \t\r]*|\)|[^() \t\r]+"
-)  # a bracket with its label, a bracket, a word (may hold a U+00A0)
+TOKEN = re.compile(r"\([^() \t\r]*|\)|[^() \t\r]+")  # a bracket with its label, a bracket, a word (may hold a U+00A0)
 OPENINGS = {f"({label}": label for label in range(5)}
 ESCAPES = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}"}
 
@@ -76,7 +74,7 @@ class SST(DataModule):
         labels: str = "nodes",
         min_count: int = 1,
         lower: bool = True,
-        batch_size: int = 32,
+        batch_size: int = 25,
         num_workers: int = 0,
         bucket: bool = False,
     ) -> None:
@@ -123,9 +121,7 @@ class SST(DataModule):
             if CLASSES[self.classes][sentiments[0]] != NO_TARGET
         ]
         if not trees:
-            raise ValueError(
-                f"dataset.root: {file} has no tree to use, expected one a line; fetch the file again"
-            )
+            raise ValueError(f"dataset.root: {file} has no tree to use, expected one a line; fetch the file again")
         return trees
 
     def _word(self, word: str) -> str:
@@ -196,18 +192,14 @@ def _parse(line: str) -> Parsed:
             words.append("")
         elif token == ")":
             if not path:
-                raise ValueError(
-                    "found a closing bracket without its opening one, expected balanced brackets"
-                )
+                raise ValueError("found a closing bracket without its opening one, expected balanced brackets")
             if path.pop() == len(words) - 1 and not words[-1]:
                 raise ValueError("found a node that has neither a word nor children, expected one of them")
         else:
             if not path:
                 raise ValueError(f"found {token!r} outside the tree, expected brackets around it")
-            if words[-1] or path[-1] != len(words) - 1:
-                raise ValueError(
-                    f"found {token!r} after a node's word or children, expected a closing bracket"
-                )
+            if words[-1]:  # of this node, or of the last leaf inside it
+                raise ValueError(f"found {token!r} after a node's word or children, expected a closing bracket")
             words[-1] = token
     if path:
         raise ValueError(f"found {len(path)} brackets left open at its end, expected balanced brackets")

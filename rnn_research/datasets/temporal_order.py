@@ -69,9 +69,7 @@ class TemporalOrder(DataModule):
         return Task("classification", input_size=len(SYMBOLS), output_size=4), samples
 
 
-def _make(
-    shortest: int, longest: int, sums: tuple[int, ...], random: np.random.Generator, count: int
-) -> list[Sample]:
+def _make(shortest: int, longest: int, sums: tuple[int, ...], random: np.random.Generator, count: int) -> list[Sample]:
     lengths = random.integers(shortest, longest + 1, size=count)
     rows = np.arange(count)
     first = random.integers(_ceil(lengths, 10), _ceil(lengths, 5))

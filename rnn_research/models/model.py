@@ -82,7 +82,7 @@ class Model(LightningModule):
     ) -> None:
         super().__init__()
         integer("num_layers", num_layers)
-        number("dropout", dropout, least=0, most=1)
+        number("dropout", dropout, least=0.0, most=1.0)
         choice("loss", loss, LOSSES)
         if loss == "every" and not position_targets:
             raise ValueError(

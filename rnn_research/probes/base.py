@@ -57,10 +57,10 @@ class Probe(Callback, ABC):
         """All rows so far as one structured array; empty before the first measurement."""
         if not self.rows:
             return np.empty(0, dtype=[("step", np.int64)])
-        dtype = [(name, column.dtype) for name, column in self.rows[0].items()]
-        table = np.empty(sum(len(row["step"]) for row in self.rows), dtype=dtype)
-        for name in self.rows[0]:
-            table[name] = np.concatenate([row[name] for row in self.rows])
+        columns = {name: np.concatenate([row[name] for row in self.rows]) for name in self.rows[0]}
+        table = np.empty(len(columns["step"]), [(name, column.dtype) for name, column in columns.items()])
+        for name, column in columns.items():
+            table[name] = column
         return table
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
@@ -77,7 +77,9 @@ class Probe(Callback, ABC):
                 columns = {name: _column(values) for name, values in self.measure(pl_module).items()}
             lengths = {name: len(column) for name, column in columns.items()}
             if len(set(lengths.values())) != 1:
-                raise ValueError(f"{type(self).__name__}: given columns of lengths {lengths}, expected one length")
+                raise ValueError(
+                    f"{type(self).__name__}: given columns of lengths {lengths}, expected equally many rows in each"
+                )
             step = np.full(max(lengths.values()), trainer.global_step, dtype=np.int64)
             self.rows.append({"step": step, **columns})
 

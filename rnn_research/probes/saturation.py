@@ -33,7 +33,7 @@ class Saturation(Probe):
         self, every_n_steps: int = 100, first: bool = True, last: bool = True, threshold: float = 0.05
     ) -> None:
         super().__init__(every_n_steps, first, last)
-        self.threshold = number("threshold", threshold, above=0, most=0.5)
+        self.threshold = number("threshold", threshold, above=0.0, most=0.5)
 
     def measure(self, model: Model) -> Columns:
         assert model.observed is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,12 +27,12 @@ class Column:
 
 
 def factor_columns(comparison: Comparison) -> list[Column]:
-    names = short(comparison.varying)
+    names = short(comparison.telling)
 
     def cell(factor: str) -> Callable[[Condition], str]:
         return lambda condition: condition.options[factor]
 
-    return [Column(names[factor], factor, cell(factor), "option") for factor in comparison.varying]
+    return [Column(names[factor], factor, cell(factor), "option") for factor in comparison.telling]
 
 
 def gradient_columns(comparison: Comparison) -> list[Column]:
@@ -107,7 +109,7 @@ def half_life(reading: Reading) -> str:
     decay = reading.decay
     if decay.rate != decay.rate or not decay.moves:
         return NOTHING
-    return f"{decay.half_life:.2g}" if decay.rate < 0 else f"doubles in {-decay.half_life:.2g}"
+    return f"{decay.half_life:.2g}" if decay.rate < 0 else f"×2 in {-decay.half_life:.2g}"
 
 
 def horizon(reading: Reading) -> str:
@@ -170,16 +172,16 @@ def title(comparison: Comparison) -> str:
 
 
 def command(run: Run) -> str:
-    """The command line of a run, put together from its record."""
-    options = {key: value for key, value in run.record.factors.items() if key != "seed"} | {
-        "seed": str(run.record.seed)
-    }
-    return " ".join(["rnn-train", *(_quoted(f"{key}={value}") for key, value in options.items())])
+    """The command line that repeats a run, put together from its record."""
+    options = {key: _override(value) for key, value in run.record.factors.items() if key != "seed"}
+    arguments = [f"{key}={value}" for key, value in (options | {"seed": str(run.record.seed)}).items()]
+    return shlex.join(["rnn-train", *arguments])
 
 
-def _quoted(argument: str) -> str:
-    safe = all(character.isalnum() or character in "_-=./:+," for character in argument)
-    return argument if safe else "'" + argument.replace("'", "'\\''") + "'"
+def _override(option: str) -> str:
+    """A group with several options is recorded as a+b, and asked for as [a,b]."""
+    several = re.fullmatch(r"[a-z_]\w*(\+[a-z_]\w*)+", option)
+    return f"[{option.replace('+', ',')}]" if several else option
 
 
 def _count(count: int, noun: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from matplotlib.typing import LineStyleType
 
 from rnn_research.compare import Comparison, Condition
 from rnn_research.curves import FALL, RISE, Band
@@ -69,9 +68,7 @@ def vanishing(comparison: Comparison, look: Look) -> Made:
         f"{FALL:g} and {RISE:g}, the thresholds of the verdict."
     )
     if trees:
-        caption += (
-            " On the right the norms of all nodes at a depth are summed: nodes grow in number with depth."
-        )
+        caption += " On the right the norms of all nodes at a depth are summed: nodes grow in number with depth."
     return "vanishing", "How far back the gradient reaches", caption, figure
 
 
@@ -89,6 +86,7 @@ def rates(comparison: Comparison, look: Look) -> Made:
         axes.set_title(name)
         axes.set_xlabel("optimiser step")
         axes.set_ylabel("decay rate (nats per cell application)")
+        _to_means(axes, [c.rates for c in members], (0.0,))
     _legend(figure, comparison, look)
     caption = (
         "The decay rate b of log n = a + b d at each recorded step: 0 keeps the norm, below 0 it vanishes, "
@@ -113,9 +111,8 @@ def learning(comparison: Comparison, look: Look) -> Made:
         axes.set_title(name)
         axes.set_xlabel("optimiser step")
         axes.set_ylabel(f"validation {name_of_metric}")
-    baseline = Line2D(
-        [], [], color=MUTED, linewidth=1, linestyle=SHORT_DASHES, label="baseline without memory"
-    )
+        _to_means(axes, [c.learning for c in members], [c.baseline for c in members if c.baseline is not None])
+    baseline = Line2D([], [], color=MUTED, linewidth=1, linestyle=SHORT_DASHES, label="baseline without memory")
     _legend(figure, comparison, look, [baseline] if any(c.baseline is not None for c in shown) else [])
     caption = (
         f"{name_of_metric.capitalize()} on the validation data against the optimiser step: mean over the "
@@ -125,7 +122,7 @@ def learning(comparison: Comparison, look: Look) -> Made:
 
 
 def _vanishing_row(
-    row: Sequence[Axes], name: str, members: Sequence[Condition], look: Look, comparison: Comparison
+    row: np.ndarray, name: str, members: Sequence[Condition], look: Look, comparison: Comparison
 ) -> None:
     """At the chosen step, at the first, and in trees summed over the nodes at a depth."""
     trees = any(c.chosen and c.chosen.depth_sum for c in members)
@@ -137,19 +134,22 @@ def _vanishing_row(
     drawn: list[np.ndarray] = [np.array([-2.3, 0.3])]
     for axes, (title, view) in zip(row, views, strict=False):
         bands = [(c, band) for c in members if (band := view(c)) is not None]
+        if not bands:
+            axes.set_axis_off()
+            continue
         drawn += [_curve(axes, band, look.stroke(c)) for c, band in bands]
         for threshold in (FALL, RISE):
             axes.axhline(np.log10(threshold), color=MUTED, linewidth=0.9, linestyle=DOTS)
         axes.set_title(f"{name}\n{title}" if name and axes is row[0] else title)
         axes.set_xlabel("tree depth" if trees else "distance d")
-        axes.set_axis_on() if bands else axes.set_axis_off()
     row[0].set_ylim(*style.limits(np.concatenate(drawn), margin=0.15))
     row[0].set_ylabel("gradient norm, relative to d = 0")
     row[0].set_xlabel(f"{'tree depth' if trees else 'distance'} d (cell applications {_from(trees)})")
 
 
 def _curve(axes: Axes, band: Band, stroke: dict[str, Any]) -> np.ndarray:
-    """Draw a vanishing curve in decades (log10), with a triangle where it ends in exact zeros; returns them."""
+    """Draw a vanishing curve in decades (log10), with a triangle where it ends in exact zeros; returns
+    them."""
     mean, low, high = (values / np.log(10) for values in (band.mean, band.low, band.high))
     _line(axes, Band(band.x, mean, low, high, band.n), stroke)
     gone = np.flatnonzero(np.isneginf(mean))
@@ -175,6 +175,15 @@ def _line(axes: Axes, band: Band | None, stroke: dict[str, Any]) -> None:
     axes.margins(x=0.02)
 
 
+def _to_means(axes: Axes, bands: Sequence[Band | None], others: Sequence[float]) -> None:
+    """An axis for the means: with few seeds the intervals can be much wider than all that is to be seen."""
+    values = np.concatenate([np.asarray(others), *(band.mean for band in bands if band is not None)])
+    values = values[np.isfinite(values)]
+    if len(values):
+        pad = 0.2 * (values.max() - values.min()) or 0.1
+        axes.set_ylim(values.min() - pad, values.max() + pad)
+
+
 def _grid(count: int) -> tuple[Figure, np.ndarray]:
     """`count` panels side by side, two a row."""
     columns = min(count, 2)
@@ -194,13 +203,15 @@ def _panels(conditions: Sequence[Condition], look: Look) -> list[tuple[str, list
 def _legend(figure: Figure, comparison: Comparison, look: Look, more: Sequence[Line2D] = ()) -> None:
     """Colours and dashes apart where they tell different factors."""
     handles = [
-        Line2D([], [], color=colour, label=style.shortened(name))
-        for name, colour in look.colours.items()
-        if name
+        Line2D([], [], color=colour, label=style.shortened(name)) for name, colour in look.colours.items() if name
     ]
     if len(look.dashes) > 1:
         handles += [
-            Line2D([], [], color=INK, **look.pen(dash),
+            Line2D(
+                [],
+                [],
+                color=INK,
+                **look.pen(dash),
                 label=style.shortened(f"{style.called(look.dash_factors, comparison)}: {name}"),
             )
             for name, dash in look.dashes.items()

@@ -24,22 +24,19 @@ def clipping(comparison: Comparison, look: Look) -> tuple[str, str, str, Figure]
     figure, grid = _pairs(len(drawn), columns)
     typical = [values for c in drawn if c.norms for values in (c.norms.before, c.norms.after)]
     extreme = [values for c in drawn if c.norms for values in (c.norms.before_low, c.norms.before_high)]
-    low, high = style.limits(np.log10(np.concatenate(typical)), margin=0)
+    low, high = style.limits(np.log10(np.concatenate(typical)), margin=0.0)
     # A spike of many decades would flatten everything else.
     spikes = np.clip(np.log10(np.concatenate(extreme)), low - 1.5, high + 2.5)
     limits = style.limits(spikes, margin=0.1)
     for (norms, share), condition in zip(grid, drawn, strict=True):
-        _norms(norms, share, condition, look.colour(condition))
+        _norms(norms, share, condition, look.colour(condition), comparison.label(condition))
         norms.set_ylim(*limits)
     colours = list(dict.fromkeys(look.colour(c) for c in drawn if c.clipped and c.clipped.mean > 0))
     handles = [
         Line2D([], [], color=MUTED, label="before clipping"),
         Line2D([], [], color=MUTED, linewidth=5, alpha=0.25, label="smallest to largest before"),
         *(Line2D([], [], color=colour, label="after clipping") for colour in colours[:1]),
-        *(
-            Line2D([], [], color=colour, linewidth=5, alpha=0.45, label="share clipped")
-            for colour in colours[:1]
-        ),
+        *(Line2D([], [], color=colour, linewidth=5, alpha=0.45, label="share clipped") for colour in colours[:1]),
     ]
     figure.legend(handles=handles, loc="upper left", ncols=4, borderaxespad=0.3)
     caption = (
@@ -52,7 +49,7 @@ def clipping(comparison: Comparison, look: Look) -> tuple[str, str, str, Figure]
     return "clipping", "What clipping did", caption, figure
 
 
-def _norms(norms: Axes, share: Axes, condition: Condition, colour: str) -> None:
+def _norms(norms: Axes, share: Axes, condition: Condition, colour: str, label: str) -> None:
     found = condition.norms
     assert found is not None
     x, fires = found.step, bool(found.fired.any())
@@ -62,7 +59,7 @@ def _norms(norms: Axes, share: Axes, condition: Condition, colour: str) -> None:
     if fires:
         norms.plot(x, np.log10(found.after), color=colour, linewidth=1.3)
     note = f"clipped {cells.percent(condition.clipped)} of steps" if fires else "never clipped"
-    norms.set_title(f"{style.shortened(condition.label, 30)}\n{note}", fontsize=8)
+    norms.set_title(f"{style.shortened(label, 30)}\n{note}", fontsize=8)
     norms.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     norms.yaxis.set_major_formatter(FuncFormatter(style.power_of_ten))
     norms.tick_params(labelbottom=False)

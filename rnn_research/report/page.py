@@ -55,8 +55,7 @@ def page(comparison: Comparison, figures: Sequence[tuple[str, str, str]]) -> str
 def _table(comparison: Comparison, columns: Sequence[Column]) -> str:
     columns = [*cells.factor_columns(comparison), cells.seeds_column(), *columns]
     head = "".join(
-        f'<th{_number(column)} title="{escape(column.meaning)}">{escape(column.title)}</th>'
-        for column in columns
+        f'<th{_number(column)} title="{escape(column.meaning)}">{escape(column.title)}</th>' for column in columns
     )
     rows = (
         "".join(f"<td{_number(column)}>{_cell(column, condition)}</td>" for column in columns)
@@ -92,11 +91,10 @@ def _effects(comparison: Comparison) -> str:
     if not comparison.effects:
         return ""
     metric = escape(cells.metric_title(comparison))
-    head = (
-        f'<th>condition</th><th class="n">decay rate</th><th class="n">{metric}</th><th class="n">seeds</th>'
-    )
+    head = f'<th>condition</th><th class="n">decay rate</th><th class="n">{metric}</th><th class="n">seeds</th>'
     rows = (
-        f'<td>{escape(effect.clipped.label)}</td><td class="n">{typeset(cells.signed(effect.rate))}</td>'
+        f"<td>{escape(comparison.label(effect.clipped))}</td>"
+        f'<td class="n">{typeset(cells.signed(effect.rate))}</td>'
         f'<td class="n">{typeset(cells.signed(effect.metric))}</td>'
         f'<td class="n">{max((found.n for found in (effect.rate, effect.metric) if found), default=0)}</td>'
         for effect in comparison.effects

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import escape
 
 from rnn_research.compare import Comparison, Condition, Effect
-from rnn_research.curves import FALL, FLOOR, RISE
+from rnn_research.compare.factors import is_of_clipping
+from rnn_research.curves import FALL, FLOOR, RISE, Reading
 from rnn_research.report import cells
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-CLIPPING = "clipping"
 MOST_EFFECTS = 4
 
 
 def answers(comparison: Comparison) -> str:
-    """Where the gradient vanishes, in one sentence, and what clipping changed, in one for each setting."""
-    by_word: dict[str, list[str]] = {}
-    for label, word in _told(comparison).items():
-        by_word.setdefault(word, []).append(label)
-    said = "; ".join(f"{verdict_word(word)} in {escape(_listed(labels))}" for word, labels in by_word.items())
-    answer = f'<p class="lead">At {escape(cells.step_title(comparison))} the gradient is {said}.</p>'
+    """Where the gradient vanishes, at the chosen step and at the first, and what clipping changed."""
+    steps = (cells.step_title(comparison), cells.start_title(comparison))
+    said = [
+        _verdicts(comparison, f"At {steps[0]} the gradient is", lambda condition: condition.chosen),
+        _verdicts(comparison, f"At {steps[1]} it was", lambda condition: condition.start)
+        if len(set(steps)) > 1
+        else "",
+    ]
     # More are a table, and they have one.
     few = comparison.effects if len(comparison.effects) <= MOST_EFFECTS else ()
-    changed = "".join(f'<p class="lead">{_changed(comparison, effect)}</p>' for effect in few)
-    return (answer if said else "") + changed
+    paragraphs = [" ".join(filter(None, said)), *(_changed(comparison, effect) for effect in few)]
+    return "".join(f'<p class="lead">{paragraph}</p>' for paragraph in paragraphs if paragraph)
 
 
 def sentence(comparison: Comparison, condition: Condition) -> str:
@@ -46,7 +49,8 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
     if condition.clipped is not None:
         share = cells.percent(condition.clipped)
         said.append(f"Clipped {share} of steps." if condition.clipped.mean > 0 else "Never clipped.")
-    return f"<strong>{escape(condition.label)}</strong><br>{' '.join(said) or 'Nothing was recorded.'}"
+    label = escape(comparison.label(condition))
+    return f"<strong>{label}</strong><br>{' '.join(said) or 'Nothing was recorded.'}"
 
 
 def verdict_word(word: str) -> str:
@@ -58,7 +62,9 @@ def verdict_word(word: str) -> str:
 def typeset(text: str) -> str:
     """Our own numbers as a book prints them: 1.5e-09 as 1.5 × 10⁻⁹, and a minus for a hyphen."""
     text = re.sub(
-        r"(\d)e([+-]\d+)", lambda found: f"{found[1]} × 10{str(int(found[2])).translate(SUPERSCRIPTS)}", text
+        r"(\d)e([+-]\d+)",
+        lambda found: f"{found[1]}\u00a0×\u00a010{str(int(found[2])).translate(SUPERSCRIPTS)}",
+        text,
     )
     return escape(re.sub(r"(?<![\w.])-(?=\d)", "−", text))
 
@@ -88,12 +94,23 @@ def glossary(comparison: Comparison) -> dict[str, str]:
     }
 
 
-def _told(comparison: Comparison) -> dict[str, str]:
+def _verdicts(comparison: Comparison, opening: str, view: Callable[[Condition], Reading | None]) -> str:
+    """`At step 200 the gradient is vanishing in rnn; stable in lstm, gru.`"""
+    by_word: dict[str, list[str]] = {}
+    for label, word in _told(comparison, view).items():
+        by_word.setdefault(word, []).append(label)
+    said = "; ".join(f"{verdict_word(word)} in {escape(_listed(labels))}" for word, labels in by_word.items())
+    return f"{escape(opening)} {said}." if said else ""
+
+
+def _told(comparison: Comparison, view: Callable[[Condition], Reading | None]) -> dict[str, str]:
     """The verdict of each setting, or where its clipping matters of each condition."""
     words: dict[str, dict[str, str]] = {}
     for condition in comparison.conditions:
-        if condition.chosen is not None:
-            words.setdefault(_setting(condition), {})[condition.label] = condition.chosen.verdict.word
+        reading = view(condition)
+        if reading is not None:
+            by_label = words.setdefault(_setting(comparison, condition), {})
+            by_label[comparison.label(condition)] = reading.verdict.word
     told: dict[str, str] = {}
     for setting, by_label in words.items():
         alike = len(set(by_label.values())) == 1 and setting
@@ -101,16 +118,16 @@ def _told(comparison: Comparison) -> dict[str, str]:
     return told
 
 
-def _setting(condition: Condition) -> str:
-    return ", ".join(value for key, value in condition.options.items() if key.split(".")[0] != CLIPPING)
+def _setting(comparison: Comparison, condition: Condition) -> str:
+    """The condition's label without its clipping."""
+    factors = [factor for factor in comparison.telling if not is_of_clipping(factor)]
+    return ", ".join(condition.options[factor] for factor in factors)
 
 
 def _changed(comparison: Comparison, effect: Effect) -> str:
     """`On lstm, global_norm clipped 26% of steps: decay rate +0.01 [..] (no difference shown); ...`."""
-    option = ", ".join(
-        value for key, value in effect.clipped.options.items() if key.split(".")[0] == CLIPPING
-    )
-    setting = _setting(effect.plain)
+    option = ", ".join(value for key, value in effect.clipped.options.items() if is_of_clipping(key))
+    setting = _setting(comparison, effect.plain)
     changes = [
         f"{name} {cells.signed(found)} ({_conclusion(found.low, found.high)})"
         for name, found in (("decay rate", effect.rate), (cells.metric_title(comparison), effect.metric))

@@ -21,10 +21,15 @@ from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.compare.factors import short
+from rnn_research.compare.factors import is_of_clipping, short
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#66ccee", "#ccbb44", "#777777")
-DASHES: tuple[LineStyleType, ...] = ("solid", (0, (4, 1.6)), (0, (1, 1.3)), (0, (5, 1.4, 1, 1.4)))
+DASHES: tuple[LineStyleType, ...] = (
+    "solid",
+    (0.0, (4.0, 1.6)),
+    (0.0, (1.0, 1.3)),
+    (0.0, (5.0, 1.4, 1.0, 1.4)),
+)
 INK, MUTED, GRID, PAPER = "#1c1c1e", "#6d6d72", "#e3e3e6", "#ffffff"
 DEEPEST, HIGHEST = 1e-20, 1e20
 """Where the axis of a norm ends at the latest: what lies below is gone by any standard."""
@@ -71,7 +76,8 @@ SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Look:
-    """How the conditions are told apart: the colour and dashes of each option, and the panel each is drawn in."""
+    """How the conditions are told apart: the colour and dashes of each option, and the panel each is drawn
+    in."""
 
     panel_factors: tuple[str, ...]
     colour_factors: tuple[str, ...]
@@ -99,9 +105,9 @@ class Look:
 
 def look(comparison: Comparison) -> Look:
     """Panels by data and structure, colour by model (and what else varies), dashes by clipping."""
-    varying = comparison.varying
+    varying = comparison.telling
     panels = tuple(f for f in varying if f.split(".")[0] in ("dataset", "structure"))
-    dashed = tuple(f for f in varying if f.split(".")[0] == "clipping")
+    dashed = tuple(f for f in varying if is_of_clipping(f))
     rest = tuple(f for f in varying if f not in (*panels, *dashed))
     if not rest:
         rest, dashed = dashed, ()
@@ -130,7 +136,7 @@ def shortened(label: str, most: int = 36) -> str:
 
 
 def called(factors: Sequence[str], comparison: Comparison) -> str:
-    names = short(comparison.varying)
+    names = short(comparison.telling)
     return ", ".join(names[factor] for factor in factors)
 
 

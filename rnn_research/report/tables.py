@@ -35,9 +35,11 @@ def text(comparison: Comparison) -> str:
 def constant(comparison: Comparison) -> str:
     """What is the same in all runs, what is pooled, and what else to know, in sentences."""
     same = ", ".join(f"{key}={value}" for key, value in comparison.constant.items())
+    along = [factor for factor in comparison.varying if factor not in comparison.telling]
+    follow = f"Goes with the factors shown: {', '.join(along)}." if along else ""
     pooled = f"Pooled over {', '.join(comparison.pooled)}." if comparison.pooled else ""
     notes = " ".join(f"{note}." for note in comparison.notes)
-    return " ".join(part for part in (f"The same in all: {same}." if same else "", pooled, notes) if part)
+    return " ".join(part for part in (f"The same in all: {same}." if same else "", follow, pooled, notes) if part)
 
 
 def conditions_csv(comparison: Comparison) -> str:
@@ -47,12 +49,8 @@ def conditions_csv(comparison: Comparison) -> str:
 
 def runs_csv(comparison: Comparison) -> str:
     """One row a run; runs that were left out too, with the reason."""
-    rows = [
-        _run_row(comparison, condition, run) for condition in comparison.conditions for run in condition.runs
-    ]
-    left_out = [
-        {"run": comparison.name(item.folder), "left_out": item.reason} for item in comparison.excluded
-    ]
+    rows = [_run_row(comparison, condition, run) for condition in comparison.conditions for run in condition.runs]
+    left_out = [{"run": comparison.name(item.folder), "left_out": item.reason} for item in comparison.excluded]
     return _csv([*rows, *left_out])
 
 
@@ -79,7 +77,7 @@ def _effects(comparison: Comparison) -> str:
     head = ["condition", "rate", metric, "without", "with"]
     rows = [
         [
-            effect.clipped.label,
+            comparison.label(effect.clipped),
             cells.signed(effect.rate),
             cells.signed(effect.metric),
             *(cells.words(c.chosen) if c.chosen else cells.NOTHING for c in (effect.plain, effect.clipped)),

@@ -142,9 +142,7 @@ class Parse(Layout):
     def collate(self, samples: Samples[Sample]) -> Batch:
         forest = Forest.of([sample.tree for sample in samples])  # type: ignore[misc]
         inputs = np.concatenate([sample.tree_inputs for sample in samples])  # type: ignore[misc]
-        targets = _optional(
-            [sample.tree_targets for sample in samples], lambda t: torch.from_numpy(np.concatenate(t))
-        )
+        targets = _optional([sample.tree_targets for sample in samples], lambda t: torch.from_numpy(np.concatenate(t)))
         return Batch(
             torch.from_numpy(inputs)[forest.order],
             forest,
@@ -157,9 +155,7 @@ class Parse(Layout):
 
     def max_children(self, parse_children: int | None) -> int:
         if parse_children is None:
-            raise ValueError(
-                "structure=parse: the data has no trees; use structure=chain or structure=balanced"
-            )
+            raise ValueError("structure=parse: the data has no trees; use structure=chain or structure=balanced")
         return parse_children
 
     def position_targets(self, of_steps: bool, of_nodes: bool) -> bool:

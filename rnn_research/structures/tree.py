@@ -28,9 +28,7 @@ class Tree:
         if parent.ndim != 1 or parent.size == 0:
             raise ValueError(f"parent: given shape {parent.shape}, expected a vector of at least one node")
         if parent[0] != -1 or (parent[1:] < 0).any() or (parent[1:] >= np.arange(1, parent.size)).any():
-            raise ValueError(
-                "parent: expected -1 at node 0 and an earlier node elsewhere; number it with Tree.of"
-            )
+            raise ValueError("parent: expected -1 at node 0 and an earlier node elsewhere; number it with Tree.of")
         if (np.diff(parent) < 0).any():
             raise ValueError("parent: nodes are not numbered breadth-first; number them with Tree.of")
 

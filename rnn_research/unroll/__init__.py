@@ -39,8 +39,8 @@ def unroll(
         aligned with the structure's positions and with `.distance`. Padding has zeros there, and `.mask` marks it.
 
     Raises:
-        ValueError: no cell, inputs that do not fit the structure or the cell, an initial state that does not fit
-            the cells, or one for a forest.
+        ValueError: no cell, inputs that do not fit the structure or the cell, an initial state that does not
+            fit the cells, or one for a forest.
     """
     cells = [cell] if isinstance(cell, Cell) else list(cell)
     if not cells:
@@ -72,6 +72,4 @@ def _check_initial(initial: Sequence[State], cells: list[Cell], batch: int) -> N
     given = [tuple(tuple(part.shape) for part in state) for state in initial]
     expected = [((batch, cell.hidden_size),) * len(cell.state_names) for cell in cells]
     if given != expected:
-        raise ValueError(
-            f"initial: given shapes {given}, expected {expected}: a state a layer, a row a sequence"
-        )
+        raise ValueError(f"initial: given shapes {given}, expected {expected}: a state a layer, a row a sequence")

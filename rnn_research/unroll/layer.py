@@ -26,7 +26,7 @@ class Layer:
     * `recurrent`: the part that reaches s from later states (towards the root). direct + recurrent = adjoints.
 
     `distance` is the number of cell applications between the state and the last state of its structure, whose loss
-    it is measured to: `length - 1 - t` in a chain, the depth in a tree, plus one a layer above (the shortest path).
+    it is measured to: `length - 1 - t` in a chain, the depth in a tree, plus one a layer above. Every path is as long.
     Where there is a loss at every position, the adjoint at distance d is the sum over the losses at 0..d
     applications, and `adjoints_of` gives the part of any one loss.
     """
@@ -74,7 +74,7 @@ class Layer:
         """The part of dL/ds from the state's own position. Read it before the cell's parameters change.
 
         Raises:
-            RuntimeError: as `adjoints`, or the parameters of a cell with several state parts have changed since.
+            RuntimeError: as `adjoints`, or the parameters of a cell with h and c have changed since.
         """
         self._check()
         for name in self.cell.state_names:
@@ -86,9 +86,7 @@ class Layer:
         """The part of dL/ds from later states. Read it, and raises, as `direct`."""
         self._check()
         passed = self._fold.passed
-        return self._through_step(
-            [torch.cat([_grad(state[part]) for state in passed]) for part in self._parts]
-        )
+        return self._through_step([torch.cat([_grad(state[part]) for state in passed]) for part in self._parts])
 
     def adjoints_of(self, loss: Tensor) -> State:
         """d loss/ds of every state, for a scalar of this unroll's graph other than the one trained on.
@@ -116,9 +114,7 @@ class Layer:
             calls.setdefault(len(call.previous), []).append(call)
         for count, group in calls.items():
             previous = tuple(
-                self.cell.state_type(
-                    *(_cat([call.previous[child][part] for call in group]) for part in self._parts)
-                )
+                self.cell.state_type(*(_cat([call.previous[child][part] for call in group]) for part in self._parts))
                 for child in range(count)
             )
             rows = torch.cat([call.rows for call in group]).to(self._fold.positions.device)
@@ -142,9 +138,7 @@ class Layer:
         if not self._record:
             raise RuntimeError("adjoints: this unroll recorded none; call unroll(..., record=True)")
         if all(part.grad is None for call in self._fold.calls for part in call.state):
-            raise RuntimeError(
-                "adjoints: no backward pass has reached these states; call backward on a loss of them"
-            )
+            raise RuntimeError("adjoints: no backward pass has reached these states; call backward on a loss of them")
 
     def _part(self, name: str) -> Tensor:
         """One part of the states at every position, made once, so that its gradient is the readout's."""
@@ -172,9 +166,7 @@ class Layer:
 
     def _by_call(self, grads: list[list[Tensor | None]]) -> State:
         """Gradients in the results of the calls -> the structure's positions; None (not reached) is zero."""
-        columns = [
-            torch.zeros_like(_cat([state[part] for state in self._fold.states])) for part in self._parts
-        ]
+        columns = [torch.zeros_like(_cat([state[part] for state in self._fold.states])) for part in self._parts]
         for call, found in zip(self._fold.calls, grads, strict=True):
             for column, grad in zip(columns, found, strict=True):
                 if grad is not None:
@@ -192,8 +184,8 @@ class Layer:
     def _inside_update(self, grads: list[Tensor]) -> list[Tensor]:
         if self._versions() != self._weights:
             raise RuntimeError(
-                "adjoints: the cell's parameters have changed since this unroll; read direct and recurrent before "
-                "the optimiser's step"
+                "adjoints: the cell's parameters have changed since this unroll; read direct and recurrent "
+                "before the optimiser's step"
             )
         out = [torch.zeros_like(grad) for grad in grads]
         for rows, projected, previous in self._updates():

@@ -61,7 +61,7 @@ def fold_chain(cell: Cell, chain: Chain, inputs: Tensor, initial: State | None, 
     passed: list[State] = []
     calls: list[Call] = []
     previous, row = initial, 0
-    for projected, count in zip(cell.project(flat).split(active), active, strict=True):
+    for projected, count in zip(_project(cell, flat, record).split(active), active, strict=True):
         if previous is not None and len(previous[0]) > count:
             previous = _apply(previous, lambda part, count=count: part[:count])
         arguments = () if previous is None else (previous,)
@@ -78,7 +78,7 @@ def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool) -> Fol
     """Levels run from the deepest to the roots; the nodes of a level with equally many children go together."""
     depths = range(len(forest.groups))
     sizes = [forest.levels[depth + 1] - forest.levels[depth] for depth in depths]
-    projected = cell.project(inputs).split(sizes)
+    projected = _project(cell, inputs, record).split(sizes)
     states: list[State] = []
     passed: list[State] = []
     calls: list[Call] = []
@@ -86,19 +86,24 @@ def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool) -> Fol
     for depth in reversed(depths):
         results = []
         for group in forest.groups[depth]:
-            rows = (
-                projected[depth]
-                if len(forest.groups[depth]) == 1
-                else projected[depth].index_select(0, group.rows)
-            )
+            rows = projected[depth] if len(forest.groups[depth]) == 1 else projected[depth].index_select(0, group.rows)
             arguments = _children(cell, below, group.children)
             results.append(_recorded(cell.step(rows, *arguments), record))
-            calls.append(Call(group.rows.cpu() + forest.levels[depth], rows, arguments, results[-1]))
+            calls.append(Call(group.rows + forest.levels[depth], rows, arguments, results[-1]))
         state = _joined(results, [group.rows for group in forest.groups[depth]])
         below = _recorded(_alias(state), record)
         states.append(state)
         passed.append(below)
     return Fold(torch.arange(forest.nodes, device=inputs.device), states[::-1], passed[::-1], calls)
+
+
+def _project(cell: Cell, inputs: Tensor, record: bool) -> Tensor:
+    """The projected inputs. Recording, they want a gradient even where no parameter does: autograd must see how
+    the parts of a first state depend on each other (an LSTM's h on its c)."""
+    projected = cell.project(inputs)
+    if record and torch.is_grad_enabled() and not projected.requires_grad:
+        return projected.detach().requires_grad_()
+    return projected
 
 
 def _children(cell: Cell, below: State | None, children: Tensor) -> tuple[State, ...]:
@@ -114,9 +119,7 @@ def _joined(results: list[State], places: list[Tensor]) -> State:
     if len(results) == 1:
         return results[0]
     order = torch.cat(places).argsort()
-    return type(results[0])(
-        *(torch.cat(parts).index_select(0, order) for parts in zip(*results, strict=True))
-    )
+    return type(results[0])(*(torch.cat(parts).index_select(0, order) for parts in zip(*results, strict=True)))
 
 
 def _apply(state: State, function: Callable[[Tensor], Tensor]) -> State:
@@ -128,7 +131,7 @@ def _alias(state: State) -> State:
 
 
 def _recorded(state: State, record: bool) -> State:
-    """The state, whose parts keep their gradients in the backward pass (even where no parameter wants one)."""
+    """The state, whose parts keep their gradients in the backward pass."""
     if record and torch.is_grad_enabled():
         for part in state:
             if not part.requires_grad:

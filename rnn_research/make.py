@@ -1,0 +1,200 @@
+"""From one node of a config to one object: the only caller of `hydra.utils.instantiate`.
+
+What a user typed wrongly in the node becomes one `UsageError` that names the key.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from rnn_research.checks import flag, nearest, number
+from rnn_research.mistakes import UsageError
+
+TRUSTED = ("rnn_research", "torch", "lightning", "torchmetrics")
+"""Packages that a `_target_` may name without the user's word: a config from a stranger is code."""
+LATER = {
+    "model": {"task", "optimizer", "clipping", "initialise", "max_children", "position_targets"},
+    "model.cell": {"input_size", "initialise", "max_children"},
+    "structure": {"has_parse", "reads_children"},
+    "optimizer": {"params"},
+    "init": {"cell"},
+    "logger": {"save_dir"},
+    "trainer": {
+        "callbacks",
+        "logger",
+        "default_root_dir",
+        "enable_progress_bar",
+        "enable_checkpointing",
+        "enable_model_summary",
+        "num_sanity_val_steps",
+        "barebones",
+    },
+}
+"""Arguments that this project's own code gives later: a config can't. By node, or by the group that names it."""
+LISTS = ("init.", "probe.", "logger.")
+"""Groups of which several options can be taken, each under its own name."""
+MANY = 16
+"""More arguments than this are not listed."""
+
+
+def make(node: Any, path: str, kind: type = object, **live: Any) -> Any:
+    """Instantiate one node.
+
+    Args:
+        path: the node's key in the config.
+        kind: what it must be an instance of or, where the node says `_partial_: true`, make.
+        live: objects that replace keys of the node.
+
+    Raises:
+        UsageError: the node is no mapping with a `_target_` or has a key that the target doesn't know; the
+            target can't be imported, raises, or is of another kind.
+    """
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise UsageError(f"{path}: given {node}, expected a mapping with a _target_ (an option of the group)")
+    rest = OmegaConf.masked_copy(node, [str(key) for key in node if key not in live]) if live else node
+    check_keys(rest, path)
+    try:
+        made = instantiate(rest, _convert_="all", **live)
+    except InstantiationException as error:
+        raise UsageError(line(path, error.__cause__ or error)) from error
+    _check_kind(made, node._target_, path, kind)
+    return made
+
+
+def make_each(nodes: DictConfig | None, path: str, kind: type = object) -> dict[str, Any]:
+    """Each named member of a group of which several can be taken."""
+    return {str(name): make(node, f"{path}.{name}", kind) for name, node in (nodes or {}).items()}
+
+
+def check_keys(node: DictConfig, path: str) -> None:
+    """Every key is an argument of the target: said before the target's own TypeError would say less."""
+    parameters = _parameters(node._target_, path)
+    later = LATER.get(path) or (LATER.get(path.partition(".")[0], set()) if path.startswith(LISTS) else set())
+    for key in [str(key) for key in node if not str(key).startswith("_")]:
+        if key in later:
+            raise UsageError(f"{path}.{key}: can't be set, expected the one that rnn_research gives; leave it out")
+        if parameters is not None and key not in parameters:
+            known = [name for name in parameters if name not in later]
+            expected = f"one of {', '.join(known)}" if len(known) <= MANY else f"an argument of {node._target_}"
+            expected = expected if known else "no keys"
+            raise UsageError(f"{path}.{key}: unknown, expected {expected}{nearest(key, known)}")
+
+
+def check_types(node: DictConfig, path: str) -> None:
+    """Values are of the same type as the target's defaults: for targets from elsewhere, which check less."""
+    for key, parameter in (_parameters(node._target_, path) or {}).items():
+        if key in node and isinstance(parameter.default, bool):
+            with told(path):
+                flag(key, node[key])
+        elif key in node and isinstance(parameter.default, int | float):
+            with told(path):
+                number(key, node[key])
+        elif key in node and isinstance(parameter.default, tuple):
+            _check_numbers(f"{path}.{key}", node[key], len(parameter.default))
+
+
+def _check_numbers(path: str, values: Any, count: int) -> None:
+    values = OmegaConf.to_container(values) if OmegaConf.is_config(values) else values
+    if not isinstance(values, list) or len(values) != count or not all(isinstance(v, int | float) for v in values):
+        raise UsageError(f"{path}: given {values}, expected a list of {count} numbers")
+
+
+def check_targets(cfg: DictConfig, folders: tuple[Path, ...]) -> None:
+    """Every `_target_` lies in a trusted package, in a user's own config folder, or in what `trust` names."""
+    own = {path.stem for folder in folders for path in folder.glob("*.py")}
+    own |= {path.parent.name for folder in folders for path in folder.glob("*/__init__.py")}
+    if not OmegaConf.is_list(cfg.get("trust")):
+        raise UsageError(f"trust: given {cfg.get('trust')}, expected a list of packages, as trust=[mine]")
+    for key, target in _targets(OmegaConf.to_container(cfg, resolve=False), ""):
+        package = str(target).partition(".")[0]
+        if package not in {*TRUSTED, *own, *cfg.trust}:
+            raise UsageError(
+                f"{key}: given {target!r}, expected a target in {', '.join(TRUSTED)} or in a file of a "
+                f"--config-dir; if you trust that package, add trust=[{package}]"
+            )
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        if key == "_target_":
+            yield f"{path}._target_".lstrip("."), value
+        else:
+            yield from _targets(value, f"{path}.{key}".lstrip("."))
+
+
+def _parameters(target: str, path: str) -> Mapping[str, inspect.Parameter] | None:
+    """The target's arguments by name; None where it takes any, or doesn't tell."""
+    try:
+        found = get_object(target)
+    except (Exception, SystemExit) as error:
+        cause = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise UsageError(
+            f"{path}._target_: given {target!r}, which can't be imported: {type(cause).__name__}: "
+            f"{_one_line(cause)}{_where(cause)}"
+        ) from error
+    try:
+        parameters = inspect.signature(found).parameters
+    except (ValueError, TypeError):
+        return None
+    return None if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()) else parameters
+
+
+def _check_kind(made: Any, target: str, path: str, kind: type) -> None:
+    func: Callable[..., Any] | None = made.func if isinstance(made, partial) else None
+    fits = issubclass(func, kind) if isinstance(func, type) else func is not None or isinstance(made, kind)
+    if not fits:
+        raise UsageError(f"{path}._target_: given {target!r}, expected a {kind.__name__} ({kind.__module__})")
+
+
+class told:  # in small letters, since it reads as a word: `with told("dataset")`
+    """Turn an object's complaint about its arguments into a UsageError that names the key."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, ValueError | TypeError | OSError | ImportError):
+            raise UsageError(line(self.path, error)) from error
+
+
+def line(path: str, error: BaseException) -> str:
+    """`error` in one line that opens with the key it is about."""
+    text = _one_line(error)
+    key, colon, _ = text.partition(":")
+    if found := re.search(r"unexpected keyword argument '(\w+)'", text):
+        return f"{path}.{found[1]}: unknown{_where(error)}"
+    if colon and key.isidentifier() and isinstance(error, ValueError):
+        return f"{path}.{text}".lstrip(".")
+    if path and not text.startswith((path, path.replace(".", "="))):
+        text = f"{path}: {text}"
+    return f"{text}{_where(error)}"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _where(error: BaseException) -> str:
+    """The file and line that raised `error`, where that is neither this project's, nor a library's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    others = (str(Path(__file__).parent), sys.prefix, sys.base_prefix, "<")
+    if not frames or frames[-1].filename.startswith(others):
+        return ""
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})"

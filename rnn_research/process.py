@@ -1,0 +1,84 @@
+"""What a command does with its process: how it answers signals, and where its log goes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+LOG = "run.log"
+stopped: list[int] = []
+"""The signals that stopped training."""
+
+
+@contextlib.contextmanager
+def answering(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Answer Ctrl-C and SIGTERM with `handler`; one that is ignored (as under nohup) stays so."""
+    found = {}
+    if threading.current_thread() is threading.main_thread():
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: old for number, old in found.items() if old not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def leave(number: int, _: Any, discard: Callable[[], None] | None = None) -> None:
+    """End the process. While nothing trains: an exception in the midst of an import may be swallowed, or become
+    another."""
+    if discard is not None:
+        discard()
+    os.write(2, b"rnn-train: interrupted\n")
+    os._exit(128 + number)
+
+
+def stop(number: int, _: Any) -> None:
+    """Raise KeyboardInterrupt. While a run trains: it leaves its record."""
+    stopped.append(number)
+    raise KeyboardInterrupt
+
+
+class _LogFile(logging.FileHandler):
+    """A log that can't be written stops nothing, and says nothing: the run's other files will."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+@contextlib.contextmanager
+def logged(folder: Path) -> Iterator[None]:
+    """Log to `folder/run.log`: ours, lightning's, and python's warnings; the terminal stays free."""
+    handler = _LogFile(folder / LOG, delay=True, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.setLevel(level)
+        root.removeHandler(handler)
+        handler.close()
