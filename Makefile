@@ -24,7 +24,7 @@ study: $(STAMP) ## run the experiment digits_vanishing, then compare its runs on
 	$(BIN)/rnn-compare $(FOLDER)
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-slow: $(STAMP) ## run the tests marked slow
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -24,7 +24,11 @@ def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> i
 
 
 def number(
-    name: str, value: Any, least: float | None = None, above: float | None = None, most: float | None = None
+    name: str,
+    value: Any,
+    least: float | int | None = None,
+    above: float | int | None = None,
+    most: float | int | None = None,
 ) -> float:
     """`value` as a float, finite, `least <= value`, `above < value`, `value <= most`.
 

@@ -141,9 +141,9 @@ class Recorder(Callback):
             if _stopped(error):
                 self._close(trainer, model, "interrupted", error="stopped by a signal")
                 raise KeyboardInterrupt from error
-            log.exception("the run failed")
             with suppress(OSError):  # a full disk is what is to be told
                 self._close(trainer, model, "failed", error=f"{type(error).__name__}: {error}")
+            log.exception("the run failed")
             raise
         finally:
             if self.bar is not None:
@@ -159,7 +159,7 @@ class Recorder(Callback):
                 unit="step",
                 mininterval=0.2 if sys.stderr.isatty() else 60,
                 maxinterval=1 if sys.stderr.isatty() else 120,
-                dynamic_ncols=True,
+                **_width(),
             )
 
     def _label(self) -> str:
@@ -266,6 +266,14 @@ class Recorder(Callback):
             with suppress(*unwritable):
                 self._tables(model)
             runs.write(self.record, self.folder)
+
+
+def _width() -> dict[str, Any]:
+    """For the bar: as wide as the terminal, where that tells (some have 0 by 0)."""
+    with suppress(OSError, ValueError):
+        if os.get_terminal_size(sys.stderr.fileno()).columns:
+            return {"dynamic_ncols": True}
+    return {"ncols": 100, "nrows": 20}
 
 
 @contextmanager

@@ -162,7 +162,10 @@ def _key(error: Exception, text: str, arguments: list[str]) -> str:
         return ""
     inside = re.match(r"In '([^']+)'", text)
     where = f"{inside[1]}.yaml: " if inside and inside[1] != "train" else ""
-    return f"{where}{unknown(found[1], _known_keys(arguments))}"
+    known = _known_keys(arguments)
+    if found[1] in known:
+        return f"{found[1]}: unknown to one of the swept options, expected a key of all; sweep that option by itself"
+    return f"{where}{unknown(found[1], known)}"
 
 
 def unknown(key: str, known: list[str]) -> str:
@@ -207,7 +210,8 @@ def _known_keys(arguments: list[str]) -> list[str]:
 
     groups = _groups(arguments)
     split = [argument.partition("=") for argument in arguments]
-    chosen = [f"{key}={value}" for key, _, value in split if value in groups.get(key, ()) or value.startswith("[")]
+    firsts = [(key, re.match(r"(\[[^\]]*\]|[^,]*)", value)[0]) for key, _, value in split]  # type: ignore[index]
+    chosen = [f"{key}={value}" for key, value in firsts if value.startswith("[") or value in groups.get(key, ())]
     chosen = [choice for choice in chosen if choice.partition("=")[0] in groups]
     folders = ",".join(f"file://{folder.resolve()}" for folder in config_dirs(arguments))
     GlobalHydra.instance().clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -70,6 +71,30 @@ class Sweep(Callback):
                 (cls.folder / MADE).unlink()
             if cls.top is not None:
                 _remove_empty(cls.folder, cls.top)
+
+
+def set_aside(overrides: list[str]) -> list[str]:
+    """The overrides, but what is set below a swept group is left to each run: before the first one Hydra composes
+    the config with the group's default option, which may know no such key."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except HydraException:  # it is told when Hydra parses them again
+        return overrides
+    swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    below = [
+        override.key_or_group.partition(".")[0] in swept - {override.key_or_group} and not override.is_delete()
+        for override in parsed
+    ]
+    aside = [text.partition("=") for text, is_below in zip(overrides, below, strict=True) if is_below]
+    if not aside:
+        return overrides
+    quoted = [f"{key}:'{_escaped(value)}'" for key, _, value in aside]
+    kept = [text for text, is_below in zip(overrides, below, strict=True) if not is_below]
+    return [*kept, f"++hydra.sweeper.params={{{','.join(quoted)}}}"]
+
+
+def _escaped(value: str) -> str:
+    return re.sub(r"(\\*)'", r"\1\1\'", value)
 
 
 def _replace_swept(config: Any) -> int:

@@ -66,12 +66,12 @@ def _compose_and_run(arguments: list[str]) -> None:
     import hydra
     from hydra.errors import HydraException
 
-    from rnn_research.sweep import FolderInUse, Sweep
+    from rnn_research.sweep import FolderInUse, Sweep, set_aside
 
-    _check_arguments(arguments)
+    flags, overrides = _checked(arguments)
     full, argv = os.environ.get("HYDRA_FULL_ERROR", "0"), sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors as they are: they are told here
-    sys.argv = [argv[0], *arguments]
+    sys.argv = [argv[0], *flags, *set_aside(overrides)]  # flags first: Hydra finds no overrides behind one
     Sweep.forget()
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(run)()
@@ -89,8 +89,12 @@ def _compose_and_run(arguments: list[str]) -> None:
         os.environ["HYDRA_FULL_ERROR"], sys.argv = full, argv
 
 
-def _check_arguments(arguments: list[str]) -> None:
-    """Flags that there are not; keys that are refused by name, before Hydra calls them unknown."""
+def _checked(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The flags with their values, and the overrides.
+
+    Raises:
+        UsageError: a flag that there is not, or a key that is refused by name, before Hydra calls it unknown.
+    """
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
@@ -100,12 +104,18 @@ def _check_arguments(arguments: list[str]) -> None:
         raise UsageError(f"{message}{near}; rnn-train --help shows how it is called")
 
     parser.error = refuse  # type: ignore[method-assign,assignment]
-    for argument in parser.parse_args(arguments).overrides:
+    found, rest = parser.parse_known_args(arguments)
+    flags = list(arguments)
+    for argument in (*found.overrides, *rest):
+        flags.remove(argument)
         key, _, value = argument.lstrip("+~").partition("=")
+        if argument.startswith("-"):
+            refuse(f"unrecognized argument: {argument}")
         if key in REFUSED:
             raise UsageError(f"{key}: {REFUSED[key]}")
         if key in ONE and value.startswith("["):
             raise UsageError(f"{key}: given {value}, expected one option, without brackets")
+    return flags, [*found.overrides, *rest]
 
 
 def run(cfg: Any) -> float | None:

@@ -1,13 +1,18 @@
-"""`rnn-train`, called by tests: in this process, which imports torch once, or as a command of its own."""
+"""`rnn-train`, called by tests."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import io
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -36,18 +41,49 @@ class Ended(NamedTuple):
     err: str
 
 
-def rnn_train(*arguments: str) -> Ended:
-    """The command, in this process and the current folder."""
+def rnn_train(*arguments: object) -> Ended:
+    """The command in the current folder, as in a process of its own: but one imports torch for all calls."""
+    server = _server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(json.dumps([os.getcwd(), [str(argument) for argument in arguments]]) + "\n")
+    server.stdin.flush()
+    return Ended(*json.loads(server.stdout.readline()))
+
+
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    """Apart from this process: pytest's has type checks of its own (jaxtyping), which would find mistakes first."""
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    server = subprocess.Popen([sys.executable, __file__], text=True, process_group=0, **streams)
+    atexit.register(server.kill)
+    return server
+
+
+def _serve() -> None:
     from rnn_research.train import main
 
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as ended:
-            code = ended.code
-    assert isinstance(code, int)
-    return Ended(code, out.getvalue(), err.getvalue())
+    calls, answers = sys.stdin, sys.stdout
+    for call in calls:
+        folder, arguments = json.loads(call)
+        os.chdir(folder)
+        out, err = io.StringIO(), io.StringIO()
+        code: object = None
+        before = _handlers()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main(arguments)
+            except SystemExit as ended:
+                code = ended.code
+                assert _handlers() == before
+            except BaseException:
+                traceback.print_exc()
+                code = None
+        print(json.dumps([code, out.getvalue(), err.getvalue()]), file=answers, flush=True)
+
+
+def _handlers() -> list[object]:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)]
 
 
 @contextlib.contextmanager
@@ -74,3 +110,7 @@ def until(true: Callable[[], object], seconds: float = 60.0) -> None:
 def rows(folder: Path) -> int:
     """Rows of metrics.csv, in whatever run there is below `folder`."""
     return sum(path.read_text().count("\n") - 1 for path in folder.rglob("metrics.csv") if path.stat().st_size)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -372,6 +372,10 @@ def test_by_pools_what_else_varies_and_says_so(study: Path):
     assert [c.options for c in found.conditions] == [{"clipping": "none"}, {"clipping": "global_norm"}]
     assert [len(c.runs) for c in found.conditions] == [9, 9]
     assert found.pooled == ("model",)
+    (effect,) = found.effects
+    assert effect.metric is not None
+    # Paired by model and seed: nine differences of 0.05 and not three of runs that have nothing to do with another.
+    assert (effect.metric.mean, effect.metric.low, effect.metric.n) == (pytest.approx(0.05), pytest.approx(0.05), 9)
     assert "Pooled over model." in words(found)
 
 
@@ -773,7 +777,9 @@ def test_text_from_records_is_text_on_the_page_and_in_figures(tmp_path: Path):
     evil = '<script>alert("&")</script>$\\frac$ __x ' + "long " * 30
     write_run(tmp_path / "a", factors={"model": evil, "dataset": evil}, commit=evil)
     write_run(tmp_path / "b", factors={"model": "rnn", "dataset": "digits"})
+    write_run(tmp_path / "b2", factors={"model": "rnn", "dataset": "digits", "clipping": evil}, threshold=1.0)
     write_run(tmp_path / "c", status="failed", error=evil)
+    assert len(compare([tmp_path]).effects) == 1
     html = report.write(compare([tmp_path]), tmp_path / "out").read_text()
     assert "script" not in read_page(html).tags
     assert "&lt;script&gt;" in html

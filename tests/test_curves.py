@@ -259,7 +259,7 @@ def test_distances_that_no_sample_shares_are_still_put_together():
 
 
 def test_quantiles_are_of_all_norms_with_the_zeros():
-    norms = powers(0.9, samples=37)
+    norms = powers(0.9, samples=40)
     norms[:4, 3:] = 0
     expected = np.quantile(norms, curves.QUANTILES, axis=0, method="inverted_cdf")
     assert np.array_equal(curve(table_of(norms)).quantiles, expected)
@@ -415,6 +415,7 @@ def test_the_rate_of_a_condition_is_the_mean_over_seeds():
     assert (rate.rate, rate.low, rate.high) == pytest.approx((logs.mean(), low, high), abs=1e-5)
     assert np.allclose(found.curve.mean, np.arange(FAR) * logs.mean(), atol=1e-4)
     assert found.decay.far_ratio == pytest.approx(np.exp(63 * logs.mean()), rel=1e-3)
+    assert found.decay.horizon == int(np.log(0.01) // logs.mean()) + 1 == 9
     assert found.verdict.word == "vanishing"
 
 
@@ -445,6 +446,24 @@ def test_a_curve_that_one_seed_takes_to_zero_is_zero_on_the_geometric_mean():
     assert found.decay.far_ratio == 0
 
 
+def test_a_seed_without_gradient_counts_and_the_others_are_still_seen():
+    gone = np.full((SAMPLES, FAR), -1.0)  # neither a norm nor a NaN that stands for "not there"
+    parts = [told(powers(0.5)), told(powers(0.6)), told(gone)]
+    found = together(*zip(*parts, strict=True))
+    assert found is not None
+    assert found.words == ("vanishing", "vanishing", "no gradient")
+    assert "2 vanishing, 1 no gradient" in found.verdict.reason
+    assert found.decay.rate == pytest.approx(np.log(0.3) / 2, abs=1e-5)
+    assert len(found.curve.x) == FAR
+
+
+def test_where_no_seed_has_a_gradient_that_is_the_word():
+    parts = [told(np.full((SAMPLES, FAR), -1.0)), told(np.full((SAMPLES, FAR), -1.0))]
+    found = together(*zip(*parts, strict=True))
+    assert found is not None
+    assert found.verdict == Verdict("no gradient", "no norm is finite")
+
+
 def test_seeds_of_different_depth_are_compared_where_they_meet():
     parts = [told(powers(0.9, far=far)) for far in (10, 12)]
     found = together(*zip(*parts, strict=True))
@@ -457,6 +476,7 @@ def test_seeds_of_different_depth_are_compared_where_they_meet():
     [
         ((-0.3121, -0.33, -0.2942), "-0.31 [-0.33, -0.29]"),
         ((-0.3121, -0.3130, -0.3114), "-0.312 [-0.313, -0.311]"),
+        ((-0.031, -0.058, -0.0034), "-0.031 [-0.058, -0.003]"),  # not 0.00, which would be no difference
         ((0.0, -1e-6, 1e-6), "0 ± 1e-06"),
         ((0.5, float("nan"), float("nan")), "0.5"),
         ((-0.001, -0.4, 0.398), "0.00 [-0.40, 0.40]"),

@@ -91,6 +91,17 @@ def test_the_loss_of_a_regression(target: str) -> None:
     assert found.item() == pytest.approx(np.mean([error.mean() for error in errors]), rel=1e-6)
 
 
+def test_a_batch_without_labels_teaches_nothing() -> None:
+    """Where the loss is at labelled positions: it is 0, not the NaN that a mean over nothing is."""
+    samples = [Sample(s.inputs, s.target, step_targets=np.full(len(s.inputs), -1)) for s in sequences(3)]
+    data = Given(STEPS, samples)
+    model = model_of(data)
+    loss = model.training_step(data.layout.collate(samples), 0)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert all((parameter.grad == 0).all() for parameter in model.parameters())
+
+
 # Metrics.
 
 

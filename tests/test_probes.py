@@ -288,6 +288,15 @@ def test_gradient_norms_are_of_the_accumulated_gradient_before_clipping(tmp_path
         assert table[name][0] == pytest.approx(value, rel=1e-6), name
 
 
+def test_gradient_norms_are_accumulated_in_float64() -> None:
+    model = model_of(Given(SEQUENCES, sequences(4)))
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 1e-25)  # whose squares are zero in float32
+    found = GradientNorm().measure(model)
+    for name, parameter in model.named_parameters():
+        assert float(found[name]) == pytest.approx(1e-25 * math.sqrt(parameter.numel()), rel=1e-6)
+
+
 # Saturation.
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,13 +83,23 @@ def compare_and_report(
     except OSError as error:
         reason = error.strerror or str(error)
         raise NothingToCompare(f"out: given {out}, which can't be written ({reason}); give another --out") from None
-    for item in comparison.excluded:
-        print(f"rnn-compare: left out {comparison.name(item.folder)}: {item.reason}", file=sys.stderr)
-    for run in comparison.runs:
-        for lack in run.missing:
-            print(f"rnn-compare: {comparison.name(run.folder)}: {lack}", file=sys.stderr)
+    for line in _complaints(comparison):
+        print(f"rnn-compare: {line}", file=sys.stderr)
     print(f"{report.text(comparison)}\n{page}", flush=True)
     return page
+
+
+def _complaints(comparison: Comparison) -> list[str]:
+    """Who is left out and who is incomplete, and why; what many runs lack in one line."""
+    lines = [f"left out {comparison.name(item.folder)}: {item.reason}" for item in comparison.excluded]
+    lacking: dict[str, list[str]] = defaultdict(list)
+    for run in comparison.runs:
+        for lack in run.missing:
+            lacking[lack].append(comparison.name(run.folder))
+    for lack, names in lacking.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        lines.append(f"{names[0]}{more}: {lack}")
+    return lines
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -48,6 +48,11 @@ class Comparison:
         structure that a model needs."""
         return tuple(_telling(self.conditions, self.varying))
 
+    @property
+    def terminal(self) -> bool:
+        """Whether some curve is of the loss at the last step or the root alone."""
+        return any(run.chosen.curve.terminal for run in self.runs if run.chosen)
+
     def label(self, condition: Condition) -> str:
         return ", ".join(condition.options[factor] for factor in self.telling) or "all runs"
 
@@ -93,6 +98,7 @@ def compare(
     read = [read_run(item.folder, item.record, state, step, name, fraction) for item in selection.found]
     _check_read(read, state, step)
     conditions = tuple(condition(options, members, name) for options, members in _group(read, varying))
+    pooled = tuple(factor for factor in selection.factors.varying if factor not in varying)
     return Comparison(
         folder=Path(os.path.commonpath([folder.resolve() for folder in folders])),
         metric=name,
@@ -100,10 +106,10 @@ def compare(
         step=step,
         fraction=fraction,
         varying=varying,
-        pooled=tuple(factor for factor in selection.factors.varying if factor not in varying),
+        pooled=pooled,
         constant=selection.factors.constant,
         conditions=conditions,
-        effects=effects(conditions, name),
+        effects=effects(conditions, pooled, name),
         excluded=selection.excluded,
         notes=selection.notes,
     )
@@ -181,12 +187,12 @@ def _telling(conditions: Sequence[Condition], varying: Sequence[str]) -> list[st
 
 
 def _ranks(read: Sequence[Run], factor: str) -> dict[str, int]:
-    """The order of a factor's options: numbers ascending, others as they were first started in the sweep."""
+    """The order of a factor's options: none, numbers ascending, others as they were first started in the sweep."""
     started = sorted(read, key=lambda run: run.record.start)
     options = list(dict.fromkeys(option(run.record, factor) for run in started))
     with suppress(ValueError):
         options = sorted(options, key=float)
-    return {name: rank for rank, name in enumerate(options)}
+    return {name: rank for rank, name in enumerate(sorted(options, key=lambda name: name != "none"))}
 
 
 def _check_read(read: Sequence[Run], state: str | None, step: Step) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from rnn_research.compare.conditions import Condition
-from rnn_research.compare.factors import CLIPPING, is_of_clipping
+from rnn_research.compare.factors import CLIPPING, is_of_clipping, option
 from rnn_research.compare.reading import Run
 from rnn_research.curves import Interval, interval
 
 REFERENCE = "none"
+NAN = float("nan")
+View = Callable[[Run], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +30,19 @@ class Effect:
     metric: Interval | None
 
 
-def effects(conditions: Sequence[Condition], metric: str | None) -> tuple[Effect, ...]:
-    """The effect of each clipping option in each setting that also has `clipping=none`."""
+def effects(conditions: Sequence[Condition], pooled: Sequence[str], metric: str | None) -> tuple[Effect, ...]:
+    """The effect of each clipping option in each setting that also has `clipping=none`.
+
+    Runs are paired that have the same seed, and the same option of each of the `pooled` factors.
+    """
     plain = {_setting(c): c for c in conditions if c.options.get(CLIPPING) == REFERENCE}
     pairs = ((c, plain.get(_setting(c))) for c in conditions if c.options.get(CLIPPING) not in (None, REFERENCE))
-    return tuple(_effect(clipped, reference, metric) for clipped, reference in pairs if reference is not None)
+    views = (_rate, lambda run: _score(run, metric))
+    return tuple(
+        Effect(clipped, reference, *(_difference(clipped, reference, pooled, view) for view in views))
+        for clipped, reference in pairs
+        if reference is not None
+    )
 
 
 def _setting(condition: Condition) -> tuple[tuple[str, str], ...]:
@@ -37,19 +50,24 @@ def _setting(condition: Condition) -> tuple[tuple[str, str], ...]:
     return tuple(item for item in condition.options.items() if not is_of_clipping(item[0]))
 
 
-def _effect(clipped: Condition, plain: Condition, metric: str | None) -> Effect:
-    def score(run: Run) -> float | None:
-        return None if run.diverged else run.record.final.get(metric or "")
-
-    return Effect(clipped, plain, _difference(clipped, plain, _rate), _difference(clipped, plain, score))
+def _rate(run: Run) -> float:
+    return NAN if run.chosen is None or run.chosen.decay.bounded else run.chosen.decay.rate
 
 
-def _rate(run: Run) -> float | None:
-    return None if run.chosen is None or run.chosen.decay.bounded else run.chosen.decay.rate
+def _score(run: Run, metric: str | None) -> float:
+    return NAN if run.diverged else run.record.final.get(metric or "", NAN)
 
 
-def _difference(clipped: Condition, plain: Condition, of: Callable[[Run], float | None]) -> Interval | None:
-    with_it = {run.record.seed: of(run) for run in clipped.runs}
-    without = {run.record.seed: of(run) for run in plain.runs}
-    both = ((with_it[seed], without.get(seed)) for seed in with_it)
-    return interval([a - b for a, b in both if a is not None and b is not None])
+def _difference(clipped: Condition, plain: Condition, pooled: Sequence[str], view: View) -> Interval | None:
+    pairing = [factor for factor in pooled if not is_of_clipping(factor)]
+    with_it, without = (_by_pair(condition.runs, pairing, view) for condition in (clipped, plain))
+    return interval([with_it[pair] - without[pair] for pair in with_it if pair in without])
+
+
+def _by_pair(runs: Sequence[Run], pairing: Sequence[str], view: View) -> dict[tuple[str, ...], float]:
+    """The mean of `view` over the runs of each pair: several only where clippings are pooled."""
+    values: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for run in runs:
+        pair = (str(run.record.seed), *(option(run.record, factor) for factor in pairing))
+        values[pair].append(view(run))
+    return {pair: float(np.mean(of_pair)) for pair, of_pair in values.items()}

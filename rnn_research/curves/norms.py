@@ -51,6 +51,8 @@ class Curve:
     """
 
     state: str
+    terminal: bool
+    """Whether the norms are of the loss at the last step or the root alone, and not of the whole training loss."""
     layer: int
     step: int
     distance: Int[np.ndarray, " distance"]
@@ -118,7 +120,10 @@ def curve(table: np.ndarray, step: int | None = None, state: str = "hidden", lay
         recorded = ", ".join(map(str, steps(table)))
         raise ValueError(f"step: given {step}, expected a recorded one: {recorded}")
     kept, silent, invalid = _speaking(rows, column)
-    return Curve(state=state, layer=layer, step=step, silent=silent, invalid=invalid, **_statistics(kept))
+    terminal = column != state
+    return Curve(
+        state=state, terminal=terminal, layer=layer, step=step, silent=silent, invalid=invalid, **_statistics(kept)
+    )
 
 
 def _check(table: np.ndarray) -> None:

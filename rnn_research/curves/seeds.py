@@ -66,13 +66,13 @@ def interval(values: Sequence[float] | np.ndarray) -> Interval | None:
 
 
 def band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
-    """The seeds' curves (x, y) together, at the x they share; None where they share none."""
+    """The seeds' curves (x, y) together, at the x they share; None where they share none of what they have."""
     if not xs:
         return None
     x = xs[0]
     for other in xs[1:]:
         x = np.intersect1d(x, other)
-    if not len(x):
+    if not len(x) and any(map(len, xs)):
         return None
     rows = np.stack([y[np.searchsorted(own, x)] for own, y in zip(xs, ys, strict=True)]).astype(np.float64)
     with np.errstate(invalid="ignore"):  # a norm of exactly zero is a log of -inf, and stays one
@@ -81,17 +81,21 @@ def band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
 
 
 def together(curves: Sequence[Curve], decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Reading | None:
-    """The reading of a condition from its seeds'; None where there is no seed, or they share no distance."""
-    distances = [curve.distance for curve in curves]
-    shared = band(distances, [curve.log_ratio for curve in curves])
+    """The reading of a condition from its seeds'; None where there is no seed, or they share no distance.
+
+    A seed without any gradient counts with its word alone; the curve is of the others.
+    """
+    speaking = [index for index, curve in enumerate(curves) if len(curve.distance)] or list(range(len(curves)))
+    distances = [curves[index].distance for index in speaking]
+    shared = band(distances, [curves[index].log_ratio for index in speaking])
     if shared is None:
         return None
     branching = any(curve.branching for curve in curves)
-    depth_sum = band(distances, [_log_depth_sum(curve) for curve in curves]) if branching else None
+    depth_sum = band(distances, [_log_depth_sum(curves[index]) for index in speaking]) if branching else None
     words = tuple(verdict.word for verdict in verdicts)
-    if len(curves) == 1:
+    if len(curves) == 1 or not len(shared.x):
         return Reading(shared, depth_sum, decays[0], verdicts[0], words)
-    common = _decay(shared, decays)
+    common = _decay(shared, [decays[index] for index in speaking])
     return Reading(shared, depth_sum, common, _verdict(shared, common, verdicts), words)
 
 

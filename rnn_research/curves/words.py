@@ -66,12 +66,15 @@ def reason(distance: np.ndarray, log_ratio: np.ndarray, decay: Decay) -> str:
 
 
 def spoken(mean: float, low: float, high: float) -> str:
-    """`mean [low, high]`, with as many decimals as the interval's width gives a meaning."""
+    """`mean [low, high]`, with as many decimals as the interval's width gives a meaning, and as many as it takes to
+    see on which side of zero its ends are."""
     if not (np.isfinite(low) and np.isfinite(high)):
         return f"{mean:.3g}"
     if high - low < 1e-5:
         return f"{round(mean, 6) + 0.0:.6g} ± {max(high - mean, mean - low):.0g}"
     decimals = int(np.clip(-np.floor(np.log10(high - low)), 2 if abs(mean) < 100 else 0, 6))
+    if any(end != 0 and round(end, decimals) == 0 for end in (low, high)):
+        decimals += 1
     return "{} [{}, {}]".format(*(f"{round(value, decimals) + 0.0:.{decimals}f}" for value in (mean, low, high)))
 
 
@@ -90,6 +93,8 @@ def _applications(count: int) -> str:
 
 
 def _silence(curve: Curve) -> str:
-    if curve.silent:
+    if not len(curve.distance) and not curve.silent:
+        return "no norm is finite"
+    if not len(curve.distance):
         return f"every norm of {curve.silent} samples is exactly zero: their loss itself has no gradient"
     return "most norms are zero or not finite at the smallest distance already"

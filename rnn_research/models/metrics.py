@@ -17,6 +17,9 @@ class MeanLoss(Metric):
     told not to, the weights.
     """
 
+    total: Tensor
+    count: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
@@ -32,6 +35,9 @@ class MeanLoss(Metric):
 
 class WithinTolerance(Metric):
     """The share of answers within an absolute distance of the target in every component."""
+
+    right: Tensor
+    count: Tensor
 
     def __init__(self, tolerance: float) -> None:
         super().__init__()
@@ -52,7 +58,7 @@ def answer_metrics(task: Task) -> MetricCollection:
     Regression: `mse` and, where the task has a tolerance, `accuracy` (the share within it)."""
     if task.kind == "classification":
         return MetricCollection({"accuracy": _accuracy(task)})
-    metrics: dict[str, Metric] = {"mse": MeanSquaredError()}
+    metrics: dict[str, Metric | MetricCollection] = {"mse": MeanSquaredError()}
     if task.tolerance is not None:
         metrics["accuracy"] = WithinTolerance(task.tolerance)
     return MetricCollection(metrics, compute_groups=False)

@@ -98,27 +98,30 @@ class Model(LightningModule):
 
             def sized(hidden_size: int) -> Model:
                 resized = partial(cell, hidden_size=hidden_size)
-                shape = {
-                    "max_children": max_children,
-                    "num_layers": num_layers,
-                    "embedding_size": embedding_size,
-                }
-                return Model(task, resized, optimizer, clipping, **shape)
+                return Model(
+                    task,
+                    resized,
+                    optimizer,
+                    clipping,
+                    max_children=max_children,
+                    num_layers=num_layers,
+                    embedding_size=embedding_size,
+                )
 
             cell = partial(cell, hidden_size=hidden_size_for(match_parameters, sized, count_parameters))
         self.task, self.clipping, self.optimizer = task, clipping, optimizer
         self.every = position_targets and loss != "terminal"
         size = integer("embedding_size", embedding_size) if task.tokens else task.input_size
         self.embedding = _embedding(task.input_size, size) if task.tokens else None
-        self.cells = nn.ModuleList()
+        self.cells: Any = nn.ModuleList()  # Any: what torch says of a list's members is too little
         for _ in range(num_layers):
             self.cells.append(cell(input_size=size, initialise=initialise, max_children=max_children))
             size = self.cells[-1].hidden_size
         self.between = nn.Dropout(dropout)
         self.readout = nn.Linear(size, task.output_size)
-        self.losses = nn.ModuleDict({split: MeanLoss() for split in ("train_", "val_", "test_")})
-        self.metrics = nn.ModuleDict({split: answer_metrics(task) for split in self.losses})
-        self.positions = nn.ModuleDict({split: position_metrics(task) for split in self.losses if self.every})
+        self.losses: Any = nn.ModuleDict({split: MeanLoss() for split in ("train_", "val_", "test_")})
+        self.metrics: Any = nn.ModuleDict({split: answer_metrics(task) for split in self.losses})
+        self.positions: Any = nn.ModuleDict({split: position_metrics(task) for split in self.losses if self.every})
         self.recording = False
         self.observed: Observed | None = None
         self.clipped: list[tuple[int, Clipped]] = []
@@ -160,8 +163,10 @@ class Model(LightningModule):
         else:
             labelled = batch.position_targets != NO_TARGET
             outputs, targets = self.readout(unrolled.hidden[labelled]), batch.position_targets[labelled]
-            loss, labels, terminal = self._compare(outputs, targets).mean(), len(targets), at_end.sum()
-            self.positions[split].update(self._predictions(outputs.detach()), targets)
+            labels, terminal = len(targets), at_end.sum()
+            loss = self._compare(outputs, targets).sum() / max(labels, 1)  # 0 where the batch has no label
+            if labels:
+                self.positions[split].update(self._predictions(outputs.detach()), targets)
         self.losses[split].update(loss.detach(), labels)
         return loss, labels, terminal
 

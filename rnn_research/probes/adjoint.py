@@ -47,7 +47,8 @@ class Adjoint(Probe):
 
     def measure(self, model: Model) -> Columns:
         observed = model.observed
-        assert observed is not None and observed.loss.grad is not None
+        assert observed is not None
+        assert observed.loss.grad is not None
         per_sample = observed.labels / observed.loss.grad.double()
         parts = []
         for index, layer in enumerate(observed.unrolled.layers):

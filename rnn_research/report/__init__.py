@@ -24,13 +24,13 @@ def write(comparison: Comparison, out: Path, figures: bool = True) -> Path:
     """
     _put(out / "conditions.csv", tables.conditions_csv(comparison))
     _put(out / "runs.csv", tables.runs_csv(comparison))
-    inline = _draw(comparison, out) if figures else []
+    inline = _draw(comparison, out) if figures else {}
     _put(out / "comparison.html", page(comparison, inline))
     return out / "comparison.html"
 
 
-def _draw(comparison: Comparison, out: Path) -> list[tuple[str, str, str]]:
-    """Write the figures; returns (title, caption, inline SVG) for the page."""
+def _draw(comparison: Comparison, out: Path) -> dict[str, tuple[str, str, str]]:
+    """Write the figures; returns for the page, by name: title, caption, inline SVG."""
     # Here and not above: matplotlib takes longer to import than everything else, and may not be wanted.
     from rnn_research.report import figures, style
 
@@ -38,7 +38,7 @@ def _draw(comparison: Comparison, out: Path) -> list[tuple[str, str, str]]:
     for drawing in drawings:
         _put(out / f"{drawing.name}.svg", drawing.svg)
         _put(out / f"{drawing.name}.png", drawing.png)
-    return [(each.title, each.caption, style.inline(each.svg, each.name)) for each in drawings]
+    return {each.name: (each.title, each.caption, style.inline(each.svg, each.name)) for each in drawings}
 
 
 def _put(path: Path, content: str | bytes) -> None:

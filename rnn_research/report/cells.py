@@ -86,6 +86,12 @@ def metric_title(comparison: Comparison) -> str:
     return (comparison.metric or "metric").replace("_", " ")
 
 
+def loss(comparison: Comparison) -> str:
+    """Whose gradient the curves are of."""
+    where = " at its last step or root alone" if comparison.terminal else ""
+    return f"each sample's own loss{where}"
+
+
 def start_title(comparison: Comparison) -> str:
     """`step 0` where that is the first recorded one everywhere."""
     steps = {run.start.curve.step for run in comparison.runs if run.start}
@@ -93,8 +99,14 @@ def start_title(comparison: Comparison) -> str:
 
 
 def step_title(comparison: Comparison) -> str:
+    """`step 200` where that is the one everywhere; else `last step`, as where some runs diverged."""
     steps = {run.chosen.curve.step for run in comparison.runs if run.chosen}
-    return f"step {steps.pop()}" if len(steps) == 1 else "last step" if comparison.step == "last" else "step"
+    return f"step {steps.pop()}" if len(steps) == 1 else f"{comparison.step} step"
+
+
+def at(title: str) -> str:
+    """`at step 200`, `at the last step`."""
+    return f"at {title}" if title.startswith("step") else f"at the {title}"
 
 
 def rate(reading: Reading) -> str:
@@ -114,11 +126,13 @@ def half_life(reading: Reading) -> str:
 
 def horizon(reading: Reading) -> str:
     found = reading.decay.horizon
+    if not len(reading.curve.x):
+        return NOTHING
     return f"> {reading.curve.x[-1]}" if found is None else str(found)
 
 
 def far(reading: Reading) -> str:
-    return f"{reading.decay.far_ratio:.2g}"
+    return f"{reading.decay.far_ratio:.2g}" if len(reading.curve.x) else NOTHING
 
 
 def words(reading: Reading) -> str:

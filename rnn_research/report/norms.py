@@ -10,12 +10,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rnn_research.compare import Comparison, Condition
 from rnn_research.report import cells, style
+from rnn_research.report.marks import Made
 from rnn_research.report.style import MUTED, Look
 
 MOST_PANELS = 24
 
 
-def clipping(comparison: Comparison, look: Look) -> tuple[str, str, str, Figure] | None:
+def clipping(comparison: Comparison, look: Look) -> Made | None:
     """The global gradient norm before and after clipping, and how often it fired, a panel a condition."""
     shown = [c for c in comparison.conditions if c.norms is not None]
     if not shown:
@@ -46,7 +47,7 @@ def clipping(comparison: Comparison, look: Look) -> tuple[str, str, str, Figure]
     )
     if len(drawn) < len(shown):
         caption += f" The first {len(drawn)} of {len(shown)} conditions are drawn."
-    return "clipping", "What clipping did", caption, figure
+    return Made("clipping", "What clipping did", caption, figure)
 
 
 def _norms(norms: Axes, share: Axes, condition: Condition, colour: str, label: str) -> None:

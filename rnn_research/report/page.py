@@ -6,7 +6,7 @@ All text from records is escaped; figures are SVG inside the page.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from rnn_research.report import cells, prose, tables
 from rnn_research.report.cells import Column
 from rnn_research.report.prose import typeset
 
+OF_THE_GRADIENT = ("vanishing", "rates")
 STYLE = Path(__file__).with_name("page.css")
 
 
-def page(comparison: Comparison, figures: Sequence[tuple[str, str, str]]) -> str:
-    """The page; `figures` are (title, caption, inline SVG)."""
+def page(comparison: Comparison, figures: Mapping[str, tuple[str, str, str]]) -> str:
+    """The page; `figures` are (title, caption, inline SVG) by name."""
     title = "Does the gradient vanish?"
 
     def item(condition: Condition) -> str:
@@ -33,11 +34,11 @@ def page(comparison: Comparison, figures: Sequence[tuple[str, str, str]]) -> str
         f'<ul class="conditions">{"".join(map(item, comparison.conditions))}</ul>',
         "<h2>The gradient</h2>",
         _table(comparison, cells.gradient_columns(comparison)),
-        *(_figure(*figure) for figure in figures[:2]),
+        *(_figure(*figure) for name, figure in figures.items() if name in OF_THE_GRADIENT),
         "<h2>The task and clipping</h2>",
         _table(comparison, cells.task_columns(comparison)),
         _effects(comparison),
-        *(_figure(*figure) for figure in figures[2:]),
+        *(_figure(*figure) for name, figure in figures.items() if name not in OF_THE_GRADIENT),
         _left_out(comparison),
         _glossary(comparison),
         _runs(comparison),
@@ -119,7 +120,7 @@ def _left_out(comparison: Comparison) -> str:
 
 def _glossary(comparison: Comparison) -> str:
     entries = prose.glossary(comparison).items()
-    items = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in entries)
+    items = "".join(f"<dt>{escape(term)}</dt><dd>{typeset(text)}</dd>" for term, text in entries)
     return f"<h2>How to read it</h2><dl>{items}</dl>"
 
 

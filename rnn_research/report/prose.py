@@ -17,12 +17,10 @@ MOST_EFFECTS = 4
 
 def answers(comparison: Comparison) -> str:
     """Where the gradient vanishes, at the chosen step and at the first, and what clipping changed."""
-    steps = (cells.step_title(comparison), cells.start_title(comparison))
+    steps = [cells.at(title(comparison)).capitalize() for title in (cells.step_title, cells.start_title)]
     said = [
-        _verdicts(comparison, f"At {steps[0]} the gradient is", lambda condition: condition.chosen),
-        _verdicts(comparison, f"At {steps[1]} it was", lambda condition: condition.start)
-        if len(set(steps)) > 1
-        else "",
+        _verdicts(comparison, f"{steps[0]} the gradient is", lambda condition: condition.chosen),
+        _verdicts(comparison, f"{steps[1]} it was", lambda condition: condition.start) if len(set(steps)) > 1 else "",
     ]
     # More are a table, and they have one.
     few = comparison.effects if len(comparison.effects) <= MOST_EFFECTS else ()
@@ -35,11 +33,11 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
     said = []
     if condition.chosen is not None:
         verdict = condition.chosen.verdict
-        at = escape(cells.step_title(comparison))
-        said.append(f"{verdict_word(verdict.word.capitalize())} at {at}: {typeset(verdict.reason)}.")
+        at = cells.at(cells.step_title(comparison))
+        said.append(f"{verdict_word(verdict.word.capitalize())} {at}: {typeset(verdict.reason)}.")
     if condition.start is not None:
-        at = escape(cells.start_title(comparison))
-        said.append(f"At {at}: {verdict_word(cells.words(condition.start))}.")
+        at = cells.at(cells.start_title(comparison)).capitalize()
+        said.append(f"{at}: {verdict_word(cells.words(condition.start))}.")
     if condition.metric is not None:
         against = "" if condition.baseline is None else f", baseline {cells.number(condition.baseline)}"
         metric = cells.metric_title(comparison).capitalize()
@@ -75,7 +73,7 @@ def glossary(comparison: Comparison) -> dict[str, str]:
         "Distance d": "Cell applications between a state and the loss that reads it: steps back in a chain, "
         "depth below the root in a tree.",
         "Adjoint": f"The total gradient of the loss with respect to a state, here {comparison.state} in the "
-        "top layer, of each probed sample's own loss. Its L2 norm n against d is the vanishing curve.",
+        f"top layer; here of {cells.loss(comparison)}. Its L2 norm n against d is the vanishing curve.",
         "Typical norm": "The geometric mean over samples, each compared with itself at the smallest d; "
         "an arithmetic mean would show the loudest sample. Where more than half of the norms are exactly "
         "zero, so is the typical norm.",
@@ -145,4 +143,5 @@ def _conclusion(low: float, high: float) -> str:
 
 
 def _listed(labels: list[str]) -> str:
-    return ", ".join(labels) if all("," not in label for label in labels) else "; ".join(labels)
+    """`rnn / digits, lstm / digits`: the options of one label closer together than the labels."""
+    return ", ".join(label.replace(", ", " / ") for label in labels)

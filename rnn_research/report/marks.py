@@ -1,0 +1,75 @@
+"""What several figures draw alike: a mean with its interval, the legend, and panels by data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rnn_research.compare import Comparison, Condition
+from rnn_research.curves import Band
+from rnn_research.report import style
+from rnn_research.report.style import INK, Look
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A figure with its name, and what it shows in words."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+def line(axes: Axes, band: Band | None, stroke: dict[str, Any]) -> None:
+    """A mean with its interval."""
+    if band is None:
+        return
+    mean = np.where(np.isfinite(band.mean), band.mean, np.nan)
+    axes.plot(band.x, mean, marker="o" if len(band.x) <= 10 else "", markersize=3.2, **stroke)
+    wide = np.isfinite(band.low) & np.isfinite(band.high)
+    if wide.any():
+        shade = {"color": stroke["color"], "alpha": 0.12, "linewidth": 0}
+        axes.fill_between(band.x, band.low, band.high, where=wide, **shade)
+    axes.margins(x=0.02)
+
+
+def panels(conditions: Sequence[Condition], look: Look) -> list[tuple[str, list[Condition]]]:
+    names = dict.fromkeys(map(look.panel, conditions))
+    return [(style.shortened(name), [c for c in conditions if look.panel(c) == name]) for name in names]
+
+
+def legend(
+    figure: Figure, comparison: Comparison, look: Look, more: Sequence[Line2D] = (), dashes: bool = True
+) -> None:
+    """Colours and dashes apart where they tell different factors."""
+    handles = [
+        Line2D([], [], color=colour, label=style.shortened(name)) for name, colour in look.colours.items() if name
+    ]
+    if dashes and len(look.dashes) > 1:
+        handles += [
+            Line2D(
+                [],
+                [],
+                color=INK,
+                **look.pen(dash),
+                label=style.shortened(f"{style.called(look.dash_factors, comparison)}: {name}"),
+            )
+            for name, dash in look.dashes.items()
+        ]
+    handles += more
+    if handles:
+        width = sum(len(str(handle.get_label())) + 7 for handle in handles)
+        columns = -(-len(handles) // min(-(-width // 105), len(handles)))
+        rowwise = [handle for column in range(columns) for handle in handles[column::columns]]
+        figure.legend(handles=rowwise, loc="outside upper left", ncols=columns, handlelength=2.4)
+
+
+def band_says(conditions: Sequence[Condition]) -> str:
+    return "Band: 95% interval over seeds (Student's t)." if any(len(c.runs) > 1 for c in conditions) else ""

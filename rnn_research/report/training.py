@@ -1,0 +1,97 @@
+"""The figures over training: the decay rate, and the task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rnn_research.compare import Comparison, Condition
+from rnn_research.curves import Band
+from rnn_research.report import style
+from rnn_research.report.marks import Made, band_says, legend, line
+from rnn_research.report.style import MUTED, Look
+
+SHORT_DASHES = (0, (3, 2))
+View = Callable[[Condition], Band | None]
+Levels = Callable[[Sequence[Condition]], list[float]]
+
+
+def rates(comparison: Comparison, look: Look) -> Made | None:
+    """The decay rate over training."""
+    shown = [c for c in comparison.conditions if c.rates is not None]
+    if not any(len(c.rates.x) > 1 for c in shown if c.rates):
+        return None
+    figure, grid = _over_steps(shown, lambda c: c.rates, look, lambda _: [0.0], _names(comparison, look), False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("decay rate (nats/application)")
+    for axes in grid.flat:
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+    legend(figure, comparison, look, dashes=False)
+    caption = (
+        "The decay rate b of log n = a + b d at each recorded step: 0 keeps the norm, below 0 it vanishes, "
+        f"above it explodes. Mean over seeds. {band_says(shown)}"
+    )
+    return Made("rates", "The decay rate over training", caption, figure)
+
+
+def learning(comparison: Comparison, look: Look) -> Made | None:
+    """The validation metric over training, with what a predictor without memory reaches."""
+    shown = [c for c in comparison.conditions if c.learning is not None]
+    if not shown or comparison.metric is None:
+        return None
+    figure, grid = _over_steps(shown, lambda c: c.learning, look, _baselines, _names(comparison, look), True)
+    metric = comparison.metric.partition("_")[2].replace("_", " ")
+    for axes in grid[:, 0]:
+        axes.set_ylabel(f"validation {metric}")
+    baseline = Line2D([], [], color=MUTED, linewidth=1, linestyle=SHORT_DASHES, label="baseline without memory")
+    legend(figure, comparison, look, [baseline] if _baselines(shown) else [], dashes=False)
+    caption = (
+        f"{metric.capitalize()} on the validation data against the optimiser step: mean over the "
+        f"seeds that did not diverge. {band_says(shown)}"
+    )
+    return Made("learning", "The task", caption, figure)
+
+
+def _names(comparison: Comparison, look: Look) -> str:
+    return style.called(look.dash_factors, comparison)
+
+
+def _baselines(members: Sequence[Condition]) -> list[float]:
+    return list(dict.fromkeys(c.baseline for c in members if c.baseline is not None))
+
+
+def _over_steps(
+    shown: Sequence[Condition], view: View, look: Look, levels: Levels, names: str, draw_levels: bool
+) -> tuple[Figure, np.ndarray]:
+    """A row of panels for each kind of data, in it one for each clipping (`names` says what that varies): the
+    intervals of a few seeds are wide, and on top of each other can't be told apart. `levels` are on the axis."""
+    rows, columns = list(dict.fromkeys(map(look.panel, shown))), list(look.dashes)
+    wide = len(columns) if len(columns) <= 3 else 1
+    high = len(rows) * len(columns) // wide
+    figure = Figure(figsize=(7.6, 0.5 + 2.6 * high), layout="constrained")
+    grid = figure.subplots(high, wide, squeeze=False, sharey="row")
+    for axes, (row, column) in zip(grid.flat, product(rows, columns), strict=True):
+        alike = [c for c in shown if look.panel(c) == row]
+        for level in levels(alike) if draw_levels else ():
+            axes.axhline(level, color=MUTED, linewidth=1, linestyle=SHORT_DASHES)
+        for condition in alike:
+            if look.dash(condition) == look.dashes[column]:
+                line(axes, view(condition), {"color": look.colour(condition), "linewidth": 1.6})
+        axes.set_title(style.shortened(", ".join(filter(None, (row, column and f"{names}: {column}"))), 44))
+        axes.set_xlabel("optimiser step")
+        _to_means(axes, [view(c) for c in alike], levels(alike))
+    return figure, grid
+
+
+def _to_means(axes: Axes, bands: Sequence[Band | None], others: Sequence[float]) -> None:
+    """An axis for the means: with few seeds the intervals can be much wider than all that is to be seen."""
+    values = np.concatenate([np.asarray(others), *(band.mean for band in bands if band is not None)])
+    values = values[np.isfinite(values)]
+    if len(values):
+        pad = 0.2 * (values.max() - values.min()) or 0.1
+        axes.set_ylim(values.min() - pad, values.max() + pad)

@@ -1,0 +1,374 @@
+"""The command as a whole: help, sweeps, signals, the bar, and the same numbers every time."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command import COMMAND, LONG, SMALL, rnn_train, rows, started, until
+
+from rnn_research import runs
+from rnn_research.help import CONF, options
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def records(folder: Path) -> list[runs.RunRecord]:
+    """In the order of their numbers in the sweep."""
+    found = sorted(runs.find([folder]), key=lambda run: int(run.name.partition("-")[0]))
+    return [runs.read(run) for run in found]
+
+
+# Help and the config.
+
+
+def test_help_has_a_line_for_every_option(here: Path) -> None:
+    ended = rnn_train("--help")
+    assert ended.code == 0
+    assert ended.err == ""
+    for group, members in options([CONF]).items():
+        section = ended.out.split(f"\n{group}=\n")[1].split("\n\n")[0]
+        for option, line in members.items():
+            assert line, f"{group}={option} does not open with a comment"
+            assert re.search(rf"^  {option} +{re.escape(line)}$", section, re.MULTILINE)
+    assert not list(here.iterdir())
+
+
+def test_help_costs_no_more_than_torch(tmp_path: Path) -> None:
+    """At most half as much again as `import torch`; taken in turns, since the machine may be busy."""
+
+    def seconds(*command: str) -> float:
+        start = time.perf_counter()
+        subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - start
+
+    pairs = [(seconds(*COMMAND, "--help"), seconds(sys.executable, "-c", "import torch")) for _ in range(3)]
+    helped, imported = (statistics.median(times) for times in zip(*pairs, strict=True))
+    assert helped <= 1.5 * imported
+
+
+def test_cfg_job_prints_the_config(here: Path) -> None:
+    ended = rnn_train("--cfg", "job", "model=gru", "clipping=value", "seed=3")
+    assert ended.code == 0
+    assert ended.err == ""
+    assert "_target_: rnn_research.cells.gru.GRU" in ended.out
+    assert "max_value: 1.0" in ended.out
+    assert "seed: 3" in ended.out.splitlines()
+    assert not list(here.iterdir())
+
+
+# One run.
+
+
+def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
+    ended = rnn_train(*SMALL, "seed=4")
+    assert ended.code == 0
+    (folder,) = (here / "outputs" / "runs").iterdir()
+    assert re.fullmatch(
+        r"dataset=adding, .*, seed=4: done after 3 steps, test_accuracy \S+, test_mse \S+ \(baseline \S+\), "
+        rf"\d+\.\d s, in {re.escape(str(folder))}\n",
+        ended.out,
+    )
+    assert folder.name.endswith("-rnn-adding-none-seed4")
+    names = {"run.json", "metrics.csv", "checkpoint.ckpt", "probes", "run.log"}
+    assert {path.name for path in folder.iterdir()} == names
+    record = runs.read(folder)
+    assert record.name == folder.name
+    assert record.status == "done"
+    assert record.seed == 4
+    assert record.factors == {
+        "model": "rnn",
+        "dataset": "adding",
+        "structure": "chain",
+        "init": "default",
+        "clipping": "none",
+        "optimizer": "adam",
+        "probe": "adjoint+gradient_norm",
+        "trainer": "default",
+        "logger": "none",
+        **dict(item.split("=") for item in SMALL if "." in item),
+    }
+
+
+def test_a_run_that_diverges_says_so(here: Path) -> None:
+    """A result like another: exit code 0. The exact step is checked in test_fit.py."""
+    wild = ("model=linear", "init=[orthogonal]", "init.orthogonal.gain=3", "optimizer=sgd", "optimizer.lr=1e6")
+    ended = rnn_train(*SMALL, "trainer.max_steps=50", *wild, "hydra.run.dir=run")
+    assert ended.code == 0
+    record = runs.read(here / "run")
+    assert record.status == "diverged"
+    assert f": diverged at step {record.diverged_step}, " in ended.out
+    assert "loss" in (here / "run" / "run.log").read_text()
+
+
+def test_flags_may_stand_anywhere(here: Path) -> None:
+    ended = rnn_train("seed=0", "-m", *SMALL, "model=rnn,gru", "hydra.sweep.dir=sweep")
+    assert ended.code == 0, ended.err
+    assert [record.factors["model"] for record in records(here / "sweep")] == ["rnn", "gru"]
+
+
+# The same numbers.
+
+
+def kept(folder: Path) -> tuple[dict[str, Any], bytes, dict[str, bytes], dict[str, torch.Tensor]]:
+    """All that a run leaves but times and names: the record, metrics, tables, weights and the optimiser's state."""
+    record = json.loads((folder / "run.json").read_text())
+    for key in ("name", "start", "end"):
+        del record[key]
+    state = torch.load(folder / "checkpoint.ckpt", weights_only=True)
+    tensors = dict(state["state_dict"])
+    for number, values in state["optimizer_states"][0]["state"].items():
+        tensors |= {f"{number}.{name}": torch.as_tensor(value) for name, value in values.items()}
+    tables = {path.name: path.read_bytes() for path in (folder / "probes").iterdir()}
+    return record, (folder / "metrics.csv").read_bytes(), tables, tensors
+
+
+def test_the_same_seed_gives_the_same_bits(here: Path) -> None:
+    """With dropout and two layers; in a process of its own or after other runs; however many workers make batches."""
+    hard = (*SMALL, "model=lstm", "model.num_layers=2", "model.dropout=0.3", "trainer.log_every_n_steps=2")
+    hard = (*hard, "probe=[adjoint,gradient_norm,saturation]", "trainer.max_steps=15", "model.cell.hidden_size=4")
+    for name, more in {
+        "a": ["seed=1"],
+        "other": ["seed=2"],
+        "b": ["seed=1"],
+        "workers": ["seed=1", "dataset.num_workers=2"],
+    }.items():
+        ended = rnn_train(*hard, *more, f"hydra.run.dir={name}")
+        assert ended.code == 0, ended.err
+    subprocess.run([*COMMAND, *hard, "seed=1", "hydra.run.dir=alone"], check=True, capture_output=True)
+    record, metrics, tables, tensors = kept(here / "a")
+    for name in ("b", "workers", "alone"):
+        again = kept(here / name)
+        if name == "workers":
+            again[0]["config"]["dataset"]["num_workers"] = 0
+            del again[0]["factors"]["dataset.num_workers"]
+        assert again[:3] == (record, metrics, tables)
+        assert again[3].keys() == tensors.keys()
+        assert all(torch.equal(again[3][key], value) for key, value in tensors.items())
+    other = kept(here / "other")
+    assert other[1] != metrics
+    assert all(other[2][table] != content for table, content in tables.items())
+    assert not any(torch.equal(value, other[3][key]) for key, value in tensors.items() if "weight" in key)
+
+
+def test_metrics_are_dense(here: Path) -> None:
+    assert rnn_train(*SMALL, "trainer.max_steps=14", "trainer.log_every_n_steps=3", "hydra.run.dir=run").code == 0
+    lines = [line.split(",") for line in (here / "run" / "metrics.csv").read_text().splitlines()]
+    assert lines[0] == ["step", "epoch", "split", "loss", "accuracy", "mse"]
+    assert all(len(line) == 6 and all(line) for line in lines)
+    # 6 steps an epoch; the last train row has what came after the last interval
+    expected = ["3 train", "6 train", "6 val", "9 train", "12 train", "12 val", "14 train", "14 val", "14 test"]
+    assert [f"{line[0]} {line[2]}" for line in lines[1:]] == expected
+
+
+# Sweeps.
+
+
+def test_a_sweep_leaves_a_record_for_each_combination(here: Path) -> None:
+    """Also: whoever reads a record while it changes reads a whole one."""
+    seen, torn, over = set(), [], threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            for path in list(here.rglob("run.json")):
+                try:
+                    seen.add(json.loads(path.read_text())["status"])
+                except ValueError as error:
+                    torn.append((path, error))
+            time.sleep(0.002)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    small = [argument for argument in SMALL if argument != "dataset=adding"]
+    swept = ["model=rnn,lstm,gru", "dataset=adding,temporal_order", "clipping=none,global_norm", "seed=0,1"]
+    ended = rnn_train("-m", *swept, *small, "hydra.sweep.dir=sweep")
+    over.set()
+    watcher.join()
+    assert ended.code == 0, ended.err
+    assert not torn
+    assert seen == {"running", "done"}
+    found = records(here / "sweep")
+    assert [record.status for record in found] == ["done"] * 24
+    conditions = [
+        (record.factors["model"], record.factors["dataset"], record.factors["clipping"], record.seed)
+        for record in found
+    ]
+    assert len(set(conditions)) == 24
+    assert all(record.steps == 3 and record.end is not None for record in found)
+    assert [line.split()[0] for line in ended.out.splitlines()] == [f"#{number}/24" for number in range(1, 25)]
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_what_the_command_line_gives_replaces_what_an_experiment_sweeps(flags: list[str], here: Path) -> None:
+    fast = ("trainer.fast_dev_run=true", "hydra.sweep.dir=sweep")
+    ended = rnn_train(*flags, "experiment=digits_vanishing", "seed=0", "model=rnn", "clipping=none", *fast)
+    assert ended.code == 0, ended.err
+    (record,) = records(here / "sweep")
+    assert (record.factors["model"], record.factors["clipping"], record.seed) == ("rnn", "none", 0)
+    (line,) = ended.out.splitlines()
+    assert line.startswith("#1/1 ")
+    assert "seed=0, model=rnn, clipping=none" in line
+    assert "experiment=" not in line
+
+
+def test_an_experiment_sweeps_the_rest(here: Path) -> None:
+    """A value with + is the same key; one that sweeps again sweeps that."""
+    fast = ("trainer.fast_dev_run=true", "hydra.sweep.dir=sweep")
+    ended = rnn_train("experiment=digits_vanishing", "++seed=5", "model=gru,rnn", *fast)
+    assert ended.code == 0, ended.err
+    found = [(record.factors["model"], record.factors["clipping"], record.seed) for record in records(here / "sweep")]
+    assert sorted(found) == [(m, c, 5) for m in ("gru", "rnn") for c in ("global_norm", "none")]
+    assert [line.split()[0] for line in ended.out.splitlines()] == ["#1/4", "#2/4", "#3/4", "#4/4"]
+
+
+def test_what_is_set_below_a_swept_group(here: Path) -> None:
+    """The default dataset has no length. A swept value, quotes and all, comes through as it is."""
+    small = [argument for argument in SMALL if argument not in ("dataset=adding", "dataset.length=10")]
+    swept = ["dataset=adding,temporal_order", "dataset.length=10,11"]
+    assert rnn_train("-m", *swept, *small, "hydra.sweep.dir=sweep").code == 0
+    found = [(record.factors["dataset"], record.config["dataset"]["length"]) for record in records(here / "sweep")]
+    assert sorted(found) == [("adding", 10), ("adding", 11), ("temporal_order", 10), ("temporal_order", 11)]
+    ended = rnn_train("-m", "dataset=adding,temporal_order", r"dataset.length='it\'s'", "hydra.sweep.dir=sweep2")
+    assert ended.code == 2
+    assert ended.err.count("""dataset.length: given "it's", expected an integer""") == 2
+    ended = rnn_train("-m", "clipping=global_norm,value", "clipping.max_norm=1")
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert "clipping.max_norm: unknown to one of the swept options" in ended.err
+    assert [path.name for path in here.iterdir()] == ["sweep"]
+
+
+# Signals.
+
+
+def the_record(folder: Path) -> tuple[Path, runs.RunRecord]:
+    (run,) = runs.find([folder])
+    return run, runs.read(run)
+
+
+def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
+    """Typed, so that the workers hear it too. And what the bar shows there."""
+    terminal, end = pty.openpty()
+    shown = bytearray()
+
+    def read() -> None:
+        while True:
+            try:
+                got = os.read(terminal, 4096)
+            except OSError:  # closed
+                return
+            if not got:
+                return
+            shown.extend(got)
+
+    reader = threading.Thread(target=read)
+    # A session of its own, whose terminal this is: only then does ^C become a signal.
+    script = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    script += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = [sys.executable, "-c", script, *COMMAND[1:], *LONG, "dataset.num_workers=2", "hydra.run.dir=run"]
+    environment = os.environ | {"COLUMNS": "120", "LINES": "30", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=end, stdout=end, stderr=end, env=environment)
+    try:
+        os.close(end)
+        reader.start()
+        until(lambda: rows(tmp_path) > 2)
+        until(lambda: re.search(rb"\[\d\d:\d\d<[\d:]+, ", shown))
+        os.write(terminal, b"\x03")
+        start = time.monotonic()
+        code = process.wait(timeout=30)
+        took = time.monotonic() - start
+    finally:
+        process.kill()
+        process.wait()
+    reader.join(timeout=5)
+    os.close(terminal)
+    text = shown.decode()
+    assert code == 130, text
+    assert took < 3.0
+    assert "Traceback" not in text
+    assert "interrupted, in " in text.splitlines()[-1]
+    run, record = the_record(tmp_path)
+    assert record.status == "interrupted"
+    assert record.end is not None
+    assert record.steps > 0
+    assert sorted(path.name for path in (run / "probes").iterdir()) == [
+        "adjoint.npy",
+        "clipping.npy",
+        "gradient_norm.npy",
+    ]
+    table = runs.read_table(run, "clipping")
+    assert table is not None
+    assert list(table["step"]) == list(range(record.steps))
+    assert torch.load(run / "checkpoint.ckpt", weights_only=True)["global_step"] == record.steps
+    # "rnn-adding-none-seed0:   0%|   | 1234/1000000 [00:03<41:00, 405step/s]"
+    assert re.search(r"rnn-adding-none-seed0: +\d+%\|.* \d+/1000000 \[\d\d:\d\d<[\d:]+, +[\d.]+step/s\]", text)
+
+
+def test_sigterm_to_the_whole_group(tmp_path: Path) -> None:
+    """As `timeout` sends it, and batch systems: the workers are gone before training stops."""
+    with started(*LONG, "dataset.num_workers=2", folder=tmp_path, stderr=subprocess.PIPE) as command:
+        until(lambda: rows(tmp_path) > 2)
+        os.killpg(command.pid, signal.SIGTERM)
+        _, err = command.communicate(timeout=30)
+    assert command.returncode == 143, err
+    assert b"Traceback" not in err
+    run, record = the_record(tmp_path)
+    assert record.status == "interrupted"
+    assert (run / "probes" / "clipping.npy").exists()
+
+
+def test_ctrl_c_stops_a_sweep(tmp_path: Path) -> None:
+    with started("-m", "seed=0,1,2", *LONG, folder=tmp_path, stderr=subprocess.PIPE) as command:
+        until(lambda: rows(tmp_path) > 2)
+        command.send_signal(signal.SIGINT)
+        start = time.monotonic()
+        _, err = command.communicate(timeout=30)
+    assert command.returncode == 130, err
+    assert time.monotonic() - start < 3.0
+    assert err.startswith(b"rnn-train: #1/3 seed=0, ")
+    assert b": interrupted, in " in err
+    assert len(err.splitlines()) == 1
+    assert the_record(tmp_path)[1].status == "interrupted"
+
+
+def test_kill_leaves_a_running_record_and_the_bar_no_flood(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file, started(*LONG, folder=tmp_path, stdout=file, stderr=file) as command:
+        until(lambda: rows(tmp_path) > 50)
+        time.sleep(1)
+        command.kill()
+        command.wait()
+    run, record = the_record(tmp_path)
+    assert record.status == "running"
+    assert record.end is None
+    metrics = runs.read_metrics(run)
+    assert len(metrics) >= 50
+    assert log.stat().st_size < 300
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.2, 2.5])
+def test_ctrl_c_while_it_starts(seconds: float, tmp_path: Path) -> None:
+    with started(*LONG, folder=tmp_path, stderr=subprocess.PIPE) as command:
+        time.sleep(seconds)
+        command.send_signal(signal.SIGINT)
+        _, err = command.communicate(timeout=30)
+    assert command.returncode == 130, err
+    assert len(err.splitlines()) == 1 or rows(tmp_path), err
+    assert b"Traceback" not in err
+    assert not list(tmp_path.rglob("*")) or runs.find([tmp_path])
