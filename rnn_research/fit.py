@@ -151,7 +151,7 @@ class Recorder(Callback):
         return self.record
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
-        if self.progress:
+        if self.progress and sys.stderr is not None:
             total = trainer.estimated_stepping_batches
             self.bar = tqdm(
                 total=None if math.isinf(total) else int(total),
@@ -257,7 +257,7 @@ class Recorder(Callback):
             self.record,
             status=status,
             end=_now(),
-            steps=self._steps,
+            steps=trainer.global_step,
             epochs=trainer.current_epoch,
             **changes,
         )

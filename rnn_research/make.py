@@ -9,7 +9,7 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,13 @@ def make(node: Any, path: str, kind: type = object, **live: Any) -> Any:
         raise UsageError(f"{path}: given {node}, expected a mapping with a _target_ (an option of the group)")
     rest = OmegaConf.masked_copy(node, [str(key) for key in node if key not in live]) if live else node
     check_keys(rest, path)
+    found = _found(node._target_, path)
+    _check_kind(isinstance(found, type) and not issubclass(found, kind), node._target_, path, kind)
     try:
         made = instantiate(rest, _convert_="all", **live)
     except InstantiationException as error:
         raise UsageError(line(path, error.__cause__ or error)) from error
-    _check_kind(made, node._target_, path, kind)
+    _check_kind(not isinstance(made, partial | kind), node._target_, path, kind)
     return made
 
 
@@ -111,17 +113,24 @@ def _check_numbers(path: str, values: Any, count: int) -> None:
 
 
 def check_targets(cfg: DictConfig, folders: tuple[Path, ...]) -> None:
-    """Every `_target_` lies in a trusted package, in a user's own config folder, or in what `trust` names."""
+    """Every `_target_` is a class or function of a trusted package, of a user's own config folder, or of `trust`.
+
+    It is looked up first, and what is found counts, not only what it is called by: `torch.hub.os.mkdir` is a function
+    of os. Functions may only be ours or the user's: a library has some that run what they are given.
+    """
     own = {path.stem for folder in folders for path in folder.glob("*.py")}
     own |= {path.parent.name for folder in folders for path in folder.glob("*/__init__.py")}
     if not OmegaConf.is_list(cfg.get("trust")):
         raise UsageError(f"trust: given {cfg.get('trust')}, expected a list of packages, as trust=[mine]")
+    ours = {"rnn_research", *own, *cfg.trust}
     for key, target in _targets(OmegaConf.to_container(cfg, resolve=False), ""):
         package = str(target).partition(".")[0]
-        if package not in {*TRUSTED, *own, *cfg.trust}:
+        found = _found(target, key.removesuffix("._target_")) if package in {*TRUSTED, *ours} else None
+        home = str(getattr(found, "__module__", None)).partition(".")[0]
+        if home not in ({*TRUSTED, *ours} if isinstance(found, type) else ours):
             raise UsageError(
-                f"{key}: given {target!r}, expected a target in {', '.join(TRUSTED)} or in a file of a "
-                f"--config-dir; if you trust that package, add trust=[{package}]"
+                f"{key}: given {target!r}, expected a class of {', '.join(TRUSTED)}, or what a file of a --config-dir "
+                f"defines; if you trust that package, add trust=[{package if found is None else home}]"
             )
 
 
@@ -134,10 +143,10 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _targets(value, f"{path}.{key}".lstrip("."))
 
 
-def _parameters(target: str, path: str) -> Mapping[str, inspect.Parameter] | None:
-    """The target's arguments by name; None where it takes any, or doesn't tell."""
+def _found(target: str, path: str) -> Any:
+    """The class or function that a `_target_` names."""
     try:
-        found = get_object(target)
+        return get_object(target)
     except (Exception, SystemExit) as error:
         cause = error
         while cause.__cause__ is not None:
@@ -146,6 +155,11 @@ def _parameters(target: str, path: str) -> Mapping[str, inspect.Parameter] | Non
             f"{path}._target_: given {target!r}, which can't be imported: {type(cause).__name__}: "
             f"{_one_line(cause)}{_where(cause)}"
         ) from error
+
+
+def _parameters(target: str, path: str) -> Mapping[str, inspect.Parameter] | None:
+    """The target's arguments by name; None where it takes any, or doesn't tell."""
+    found = _found(target, path)
     try:
         parameters = inspect.signature(found).parameters
     except (ValueError, TypeError):
@@ -153,10 +167,8 @@ def _parameters(target: str, path: str) -> Mapping[str, inspect.Parameter] | Non
     return None if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()) else parameters
 
 
-def _check_kind(made: Any, target: str, path: str, kind: type) -> None:
-    func: Callable[..., Any] | None = made.func if isinstance(made, partial) else None
-    fits = issubclass(func, kind) if isinstance(func, type) else func is not None or isinstance(made, kind)
-    if not fits:
+def _check_kind(other: bool, target: str, path: str, kind: type) -> None:
+    if other:
         raise UsageError(f"{path}._target_: given {target!r}, expected a {kind.__name__} ({kind.__module__})")
 
 

@@ -147,7 +147,7 @@ def run(cfg: Any) -> float | None:
         _say(f"{label}: failed: {os_error(error, folder) or text}")
         return None
     seconds = time.monotonic() - start
-    print(f"{label}: {_summary(record)}, {seconds:.1f} s{'' if sweep else f', in {folder}'}", flush=True)
+    _tell(f"{label}: {_summary(record)}, {seconds:.1f} s{'' if sweep else f', in {folder}'}")
     return record.final.get("val_loss")
 
 
@@ -230,6 +230,13 @@ def _summary(record: Any) -> str:
             beside = f" (baseline {record.baselines[name]:.3g})" if name in record.baselines else ""
             parts.append(f"{name} {record.final[name]:.3g}{beside}")
     return ", ".join(parts)
+
+
+def _tell(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # whoever read it is gone, and the run is there all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:

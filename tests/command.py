@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SMALL = (
     "dataset=adding",
@@ -54,8 +54,8 @@ def rnn_train(*arguments: object) -> Ended:
 @functools.cache
 def _server() -> subprocess.Popen[str]:
     """Apart from this process: pytest's has type checks of its own (jaxtyping), which would find mistakes first."""
-    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    server = subprocess.Popen([sys.executable, __file__], text=True, process_group=0, **streams)
+    command = [sys.executable, __file__]
+    server = subprocess.Popen(command, text=True, process_group=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     atexit.register(server.kill)
     return server
 
@@ -87,10 +87,17 @@ def _handlers() -> list[object]:
 
 
 @contextlib.contextmanager
-def started(*arguments: str, folder: Path, **streams: object) -> Iterator[subprocess.Popen[bytes]]:
-    """The command as a process, in `folder`, leading a group of its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=environment, process_group=0, **streams)  # type: ignore[call-overload]
+def started(*arguments: str, folder: Path, out: Any = None) -> Iterator[subprocess.Popen[bytes]]:
+    """The command as a process, in `folder`, leading a group of its own. Given no file for its output, `stderr` is a
+    pipe."""
+    command = subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        process_group=0,
+        stdout=out,
+        stderr=subprocess.PIPE if out is None else out,
+    )
     try:
         yield command
     finally:

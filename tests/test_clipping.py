@@ -55,15 +55,15 @@ def test_global_norm(size: float, threshold: float, dtype: torch.dtype) -> None:
         did = clip(GlobalNorm(threshold), given)
         after = flat(given)
         coefficient = min(1.0, threshold / norm(before))
-        assert did.norm_before.item() == pytest.approx(norm(before), rel=1e-12)
-        assert did.coefficient.item() == pytest.approx(coefficient, rel=1e-12)
+        assert did.norm_before.item() == pytest.approx(norm(before), rel=1e-12, abs=0)
+        assert did.coefficient.item() == pytest.approx(coefficient, rel=1e-12, abs=0)
         assert norm(after) <= threshold
-        assert did.norm_after.item() == pytest.approx(norm(after), rel=1e-12)
+        assert did.norm_after.item() == pytest.approx(norm(after), rel=1e-12, abs=0)
         if coefficient == 1.0:
             np.testing.assert_array_equal(after, before)
         else:
             tolerance = 4 * torch.finfo(dtype).eps + 2e-12
-            assert norm(after) == pytest.approx(threshold, rel=tolerance)
+            assert norm(after) == pytest.approx(threshold, rel=tolerance, abs=0)
             cosine = (after / norm(after)) @ (before / norm(before))
             assert cosine == pytest.approx(1.0, abs=tolerance)
 
@@ -84,7 +84,7 @@ def test_an_exploding_gradient_is_clipped_too() -> None:
     for parameter in given:
         parameter.grad = torch.full_like(parameter, 3e38)
     did = clip(GlobalNorm(0.1), given)
-    assert did.norm_before.item() == pytest.approx(3e38 * math.sqrt(2020), rel=1e-6)
+    assert did.norm_before.item() == pytest.approx(3e38 * math.sqrt(2020), rel=1e-6, abs=0)
     assert 0.1 * (1 - 1e-6) < norm(flat(given)) <= 0.1
 
 
@@ -103,7 +103,7 @@ def test_value(size: float) -> None:
     before = flat(given)
     did = clip(Value(0.5), given)
     np.testing.assert_array_equal(flat(given), np.clip(before, -0.5, 0.5))
-    assert did.coefficient.item() == pytest.approx(norm(flat(given)) / norm(before), rel=1e-12)
+    assert did.coefficient.item() == pytest.approx(norm(flat(given)) / norm(before), rel=1e-12, abs=0)
     assert (did.coefficient.item() == 1.0) == (np.abs(before).max() <= 0.5)
 
 
@@ -120,7 +120,7 @@ def test_per_parameter(size: float) -> None:
         assert norm(parameter.grad.double().numpy().ravel()) <= 2.0
         if norm(wanted) < 1.99:
             np.testing.assert_array_equal(parameter.grad.double().numpy().ravel(), wanted)
-    assert did.coefficient.item() == pytest.approx(norm(flat(given)) / norm(before), rel=1e-12)
+    assert did.coefficient.item() == pytest.approx(norm(flat(given)) / norm(before), rel=1e-12, abs=0)
 
 
 def test_no_clipping() -> None:
@@ -134,7 +134,7 @@ def test_no_clipping() -> None:
 def test_norms_are_accumulated_in_float64() -> None:
     parameter = torch.nn.Parameter(torch.zeros(128))
     parameter.grad = torch.full((128,), 1e-25)  # whose squares are zero in float32
-    assert global_norm([parameter]).item() == pytest.approx(1e-25 * math.sqrt(128), rel=1e-7)
+    assert global_norm([parameter]).item() == pytest.approx(1e-25 * math.sqrt(128), rel=1e-7, abs=0)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_memory_is_kept_in_the_checkpoint(tmp_path: Path) -> None:
     assert table is not None
     saved = torch.load(tmp_path / "checkpoint.ckpt", weights_only=True)["state_dict"]
     assert saved["clipping.count"] == 5
-    assert saved["clipping.total"].item() == pytest.approx(table["norm_before"].sum(), rel=1e-12)
+    assert saved["clipping.total"].item() == pytest.approx(table["norm_before"].sum(), rel=1e-12, abs=0)
     fresh = model_of(data, clipping=Average(), seed=1)
     fresh.load_state_dict(saved)
     assert fresh.clipping.total == model.clipping.total

@@ -170,7 +170,7 @@ def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config
     loss.backward()
     expected_loss, expected = _by_hand(live, batch, data.samples("train"))
     expected_loss.backward()
-    assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-12)
+    assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-12, abs=0)
     for layer, states, unreduced in zip(layers, expected, early, strict=True):
         for part, name in enumerate(layer.cell.state_names):
             wanted = torch.stack([state[part].grad[0] for state in states])
@@ -297,8 +297,8 @@ def test_a_strategy_says_what_it_did_in_place(strategy: Any, scale: float) -> No
     assert all(parameter.grad is gradient for parameter, gradient in zip(parameters, before, strict=True))
     assert all(torch.equal(parameter, torch.ones_like(parameter)) for parameter in parameters)
     assert all((value.shape, value.dtype) == ((), torch.float64) for value in did)
-    assert did.norm_before.item() == pytest.approx(5.0 * scale, rel=1e-6)
-    assert did.norm_after.item() == pytest.approx((did.norm_before * did.coefficient).item(), rel=1e-6)
+    assert did.norm_before.item() == pytest.approx(5.0 * scale, rel=1e-6, abs=0)
+    assert did.norm_after.item() == pytest.approx((did.norm_before * did.coefficient).item(), rel=1e-6, abs=0)
 
 
 def test_a_strategy_leaves_nothing_and_zero_as_they_are(strategy: Any) -> None:

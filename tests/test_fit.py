@@ -226,6 +226,7 @@ def by_hand(setting: Setting, steps: int, accumulate: int = 1) -> list[float]:
         (loss / accumulate).backward()
         if number % accumulate == 0:
             for value in state.values():
+                assert value.grad is not None
                 value.data -= setting.lr * value.grad
                 value.grad = None
     return losses
@@ -252,6 +253,7 @@ def test_a_run_that_diverges_stops_at_the_step(lr: float, gain: float, accumulat
     assert record == runs.read(tmp_path)
     assert record.status == "diverged"
     assert record.diverged_step == bad // accumulate
+    assert record.steps == (bad + 1) // accumulate
     assert record.error is None
     assert record.end is not None
     table = runs.read_table(tmp_path, "adjoint")

@@ -102,7 +102,7 @@ def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
         "probe": "adjoint+gradient_norm",
         "trainer": "default",
         "logger": "none",
-        **dict(item.split("=") for item in SMALL if "." in item),
+        **{key: value for key, _, value in (item.partition("=") for item in SMALL) if "." in key},
     }
 
 
@@ -314,7 +314,8 @@ def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
     ]
     table = runs.read_table(run, "clipping")
     assert table is not None
-    assert list(table["step"]) == list(range(record.steps))
+    assert list(table["step"])[: record.steps] == list(range(record.steps))
+    assert len(table) <= record.steps + 1  # it may have been stopped between clipping and the step
     assert torch.load(run / "checkpoint.ckpt", weights_only=True)["global_step"] == record.steps
     # "rnn-adding-none-seed0:   0%|   | 1234/1000000 [00:03<41:00, 405step/s]"
     assert re.search(r"rnn-adding-none-seed0: +\d+%\|.* \d+/1000000 \[\d\d:\d\d<[\d:]+, +[\d.]+step/s\]", text)
@@ -322,7 +323,7 @@ def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
 
 def test_sigterm_to_the_whole_group(tmp_path: Path) -> None:
     """As `timeout` sends it, and batch systems: the workers are gone before training stops."""
-    with started(*LONG, "dataset.num_workers=2", folder=tmp_path, stderr=subprocess.PIPE) as command:
+    with started(*LONG, "dataset.num_workers=2", folder=tmp_path) as command:
         until(lambda: rows(tmp_path) > 2)
         os.killpg(command.pid, signal.SIGTERM)
         _, err = command.communicate(timeout=30)
@@ -334,7 +335,7 @@ def test_sigterm_to_the_whole_group(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_a_sweep(tmp_path: Path) -> None:
-    with started("-m", "seed=0,1,2", *LONG, folder=tmp_path, stderr=subprocess.PIPE) as command:
+    with started("-m", "seed=0,1,2", *LONG, folder=tmp_path) as command:
         until(lambda: rows(tmp_path) > 2)
         command.send_signal(signal.SIGINT)
         start = time.monotonic()
@@ -349,8 +350,8 @@ def test_ctrl_c_stops_a_sweep(tmp_path: Path) -> None:
 
 def test_kill_leaves_a_running_record_and_the_bar_no_flood(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with log.open("wb") as file, started(*LONG, folder=tmp_path, stdout=file, stderr=file) as command:
-        until(lambda: rows(tmp_path) > 50)
+    with log.open("wb") as file, started(*LONG, folder=tmp_path, out=file) as command:
+        until(lambda: rows(tmp_path) > 20)
         time.sleep(1)
         command.kill()
         command.wait()
@@ -358,13 +359,13 @@ def test_kill_leaves_a_running_record_and_the_bar_no_flood(tmp_path: Path) -> No
     assert record.status == "running"
     assert record.end is None
     metrics = runs.read_metrics(run)
-    assert len(metrics) >= 50
+    assert len(metrics) > 20
     assert log.stat().st_size < 300
 
 
-@pytest.mark.parametrize("seconds", [0.4, 1.2, 2.5])
+@pytest.mark.parametrize("seconds", [0.4, 1.3])
 def test_ctrl_c_while_it_starts(seconds: float, tmp_path: Path) -> None:
-    with started(*LONG, folder=tmp_path, stderr=subprocess.PIPE) as command:
+    with started(*LONG, folder=tmp_path) as command:
         time.sleep(seconds)
         command.send_signal(signal.SIGINT)
         _, err = command.communicate(timeout=30)
@@ -372,3 +373,14 @@ def test_ctrl_c_while_it_starts(seconds: float, tmp_path: Path) -> None:
     assert len(err.splitlines()) == 1 or rows(tmp_path), err
     assert b"Traceback" not in err
     assert not list(tmp_path.rglob("*")) or runs.find([tmp_path])
+
+
+def test_output_that_nobody_reads(tmp_path: Path) -> None:
+    """As in `rnn-train ... | head`, from a process without a terminal: the run is there all the same."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, *SMALL, "hydra.run.dir=run"]
+    ended = subprocess.run(command, cwd=tmp_path, stdout=writing, check=False)
+    os.close(writing)
+    assert ended.returncode == 0
+    assert runs.read(tmp_path / "run").status == "done"

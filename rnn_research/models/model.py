@@ -199,7 +199,11 @@ class Model(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Apply the strategy: after accumulation and unscaling, once a step. What it did is kept in `clipped`."""
+        """Apply the strategy: after accumulation and unscaling, once a step. What it did is kept in `clipped`.
+
+        Lightning divides each batch's loss by `accumulate_grad_batches` also where an epoch's last step has fewer: that
+        step's gradient is smaller by as much.
+        """
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self.clipped.append((self.trainer.global_step, clip(self.clipping, parameters)))
 

@@ -51,7 +51,7 @@ class Saturation(Probe):
         row = {name: self._fraction(values, *layer.cell.bounds[name]) for name, values in joined.items()}
         if "f" in joined:
             row["forget_timescale"] = (1 / joined["f"].log()).abs().median()  # f = 1 gives infinity
-        return row or {"bounded": torch.zeros((), dtype=torch.float64)}
+        return row or {"bounded": torch.full((), float("nan"), dtype=torch.float64)}
 
     def _fraction(self, values: torch.Tensor, low: float, high: float) -> torch.Tensor:
         margin = torch.minimum(values - low, high - values)
