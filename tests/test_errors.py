@@ -269,7 +269,7 @@ def test_a_config_dir_that_is_not_there(here: Path) -> None:
         ("_target_: torch.nn.Nowhere\n", ("clipping._target_: given 'torch.nn.Nowhere', which can't be imported",)),
         ("_target_: raises_.Mine\n", ("can't be imported: RuntimeError: no luck", "raises_.py, line 2")),
         ("_target_: quits_.Mine\n", ("can't be imported: SystemExit", "quits_.py, line 2")),
-        ("_target_: fails_.Mine\n", ("clipping: unsupported operand", "fails_.py, line 3")),
+        ("_target_: fails_.Mine\n", ("clipping: unsupported operand", "fails_.py, line 4")),
         ("_target_: torch.nn.Identity\n", ("clipping._target_: given 'torch.nn.Identity', expected a Clipping",)),
         ("max_norm: 1\n", ("clipping: given", "expected a mapping with a _target_")),
     ],
@@ -281,7 +281,8 @@ def test_an_option_of_ones_own_that_does_not_work(
         clipping__mine=f"# mine\n{yaml}",
         raises_="import os\nraise RuntimeError('no\\nluck')\n",
         quits_="import sys\nsys.exit()\n",
-        fails_="class Mine:\n    def __init__(self):\n        1 + 'a'\n",
+        fails_="from rnn_research.clipping import Clipping\nclass Mine(Clipping):\n    def __init__(self):\n"
+        "        1 + 'a'\n    def forward(self, parameters): ...\n",
     )
     told(rnn_train("--config-dir", str(folder), *SMALL, "clipping=mine"), *parts)
     assert [path.name for path in here.iterdir()] == ["own"]
