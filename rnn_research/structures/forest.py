@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class Forest:
         order = np.argsort(depth, kind="stable")  # within a depth: by tree, then breadth-first
         depth, arity = depth[order], arity[order]
         levels = np.concatenate([[0], np.cumsum(np.bincount(depth))])
-        groups = tuple(_groups(arity[start:stop]) for start, stop in zip(levels[:-1], levels[1:], strict=True))
+        groups = tuple(_groups(arity[start:stop]) for start, stop in pairwise(levels))
         return Forest(
             sample=torch.from_numpy(tree[order]),
             distance=torch.from_numpy(depth),

@@ -48,10 +48,10 @@ class Batch:
     """Samples on a structure. `inputs` and `position_targets` are aligned with the structure's positions:
     (batch, time, ...) on a chain, (nodes, ...) on a forest. `target` has one entry a sample."""
 
-    inputs: Shaped[Tensor, "..."]
+    inputs: Shaped[Tensor, "*positions"]
     structure: Chain | Forest
     target: Shaped[Tensor, "batch ..."]
-    position_targets: Int[Tensor, "..."] | None = None
+    position_targets: Int[Tensor, "*positions"] | None = None
 
     def __len__(self) -> int:
         return len(self.structure)
