@@ -20,8 +20,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rnn_research.checks import flag, integer
 from rnn_research.structures import Layout, Sample
+from rnn_research.structures import Sequence as Chains
+from rnn_research.structures.layout import NO_TARGET
 
 SPLITS = ("train", "val", "test")
+MOST = 10_000  # samples of a split that a baseline reads
 POOL = 50  # batches that bucketing sorts together: enough to cut padding, few enough to keep the order random
 
 
@@ -52,7 +55,8 @@ class Task:
 class DataModule(LightningDataModule, ABC):
     """Samples in three splits, served in batches on the structure that `layout` makes.
 
-    Set `layout` (and, for another order of the training samples, `order_seed`) before the first batch is asked for.
+    Set `layout` (a chain, where it is not set) and, for another order of the training samples, `order_seed` before the
+    first batch is asked for.
     Batches depend on the samples, `batch_size`, `bucket` and `order_seed` alone: never on `num_workers`.
 
     Args:
@@ -61,7 +65,7 @@ class DataModule(LightningDataModule, ABC):
         bucket: batch samples of similar size together, which saves padding; the order of batches stays random.
     """
 
-    layout: Layout
+    layout: Layout = Chains()
     order_seed: int = 0
 
     def __init__(self, batch_size: int = 32, num_workers: int = 0, bucket: bool = False) -> None:
@@ -95,34 +99,53 @@ class DataModule(LightningDataModule, ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the three splits' sizes and of up to 64 samples of each, evenly spaced: tells two data apart."""
+        """A hash of the three splits' sizes and samples, trees and labels included: tells two data apart.
+
+        Of generated samples, which follow from their first block, the first 64 of each split are read.
+        """
         digest = hashlib.sha256()
         for split in SPLITS:
             samples = self.samples(split)
             digest.update(f"{split} {len(samples)}".encode())
-            for index in np.unique(np.linspace(0, len(samples) - 1, num=64).astype(int)):
-                sample = samples[int(index)]
-                for part in (
-                    sample.inputs,
-                    np.asarray(sample.target),
-                    sample.tree_inputs,
-                    sample.tree_targets,
-                ):
+            read = min(len(samples), 64) if isinstance(samples, Generated) else len(samples)
+            for index in range(read):
+                for part in _parts(samples[index]):
                     digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:16]
 
     def baselines(self) -> dict[str, float]:
         """What the best answer without looking at the input reaches on val and test, fitted on train.
 
-        Classification: the accuracy of the most frequent class. Regression: the mean squared error of the mean.
-        Keys are `<split>_<metric>`; up to 10,000 samples a split are read.
+        Classification: the accuracy of the most frequent class and, where `layout` labels positions, of the most
+        frequent label of a position. Regression: the mean squared error of the mean and, where the task has a
+        tolerance, the share of targets within it of the mean. Keys are `<split>_<metric>`; up to 10,000 samples a
+        split are read.
         """
         targets = {split: _targets(self.samples(split)) for split in SPLITS}
-        if self.task.kind == "classification":
-            majority = np.bincount(targets["train"]).argmax()
-            return {f"{split}_accuracy": float((targets[split] == majority).mean()) for split in ("val", "test")}
-        mean = targets["train"].mean(axis=0)
-        return {f"{split}_mse": float(((targets[split] - mean) ** 2).mean()) for split in ("val", "test")}
+        if self.task.kind == "regression":
+            return self._mean_baseline(targets)
+        found = _majority(targets, "accuracy")
+        if self.layout.position_targets(self.task.step_targets, self.task.tree_targets):
+            labels = {split: self._position_labels(self.samples(split)) for split in SPLITS}
+            found |= _majority(labels, "position_accuracy")
+        return found
+
+    def _mean_baseline(self, targets: dict[str, np.ndarray]) -> dict[str, float]:
+        found, mean = {}, targets["train"].mean(axis=0)
+        for split in ("val", "test"):
+            errors = targets[split] - mean
+            found[f"{split}_mse"] = float((errors**2).mean())
+            if self.task.tolerance is not None:
+                within = np.abs(errors.reshape(len(errors), -1)) <= self.task.tolerance
+                found[f"{split}_accuracy"] = float(within.all(1).mean())
+        return found
+
+    def _position_labels(self, samples: Sequence[Sample]) -> np.ndarray:
+        """The labels of all positions that have one, of up to 10,000 samples."""
+        batch = self.layout.collate([samples[index] for index in range(min(len(samples), MOST))])
+        assert batch.position_targets is not None
+        labels = batch.position_targets.numpy()
+        return labels[labels != NO_TARGET]
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self._loader("train", shuffle=True)
@@ -241,5 +264,17 @@ class Generated(Sequence[Sample]):
         return self._block(index // self.BLOCK)[index % self.BLOCK]
 
 
-def _targets(samples: Sequence[Sample], most: int = 10_000) -> np.ndarray:
-    return np.asarray([samples[index].target for index in range(min(len(samples), most))])
+def _targets(samples: Sequence[Sample]) -> np.ndarray:
+    return np.asarray([samples[index].target for index in range(min(len(samples), MOST))])
+
+
+def _majority(targets: dict[str, np.ndarray], metric: str) -> dict[str, float]:
+    """The accuracy on val and test of always answering what is most frequent in train."""
+    answer = np.bincount(targets["train"]).argmax()
+    return {f"{split}_{metric}": float((targets[split] == answer).mean()) for split in ("val", "test")}
+
+
+def _parts(sample: Sample) -> tuple[np.ndarray | None, ...]:
+    tree = None if sample.tree is None else sample.tree.parent
+    labels = np.asarray(sample.target), sample.step_targets, sample.tree_targets
+    return sample.inputs, tree, sample.tree_inputs, *labels

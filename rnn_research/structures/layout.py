@@ -48,7 +48,7 @@ class Batch:
     """Samples on a structure. `inputs` and `position_targets` are aligned with the structure's positions:
     (batch, time, ...) on a chain, (nodes, ...) on a forest. `target` has one entry a sample."""
 
-    inputs: Shaped[Tensor, "*positions"]
+    inputs: Shaped[Tensor, "*inputs"]
     structure: Chain | Forest
     target: Shaped[Tensor, "batch ..."]
     position_targets: Int[Tensor, "*positions"] | None = None
