@@ -11,6 +11,7 @@ import re
 import threading
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -21,15 +22,16 @@ import pytest
 import torch
 import yaml
 from sklearn.datasets import load_digits
+from small import Given
 
 from rnn_research.datasets.adding import Adding
-from rnn_research.datasets.base import SPLITS, Batches, DataModule, Generated
+from rnn_research.datasets.base import SPLITS, Batches, DataModule, Generated, Task
 from rnn_research.datasets.boolean_trees import VOCABULARY, BooleanTrees
 from rnn_research.datasets.digits import Digits
 from rnn_research.datasets.download import download
 from rnn_research.datasets.sst import SST
 from rnn_research.datasets.temporal_order import TemporalOrder
-from rnn_research.structures import Balanced, Parse, Sample, Sequence
+from rnn_research.structures import Balanced, Parse, Sample, Sequence, Tree, left_branching, right_branching
 from rnn_research.structures.layout import NO_TARGET
 
 ROOT = Path(__file__).parents[1]
@@ -253,6 +255,34 @@ def test_baselines_are_the_best_blind_answers(data):
         else:
             expected, name = np.mean((targets[split] - targets["train"].mean()) ** 2), f"{split}_mse"
         assert data.baselines()[name] == pytest.approx(expected, rel=1e-6)
+
+
+def test_baselines_of_positions_and_of_the_tolerance(ptb):
+    """The most frequent label of a node in train; the share of targets within the tolerance of train's mean."""
+    trees = build("boolean_trees", ptb, train_size=300, val_size=50, test_size=50)
+    assert "test_position_accuracy" not in trees.baselines()  # a chain labels no position
+    trees.layout = Parse()
+    labels = {split: np.concatenate([sample.tree_targets for sample in everything(trees, split)]) for split in SPLITS}
+    answer = int(labels["train"].mean() > 0.5)
+    assert trees.baselines()["test_position_accuracy"] == pytest.approx(np.mean(labels["test"] == answer))
+    sums = build("adding", ptb, train_size=300, val_size=50, test_size=500)
+    targets = {split: np.array([sample.target for sample in everything(sums, split)]) for split in SPLITS}
+    near = np.abs(targets["test"] - targets["train"].mean()) <= 0.04
+    assert sums.baselines()["test_accuracy"] == pytest.approx(near.mean())
+    assert near.any()
+
+
+def test_the_fingerprint_reads_every_sample_its_labels_and_its_tree():
+    """Of real data: one label, one node's label or one tree that differs makes it another."""
+    leaf, task = np.array([1, 2, 1]), Task("classification", 3, 2, tokens=True, max_children=2)
+
+    def prints(label: int = 0, node: int = 1, side: Callable[[int], Tree] = left_branching) -> str:
+        samples = [Sample(leaf, 0) for _ in range(200)]
+        labels = np.array([0, 1, node, 1, 1])
+        samples[137] = Sample(leaf, label, tree=side(3), tree_inputs=np.array([0, 0, 1, 1, 2]), tree_targets=labels)
+        return Given(task, samples).fingerprint
+
+    assert len({prints(), prints(), prints(label=1), prints(node=0), prints(side=right_branching)}) == 4
 
 
 GENERATED = [name for name in OPTIONS if "seed" in settings(name)]
