@@ -118,6 +118,8 @@ def _check_scalars(cfg: DictConfig) -> None:
         for key in ("accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps"):
             if cfg.trainer.get(key) is not None:
                 integer(f"trainer.{key}", cfg.trainer[key])
+        if limits[0] == 0 or limits[1] == 0:
+            raise ValueError("trainer: given a limit of 0, which trains nothing; expected a number >= 1")
         if all(limit in (None, -1) for limit in limits) and not cfg.trainer.get("fast_dev_run"):
             raise ValueError("trainer: given no limit, expected trainer.max_steps=N or trainer.max_epochs=N")
     for key, what in REFUSED.items():
@@ -170,6 +172,7 @@ def _trainer(node: DictConfig) -> Callable[..., Any]:
     check_keys(node, "trainer")
     with told("trainer"):
         _check_device(node.get("accelerator", "auto"), node.get("devices", 1), node.get("num_nodes", 1))
+        choice("strategy", node.get("strategy", "auto"), ("auto",))
     unmade = make(node, "trainer")
     with _silence():
         try:

@@ -182,6 +182,8 @@ class told:  # in small letters, since it reads as a word: `with told("dataset")
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "alloc" in str(error)):
+            raise UsageError(f"{self.path}: needs more memory than there is; choose smaller sizes") from error
         if isinstance(error, ValueError | TypeError | OSError | ImportError):
             raise UsageError(line(self.path, error)) from error
 

@@ -171,15 +171,24 @@ def _key(error: Exception, text: str, arguments: list[str]) -> str:
 def unknown(key: str, known: list[str]) -> str:
     """What to say of a key that is none of `known`: its siblings, and the nearest of all."""
     parent, _, leaf = key.rpartition(".")
+    if homes := _options_with(parent, leaf):
+        return f"{key}: unknown to the option of {parent} that is chosen; it is a key of {parent}={', '.join(homes)}"
     beside = [name.rpartition(".")[2] for name in known if parent and name.rpartition(".")[0] == parent]
     beside = [name for name in beside if not name.startswith("_")]
     if beside:
         hint, expected = nearest(leaf, beside), f"one of {', '.join(beside)}"
     else:
+        known = [name for name in known if "._" not in name]
         same = [name for name in known if name.rpartition(".")[2] == leaf]
         hint = f" (did you mean {same[0]}?)" if same else nearest(key, known)
         expected = "a key or group of the config"
     return f"{key}: unknown, expected {expected}{hint}; rnn-train --cfg job prints the config"
+
+
+def _options_with(group: str, leaf: str) -> list[str]:
+    """The options of a group whose yaml has the key."""
+    paths = sorted((CONF / group).glob("*.yaml")) if group and (CONF / group).is_dir() else []
+    return [path.stem for path in paths if re.search(rf"^{re.escape(leaf)}:", path.read_text("utf-8"), re.MULTILINE)]
 
 
 def _yaml(error: Exception, text: str, arguments: list[str]) -> str:

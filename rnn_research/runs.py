@@ -172,11 +172,18 @@ def read_table(folder: Path, name: str) -> np.ndarray | None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:
-    """The whole rows of `metrics.csv` as text; a torn last line (a run killed while writing) is dropped."""
+    """The whole rows of `metrics.csv` as text; a torn last line (a run killed while writing) is dropped.
+
+    Raises:
+        DamagedRecord: the file can't be read.
+    """
     path = folder / METRICS
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
     lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
     return [row for row in csv.DictReader(lines) if None not in row and None not in row.values()]
 
@@ -205,5 +212,8 @@ def _typed(raw: dict[str, Any]) -> dict[str, Any]:
         if key in raw and not isinstance(raw[key], tuple(get_origin(option) or option for option in options)):
             expected = getattr(hint, "__name__", hint)
             raise TypeError(f"{key}: found {type(raw[key]).__name__}, expected {expected}")
+    for key in ("factors", "versions"):
+        if not all(isinstance(value, str) for value in raw.get(key, {}).values()):
+            raise TypeError(f"{key}: found a value that is no text")
     metrics = {key: raw[key] for key in ("final", "best", "baselines") if key in raw}
     return raw | {key: {name: float(value) for name, value in row.items()} for key, row in metrics.items()}

@@ -28,7 +28,7 @@ _failures: list[int] = []
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Entry point of `rnn-train`. Exits with 0; 1 where a run failed; 2 for a mistake in what was asked for;
+    """Entry point of `rnn-train`. Exits with 0; 1 where a run failed; 2 for a mistake in what was asked for, or output that can't be written;
     130 after Ctrl-C, 143 after SIGTERM."""
     arguments = sys.argv[1:] if argv is None else argv
     atexit.unregister(gc.freeze)
@@ -142,9 +142,10 @@ def run(cfg: Any) -> float | None:
         Sweep.discard(folder)
         raise KeyboardInterrupt(f"{label}: interrupted{f', in {folder}' if folder.exists() else ''}") from None
     except Exception as error:
-        _failures.append(1)
+        unwritable = os_error(error, folder)
+        _failures.append(2 if unwritable else 1)
         text = f"{type(error).__name__}: {' '.join(str(error).split())}; the traceback is in {folder / LOG}"
-        _say(f"{label}: failed: {os_error(error, folder) or text}")
+        _say(f"{label}: failed: {unwritable or text}")
         return None
     seconds = time.monotonic() - start
     _tell(f"{label}: {_summary(record)}, {seconds:.1f} s{'' if sweep else f', in {folder}'}")

@@ -90,6 +90,7 @@ TYPES = [
     ("init=[orthogonal] init.orthogonal.gain=big", "init.orthogonal.gain: given 'big', expected a number"),
 ]
 RANGES = [
+    ("trainer.max_steps=0", "trainer: given a limit of 0", "expected a number >= 1"),
     ("dataset=adding dataset.length=-5", "dataset.length: given -5, expected an integer >= 2"),
     ("dataset.batch_size=0", "dataset.batch_size: given 0, expected an integer >= 1"),
     ("dataset.num_workers=-1", "dataset.num_workers: given -1, expected an integer >= 0"),
@@ -133,7 +134,10 @@ MACHINE = [
     ("trainer.devices=5", "trainer.devices: given 5, expected 1"),
     ("trainer.devices=auto", "trainer.devices: given auto, expected 1"),
     ("+trainer.num_nodes=2", "trainer.num_nodes: given 2, expected 1"),
+    ("+trainer.strategy=ddp", "trainer.strategy: given 'ddp', expected one of auto"),
+    ("model.cell.hidden_size=100000000", "model.cell: needs more memory than there is"),
     ("trainer.precision=foo", "trainer.precision: given 'foo'", "32-true"),
+    ("clipping.max_norm=1", "a key of clipping=global_norm, per_parameter"),
     ("trainer.gradient_clip_val=1", "trainer.gradient_clip_val: not supported", "clipping=global_norm"),
     ("+trainer.gradient_clip_val=1", "trainer.gradient_clip_val: not supported", "clipping=global_norm"),
     ("++trainer.gradient_clip_algorithm=norm", "trainer.gradient_clip_algorithm: not supported"),
@@ -414,7 +418,7 @@ def test_a_disk_that_fills_while_training(size: int, small_disk: Callable[[int],
     folder = small_disk(size)
     probe = ("probe.adjoint.every_n_steps=1", "trainer.max_steps=60", "probe=[adjoint]")
     ended = rnn_train(*SMALL, *probe, f"hydra.run.dir={folder}/run")
-    assert ended.code == 1
+    assert ended.code == 2
     assert ended.out == ""
     assert f"failed: output folder {folder}/run: the disk is full" in ended.err.splitlines()[-1]
     assert "Traceback" not in ended.err

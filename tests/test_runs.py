@@ -134,6 +134,14 @@ def test_a_value_of_another_type_is_damaged(tmp_path: Path, changes: dict, messa
         runs.read(tmp_path)
 
 
+@pytest.mark.parametrize("value", [None, 5, ["rnn"]])
+def test_a_factor_that_is_no_text_is_damaged(tmp_path: Path, value: object):
+    runs.write(record(), tmp_path)
+    change(tmp_path, factors={"model": value})
+    with pytest.raises(DamagedRecord, match="factors: found a value that is no text"):
+        runs.read(tmp_path)
+
+
 def test_a_record_is_frozen_and_a_change_is_a_new_one():
     first = record(status="running")
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -255,6 +263,12 @@ HEAD = "step,epoch,split,loss,accuracy\n"
 def test_only_whole_rows_of_metrics_are_read(tmp_path: Path, text: str, steps: list[str]):
     (tmp_path / "metrics.csv").write_text(text)
     assert [row["step"] for row in runs.read_metrics(tmp_path)] == steps
+
+
+def test_metrics_that_can_not_be_read_are_damaged(tmp_path: Path):
+    (tmp_path / "metrics.csv").mkdir()
+    with pytest.raises(DamagedRecord, match=r"metrics\.csv: damaged"):
+        runs.read_metrics(tmp_path)
 
 
 def test_a_run_without_metrics_has_no_rows(tmp_path: Path):
