@@ -28,8 +28,8 @@ _failures: list[int] = []
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Entry point of `rnn-train`. Exits with 0; 1 where a run failed; 2 for a mistake in what was asked for, or output that can't be written;
-    130 after Ctrl-C, 143 after SIGTERM."""
+    """Entry point of `rnn-train`. Exits with 0; 1 where a run failed; 2 for a mistake in what was asked for, or output
+    that can't be written; 130 after Ctrl-C, 143 after SIGTERM."""
     arguments = sys.argv[1:] if argv is None else argv
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)  # python's last look for garbage costs a second, once lightning is imported

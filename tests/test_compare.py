@@ -18,6 +18,8 @@ import scipy.stats
 
 from rnn_research import report, runs
 from rnn_research.compare import Comparison, NothingToCompare, compare, main
+from rnn_research.curves import Interval
+from rnn_research.report import cells, prose
 from rnn_research.runs import RunRecord
 
 STEPS = (0, 50, 100, 150, 200)
@@ -348,14 +350,33 @@ def test_what_changes_no_number_is_no_factor(tmp_path: Path):
                 "probe": name,
                 "logger": name,
                 "threads": str(seed),
-                "dataset.order": str(seed),
+                "dataset.seed": str(seed),
+                "dataset.order": "${seed}",
             },
-            config={"dataset": {"num_workers": seed, "root": name}, "trainer": {"default_root_dir": name}},
+            config={
+                "dataset": {"num_workers": seed, "root": name, "url": name, "order": seed},
+                "trainer": {"default_root_dir": name},
+            },
         )
     found = compare([tmp_path])
     assert found.varying == ()
     assert len(found.conditions) == 1
     assert len(found.conditions[0].runs) == 2
+
+
+def test_a_factor_whose_values_are_the_seeds_stays_one(tmp_path: Path):
+    for seed in (1, 2, 3):
+        named, config = {"model.num_layers": str(seed)}, {"optimizer": {"lr": seed}}
+        write_run(tmp_path / str(seed), seed=seed, factors=named, config=config)
+    found = compare([tmp_path])
+    assert found.varying == ("model.num_layers",)
+    assert len(found.conditions) == 3
+
+
+def test_a_config_whose_values_are_the_seeds_is_never_averaged(tmp_path: Path):
+    for seed in (1, 2, 3):
+        write_run(tmp_path / str(seed), seed=seed, config={"optimizer": {"lr": seed}})
+    assert compare([tmp_path]).varying == ("optimizer.lr",)
 
 
 def test_a_factor_that_goes_with_another_is_shown_once(tmp_path: Path):
@@ -406,6 +427,27 @@ def test_a_run_on_other_data_is_left_out(tmp_path: Path):
     write_run(tmp_path / "stranger", seed=3, data={"name": "digits", "fingerprint": "digits-2"})
     found = reasons(compare([tmp_path]))
     assert found == {"stranger": "other data: fingerprint digits-2, most have digits-1"}
+
+
+@pytest.mark.parametrize("key", ["root", "cache", "url"])
+def test_data_of_another_place_are_other_data_where_their_fingerprint_is(tmp_path: Path, key: str):
+    for seed, place in enumerate("aab"):
+        config = {"dataset": {key: place}}
+        data = {"name": "sst", "fingerprint": f"in {place}"}
+        write_run(tmp_path / f"{seed}", seed=seed, config=config, data=data, factors={f"dataset.{key}": place})
+    write_run(tmp_path / "moved", seed=3, config={"dataset": {key: "c"}}, data={"name": "sst", "fingerprint": "in a"})
+    found = compare([tmp_path])
+    assert reasons(found) == {"2": "other data: fingerprint in b, most have in a"}
+    assert len(found.conditions) == 1
+
+
+def test_data_of_two_places_are_not_taken_for_data_drawn_by_the_seed(tmp_path: Path):
+    for seed, place in enumerate("ab"):
+        data = {"name": "sst", "fingerprint": f"in {place}"}
+        write_run(tmp_path / place, seed=seed, config={"dataset": {"root": place}}, data=data)
+    found = compare([tmp_path])
+    assert reasons(found) == {"b": "other data: fingerprint in b, most have in a"}
+    assert found.notes == ()
 
 
 def test_other_data_by_another_config_are_a_factor(tmp_path: Path):
@@ -469,6 +511,29 @@ def test_where_all_diverged_there_is_no_metric(tmp_path: Path):
     assert condition.learning is None
 
 
+def test_a_run_that_overflowed_before_it_could_be_measured_exploded(tmp_path: Path):
+    write_run(tmp_path / "0", {0: float("nan")}, status="diverged", diverged_step=0, steps=1)
+    (condition,) = compare([tmp_path]).conditions
+    assert condition.chosen is not None
+    assert condition.chosen.verdict.word == "exploding"
+    assert "overflowed before a norm could be measured" in condition.chosen.verdict.reason
+    html = report.write(compare([tmp_path]), tmp_path / "out").read_text()
+    assert "overflowed before" in html
+
+
+def test_a_step_whose_norm_is_nan_was_not_clipped(tmp_path: Path):
+    folder = write_run(tmp_path / "0", threshold=1.0, status="diverged", diverged_step=3)
+    table = clipping_table(4, 1.0, 0)
+    table["norm_before"], table["fired"] = [2, 0.5, 0.5, np.nan], [True, False, False, True]
+    runs.write_table(folder, "clipping", table)
+    (condition,) = compare([tmp_path]).conditions
+    assert condition.clipped is not None
+    assert condition.clipped.mean == pytest.approx(1 / 3)
+    report.write(compare([tmp_path]), tmp_path / "out", figures=False)
+    (row,) = csv.DictReader((tmp_path / "out" / "runs.csv").open())
+    assert float(row["clipped"]) == pytest.approx(1 / 3)
+
+
 # -- options -----------------------------------------------------------------------------------------
 
 
@@ -495,6 +560,23 @@ def test_the_metric_is_the_one_asked_for(three: list[Path], asked: str | None, n
     assert found.metric == name
     assert found.conditions[0].metric is not None
     assert found.conditions[0].metric.mean == pytest.approx(mean)
+
+
+def test_the_metric_is_by_default_one_with_a_baseline(tmp_path: Path):
+    record = runs.read(write_run(tmp_path / "run"))
+    final = {"val_accuracy": 0.5, "test_accuracy": 0.5, "test_mse": 0.1, "test_loss": 0.1}
+    copied(record, tmp_path / "run", final=final, baselines={"test_mse": 0.16, "val_mse": 0.16})
+    found = compare([tmp_path])
+    assert found.metric == "test_mse"
+    assert found.conditions[0].baseline == 0.16
+
+
+def test_where_none_was_tested_the_metric_is_the_one_of_the_baseline(tmp_path: Path):
+    record = runs.read(write_run(tmp_path / "run", status="diverged", diverged_step=0))
+    copied(record, tmp_path / "run", final={"train_accuracy": 0.0}, baselines={"test_accuracy": 0.1})
+    found = compare([tmp_path])
+    assert found.metric == "test_accuracy"
+    assert found.conditions[0].metric is None
 
 
 def test_the_horizon_has_the_fraction_asked_for(three: list[Path]):
@@ -806,6 +888,74 @@ def test_runs_that_were_left_out_are_on_the_page_and_in_the_csv(tmp_path: Path):
     html = report.write(compare([tmp_path]), tmp_path / "out", figures=False).read_text()
     assert "<h2>Left out</h2>" in html
     assert "unfinished: still running or killed" in (tmp_path / "out" / "runs.csv").read_text()
+
+
+def interval_of(mean: float, half: float, n: int = 3) -> Interval:
+    return Interval(mean, mean - half, mean + half, n)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0%"),
+        (1e-5, "<0.1%"),
+        (1 / 320, "0.3%"),
+        (0.0096, "1%"),
+        (0.26, "26%"),
+        (319 / 320, ">99%"),
+        (1.0, "100%"),
+    ],
+)
+def test_a_share_is_never_rounded_to_never_or_always(share: float, text: str):
+    assert cells.percent(interval_of(share, 0.0)) == text
+
+
+def test_the_interval_of_an_accuracy_stays_where_accuracies_are(compared: Comparison):
+    low = dataclasses.replace(compared.conditions[0], metric=interval_of(0.98, 0.05))
+    assert cells.metric_cell(compared, low) == "0.98 [0.93, 1.00]"
+    high = dataclasses.replace(compared.conditions[0], metric=interval_of(0.03, 0.05))
+    assert cells.metric_cell(compared, high) == "0.03 [0.00, 0.08]"
+    mse = dataclasses.replace(compared, metric="test_mse")
+    assert cells.metric_cell(mse, high) == "0.03 [-0.02, 0.08]"
+
+
+def test_where_the_first_step_is_the_last_it_is_shown_once(tmp_path: Path, compared: Comparison):
+    write_run(tmp_path / "run", {0: 0.5})
+    found = compare([tmp_path])
+    assert [column.title for column in cells.gradient_columns(found)].count("step 0") == 1
+    assert "At step 0: " not in prose.sentence(found, found.conditions[0])
+    assert [column.title for column in cells.gradient_columns(compared)][-2:] == ["step 0", "step 200"]
+
+
+def test_a_far_ratio_that_underflows_is_below_a_number(tmp_path: Path):
+    write_run(tmp_path / "run", 0.01)
+    (condition,) = compare([tmp_path]).conditions
+    assert condition.chosen is not None
+    assert cells.far(condition.chosen) == "<1e-30"
+
+
+def test_what_is_higher_in_words_is_so_among_all_intervals_of_the_lead(compared: Comparison):
+    def lead(half: float) -> str:
+        # with two degrees of freedom one of six at once is 7.65 / 4.30 = 1.78 times as wide
+        changes = {"rate": interval_of(0.1, half), "metric": interval_of(-0.1, half)}
+        effects = tuple(dataclasses.replace(effect, **changes) for effect in compared.effects)
+        return prose.answers(dataclasses.replace(compared, effects=effects))
+
+    wide = float(scipy.stats.t.ppf(1 - 0.025 / 6, 2) / scipy.stats.t.ppf(0.975, 2))
+    assert lead(0.101 / wide).count("(no difference shown, as one of 6)") == 6
+    assert lead(0.099 / wide).count("(higher)") == lead(0.099 / wide).count("(lower)") == 3
+    assert lead(0.11).count("(no difference shown)") == 6
+
+
+def test_where_trees_and_chains_share_a_panel_its_axis_says_so(tmp_path: Path):
+    for model in ("rnn", "tree"):
+        folder = write_run(tmp_path / model, factors={"model": model})
+    chain = adjoint_table({0: 0.9}, 0, distances=5)
+    tree = np.concatenate([np.repeat(chain[chain["distance"] == depth], 2**depth) for depth in range(5)])
+    runs.write_table(folder, "adjoint", tree)
+    html = report.write(compare([tmp_path]), tmp_path / "out").read_text()
+    assert "distance d (cell applications to the loss; in a tree, depth)" in html
+    assert "tree depth" not in html
 
 
 def test_trees_are_drawn_against_depth(tmp_path: Path):

@@ -119,7 +119,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="first|last|N",
         help="the recorded optimiser step (default: last)",
     )
-    parser.add_argument("--metric", metavar="NAME", help="such as accuracy, mse, val_loss (default: test accuracy)")
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="such as accuracy, mse, val_loss (default: test accuracy, or what has a baseline)",
+    )
     parser.add_argument(
         "--by",
         nargs="+",

@@ -79,9 +79,10 @@ def compare(
     Args:
         state: whose adjoint; default `hidden`.
         step: of the optimiser, at which to look; `last` is the last recorded one with finite norms.
-        metric: `accuracy`, or with its split `val_accuracy`; default test accuracy, else what the records
-        have. by: the factors that make conditions; default all that vary. Others are pooled. fraction: of
-        the norm at the smallest distance, below which the horizon lies.
+        metric: `accuracy`, or with its split `val_accuracy`; default one of the test split that has a
+            baseline, accuracy first, else what the records have.
+        by: the factors that make conditions; default all that vary. Others are pooled.
+        fraction: of the norm at the smallest distance, below which the horizon lies.
 
     Raises:
         NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
@@ -136,11 +137,21 @@ def _check_found(folders: Sequence[Path], selection: Selection) -> None:
 
 
 def _metric(found: Iterable[Found], asked: str | None) -> str | None:
-    """`<split>_<name>` for what was asked; by default accuracy of the test split, or whatever comes first."""
-    known = dict.fromkeys(key for item in found for key in item.record.final)
+    """`<split>_<name>` for what was asked; by default of the test split what has a baseline, accuracy first.
+
+    What only has a baseline is known too: where all runs diverged, none was tested.
+    """
+    found = list(found)
+    baselines = {key for item in found for key in item.record.baselines}
+    known = dict.fromkeys(key for item in found for key in (*item.record.final, *item.record.baselines))
     ranked = sorted(
         known,
-        key=lambda key: (not key.startswith("test_"), not key.endswith("accuracy"), key.endswith("loss")),
+        key=lambda key: (
+            not key.startswith("test_"),
+            key not in baselines,
+            not key.endswith("accuracy"),
+            key.endswith("loss"),
+        ),
     )
     if asked is None:
         return ranked[0] if ranked else None

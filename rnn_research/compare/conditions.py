@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from rnn_research.compare.reading import Run, Seen, Series
+from rnn_research.compare.reading import Run, Seen, Series, share_clipped
 from rnn_research.curves import Band, Interval, Reading, band, interval, together
 
 BINS = 150
@@ -35,7 +35,7 @@ class Condition:
 
     `metric` and `learning` are of the runs that didn't diverge. `start` is at the first recorded step,
     `chosen` at the one asked for. `rates` is the decay rate over training. `clipped` is the share of steps
-    in which clipping fired. None where no run has it.
+    with a finite gradient norm in which clipping fired. None where no run has it.
     """
 
     options: dict[str, str]
@@ -69,7 +69,7 @@ def condition(options: dict[str, str], members: Sequence[Run], metric: str | Non
     finished = [run for run in members if not run.diverged]
     nan = float("nan")
     baselines = interval([run.record.baselines.get(metric or "", nan) for run in members])
-    clipped = [float(np.mean(run.clipping["fired"])) for run in members if run.clipping is not None]
+    clipped = [share_clipped(run.clipping) for run in members if run.clipping is not None]
     return Condition(
         options,
         tuple(members),

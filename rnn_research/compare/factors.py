@@ -15,8 +15,10 @@ CLIPPING = "clipping"
 # What changes no number of a training: where it writes, what watches it, its processes and threads.
 IRRELEVANT = re.compile(
     r"^(seed|name|threads|trust|experiment|logger|probe|hydra)(\.|$)"
-    r"|(^|\.)(num_workers|root|cache|\w*(dir|path|folder)|enable_\w+|log_every_n_steps)$"
+    r"|(^|\.)(num_workers|root|cache|url|\w*(dir|path|folder)|enable_\w+|log_every_n_steps)$"
 )
+SEED = re.compile(r"(^|[._])seed$")
+OF_THE_SEED = re.compile(r"\$\{[^{}]*\bseed\}")
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,18 @@ def factors_of(records: Sequence[RunRecord]) -> Factors:
 
     Within a condition the configs must agree too. Where they don't (a value set in an experiment's yaml, a
     default that has changed since), the keys that differ are factors as well, so that different runs are
-    never averaged.
+    never averaged. A key that repeats the run's seed is none, but only where it is a seed itself, by its
+    name (`dataset.seed`) or as an interpolation of the seed: `model.num_layers` is a factor, whatever its
+    values.
     """
     named = dict.fromkeys(key for record in records for key in record.factors if not IRRELEVANT.search(key))
     options = {key: [option(record, key) for record in records] for key in named}
     seeds = [str(record.seed) for record in records]
-    varying = [key for key, values in options.items() if len(set(values)) > 1 and values != seeds]
+    varying = [
+        key
+        for key, values in options.items()
+        if len(set(values)) > 1 and not (_is_seed(key, records) and values == seeds)
+    ]
     constant = {key: values[0] for key, values in options.items() if len(set(values)) == 1}
     unnamed = _disagreements(records, Factors(tuple(varying), constant), seeds)
     return Factors(tuple(sorted([*varying, *unnamed], key=_place)), constant)
@@ -96,9 +104,13 @@ def _disagreements(records: Sequence[RunRecord], factors: Factors, seeds: list[s
         key
         for key in keys
         if key not in factors.varying
-        and [config.get(key) for config in configs] != seeds
+        and not (_is_seed(key, records) and [config.get(key) for config in configs] == seeds)
         and any(len({config.get(key) for config in group}) > 1 for group in groups.values())
     ]
+
+
+def _is_seed(key: str, records: Sequence[RunRecord]) -> bool:
+    return bool(SEED.search(key)) or all(OF_THE_SEED.search(str(record.factors.get(key))) for record in records)
 
 
 def _text(value: Any) -> str:

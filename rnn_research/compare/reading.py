@@ -71,17 +71,24 @@ def read_run(
     adjoint = _table(folder, "adjoint", missing)
     start = chosen = rates = None
     states, steps = (), ()
+    diverged = record.diverged_step if record.status == "diverged" else None
     if adjoint is not None:
         try:
             states, steps = curves.states(adjoint), tuple(curves.steps(adjoint).tolist())
             state = state or ("hidden" if "hidden" in states else next(iter(states), "hidden"))
-            start, rates = _see(adjoint, state, "first", fraction), _rates(adjoint, state)
-            chosen = _see(adjoint, state, step, fraction)
+            start, rates = _see(adjoint, state, "first", fraction, diverged), _rates(adjoint, state)
+            chosen = _see(adjoint, state, step, fraction, diverged)
         except ValueError as error:
             missing.append(str(error))
     clipping, learning = _clipping(folder, missing), _learning(folder, metric, missing)
     told = (start, chosen, rates, clipping, learning, tuple(missing))
     return Run(folder, record, states, steps, *told)
+
+
+def share_clipped(clipping: np.ndarray) -> float:
+    """The share of steps in which clipping fired, of those whose norm before is finite; NaN where none is."""
+    fired = clipping["fired"][np.isfinite(clipping["norm_before"])].astype(np.float64)
+    return float(fired.mean()) if len(fired) else float("nan")
 
 
 def _table(folder: Path, name: str, missing: list[str]) -> np.ndarray | None:
@@ -95,12 +102,12 @@ def _table(folder: Path, name: str, missing: list[str]) -> np.ndarray | None:
     return table
 
 
-def _see(adjoint: np.ndarray, state: str, step: Step, fraction: float) -> Seen:
+def _see(adjoint: np.ndarray, state: str, step: Step, fraction: float, diverged: int | None) -> Seen:
     recorded = curves.steps(adjoint)
     number = {"first": int(recorded[0]), "last": None}[step] if isinstance(step, str) else step
     curve = curves.curve(adjoint, number, state)
     decay = curves.decay(curve, fraction)
-    return Seen(curve, decay, curves.verdict(curve, decay))
+    return Seen(curve, decay, curves.verdict(curve, decay, diverged))
 
 
 def _rates(adjoint: np.ndarray, state: str) -> Series | None:
@@ -141,7 +148,12 @@ def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | 
         return None
     name = metric.partition("_")[2]
     points: dict[int, float] = {}
-    for row in runs.read_metrics(folder):
+    try:
+        rows = runs.read_metrics(folder)
+    except runs.DamagedRecord as error:
+        missing.append(f"{runs.METRICS}: {str(error).partition(': ')[2]}")
+        return None
+    for row in rows:
         try:
             if row["split"] == "val":
                 points[int(row["step"])] = float(row[name])

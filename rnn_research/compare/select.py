@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnn_research import runs
-from rnn_research.compare.factors import Factors, factors_of, flat
+from rnn_research.compare.factors import IRRELEVANT, Factors, factors_of, flat
 from rnn_research.runs import RunRecord
 
 # How samples are served, which changes none.
@@ -86,7 +86,8 @@ def _finished(found: list[Found]) -> tuple[list[Found], list[Excluded]]:
 def _same_data(found: list[Found]) -> tuple[list[Found], list[Excluded], tuple[str, ...]]:
     """Runs whose dataset config agrees must have read the same data: its fingerprint decides.
 
-    A dataset drawn anew for each seed has as many fingerprints as seeds; that is a design, and only noted.
+    A dataset drawn anew for each seed has as many fingerprints as seeds; that is a design, and only noted,
+    where the data are also from the same place.
     """
     groups: dict[tuple[str, ...], list[Found]] = defaultdict(list)
     for item in found:
@@ -95,7 +96,7 @@ def _same_data(found: list[Found]) -> tuple[list[Found], list[Excluded], tuple[s
     for (name, *_), members in groups.items():
         prints = [_fingerprint(item) for item in members]
         by_seed = {(item.record.seed, fingerprint) for item, fingerprint in zip(members, prints, strict=True)}
-        if len(set(prints)) == len({seed for seed, _ in by_seed}) == len(by_seed) > 1:
+        if len(set(prints)) == len({seed for seed, _ in by_seed}) == len(by_seed) > 1 and _one_place(members):
             notes.append(f"{name}: every seed has data of its own")
             continue
         usual = Counter(prints).most_common(1)[0][0]
@@ -113,10 +114,18 @@ def _fingerprint(item: Found) -> str:
 
 
 def _dataset(record: RunRecord) -> tuple[str, ...]:
-    """What names a dataset, and all that is configured of its data."""
+    """What names a dataset, and all that is configured of its data but where they lie: for that there is the
+    fingerprint."""
     name = record.factors.get("dataset") or str(record.data.get("name"))
     config = flat(record.config.get("dataset"))
-    return name, *(f"{key}={value}" for key, value in sorted(config.items()) if key not in BATCHING)
+    configured = (item for item in sorted(config.items()) if item[0] not in BATCHING)
+    return name, *(f"{key}={value}" for key, value in configured if not IRRELEVANT.search(f"dataset.{key}"))
+
+
+def _one_place(members: list[Found]) -> bool:
+    configs = [flat(item.record.config.get("dataset")) for item in members]
+    keys = {key for config in configs for key in config if key not in BATCHING}
+    return all(len({config.get(key) for config in configs}) == 1 for key in keys)
 
 
 def _latest(found: list[Found], factors: Factors) -> tuple[list[Found], list[Excluded]]:

@@ -2,10 +2,11 @@
 
 from rnn_research.curves.norms import QUANTILES, Curve, curve, last_step, states, steps
 from rnn_research.curves.rate import FLOOR, FRACTION, Decay, decay
-from rnn_research.curves.seeds import Band, Interval, Reading, band, interval, t_quantile, together
+from rnn_research.curves.seeds import CONFIDENCE, Band, Interval, Reading, band, interval, t_quantile, together
 from rnn_research.curves.words import FALL, RISE, WORDS, Verdict, spoken, verdict
 
 __all__ = [
+    "CONFIDENCE",
     "FALL",
     "FLOOR",
     "FRACTION",

@@ -72,6 +72,8 @@ class Curve:
     log_ratio: Float[np.ndarray, " distance"]
     log_norm: Float[np.ndarray, "sample distance"]
     """Each sample's mean of log n over its nonzero norms; NaN where it has none."""
+    smallest: Float[np.ndarray, "sample distance"]
+    """Each sample's smallest nonzero norm; inf where it has none."""
     silent: int
     invalid: int
 
@@ -180,6 +182,8 @@ def _statistics(rows: Rows) -> dict[str, np.ndarray]:
     log = np.where(plain, np.log(np.where(plain, norm, 1.0)), 0.0)
     count, plains, logs, sums = table(np.ones_like(norm)), table(plain), table(log), table(norm)
     positions = count.sum(0)
+    smallest = np.full(size, np.inf)
+    np.minimum.at(smallest, (who[plain], where[plain]), norm[plain])
     zeros, infinite = table(norm == 0).sum(0) / positions, table(np.isinf(norm)).sum(0) / positions
     log_norm = _divide(logs, plains)
     log_ratio = np.where(zeros > 0.5, -np.inf, np.where(infinite > 0.5, np.inf, linked(log_norm)))
@@ -193,6 +197,7 @@ def _statistics(rows: Rows) -> dict[str, np.ndarray]:
         "depth_sum": _geometric_mean(sums),
         "log_ratio": log_ratio,
         "log_norm": log_norm,
+        "smallest": smallest,
     }
 
 

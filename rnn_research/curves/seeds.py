@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from rnn_research.curves.norms import Curve
-from rnn_research.curves.rate import RESOLUTION, Decay, horizon, ratio
+from rnn_research.curves.rate import RESOLUTION, Decay, far_ratio, horizon
 from rnn_research.curves.words import Verdict, reason
 
 CONFIDENCE = 0.95
@@ -143,7 +143,7 @@ def _decay(shared: Band, decays: Sequence[Decay]) -> Decay:
         bounded=any(decay.bounded for decay in decays),
         r_squared=_mean([decay.r_squared for decay in decays]),
         horizon=horizon(shared.x, shared.mean, first.fraction),
-        far_ratio=ratio(shared.mean[-1]),
+        far_ratio=far_ratio(shared.mean),
         used=min(decay.used for decay in decays),
         left_out="; ".join(dict.fromkeys(decay.left_out for decay in decays if decay.left_out)),
         power=_mean([decay.power for decay in decays]),

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rnn_research.compare import Comparison, Condition, Run
@@ -14,6 +14,8 @@ from rnn_research.compare.factors import short
 from rnn_research.curves import Interval, Reading, spoken
 
 NOTHING = "–"
+UNDER = 1e-30
+"""Where float32 underflows, below 1e-38, the ratio to any ordinary norm is below this."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ def factor_columns(comparison: Comparison) -> list[Column]:
 def gradient_columns(comparison: Comparison) -> list[Column]:
     """What the gradient does on the way back."""
     fraction = f"{comparison.fraction:g}"
+    start = Column(
+        start_title(comparison), "verdict at the first recorded step", lambda c: _of(c.start, words), "verdict"
+    )
+    chosen = Column(
+        step_title(comparison), "verdict at the step of the numbers", lambda c: _of(c.chosen, words), "verdict"
+    )
     return [
         Column("rate [95%]", "nats per cell application", lambda c: _of(c.chosen, rate)),
         Column("half-life", "cell applications that halve the norm", lambda c: _of(c.chosen, half_life)),
@@ -51,18 +59,8 @@ def gradient_columns(comparison: Comparison) -> list[Column]:
             "norm at the largest distance over that at the smallest",
             lambda c: _of(c.chosen, far),
         ),
-        Column(
-            start_title(comparison),
-            "verdict at the first recorded step",
-            lambda c: _of(c.start, words),
-            "verdict",
-        ),
-        Column(
-            step_title(comparison),
-            "verdict at the step of the numbers",
-            lambda c: _of(c.chosen, words),
-            "verdict",
-        ),
+        *([start] if start.title != chosen.title else []),
+        chosen,
     ]
 
 
@@ -70,9 +68,9 @@ def task_columns(comparison: Comparison) -> list[Column]:
     """How the task went, and what clipping did."""
     metric = metric_title(comparison)
     return [
-        Column(f"{metric} [95%]", "mean over the seeds that did not diverge", metric_cell),
+        Column(f"{metric} [95%]", "mean over the seeds that did not diverge", lambda c: metric_cell(comparison, c)),
         Column("baseline", f"{metric} of a predictor without memory", lambda c: number(c.baseline)),
-        Column("clipped", "share of steps in which clipping fired", lambda c: percent(c.clipped)),
+        Column("clipped", "share of steps with a finite norm in which clipping fired", lambda c: percent(c.clipped)),
         Column("diverged", "runs that diverged", diverged),
         Column("parameters", "trained numbers", parameters),
     ]
@@ -132,7 +130,11 @@ def horizon(reading: Reading) -> str:
 
 
 def far(reading: Reading) -> str:
-    return f"{reading.decay.far_ratio:.2g}" if len(reading.curve.x) else NOTHING
+    """A typical norm of zero is one that float32 doesn't hold."""
+    ratio = reading.decay.far_ratio
+    if not len(reading.curve.x) or ratio != ratio:
+        return NOTHING
+    return f"{ratio:.2g}" if ratio else f"<{UNDER:g}"
 
 
 def words(reading: Reading) -> str:
@@ -141,10 +143,13 @@ def words(reading: Reading) -> str:
     return counts[0][0] if len(counts) == 1 else ", ".join(f"{count} {word}" for word, count in counts)
 
 
-def metric_cell(condition: Condition) -> str:
+def metric_cell(comparison: Comparison, condition: Condition) -> str:
+    """The mean with its interval; an accuracy's ends where accuracies do, at 0 and 1."""
     found = condition.metric
     if found is None:
         return NOTHING
+    if (comparison.metric or "").endswith("accuracy"):  # one seed's NaN stays NaN
+        found = replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
     some = f" (of {found.n})" if found.n < len(condition.runs) else ""
     return interval(found) + some
 
@@ -162,7 +167,13 @@ def number(value: float | None) -> str:
 
 
 def percent(share: Interval | None) -> str:
-    return NOTHING if share is None else f"{100 * share.mean:.0f}%"
+    """In whole per cent, except where that would say never or always and it isn't so."""
+    if share is None:
+        return NOTHING
+    value = 100 * share.mean
+    if 0 < value < 1:
+        return "<0.1%" if value < 0.1 else f"{value:.1g}%"
+    return ">99%" if 99 < value < 100 else f"{value:.0f}%"
 
 
 def diverged(condition: Condition) -> str:

@@ -102,7 +102,7 @@ def _effects(comparison: Comparison) -> str:
     )
     about = (
         "With clipping less without, all else equal, paired by seed; 95% interval by Student's t. "
-        "An interval that contains 0 shows no difference."
+        "An interval that contains 0 shows no difference; one in twenty excludes it by chance."
     )
     return f"<h3>What clipping changed</h3><p>{about}</p>{_scrolled(head, rows)}"
 

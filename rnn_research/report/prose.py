@@ -8,7 +8,7 @@ from html import escape
 
 from rnn_research.compare import Comparison, Condition, Effect
 from rnn_research.compare.factors import is_of_clipping
-from rnn_research.curves import FALL, FLOOR, RISE, Reading
+from rnn_research.curves import CONFIDENCE, FALL, FLOOR, FRACTION, RISE, Interval, Reading, t_quantile
 from rnn_research.report import cells
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -24,7 +24,10 @@ def answers(comparison: Comparison) -> str:
     ]
     # More are a table, and they have one.
     few = comparison.effects if len(comparison.effects) <= MOST_EFFECTS else ()
-    paragraphs = [" ".join(filter(None, said)), *(_changed(comparison, effect) for effect in few)]
+    count = sum(found is not None and found.n > 1 for effect in few for found in (effect.rate, effect.metric))
+    paragraphs = [" ".join(filter(None, said)), *(_changed(comparison, effect, count) for effect in few)]
+    if count > 1:
+        paragraphs.append(f"Higher and lower are said where the difference holds for all {count} of these at once.")
     return "".join(f'<p class="lead">{paragraph}</p>' for paragraph in paragraphs if paragraph)
 
 
@@ -35,17 +38,17 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
         verdict = condition.chosen.verdict
         at = cells.at(cells.step_title(comparison))
         said.append(f"{verdict_word(verdict.word.capitalize())} {at}: {typeset(verdict.reason)}.")
-    if condition.start is not None:
+    if condition.start is not None and cells.start_title(comparison) != cells.step_title(comparison):
         at = cells.at(cells.start_title(comparison)).capitalize()
         said.append(f"{at}: {verdict_word(cells.words(condition.start))}.")
     if condition.metric is not None:
         against = "" if condition.baseline is None else f", baseline {cells.number(condition.baseline)}"
         metric = cells.metric_title(comparison).capitalize()
-        said.append(f"{escape(metric)} {typeset(cells.metric_cell(condition) + against)}.")
+        said.append(f"{escape(metric)} {typeset(cells.metric_cell(comparison, condition) + against)}.")
     if condition.diverged:
         said.append(f"Diverged: {escape(cells.diverged(condition))}.")
     if condition.clipped is not None:
-        share = cells.percent(condition.clipped)
+        share = typeset(cells.percent(condition.clipped))
         said.append(f"Clipped {share} of steps." if condition.clipped.mean > 0 else "Never clipped.")
     label = escape(comparison.label(condition))
     return f"<strong>{label}</strong><br>{' '.join(said) or 'Nothing was recorded.'}"
@@ -76,14 +79,16 @@ def glossary(comparison: Comparison) -> dict[str, str]:
         f"top layer; here of {cells.loss(comparison)}. Its L2 norm n against d is the vanishing curve.",
         "Typical norm": "The geometric mean over samples, each compared with itself at the smallest d; "
         "an arithmetic mean would show the loudest sample. Where more than half of the norms are exactly "
-        "zero, so is the typical norm.",
+        "zero, so is the typical norm; a zero for one or two distances after a norm that had not fallen below "
+        f"{FRACTION:g} is of dead units, and no fall.",
         "Verdict": "From the smallest and the largest ratio of n to its value at the smallest distance: "
         f"vanishing where it falls below {FALL:g}, exploding where it rises above {RISE:g}, mixed where "
-        "both, stable where neither; too short with fewer than 3 distances. Where seeds disagree: mixed, "
+        "both, stable where neither; exploding also where it overflows before it can be measured; too short "
+        "with fewer than 3 distances. Where seeds disagree: mixed, "
         "with their counts.",
         "Rate": "b of log n = a + b d, in nats per application: the Theil-Sen median of pairwise slopes. "
-        f"Distances with a typical norm under {FLOOR:g} are left out, since float32 underflows there. The "
-        "95% interval is over seeds (Student's t); with one seed, over samples (bootstrap).",
+        f"Norms under {FLOOR:g}, and distances where the typical norm is, are left out, since float32 "
+        "underflows there. The 95% interval is over seeds (Student's t); with one seed, over samples (bootstrap).",
         "Half-life": "ln 2 / |b|: the applications that halve the norm. Not given where b may be zero.",
         "Horizon": f"The first distance with less than {comparison.fraction:g} of the norm at the smallest.",
         "Far ratio": "The norm at the largest distance over that at the smallest.",
@@ -122,12 +127,13 @@ def _setting(comparison: Comparison, condition: Condition) -> str:
     return ", ".join(condition.options[factor] for factor in factors)
 
 
-def _changed(comparison: Comparison, effect: Effect) -> str:
-    """`On lstm, global_norm clipped 26% of steps: decay rate +0.01 [..] (no difference shown); ...`."""
+def _changed(comparison: Comparison, effect: Effect, count: int) -> str:
+    """`On lstm, global_norm clipped 26% of steps: decay rate +0.01 [..] (no difference shown); ...`, as one of
+    `count` intervals."""
     option = ", ".join(value for key, value in effect.clipped.options.items() if is_of_clipping(key))
     setting = _setting(comparison, effect.plain)
     changes = [
-        f"{name} {cells.signed(found)} ({_conclusion(found.low, found.high)})"
+        f"{name} {cells.signed(found)} ({_conclusion(found, count)})"
         for name, found in (("decay rate", effect.rate), (cells.metric_title(comparison), effect.metric))
         if found is not None
     ]
@@ -136,10 +142,17 @@ def _changed(comparison: Comparison, effect: Effect) -> str:
     return typeset(f"{clipped}: {'; '.join(changes)}." if changes else f"{clipped}.")
 
 
-def _conclusion(low: float, high: float) -> str:
-    if low != low:
+def _conclusion(found: Interval, count: int) -> str:
+    """What the interval shows as one of `count`: by Bonferroni, its ends at 1 - 0.05 / count, so that among all
+    of them none excludes 0 by chance with 95%."""
+    if found.n < 2:
         return "one seed, so no interval"
-    return "no difference shown" if low <= 0 <= high else "higher" if low > 0 else "lower"
+    wider = t_quantile(found.n - 1, 1 - (1 - CONFIDENCE) / max(count, 1)) / t_quantile(found.n - 1)
+    low, high = (found.mean + wider * (end - found.mean) for end in (found.low, found.high))
+    if low <= 0 <= high:
+        alone = not found.low <= 0 <= found.high
+        return f"no difference shown, as one of {count}" if alone else "no difference shown"
+    return "higher" if low > 0 else "lower"
 
 
 def _listed(labels: list[str]) -> str:

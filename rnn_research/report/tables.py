@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnn_research.compare import Comparison, Condition, Run, Seen
+from rnn_research.compare.reading import share_clipped
 from rnn_research.curves import Interval, Reading
 from rnn_research.report import cells
 from rnn_research.report.cells import Column
@@ -152,7 +153,7 @@ def _run_row(comparison: Comparison, condition: Condition, run: Run) -> Row:
                 f"{prefix}samples": len(curve.log_norm),
                 f"{prefix}layer": curve.layer,
             }
-    row["clipped"] = None if run.clipping is None else float(run.clipping["fired"].mean())
+    row["clipped"] = None if run.clipping is None else share_clipped(run.clipping)
     row |= {"parameters": run.record.parameters, "steps": run.record.steps, "missing": "; ".join(run.missing)}
     return row | {"left_out": None}
 

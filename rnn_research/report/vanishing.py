@@ -51,6 +51,7 @@ def _vanishing_row(
 ) -> None:
     """At the chosen step, at the first, and in trees summed over the nodes at a depth."""
     trees = any(c.chosen and c.chosen.depth_sum for c in members)
+    chains = any(c.chosen and not c.chosen.depth_sum for c in members)
     views: list[tuple[str, Callable[[Condition], Band | None]]] = [
         (cells.at(cells.step_title(comparison)), lambda c: c.chosen and c.chosen.curve),
         (cells.at(cells.start_title(comparison)), lambda c: c.start and c.start.curve),
@@ -66,10 +67,10 @@ def _vanishing_row(
         for threshold in (FALL, RISE):
             axes.axhline(np.log10(threshold), color=MUTED, linewidth=0.9, linestyle=DOTS)
         axes.set_title(f"{name}\n{title}" if name and axes is row[0] else title)
-        axes.set_xlabel("tree depth" if trees else "distance d")
+        axes.set_xlabel("tree depth" if trees and not chains else "distance d")
     row[0].set_ylim(*style.limits(np.concatenate(drawn), margin=0.15))
     row[0].set_ylabel("gradient norm, relative to d = 0")
-    row[0].set_xlabel(f"{'tree depth' if trees else 'distance'} d (cell applications {_from(trees)})")
+    row[0].set_xlabel(_x_label(trees, chains))
 
 
 def _curve(axes: Axes, band: Band, stroke: dict[str, Any]) -> np.ndarray:
@@ -87,5 +88,9 @@ def _curve(axes: Axes, band: Band, stroke: dict[str, Any]) -> np.ndarray:
     return mean
 
 
-def _from(trees: bool) -> str:
-    return "from the root" if trees else "to the loss"
+def _x_label(trees: bool, chains: bool) -> str:
+    if not trees:
+        return "distance d (cell applications to the loss)"
+    if not chains:
+        return "tree depth d (cell applications from the root)"
+    return "distance d (cell applications to the loss; in a tree, depth)"
