@@ -6,10 +6,8 @@ import csv
 import logging
 import math
 import os
-import platform
 import random
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,8 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +23,13 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from tqdm import tqdm
 
-from rnn_research import runs
+from rnn_research import provenance, runs
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model, count_parameters
 from rnn_research.probes.base import Probe
 from rnn_research.probes.clipping import clipping_table
 
 log = logging.getLogger(__name__)
-PACKAGES = ("rnn_research", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
 
 
 class Diverged(Exception):
@@ -90,9 +85,9 @@ def fit(
         config=dict(config or {}),
         parameters=count_parameters(model),
         data={"name": type(data).__name__, "fingerprint": data.fingerprint},
-        versions={"python": platform.python_version(), **_versions()},
-        commit=_commit(),
-        machine=_machine(),
+        versions=provenance.versions(),
+        commit=provenance.commit(),
+        machine=provenance.machine(),
         start=_now(),
         baselines=data.baselines(),
     )
@@ -304,34 +299,3 @@ def _seed(seed: int) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that holds the package, with "+" where it has changes; None elsewhere."""
-    here = Path(__file__).parent
-    if not (here.parent / ".git").exists():
-        return None
-    try:
-        call = partial(subprocess.run, cwd=here, capture_output=True, text=True, timeout=5, check=True)
-        changed = call(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
-        return call(["git", "rev-parse", "HEAD"]).stdout.strip() + ("+" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "system": platform.system(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }

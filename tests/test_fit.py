@@ -23,8 +23,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
-from rnn_research import fit as fit_module
-from rnn_research import runs
+from rnn_research import provenance, runs
 from rnn_research.cells import RNN
 from rnn_research.cells.initialisation import orthogonal
 from rnn_research.clipping.none import NoClipping
@@ -136,8 +135,8 @@ def test_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None outside a checkout; the hash in one, with + where it has changes."""
     package = tmp_path / "rnn_research"
     package.mkdir()
-    monkeypatch.setattr(fit_module, "__file__", str(package / "fit.py"))
-    assert fit_module._commit() is None
+    monkeypatch.setattr(provenance, "__file__", str(package / "fit.py"))
+    assert provenance.commit() is None
     if shutil.which("git") is None:
         pytest.skip("needs git")
 
@@ -149,9 +148,9 @@ def test_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in ("init", "add .", "commit -m first"):
         git(*command.split())
     (package / "notes").write_text("not in the checkout\n")
-    assert fit_module._commit() == git("rev-parse", "HEAD")
+    assert provenance.commit() == git("rev-parse", "HEAD")
     (package / "fit.py").write_text("2\n")
-    assert fit_module._commit() == git("rev-parse", "HEAD") + "+"
+    assert provenance.commit() == git("rev-parse", "HEAD") + "+"
 
 
 # Folders.
