@@ -9,14 +9,15 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer
-from rnn_research.datasets.base import SPLITS, DataModule, Generated, Task
+from rnn_research.datasets.base import Task
+from rnn_research.datasets.generated import GeneratedModule
 from rnn_research.structures import Sample
 
 TOLERANCE = 0.04
 
 
 @final
-class Adding(DataModule):
+class Adding(GeneratedModule):
     """Each step reads a value drawn from U(0, 1) and a marker; the target is the sum of the marked values.
 
     Hochreiter & Schmidhuber 1997, "Long short-term memory", experiment 4, in the form of Le et al. 2015
@@ -51,21 +52,12 @@ class Adding(DataModule):
         num_workers: int = 0,
         bucket: bool = False,
     ) -> None:
-        super().__init__(batch_size, num_workers, bucket)
+        super().__init__(train_size, val_size, test_size, seed, batch_size, num_workers, bucket)
         self.length = integer("length", length, least=2)
         self.max_length = length if max_length is None else integer("max_length", max_length, least=length)
-        self.sizes = {
-            "train": integer("train_size", train_size),
-            "val": integer("val_size", val_size),
-            "test": integer("test_size", test_size),
-        }
-        self.seed = integer("seed", seed, least=0)
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
-        make = partial(_make, self.length, self.max_length)
-        samples: dict[str, Sequence[Sample]] = {
-            split: Generated(make, self.sizes[split], self.seed, split) for split in SPLITS
-        }
+        samples = self.drawn(lambda split: partial(_make, self.length, self.max_length))
         return Task("regression", input_size=2, output_size=1, tolerance=TOLERANCE), samples
 
 

@@ -10,7 +10,8 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import choice, integer, number
-from rnn_research.datasets.base import SPLITS, DataModule, Generated, Task
+from rnn_research.datasets.base import Task
+from rnn_research.datasets.generated import GeneratedModule
 from rnn_research.structures import Sample, Tree
 
 VOCABULARY = ("", "true", "false", "and", "or", "not")  # a token is its place here; 0 is the empty token
@@ -22,7 +23,7 @@ CHECKSUMS = {"train": (0, 1), "val": (2,), "test": (3,)}
 
 
 @final
-class BooleanTrees(DataModule):
+class BooleanTrees(GeneratedModule):
     """Expressions such as `and (not false) (or true false)`, to be evaluated; generated, with a chosen depth.
 
     In the spirit of the propositional logic of Bowman, Manning & Potts 2015 (arXiv:1506.04834) and of ListOps
@@ -63,24 +64,15 @@ class BooleanTrees(DataModule):
         num_workers: int = 0,
         bucket: bool = False,
     ) -> None:
-        super().__init__(batch_size, num_workers, bucket)
+        super().__init__(train_size, val_size, test_size, seed, batch_size, num_workers, bucket)
         self.depth = integer("depth", depth, least=2, most=20)
         self.min_depth = depth if min_depth is None else integer("min_depth", min_depth, least=2, most=depth)
         self.not_probability = number("not_probability", not_probability, least=0.0, most=0.9)
         self.labels = choice("labels", labels, ("nodes", "root"))
-        self.sizes = {
-            "train": integer("train_size", train_size),
-            "val": integer("val_size", val_size),
-            "test": integer("test_size", test_size),
-        }
-        self.seed = integer("seed", seed, least=0)
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         depths, of_nodes = (self.min_depth, self.depth), self.labels == "nodes"
-        samples: dict[str, Sequence[Sample]] = {}
-        for split in SPLITS:
-            make = partial(_make, depths, self.not_probability, of_nodes, CHECKSUMS[split])
-            samples[split] = Generated(make, self.sizes[split], self.seed, split)
+        samples = self.drawn(lambda split: partial(_make, depths, self.not_probability, of_nodes, CHECKSUMS[split]))
         task = Task(
             "classification",
             input_size=len(VOCABULARY),

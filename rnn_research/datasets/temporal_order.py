@@ -9,7 +9,8 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer
-from rnn_research.datasets.base import SPLITS, DataModule, Generated, Task
+from rnn_research.datasets.base import Task
+from rnn_research.datasets.generated import GeneratedModule
 from rnn_research.structures import Sample
 
 SYMBOLS = ("A", "B", "c", "d", "e", "f")
@@ -19,7 +20,7 @@ SUMS = {"train": (0, 1), "val": (2,), "test": (3,)}
 
 
 @final
-class TemporalOrder(DataModule):
+class TemporalOrder(GeneratedModule):
     """Six symbols, one-hot: A or B at two places, else c, d, e or f. The class is the pair: AA, BA, AB, BB.
 
     Hochreiter & Schmidhuber 1997, experiment 6a, in the form of Pascanu, Mikolov & Bengio 2013
@@ -51,21 +52,12 @@ class TemporalOrder(DataModule):
         num_workers: int = 0,
         bucket: bool = False,
     ) -> None:
-        super().__init__(batch_size, num_workers, bucket)
+        super().__init__(train_size, val_size, test_size, seed, batch_size, num_workers, bucket)
         self.length = integer("length", length, least=10)
         self.max_length = length if max_length is None else integer("max_length", max_length, least=length)
-        self.sizes = {
-            "train": integer("train_size", train_size),
-            "val": integer("val_size", val_size),
-            "test": integer("test_size", test_size),
-        }
-        self.seed = integer("seed", seed, least=0)
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
-        samples: dict[str, Sequence[Sample]] = {}
-        for split in SPLITS:
-            make = partial(_make, self.length, self.max_length, SUMS[split])
-            samples[split] = Generated(make, self.sizes[split], self.seed, split)
+        samples = self.drawn(lambda split: partial(_make, self.length, self.max_length, SUMS[split]))
         return Task("classification", input_size=len(SYMBOLS), output_size=4), samples
 
 
