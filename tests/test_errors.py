@@ -481,7 +481,7 @@ def test_a_run_that_raises_is_failed_and_the_others_go_on(own: Callable[..., Pat
 
 
 BROKEN = """
-from rnn_research.datasets.adding import DataModule
+from rnn_research.datasets.base import DataModule
 class Mine(DataModule):
     def load(self):
         raise KeyError("no such column")
