@@ -30,14 +30,15 @@ class Clipping(nn.Module, ABC):
     """Rescales gradients in place, once an optimiser step, after accumulation and unscaling."""
 
     @abstractmethod
-    def forward(self, parameters: list[nn.Parameter]) -> Float[Tensor, ""]:
+    def forward(self, parameters: list[nn.Parameter]) -> Float[Tensor, ""] | None:
         """Change each `parameter.grad` in place.
 
         Args:
             parameters: those that have a gradient.
 
         Returns:
-            The coefficient: the factor by which the global norm was scaled (1: the gradient was left as it is).
+            The coefficient: the factor by which the global norm was scaled (1: the gradient was left as it is). None:
+            the ratio of the norms after and before, which are measured anyway (1 where the norm was zero).
         """
 
 
@@ -53,7 +54,10 @@ def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> Clipped:
         present = [parameter for parameter in parameters if parameter.grad is not None]
         before = global_norm(present)
         coefficient = strategy(present)
-        return Clipped(before, global_norm(present), coefficient)
+        after = global_norm(present)
+        if coefficient is None:
+            coefficient = torch.where(before == 0, torch.ones_like(before), after / before)
+        return Clipped(before, after, coefficient)
 
 
 def scale(parameter: nn.Parameter, coefficient: Float[Tensor, ""]) -> None:

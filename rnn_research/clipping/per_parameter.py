@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rnn_research.checks import number
 from rnn_research.clipping.base import Clipping, global_norm, scale
@@ -25,9 +24,6 @@ class PerParameter(Clipping):
         super().__init__()
         self.max_norm = number("max_norm", max_norm, above=0.0)
 
-    def forward(self, parameters: list[nn.Parameter]) -> Tensor:
-        before = global_norm(parameters)
+    def forward(self, parameters: list[nn.Parameter]) -> None:
         for parameter in parameters:
             scale(parameter, (self.max_norm / global_norm([parameter])).clamp(max=1.0))
-        ratio = global_norm(parameters) / before
-        return torch.where(before == 0, torch.ones_like(ratio), ratio)

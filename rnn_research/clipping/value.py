@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.base import Clipping, global_norm
+from rnn_research.clipping.base import Clipping
 
 
 class Value(Clipping):
@@ -23,10 +22,7 @@ class Value(Clipping):
         super().__init__()
         self.max_value = number("max_value", max_value, above=0.0)
 
-    def forward(self, parameters: list[nn.Parameter]) -> Tensor:
-        before = global_norm(parameters)
+    def forward(self, parameters: list[nn.Parameter]) -> None:
         for parameter in parameters:
             if parameter.grad is not None:
                 parameter.grad.clamp_(-self.max_value, self.max_value)
-        ratio = global_norm(parameters) / before
-        return torch.where(before == 0, torch.ones_like(ratio), ratio)
