@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnn_research.cells.base import NONLINEARITIES, Cell, Hidden, Initialisation
+from rnn_research.cells.base import Hidden, Initialisation
+from rnn_research.cells.rnn import RNN
 from rnn_research.cells.tree_lstm import child_blocks
-from rnn_research.checks import choice, flag
+from rnn_research.checks import flag
 
 
-class TreeRNN(Cell):
+class TreeRNN(RNN):
     """h = f(W x + b_ih + sum_k U_k h_k + b_hh) over the children k of a node.
 
     With one child it equals `RNN`, and a state dict of one loads into the other. Apart, `weight_hh` is
@@ -39,11 +40,8 @@ class TreeRNN(Cell):
         initialise: tuple[Initialisation, ...] = (),
         max_children: int = 1,
     ) -> None:
-        f = NONLINEARITIES[choice("nonlinearity", nonlinearity, NONLINEARITIES)]
         self.shared = flag("shared", shared)
-        super().__init__(input_size, hidden_size, bias, initialise, max_children)
-        self.f = f.apply
-        self.bounds = {} if f.interval is None else {"hidden": f.interval}
+        super().__init__(input_size, hidden_size, nonlinearity, bias, initialise, max_children)
 
     def build(self) -> None:
         super().build()
@@ -54,7 +52,7 @@ class TreeRNN(Cell):
         if not previous:
             return Hidden(self.f(projected if self.bias_hh is None else projected + self.bias_hh))
         if self.shared:
-            return Hidden(self.f(projected + self.recur(self.summed(len(projected), previous).hidden)))
+            return super().step(projected, *previous)
         hidden = torch.cat([state.hidden for state in previous], -1)
         return Hidden(self.f(projected + child_blocks(hidden, self.weight_hh, self.bias_hh)))
 
