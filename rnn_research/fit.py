@@ -131,7 +131,8 @@ class Recorder(Callback):
             self._close(trainer, model, "done")
         except Diverged as diverged:
             log.warning("%s", diverged)
-            self._row(trainer, model, "train")
+            with suppress(OSError):  # as the tables: the record matters more
+                self._row(trainer, model, "train")
             self._close(trainer, model, "diverged", diverged_step=diverged.step)
         except BaseException as error:
             if _stopped(error):
