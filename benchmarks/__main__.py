@@ -49,11 +49,22 @@ def ratio(ours: Step, baseline: Step, rounds: int = ROUNDS) -> float:
 def chain_step(cell: Cell, shape: tuple[int, int, int, int], record: bool) -> Step:
     """Forward and backward of the last step's states, with or without every adjoint."""
     batch, time_steps, features, _ = shape
-    chain, inputs = Chain(torch.full((batch,), time_steps)), torch.randn(batch, time_steps, features)
+    return unrolled_step(
+        cell, Chain(torch.full((batch,), time_steps)), torch.randn(batch, time_steps, features), record
+    )
+
+
+def forest_step(cell: Cell, forest: Forest, record: bool) -> Step:
+    """The same of the roots' states."""
+    return unrolled_step(cell, forest, torch.randn(forest.nodes, cell.input_size), record)
+
+
+def unrolled_step(cell: Cell, structure: Chain | Forest, inputs: torch.Tensor, record: bool) -> Step:
+    """Forward and backward of the last states of a structure."""
 
     def step() -> None:
-        unrolled = unroll(cell, chain, inputs, record=record)
-        chain.terminal(unrolled.hidden).sum().backward()
+        unrolled = unroll(cell, structure, inputs, record=record)
+        structure.terminal(unrolled.hidden).sum().backward()
         if record:
             _ = unrolled.adjoints
 
@@ -64,19 +75,6 @@ def torch_step(net: nn.RNNBase, shape: tuple[int, int, int, int]) -> Step:
     """The same by torch's own fused module, without adjoints."""
     inputs = torch.randn(*shape[:3])
     return lambda: net(inputs)[0][:, -1].sum().backward()
-
-
-def forest_step(cell: Cell, forest: Forest, record: bool) -> Step:
-    """Forward and backward of the roots' states."""
-    inputs = torch.randn(forest.nodes, cell.input_size)
-
-    def step() -> None:
-        unrolled = unroll(cell, forest, inputs, record=record)
-        forest.terminal(unrolled.hidden).sum().backward()
-        if record:
-            _ = unrolled.adjoints
-
-    return step
 
 
 def peer_step(trees: list[Tree], features: int, hidden: int) -> Step:

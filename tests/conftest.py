@@ -51,3 +51,13 @@ def treebank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, trees in TREEBANK.items():
         (folder / name).write_text("\n".join(trees) + "\n", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_sst() -> Path:
+    """The folder of the real Stanford Sentiment Treebank, where there is one."""
+    data = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("RNN_RESEARCH_DATA", data)) / "sst"
+    if not (folder / "train.txt").is_file():
+        pytest.skip("sst: the real treebank is not here; RNN_RESEARCH_DATA names the folder that holds sst/")
+    return folder

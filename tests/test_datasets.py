@@ -6,7 +6,6 @@ import functools
 import hashlib
 import importlib
 import inspect
-import os
 import re
 import threading
 import zipfile
@@ -689,14 +688,6 @@ def test_sst_names_the_file_that_is_missing_empty_or_unreadable(tmp_path):
         SST(root=str(folder)).load()
     with pytest.raises(ValueError, match=r"^dataset.root: can't read .*nowhere"):
         SST(root=str(tmp_path / "nowhere")).load()
-
-
-@pytest.fixture(scope="module")
-def real_sst() -> Path:
-    folder = Path(os.environ.get("RNN_RESEARCH_DATA", ROOT.parent / "shared" / "data")) / "sst"
-    if not (folder / "train.txt").is_file():
-        pytest.skip("sst: the real treebank is not here; RNN_RESEARCH_DATA names the folder that holds sst/")
-    return folder
 
 
 def test_the_real_sst_has_its_published_counts(real_sst):

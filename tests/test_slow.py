@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,12 @@ import pytest
 from rnn_research import runs
 from rnn_research.train import main
 
-DATA = Path(os.environ.get("RNN_RESEARCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
-TREEBANK = DATA / "sst"
-
 
 @pytest.mark.slow
-@pytest.mark.skipif(not TREEBANK.is_dir(), reason="the Stanford Sentiment Treebank is not at RNN_RESEARCH_DATA/sst")
 @pytest.mark.parametrize("model", ["child_sum_tree_lstm", "nary_tree_lstm", "lstm"])
-def test_two_epochs_of_the_treebank_beat_the_majority(model: str, tmp_path: Path) -> None:
+def test_two_epochs_of_the_treebank_beat_the_majority(model: str, real_sst: Path, tmp_path: Path) -> None:
     """On root labels, five classes: test accuracy of 0.36 or more, where the most frequent class reaches 0.23."""
-    arguments = ["dataset=sst", f"dataset.root={TREEBANK}", f"model={model}", "trainer.max_epochs=2"]
+    arguments = ["dataset=sst", f"dataset.root={real_sst}", f"model={model}", "trainer.max_epochs=2"]
     with pytest.raises(SystemExit) as ended:
         main([*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
     assert ended.value.code == 0
