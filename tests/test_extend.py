@@ -28,13 +28,13 @@ class MGU(Cell):
     bounds = {"z": (0.0, 1.0), "n": (-1.0, 1.0)}
 
     def activations(self, projected, *previous):
-        hidden = self.summed(len(projected), previous).hidden
+        hidden = self.summed(projected, previous).hidden
         rows = self.weight_hh.chunk(2)
         z = torch.sigmoid(projected[:, : self.hidden_size] + hidden @ rows[0].T)
         return {"z": z, "n": torch.tanh(projected[:, self.hidden_size :] + (z * hidden) @ rows[1].T)}
 
     def step(self, projected, *previous):
-        gate, hidden = self.activations(projected, *previous), self.summed(len(projected), previous).hidden
+        gate, hidden = self.activations(projected, *previous), self.summed(projected, previous).hidden
         return Hidden((1 - gate["z"]) * hidden + gate["z"] * gate["n"])
 ''',
     "model/mine.yaml": """

@@ -132,11 +132,12 @@ class Cell(nn.Module, ABC):
         """One whole update: `step(project(inputs), *previous)`."""
         return self.step(self.project(inputs), *previous)
 
-    def summed(self, nodes: int, previous: tuple[State, ...]) -> State:
+    def summed(self, projected: Float[Tensor, "nodes projected"], previous: tuple[State, ...]) -> State:
         """The previous state of a sequence cell: on a tree, the sum of the children's states (as h~ in Tai et al.
-        2015, eq. 2); none: the initial state."""
+        2015, eq. 2); none: zero, for as many nodes as `projected` has."""
         if not previous:
-            return self.initial_state(nodes)
+            zero = projected.new_zeros(len(projected), self.hidden_size)
+            return self.state_type(*(zero for _ in self.state_names))
         if len(previous) == 1:
             return previous[0]
         return self.state_type(*(torch.stack(parts).sum(0) for parts in zip(*previous, strict=True)))

@@ -41,7 +41,7 @@ class GRU(Cell):
         self.reset_after = flag("reset_after", reset_after)
 
     def activations(self, projected: Tensor, *previous: Any) -> dict[str, Tensor]:
-        hidden = self.summed(len(projected), previous).hidden
+        hidden = self.summed(projected, previous).hidden
         gates, candidate = projected.split([2 * self.hidden_size, self.hidden_size], -1)
         if self.reset_after:
             from_gates, from_hidden = self.recur(hidden).split([2 * self.hidden_size, self.hidden_size], -1)
@@ -54,6 +54,6 @@ class GRU(Cell):
         return {"r": r, "z": z, "n": torch.tanh(candidate + from_hidden)}
 
     def step(self, projected: Tensor, *previous: Any) -> Hidden:
-        state = self.summed(len(projected), previous)
+        state = self.summed(projected, previous)
         gate = self.activations(projected, state)
         return Hidden(gate["n"] + gate["z"] * (state.hidden - gate["n"]))

@@ -25,12 +25,12 @@ class LSTM(Cell):
     bounds = BOUNDS
 
     def activations(self, projected: Tensor, *previous: Any) -> dict[str, Tensor]:
-        hidden = self.summed(len(projected), previous).hidden
+        hidden = self.summed(projected, previous).hidden
         i, f, g, o = (projected + self.recur(hidden)).chunk(4, -1)
         return {"i": torch.sigmoid(i), "f": torch.sigmoid(f), "g": torch.tanh(g), "o": torch.sigmoid(o)}
 
     def step(self, projected: Tensor, *previous: Any) -> HiddenCell:
-        state = self.summed(len(projected), previous)
+        state = self.summed(projected, previous)
         gate = self.activations(projected, state)
         cell = gate["f"] * state.cell + gate["i"] * gate["g"]
         return HiddenCell(gate["o"] * torch.tanh(cell), cell)

@@ -35,5 +35,5 @@ class RNN(Cell):
         self.bounds = {} if f.interval is None else {"hidden": f.interval}
 
     def step(self, projected: Tensor, *previous: Any) -> Hidden:
-        hidden = self.summed(len(projected), previous).hidden
+        hidden = self.summed(projected, previous).hidden
         return Hidden(self.f(projected + self.recur(hidden)))

@@ -52,7 +52,7 @@ class ChildSumTreeLSTM(TreeLSTM):
     def activations(self, projected: Tensor, *previous: Any) -> dict[str, Tensor]:
         """i, g, o of shape (nodes, hidden) and, where there are children, f of shape (nodes, children, hidden)."""
         size = self.hidden_size
-        i, f, g, o = (projected + self.recur(self.summed(len(projected), previous).hidden)).chunk(4, -1)
+        i, f, g, o = (projected + self.recur(self.summed(projected, previous).hidden)).chunk(4, -1)
         gates = {"i": torch.sigmoid(i), "g": torch.tanh(g), "o": torch.sigmoid(o)}
         if len(previous) == 1:
             gates["f"] = torch.sigmoid(f)[:, None]

@@ -1,0 +1,76 @@
+"""The contract of an engine's result: one layer's states along a structure, and how their adjoints are had."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rnn_research.cells.base import Cell, State
+from rnn_research.structures import Chain, Forest
+
+
+class Fold(ABC):
+    """One cell along a structure. Everything is aligned with the structure's positions, with zeros at padding."""
+
+    def __init__(self, cell: Cell, structure: Chain | Forest, record: bool) -> None:
+        self.cell, self.structure, self.record = cell, structure, record
+
+    @property
+    @abstractmethod
+    def states(self) -> State:
+        """Every state, in the graph of autograd."""
+
+    @property
+    def hidden(self) -> Tensor:
+        """The states' h alone, where that is less work."""
+        return self.states.hidden
+
+    @property
+    @abstractmethod
+    def reached(self) -> bool:
+        """Whether a backward pass has reached these states."""
+
+    @abstractmethod
+    def adjoints(self) -> State:
+        """dL/ds of every state, after a backward pass."""
+
+    @abstractmethod
+    def direct(self) -> State:
+        """The part of it from the state's own position."""
+
+    @abstractmethod
+    def recurrent(self) -> State:
+        """The part of it from later states."""
+
+    @abstractmethod
+    def adjoints_of(self, loss: Tensor) -> State:
+        """d loss/ds of every state, for another loss, leaving every `.grad` as it is."""
+
+    @abstractmethod
+    def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
+        """Every update again: flat positions, projected inputs and previous states, detached; those with equally many
+        previous states come together."""
+
+    def norms(self, which: str) -> State:
+        """The L2 norms of `adjoints`, `direct` or `recurrent`, in float64."""
+        parts: State = getattr(self, which)()
+        return type(parts)(*(torch.linalg.vector_norm(part, dim=-1, dtype=torch.float64) for part in parts))
+
+    def inside_update(self, grads: list[Tensor]) -> State:
+        """Gradients in the states as they left their updates, carried to the parts inside the update they depend on
+        (an LSTM's h depends on its c): one batched, local vector-Jacobian product, with the previous states fixed.
+        """
+        if len(grads) == 1:
+            return self.cell.state_type(*grads)
+        flat = [grad.reshape(-1, grad.shape[-1]) for grad in grads]
+        out = [torch.zeros_like(grad) for grad in flat]
+        for rows, projected, previous in self.updates():
+            with torch.enable_grad():
+                state = self.cell.step(projected.requires_grad_(), *previous)
+                carried = torch.autograd.grad(tuple(state), tuple(state), tuple(grad[rows] for grad in flat))
+            for part, value in zip(out, carried, strict=True):
+                part[rows] = value
+        return self.cell.state_type(*(part.view_as(grad) for part, grad in zip(out, grads, strict=True)))

@@ -1,0 +1,174 @@
+"""A cell's updates, compiled, and the call of the driver on tensors."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnn_research.cells.base import Cell
+from rnn_research.unroll.native import library
+from rnn_research.unroll.native.schedule import Schedule
+from rnn_research.unroll.native.source import Plan, source
+from rnn_research.unroll.native.trace import Untraceable, tensors_of, trace
+
+_pointer, _int, _long = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+
+
+class _Run(ctypes.Structure):
+    _fields_ = [("block", _int), ("count", _int), ("acc", _int)]
+
+
+class _Product(ctypes.Structure):
+    _fields_ = [
+        *((name, _int) for name in ("source", "child", "part", "value", "blocks", "stage", "weight", "runs")),
+        *((name, _long) for name in ("offset", "row", "column")),
+        ("run", ctypes.POINTER(_Run)),
+    ]
+
+
+class _Bias(ctypes.Structure):
+    _fields_ = [("acc", _int), ("tensor", _int), ("offset", _long)]
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [
+        *((name, _int) for name in ("arity", "stages", "accs", "slots", "values", "products", "biases")),
+        ("product", ctypes.POINTER(_Product)),
+        ("bias", ctypes.POINTER(_Bias)),
+        ("forward", _pointer),
+        ("backward", _pointer),
+    ]
+
+
+class _Rows(ctypes.Structure):
+    _fields_ = [("base", _pointer), ("inner", _long), ("near", _long), ("far", _long)]
+
+
+class _Fold(ctypes.Structure):
+    _fields_ = [
+        *((name, _long) for name in ("hidden", "features", "parts", "groups", "programs", "tensors")),
+        ("program", ctypes.POINTER(_Program)),
+        *((name, _pointer) for name in ("kind", "count", "row", "child")),
+        *((name, ctypes.POINTER(_pointer)) for name in ("tensor", "gradient", "state")),
+        ("tape", _pointer),
+        ("keep", _long),
+        ("input", _Rows),
+        ("dinput", _Rows),
+        *((name, ctypes.POINTER(_pointer)) for name in ("adjoint", "recurrent")),
+        ("direct", ctypes.POINTER(_Rows)),
+        ("norm", ctypes.POINTER(_pointer)),
+    ]
+
+
+def _array(kind: Any, items: Sequence[Any]) -> Any:
+    return (kind * max(len(items), 1))(*items)
+
+
+def pointers(tensors: Sequence[Tensor | None], offset: int = 0) -> Any:
+    """Their addresses, `offset` elements on; None is NULL."""
+    return _array(_pointer, [None if t is None else t.data_ptr() + offset * t.element_size() for t in tensors])
+
+
+@dataclass(eq=False)
+class Compiled:
+    """The native updates of one cell in one precision, for the arities in `plans`."""
+
+    driver: ctypes.CDLL
+    plans: dict[int, Plan]
+    names: list[str]
+    programs: dict[int, _Program]
+    held: list[Any] = field(default_factory=list)
+    """What the programs point to."""
+
+    def table(self, schedule: Schedule) -> tuple[Any, int, np.ndarray]:
+        """The programs that a schedule's groups need, how many, and each group's."""
+        arities, kind = np.unique(schedule.arity, return_inverse=True)
+        return _array(_Program, [self.programs[arity] for arity in arities.tolist()]), len(arities), kind.astype(np.int32)
+
+    def tape_size(self, schedule: Schedule, keep: bool) -> int:
+        """Blocks that the tape holds: of every group, or (not kept) of one at a time."""
+        slots = np.array([len(self.plans[arity].slot) for arity in schedule.arity.tolist()], np.int64)
+        sizes = slots * schedule.count
+        return int(sizes.sum() if keep else sizes.max())
+
+
+_COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled]] = weakref.WeakKeyDictionary()
+
+
+def compiled(cell: Cell, arities: Sequence[int], dtype: torch.dtype) -> Compiled:
+    """The cell's native updates for these numbers of previous states.
+
+    Raises:
+        Untraceable: the update can't be compiled; says what stopped it.
+        library.Unavailable: nothing can be compiled here.
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise Untraceable(f"{dtype}, expected float32 or float64")
+    key = (tuple(sorted(set(map(int, arities)))), dtype, *_fingerprint(cell))
+    known = _COMPILED.setdefault(cell, {})
+    if key not in known:
+        known[key] = _compile(cell, key[0], dtype == torch.float64)
+    return known[key]
+
+
+def _fingerprint(cell: Cell) -> tuple[Any, ...]:
+    """What a trace may have read of the cell besides its tensors: a change of it needs another trace."""
+    plain = [(name, value) for name, value in vars(cell).items() if isinstance(value, bool | int | float | str)]
+    return (*plain, *(None if value is None else value.shape for value in cell._parameters.values()))
+
+
+def _compile(cell: Cell, arities: Sequence[int], double: bool) -> Compiled:
+    plans = {arity: Plan(trace(cell, arity)) for arity in arities}
+    made = Compiled(library.kernel(double), plans, [name for name, _ in tensors_of(cell)], {})
+    for arity, plan in plans.items():
+        code = library.load(source([plan]), double)
+        made.programs[arity] = _program(plan, code, cell.hidden_size, made.held)
+        made.held.append(code)
+    return made
+
+
+def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> _Program:
+    place = {acc: number for number, acc in enumerate(plan.accs)}
+    products = []
+    for product in plan.products:
+        rows = sorted((row, place[acc]) for acc in plan.accs for own, row in acc.products if own is product)
+        runs = _array(_Run, list(_runs(rows)))
+        view = product.weight
+        products.append(
+            _Product(
+                product.source,
+                product.first,
+                product.part,
+                plan.slot[product.values[0]] if product.values else 0,
+                product.count,
+                plan.stage_of[product],
+                view.tensor,
+                len(runs),
+                view.offset,
+                view.row,
+                view.column,
+                runs,
+            )
+        )
+        held.append(runs)
+    biases = [_Bias(place[acc], tensor, block * hidden) for acc in plan.accs for tensor, block in acc.vectors]
+    arrays = _array(_Product, products), _array(_Bias, biases)
+    held.extend(arrays)
+    arity = plan.trace.arity
+    segments = (ctypes.addressof(_pointer.in_dll(code, f"{way}_{arity}")) for way in ("forward", "backward"))
+    sizes = (arity, plan.stages, len(plan.accs), len(plan.slot), len(plan.values), len(products), len(biases))
+    return _Program(*sizes, *arrays, *segments)
+
+
+def _runs(rows: list[tuple[int, int]]) -> list[_Run]:
+    """Row blocks of a weight that go to accumulators side by side, together."""
+    breaks = [0, *(k for k, (a, b) in enumerate(pairwise(rows), 1) if (b[0] - a[0], b[1] - a[1]) != (1, 1)), len(rows)]
+    return [_Run(rows[start][0], stop - start, rows[start][1]) for start, stop in pairwise(breaks)]

@@ -1,0 +1,526 @@
+/* The driver: folds a compiled update along groups of nodes, forwards and backwards, with its own matrix products.
+
+   Products are packed once a call and used at every step; accumulators of a few groups at a time stay in cache, and so
+   do their adjoints, which are multiplied into the weights' gradients a block of rows at a time. Single-threaded, in
+   a fixed order: the same input gives the same bits, and a row's result does not depend on the rows beside it. */
+#include "kernel.h"
+#include <stdlib.h>
+
+#define PANEL (2 * LANES)
+#define DEPTH 256 /* of a product at a time: a panel of DEPTH x PANEL stays in the first-level cache */
+#define WINDOW 64 /* rows whose inputs are projected together, at least */
+#define BLOCK 256 /* rows whose adjoints are multiplied into the gradients together, at least */
+
+enum { INPUT, CHILD, VALUE };
+
+typedef struct {
+    int32_t block, count, acc; /* `count` row blocks of the weight from `block` on -> accumulators from `acc` on */
+} Run;
+typedef struct {
+    int32_t source, child, part, value, blocks; /* what is multiplied */
+    int32_t stage;                              /* the update's segment that needs it */
+    int32_t weight, runs;                       /* which tensor */
+    int64_t offset, row, column;                /* where in it */
+    const Run *run;
+} Product;
+typedef struct {
+    int32_t acc, tensor;
+    int64_t offset;
+} Bias;
+typedef struct {
+    int32_t arity, stages, accs, slots, values, products, biases;
+    const Product *product;
+    const Bias *bias;
+    const Update *forward, *backward; /* a segment a stage */
+} Program;
+typedef struct {
+    int64_t hidden, features, parts, groups, programs, tensors;
+    const Program *program;
+    const int32_t *kind, *count, *row, *child; /* of each group, of each group, of each node, of each node */
+    real *const *tensor, *const *gradient;     /* a gradient that is not wanted is NULL */
+    real *const *state;
+    real *tape;
+    int64_t keep; /* whether the tape is kept for a backward pass */
+    Rows input, dinput;
+    real *const *adjoint, *const *recurrent;
+    const Rows *direct;
+    double *const *norm;
+} Fold;
+
+/* Scratch memory: one allocation a call, handed out in aligned pieces. The first pass only measures. */
+typedef struct {
+    char *base;
+    size_t used;
+} Arena;
+static void *take(Arena *arena, size_t bytes) {
+    void *piece = arena->base ? arena->base + arena->used : NULL;
+    arena->used += (bytes + 63) / 64 * 64;
+    return piece;
+}
+#define TAKE(arena, type, count) ((type *)take(arena, sizeof(type) * (size_t)(count)))
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t panels(int64_t n) { return (n + PANEL - 1) / PANEL; }
+
+/* B (depth x n), element (k, j) at b[k * row + j * column] -> panels of PANEL columns, depth x PANEL each. */
+static void pack(real *to, const real *b, int64_t depth, int64_t n, int64_t row, int64_t column) {
+    for (int64_t p = 0; p < panels(n); p++, to += depth * PANEL) {
+        const real *from = b + p * PANEL * column;
+        int64_t width = least(PANEL, n - p * PANEL);
+        if (column == 1) {
+            for (int64_t k = 0; k < depth; k++) {
+                memcpy(to + k * PANEL, from + k * row, (size_t)width * sizeof(real));
+                for (int64_t j = width; j < PANEL; j++) to[k * PANEL + j] = 0;
+            }
+            continue;
+        }
+        for (int64_t k0 = 0; k0 < depth; k0 += 16) { /* a few rows at a time: reads run along them */
+            int64_t k1 = least(k0 + 16, depth);
+            for (int64_t j = 0; j < PANEL; j++)
+                for (int64_t k = k0; k < k1; k++) to[k * PANEL + j] = j < width ? from[k * row + j * column] : 0;
+        }
+    }
+}
+
+/* C (rows x PANEL) += A (rows x depth) B, in registers. A's element (i, k) is a[i * step + k * next]. */
+INLINE void tile(const int rows, const real *a, int64_t step, int64_t next, const real *b, int64_t depth, real *c,
+                 int64_t ld) {
+    vec low[TILE], high[TILE];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++) {
+        low[i] = *(const loose *)(c + i * ld);
+        high[i] = *(const loose *)(c + i * ld + LANES);
+    }
+    for (int64_t k = 0; k < depth; k++) {
+        vec left = *(const loose *)(b + k * PANEL), right = *(const loose *)(b + k * PANEL + LANES);
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++) {
+            vec x = splat(a[i * step + k * next]);
+            low[i] += x * left;
+            high[i] += x * right;
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++) {
+        *(loose *)(c + i * ld) = low[i];
+        *(loose *)(c + i * ld + LANES) = high[i];
+    }
+}
+static __attribute__((noinline)) void along(int64_t rows, const real *a, int64_t step, const real *b, int64_t depth,
+                                            real *c, int64_t ld) {
+    if (TILE == 8 && rows == 7) tile(TILE == 8 ? 7 : 6, a, step, 1, b, depth, c, ld);
+    else if (TILE == 8 && rows == 8) tile(TILE, a, step, 1, b, depth, c, ld);
+    else switch (rows) {
+        case 1: tile(1, a, step, 1, b, depth, c, ld); break;
+        case 2: tile(2, a, step, 1, b, depth, c, ld); break;
+        case 3: tile(3, a, step, 1, b, depth, c, ld); break;
+        case 4: tile(4, a, step, 1, b, depth, c, ld); break;
+        case 5: tile(5, a, step, 1, b, depth, c, ld); break;
+        default: tile(6, a, step, 1, b, depth, c, ld);
+    }
+}
+static __attribute__((noinline)) void across(int64_t rows, const real *a, const real *b, int64_t depth, real *c,
+                                             int64_t ld) {
+    if (TILE == 8 && rows == 7) tile(TILE == 8 ? 7 : 6, a, 1, TILE, b, depth, c, ld);
+    else if (TILE == 8 && rows == 8) tile(TILE, a, 1, TILE, b, depth, c, ld);
+    else switch (rows) {
+        case 1: tile(1, a, 1, TILE, b, depth, c, ld); break;
+        case 2: tile(2, a, 1, TILE, b, depth, c, ld); break;
+        case 3: tile(3, a, 1, TILE, b, depth, c, ld); break;
+        case 4: tile(4, a, 1, TILE, b, depth, c, ld); break;
+        case 5: tile(5, a, 1, TILE, b, depth, c, ld); break;
+        default: tile(6, a, 1, TILE, b, depth, c, ld);
+    }
+}
+/* A tile whose last columns are not there: through a full one. */
+#define EDGE(width, rows, c, ld, call)                                                             \
+    do {                                                                                           \
+        real edge[TILE * PANEL] = {0};                                                             \
+        for (int64_t i_ = 0; i_ < (rows); i_++)                                                    \
+            memcpy(edge + i_ * PANEL, (c) + i_ * (ld), (size_t)(width) * sizeof(real));            \
+        call;                                                                                      \
+        for (int64_t i_ = 0; i_ < (rows); i_++)                                                    \
+            memcpy((c) + i_ * (ld), edge + i_ * PANEL, (size_t)(width) * sizeof(real));            \
+    } while (0)
+
+/* C (m x n) += A (m x depth) B, B packed. */
+static void multiply(const real *a, int64_t step, const real *packed, int64_t m, int64_t depth, int64_t n, real *c,
+                     int64_t ld) {
+    for (int64_t k = 0; k < depth; k += DEPTH) {
+        int64_t some = least(DEPTH, depth - k);
+        for (int64_t p = 0; p < panels(n); p++) {
+            const real *b = packed + (p * depth + k) * PANEL;
+            int64_t width = least(PANEL, n - p * PANEL), tiles = (m + TILE - 1) / TILE;
+            for (int64_t i = 0, t = 0; t < tiles; t++) {
+                int64_t rows = (m - i + tiles - t - 1) / (tiles - t); /* tiles of even height */
+                real *to = c + i * ld + p * PANEL;
+                if (width == PANEL) along(rows, a + i * step + k, step, b, some, to, ld);
+                else EDGE(width, rows, to, ld, along(rows, a + i * step + k, step, b, some, edge, PANEL));
+                i += rows;
+            }
+        }
+    }
+}
+
+/* C (depth x n) += A^T B over `rows` rows: row r of A is a[r] (depth wide), of B b + r * ldb. `room` holds the two
+   packed: A in columns of TILE, B in a panel. */
+static void accumulate(const real *const *a, const real *b, int64_t ldb, int64_t rows, int64_t depth, int64_t n, real *c,
+                       int64_t ld, real *room) {
+    int64_t tiles = (depth + TILE - 1) / TILE;
+    real *left = room, *right = room + tiles * TILE * rows;
+    for (int64_t r = 0; r < rows; r++) {
+        const real *from = a[r];
+        for (int64_t t = 0; t < tiles - 1; t++)
+            for (int i = 0; i < TILE; i++) left[(t * rows + r) * TILE + i] = from[t * TILE + i];
+        for (int64_t i = (tiles - 1) * TILE; i < tiles * TILE; i++)
+            left[((tiles - 1) * rows + r) * TILE + i - (tiles - 1) * TILE] = i < depth ? from[i] : 0;
+    }
+    for (int64_t p = 0; p < panels(n); p++) {
+        int64_t width = least(PANEL, n - p * PANEL);
+        for (int64_t r = 0; r < rows; r++) {
+            const real *from = b + r * ldb + p * PANEL;
+            if (width == PANEL) memcpy(right + r * PANEL, from, PANEL * sizeof(real));
+            else for (int64_t j = 0; j < PANEL; j++) right[r * PANEL + j] = j < width ? from[j] : 0;
+        }
+        for (int64_t t = 0; t < tiles; t++) {
+            int64_t height = least(TILE, depth - t * TILE);
+            real *to = c + t * TILE * ld + p * PANEL;
+            const real *from = left + t * TILE * rows;
+            if (width == PANEL) across(height, from, right, rows, to, ld);
+            else EDGE(width, height, to, ld, across(height, from, right, rows, edge, PANEL));
+        }
+    }
+}
+
+/* Rows of a source, by pointer. */
+static void point(const real **to, const Fold *f, const Program *p, const Product *product, const int32_t *row,
+                  const int32_t *child, const real *tape, int64_t rows) {
+    int64_t h = f->hidden;
+    for (int64_t i = 0; i < rows; i++) switch (product->source) {
+            case INPUT: to[i] = at(&f->input, row[i]); break;
+            case CHILD: to[i] = f->state[product->part] + (child[i] + product->child) * h; break;
+            default: to[i] = tape + (i * p->slots + product->value) * h;
+        }
+}
+/* The rows as one array with a step: as they lie, or copied together. */
+static const real *gather(const real *const *rows, int64_t count, int64_t width, real *room, int64_t *step) {
+    *step = count > 1 ? rows[1] - rows[0] : width;
+    for (int64_t i = 2; i < count; i++)
+        if (rows[i] - rows[i - 1] != *step) goto copy;
+    if (*step >= width) return rows[0];
+copy:
+    for (int64_t i = 0; i < count; i++) memcpy(room + i * width, rows[i], (size_t)width * sizeof(real));
+    *step = width;
+    return room;
+}
+static int64_t depth_of(const Fold *f, const Product *product) {
+    return product->source == INPUT ? f->features : product->blocks * f->hidden;
+}
+
+typedef struct {
+    real **packed;  /* a product's runs, one after another */
+    real *bias;     /* of each accumulator */
+    real **sum;     /* backward: the transposed gradient of each product, depth x its columns */
+    real *dbias;
+    real *dacc;     /* backward: a block of rows, filled from its end */
+    int64_t filled; /* rows of it */
+    int64_t *group; /* the groups in it, first ones last */
+    int64_t groups;
+} Work;
+
+static int64_t columns(const Product *product) {
+    int64_t count = 0;
+    for (int32_t r = 0; r < product->runs; r++) count += product->run[r].count;
+    return count;
+}
+static int64_t packed_size(const Fold *f, const Product *product, int back) {
+    int64_t size = 0, h = f->hidden, depth = depth_of(f, product);
+    for (int32_t r = 0; r < product->runs; r++) {
+        int64_t n = product->run[r].count * h;
+        size += back ? panels(depth) * PANEL * n : panels(n) * PANEL * depth;
+    }
+    return size;
+}
+static void pack_product(real *to, const Fold *f, const Product *product, int back) {
+    int64_t h = f->hidden, depth = depth_of(f, product);
+    for (int32_t r = 0; r < product->runs; r++) {
+        const Run *run = product->run + r;
+        const real *w = f->tensor[product->weight] + product->offset + run->block * h * product->row;
+        int64_t n = run->count * h;
+        if (back) {
+            pack(to, w, n, depth, product->row, product->column);
+            to += panels(depth) * PANEL * n;
+        } else {
+            pack(to, w, depth, n, product->column, product->row);
+            to += panels(n) * PANEL * depth;
+        }
+    }
+}
+
+/* acc += source W^T for the rows of a group (or several). */
+static void project(const Fold *f, const Product *product, const real *packed, const real *const *rows, int64_t count,
+                    real *acc, int64_t accs, real *room) {
+    int64_t h = f->hidden, depth = depth_of(f, product), step;
+    const real *a = gather(rows, count, depth, room, &step);
+    for (int32_t r = 0; r < product->runs; r++) {
+        const Run *run = product->run + r;
+        int64_t n = run->count * h;
+        multiply(a, step, packed, count, depth, n, acc + run->acc * h, accs * h);
+        packed += panels(n) * PANEL * depth;
+    }
+}
+/* to += dacc W, rows of `width` = the product's depth. */
+static void unproject(const Fold *f, const Product *product, const real *packed, const real *dacc, int64_t accs,
+                      int64_t count, real *to, int64_t step) {
+    int64_t h = f->hidden, depth = depth_of(f, product);
+    for (int32_t r = 0; r < product->runs; r++) {
+        const Run *run = product->run + r;
+        int64_t n = run->count * h;
+        multiply(dacc + run->acc * h, accs * h, packed, count, n, depth, to, step);
+        packed += panels(depth) * PANEL * n;
+    }
+}
+
+typedef struct {
+    int64_t nodes, largest, widest, accs, values; /* over groups; over products; over programs */
+    int64_t *first;                               /* the first node of each group */
+    int64_t *tape;                                /* where its tape starts */
+} Extent;
+static Extent measure(const Fold *f, Arena *arena) {
+    Extent e = {0};
+    e.first = TAKE(arena, int64_t, f->groups);
+    e.tape = TAKE(arena, int64_t, f->groups);
+    for (int64_t p = 0; p < f->programs; p++) {
+        e.accs = most(e.accs, f->program[p].accs);
+        e.values = most(e.values, f->program[p].values);
+        for (int32_t i = 0; i < f->program[p].products; i++)
+            e.widest = most(e.widest, depth_of(f, f->program[p].product + i));
+    }
+    for (int64_t g = 0, tape = 0; g < f->groups; g++) {
+        if (arena->base) e.first[g] = e.nodes, e.tape[g] = tape;
+        if (f->keep) tape += f->count[g] * f->program[f->kind[g]].slots * f->hidden;
+        e.nodes += f->count[g];
+        e.largest = most(e.largest, f->count[g]);
+    }
+    return e;
+}
+static Group group_of(const Fold *f, const Extent *e, int64_t g) {
+    const Program *p = f->program + f->kind[g];
+    Group group = {0};
+    group.hidden = f->hidden, group.rows = f->count[g];
+    group.row = f->row + e->first[g], group.child = f->child + e->first[g];
+    group.state = f->state, group.tape = f->tape + e->tape[g], group.width = p->slots * f->hidden;
+    group.accs = p->accs * f->hidden;
+    group.vector = (const real *const *)f->tensor, group.dvector = f->gradient;
+    group.adjoint = f->adjoint, group.direct = f->direct, group.recurrent = f->recurrent, group.norm = f->norm;
+    group.dvalues = p->values * f->hidden;
+    return group;
+}
+
+static void run_forward(const Fold *f, Arena *arena) {
+    Extent e = measure(f, arena);
+    int64_t h = f->hidden, window = most(WINDOW, e.largest);
+    real *acc = TAKE(arena, real, window * e.accs * h), *room = TAKE(arena, real, window * e.widest);
+    const real **rows = TAKE(arena, const real *, window);
+    Work *work = TAKE(arena, Work, f->programs);
+    for (int64_t p = 0; p < f->programs; p++) {
+        const Program *program = f->program + p;
+        real **packed = TAKE(arena, real *, program->products), *bias = TAKE(arena, real, program->accs * h);
+        for (int32_t i = 0; i < program->products; i++) {
+            real *to = TAKE(arena, real, packed_size(f, program->product + i, 0));
+            if (arena->base) pack_product(packed[i] = to, f, program->product + i, 0);
+        }
+        if (!arena->base) continue;
+        work[p].packed = packed, work[p].bias = bias;
+        memset(bias, 0, (size_t)(program->accs * h) * sizeof(real));
+        for (int32_t i = 0; i < program->biases; i++) {
+            const Bias *b = program->bias + i;
+            for (int64_t j = 0; j < h; j++) bias[b->acc * h + j] += f->tensor[b->tensor][b->offset + j];
+        }
+    }
+    if (!arena->base) return;
+    for (int64_t g = 0; g < f->groups;) {
+        const Program *p = f->program + f->kind[g];
+        const Work *w = work + f->kind[g];
+        int64_t stop = g, count = 0, accs = p->accs * h;
+        do count += f->count[stop++];
+        while (stop < f->groups && f->kind[stop] == f->kind[g] && count + f->count[stop] <= window);
+        for (int64_t i = 0; i < count; i++) memcpy(acc + i * accs, w->bias, (size_t)accs * sizeof(real));
+        for (int32_t i = 0; i < p->products; i++)
+            if (p->product[i].source == INPUT) {
+                point(rows, f, p, p->product + i, f->row + e.first[g], NULL, NULL, count);
+                project(f, p->product + i, w->packed[i], rows, count, acc, p->accs, room);
+            }
+        for (real *at_ = acc; g < stop; at_ += f->count[g] * accs, g++) {
+            Group group = group_of(f, &e, g);
+            group.acc = at_;
+            for (int32_t stage = 0; stage < p->stages; stage++) {
+                for (int32_t i = 0; i < p->products; i++)
+                    if (p->product[i].stage == stage && p->product[i].source != INPUT) {
+                        point(rows, f, p, p->product + i, group.row, group.child, group.tape, group.rows);
+                        project(f, p->product + i, w->packed[i], rows, group.rows, at_, p->accs, room);
+                    }
+                p->forward[stage](&group);
+            }
+        }
+    }
+}
+
+/* Multiply a block of accumulators' adjoints into the gradients, and into the input's. */
+static void flush(const Fold *f, const Extent *e, const Program *p, Work *w, int64_t block, const real **rows, real *room,
+                  real *wide) {
+    int64_t h = f->hidden, count = w->filled, accs = p->accs * h;
+    const real *dacc = w->dacc + (block - count) * accs;
+    if (!count) return;
+    for (int32_t i = 0; i < p->products; i++) {
+        const Product *product = p->product + i;
+        int64_t depth = depth_of(f, product), total = columns(product) * h, column = 0, n = 0;
+        if (f->gradient[product->weight]) {
+            for (int64_t k = w->groups - 1; k >= 0; k--) {
+                int64_t g = w->group[k], first = e->first[g];
+                point(rows + n, f, p, product, f->row + first, f->child + first, f->tape + e->tape[g], f->count[g]);
+                n += f->count[g];
+            }
+            for (int32_t r = 0; r < product->runs; r++) {
+                const Run *run = product->run + r;
+                accumulate(rows, dacc + run->acc * h, accs, count, depth, run->count * h, w->sum[i] + column, total,
+                           room);
+                column += run->count * h;
+            }
+        }
+        if (product->source == INPUT && f->dinput.base) {
+            memset(wide, 0, (size_t)(count * depth) * sizeof(real));
+            unproject(f, product, w->packed[i], dacc, p->accs, count, wide, depth);
+            const real *from = wide;
+            for (int64_t k = w->groups - 1; k >= 0; k--) {
+                int64_t g = w->group[k];
+                for (int64_t j = 0; j < f->count[g]; j++, from += depth) {
+                    real *to = at(&f->dinput, f->row[e->first[g] + j]);
+                    for (int64_t d = 0; d < depth; d++) to[d] += from[d];
+                }
+            }
+        }
+    }
+    if (p->biases && w->dbias)
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t j = 0; j < accs; j++) w->dbias[j] += dacc[i * accs + j];
+    w->filled = w->groups = 0;
+}
+
+static void run_backward(const Fold *f, Arena *arena) {
+    Extent e = measure(f, arena);
+    int64_t h = f->hidden, block = most(BLOCK, e.largest), tiles = (e.widest + TILE - 1) / TILE;
+    real *room = TAKE(arena, real, block * (tiles * TILE + PANEL)), *wide = TAKE(arena, real, block * e.widest);
+    real *dvalue = TAKE(arena, real, e.largest * e.values * h);
+    const real **rows = TAKE(arena, const real *, block);
+    Work *work = TAKE(arena, Work, f->programs);
+    for (int64_t p = 0; p < f->programs; p++) {
+        const Program *program = f->program + p;
+        Work w = {0};
+        w.packed = TAKE(arena, real *, program->products);
+        w.sum = TAKE(arena, real *, program->products);
+        w.dbias = TAKE(arena, real, program->accs * h);
+        w.dacc = TAKE(arena, real, block * program->accs * h);
+        w.group = TAKE(arena, int64_t, block);
+        for (int32_t i = 0; i < program->products; i++) {
+            const Product *product = program->product + i;
+            int64_t size = depth_of(f, product) * columns(product) * h;
+            real *to = product->source == INPUT && !f->dinput.base ? NULL : TAKE(arena, real, packed_size(f, product, 1));
+            real *sum = f->gradient[product->weight] ? TAKE(arena, real, size) : NULL;
+            if (!arena->base) continue;
+            w.packed[i] = to, w.sum[i] = sum;
+            if (to) pack_product(to, f, product, 1);
+            if (sum) memset(sum, 0, (size_t)size * sizeof(real));
+        }
+        if (!arena->base) continue;
+        memset(w.dbias, 0, (size_t)(program->accs * h) * sizeof(real));
+        work[p] = w;
+    }
+    if (!arena->base) return;
+    for (int64_t g = f->groups - 1; g >= 0; g--) {
+        const Program *p = f->program + f->kind[g];
+        Work *w = work + f->kind[g];
+        int64_t accs = p->accs * h;
+        if (w->filled + f->count[g] > block) flush(f, &e, p, w, block, rows, room, wide);
+        Group group = group_of(f, &e, g);
+        w->filled += group.rows;
+        w->group[w->groups++] = g;
+        group.acc = w->dacc + (block - w->filled) * accs;
+        group.dvalue = dvalue;
+        memset(dvalue, 0, (size_t)(group.rows * group.dvalues) * sizeof(real));
+        for (int32_t stage = p->stages - 1; stage >= 0; stage--) {
+            p->backward[stage](&group);
+            for (int32_t i = 0; i < p->products; i++) {
+                const Product *product = p->product + i;
+                if (product->stage != stage || product->source == INPUT) continue;
+                if (product->source == VALUE) {
+                    /* values are numbered as the tape's first slots */
+                    unproject(f, product, w->packed[i], group.acc, p->accs, group.rows, dvalue + product->value * h,
+                              group.dvalues);
+                    continue;
+                }
+                real *const to = f->adjoint[product->part] + product->child * h;
+                int64_t depth = product->blocks * h, step = group.rows > 1 ? group.child[1] - group.child[0] : product->blocks;
+                for (int64_t r = 2; step > 0 && r < group.rows; r++)
+                    if (group.child[r] - group.child[r - 1] != step) step = 0;
+                if (step >= product->blocks) {
+                    unproject(f, product, w->packed[i], group.acc, p->accs, group.rows, to + group.child[0] * h, step * h);
+                    continue;
+                }
+                memset(wide, 0, (size_t)(group.rows * depth) * sizeof(real));
+                unproject(f, product, w->packed[i], group.acc, p->accs, group.rows, wide, depth);
+                for (int64_t r = 0; r < group.rows; r++) {
+                    real *row = to + group.child[r] * h;
+                    for (int64_t j = 0; j < depth; j++) row[j] += wide[r * depth + j];
+                }
+            }
+        }
+    }
+    for (int64_t k = 0; k < f->programs; k++) {
+        const Program *p = f->program + k;
+        Work *w = work + k;
+        flush(f, &e, p, w, block, rows, room, wide);
+        for (int32_t i = 0; i < p->products; i++) {
+            const Product *product = p->product + i;
+            int64_t depth = depth_of(f, product), total = columns(product) * h, column = 0;
+            real *to = f->gradient[product->weight];
+            if (!to) continue;
+            for (int32_t r = 0; r < product->runs; r++) {
+                const Run *run = product->run + r;
+                real *first = to + product->offset + run->block * h * product->row;
+                for (int64_t n0 = 0; n0 < run->count * h; n0 += 16)
+                    for (int64_t d = 0; d < depth; d++)
+                        for (int64_t n = n0; n < least(n0 + 16, run->count * h); n++)
+                            first[n * product->row + d * product->column] += w->sum[i][d * total + column + n];
+                column += run->count * h;
+            }
+        }
+        for (int32_t i = 0; i < p->biases; i++) {
+            const Bias *b = p->bias + i;
+            real *to = f->gradient[b->tensor];
+            for (int64_t j = 0; to && j < h; j++) to[b->offset + j] += w->dbias[b->acc * h + j];
+        }
+    }
+}
+
+static int within_arena(const Fold *f, void (*run)(const Fold *, Arena *)) {
+    Arena arena = {0};
+    run(f, &arena);
+    arena.base = aligned_alloc(64, arena.used + 64);
+    if (!arena.base) return 1;
+    arena.used = 0;
+    run(f, &arena);
+    free(arena.base);
+    return 0;
+}
+/* The states from the inputs; 1 where there is no memory. */
+int fold_forward(const Fold *f) { return within_arena(f, run_forward); }
+/* The adjoints and gradients from the states, the tape and `direct`. Adds to `gradient`, `dinput` and `adjoint`, which
+   must be 0 (`adjoint` at the last nodes may hold what later nodes would add). */
+int fold_backward(const Fold *f) { return within_arena(f, run_backward); }
+int sizes(int64_t *out) {
+    int64_t all[] = {sizeof(Run), sizeof(Product), sizeof(Bias), sizeof(Program), sizeof(Fold), sizeof(Rows), BYTES, sizeof(real)};
+    memcpy(out, all, sizeof all);
+    return sizeof all / sizeof *all;
+}

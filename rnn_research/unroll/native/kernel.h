@@ -1,0 +1,171 @@
+/* What the driver (kernel.c) and the compiled updates share: vectors, and the views of memory that pass between them.
+
+   `real` is float, or double with -DDOUBLE. A vector has LANES reals, chosen for the CPU that is compiled for. Loads and
+   stores take the number of reals that are left, so that any width is right without padding in memory. */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef DOUBLE
+typedef double real;
+typedef int64_t integer;
+#else
+typedef float real;
+typedef int32_t integer;
+#endif
+
+#if defined(__AVX512F__)
+#define BYTES 64
+#define TILE 8 /* rows of a register tile: TILE x 2 accumulators, 2 operands, 1 broadcast */
+#elif defined(__AVX__)
+#define BYTES 32
+#define TILE 6
+#else
+#define BYTES 16
+#define TILE 6
+#endif
+#define LANES ((long)(BYTES / sizeof(real)))
+#define INLINE static inline __attribute__((always_inline, unused))
+
+typedef real vec __attribute__((vector_size(BYTES)));
+typedef integer ivec __attribute__((vector_size(BYTES)));
+typedef real loose __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
+
+INLINE vec load(const real *p, long n) {
+    if (n >= LANES) return *(const loose *)p;
+    vec v = {0};
+    memcpy(&v, p, (size_t)n * sizeof(real));
+    return v;
+}
+INLINE void store(real *p, vec v, long n) {
+    if (n >= LANES) *(loose *)p = v;
+    else memcpy(p, &v, (size_t)n * sizeof(real));
+}
+INLINE vec splat(real a) { return a - (vec){0}; }
+INLINE vec pick(ivec where, vec a, vec b) { return (vec)((where & (ivec)a) | (~where & (ivec)b)); }
+
+/* Where row r of a tensor lies: inner rows a step of `near` apart, those blocks `far` apart. base NULL: no tensor. */
+typedef struct {
+    real *base;
+    int64_t inner, near, far;
+} Rows;
+INLINE real *at(const Rows *rows, int64_t r) {
+    return rows->base + (r % rows->inner) * rows->near + (r / rows->inner) * rows->far;
+}
+
+/* One group of nodes with equally many previous states, as an update's code sees it. Row i of the group is row[i] of
+   the states, and its previous states are the rows from child[i] on. `acc` holds the accumulators W x + U h + b in the
+   forward pass and their adjoints in the backward pass; `tape` what the backward pass reads again. */
+typedef struct {
+    int64_t hidden, rows;
+    const int32_t *row, *child;
+    real *const *state;
+    real *tape;
+    int64_t width;
+    real *acc;
+    int64_t accs;
+    const real *const *vector;
+    real *const *dvector;
+    real *const *adjoint;
+    const Rows *direct;
+    real *const *recurrent; /* NULL: not wanted */
+    double *const *norm;    /* NULL: not wanted; total, direct, recurrent of each part */
+    real *dvalue;           /* adjoints of the values that products read */
+    int64_t dvalues;
+} Group;
+typedef void (*Update)(const Group *);
+
+/* Sums of squares in double: the square of 1e-25 is below float's range. */
+#ifdef DOUBLE
+typedef struct { vec sum; } Square;
+INLINE void square(Square *s, vec v) { s->sum += v * v; }
+INLINE double norm(const Square *s) {
+    double sum = 0;
+    for (long k = 0; k < LANES; k++) sum += s->sum[k];
+    return sqrt(sum);
+}
+#else
+typedef float half __attribute__((vector_size(BYTES / 2)));
+typedef double wide __attribute__((vector_size(BYTES)));
+typedef struct { wide low, high; } Square;
+INLINE void square(Square *s, vec v) {
+    half part[2];
+    memcpy(part, &v, sizeof v);
+    wide low = __builtin_convertvector(part[0], wide), high = __builtin_convertvector(part[1], wide);
+    s->low += low * low;
+    s->high += high * high;
+}
+INLINE double norm(const Square *s) {
+    wide both = s->low + s->high;
+    double sum = 0;
+    for (long k = 0; k < LANES / 2; k++) sum += both[k];
+    return sqrt(sum);
+}
+#endif
+
+/* Elementary functions. In float: e^x = 2^n e^r, |r| <= ln(2)/2, by Cephes' polynomial, so that small results keep their
+   digits (a gate that is shut at 1e-9 is not 0 or 1e-7). A NaN stays a NaN: every comparison with it is false. */
+#define EACH(f, x)                                         \
+    ({                                                     \
+        vec each_ = (x);                                   \
+        for (long k_ = 0; k_ < LANES; k_++) each_[k_] = f(each_[k_]); \
+        each_;                                             \
+    })
+#ifdef DOUBLE
+INLINE vec exp_(vec x) { return EACH(exp, x); }
+INLINE vec expm1_(vec x) { return EACH(expm1, x); }
+INLINE vec tanh_(vec x) { return EACH(tanh, x); }
+INLINE vec sigmoid_(vec x) { return 1 / (1 + EACH(exp, -x)); }
+INLINE vec log_(vec x) { return EACH(log, x); }
+INLINE vec log1p_(vec x) { return EACH(log1p, x); }
+INLINE vec sqrt_(vec x) { return EACH(sqrt, x); }
+INLINE vec sin_(vec x) { return EACH(sin, x); }
+INLINE vec cos_(vec x) { return EACH(cos, x); }
+INLINE vec erf_(vec x) { return EACH(erf, x); }
+#else
+typedef struct { vec scale, rest; } Power; /* e^x = scale (1 + rest) */
+INLINE Power power(vec x) {
+    const float to_integer = 12582912.f; /* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
+    vec shifted = x * 1.44269504088896341f + to_integer;
+    vec n = shifted - to_integer;
+    vec r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    vec p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    Power e = {(vec)(((ivec)shifted - 0x4B400000 + 127) << 23), p * (r * r) + r};
+    return e;
+}
+INLINE vec within(vec x, float low, float high) {
+    x = pick(x < low, splat(low), x);
+    return pick(x > high, splat(high), x);
+}
+INLINE vec sigmoid_(vec x) {
+    Power e = power(within(-x, -87.f, 88.f));
+    return 1 / (1 + (e.scale * e.rest + e.scale));
+}
+INLINE vec tanh_(vec x) { /* e^2x - 1 over e^2x + 1, without cancellation at 0 */
+    Power e = power(within(2 * x, -18.5f, 18.5f));
+    vec t = e.scale * e.rest + (e.scale - 1);
+    return t / (t + 2);
+}
+INLINE vec exp_(vec x) { /* in two halves: all of float's range, infinity and zero included */
+    Power e = power(within(x, -104.f, 89.f) * .5f);
+    vec root = e.scale * e.rest + e.scale;
+    return pick(x > 88.7228394f, x * splat(INFINITY), root * root);
+}
+INLINE vec expm1_(vec x) { return EACH(expm1f, x); }
+INLINE vec log_(vec x) { return EACH(logf, x); }
+INLINE vec log1p_(vec x) { return EACH(log1pf, x); }
+INLINE vec sqrt_(vec x) { return EACH(sqrtf, x); }
+INLINE vec sin_(vec x) { return EACH(sinf, x); }
+INLINE vec cos_(vec x) { return EACH(cosf, x); }
+INLINE vec erf_(vec x) { return EACH(erff, x); }
+#endif
+INLINE vec relu_(vec x) { return pick(x < 0, splat(0), x); }
+INLINE vec abs_(vec x) { return pick(x < 0, -x, x); }
+INLINE vec sign_(vec x) { return pick(x < 0, splat(-1), pick(x > 0, splat(1), x * 0)); }
+INLINE vec maximum_(vec a, vec b) { return pick((a > b) | (a != a), a, b); }
+INLINE vec minimum_(vec a, vec b) { return pick((a < b) | (a != a), a, b); }

@@ -1,0 +1,169 @@
+"""Compile C once, keep it, load it.
+
+The cache is `$RNN_RESEARCH_CACHE`, or `rnn_research` under `$XDG_CACHE_HOME` or `~/.cache`. A library's name is a hash of
+its source, the flags, the compiler's version and the CPU's features; its last bytes are a hash of the rest, so that
+a damaged file is made anew rather than loaded. A file appears whole or not at all, whoever else makes it at the
+same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition", "-shared", "-fPIC")
+"""Not -ffast-math: it makes the whole process flush subnormal numbers to zero, and hides NaN."""
+HERE = Path(__file__).parent
+TIMEOUT = 120  # seconds for one file: an update compiles in about one
+
+
+class Unavailable(Exception):
+    """No native code can be made here: says why."""
+
+
+def load(source: str, double: bool) -> ctypes.CDLL:
+    """The library compiled from C text (which may include kernel.h).
+
+    Raises:
+        Unavailable: no compiler, or it does not compile.
+    """
+    return _load(source, double, os.environ.get("CC"), os.environ.get("RNN_RESEARCH_CFLAGS", ""), str(_folder()))
+
+
+def kernel(double: bool) -> ctypes.CDLL:
+    """The driver, kernel.c. Raises as `load`."""
+    return load((HERE / "kernel.c").read_text(encoding="utf-8"), double)
+
+
+@functools.cache
+def _load(source: str, double: bool, cc: str | None, extra: str, folder: str) -> ctypes.CDLL:
+    compiler = _compiler(cc)
+    flags = [*FLAGS, *_for_this_cpu(compiler), *shlex.split(extra), *(["-DDOUBLE"] if double else [])]
+    header = (HERE / "kernel.h").read_text(encoding="utf-8")
+    key = hashlib.sha256("\0".join([header, source, *compiler, *flags, _version(compiler), _cpu()]).encode()).hexdigest()
+    path = Path(folder) / f"{key[:32]}.so"
+    found = _open(path)
+    if found is None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _only_one(path):
+                found = _open(path)
+                if found is None:
+                    _compile(source, [*compiler, *flags], path)
+                    found = _open(path)
+        except OSError:  # the folder can't be written: for this process alone
+            path = Path(_private()) / path.name
+            _compile(source, [*compiler, *flags], path)
+            found = _open(path)
+    if found is None:
+        raise Unavailable(f"{path} can't be loaded")
+    return found
+
+
+def _open(path: Path) -> ctypes.CDLL | None:
+    """The library, where the file is whole."""
+    try:
+        content = path.read_bytes()
+        whole = len(content) > 32 and hashlib.sha256(content[:-32]).digest() == content[-32:]
+        return ctypes.CDLL(str(path)) if whole else None
+    except OSError:
+        return None
+
+
+def _compile(source: str, command: list[str], path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".making-") as folder:
+        text, made = Path(folder) / "source.c", Path(folder) / "library.so"
+        text.write_text(source, encoding="utf-8")
+        try:
+            done = subprocess.run(
+                [*command, f"-I{HERE}", str(text), "-o", str(made), "-lm"], capture_output=True, text=True, timeout=TIMEOUT
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Unavailable(f"{command[0]}: {error}") from error
+        if done.returncode or not made.exists():
+            first = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
+            raise Unavailable(f"{command[0]} could not compile: {first.strip()}")
+        content = made.read_bytes()
+        made.write_bytes(content + hashlib.sha256(content).digest())
+        os.replace(made, path)
+
+
+@functools.cache
+def _compiler(cc: str | None) -> list[str]:
+    names = [cc] if cc else ["cc", "gcc", "clang"]
+    for name in names:
+        command = shlex.split(name)
+        if command and shutil.which(command[0]):
+            return command
+    raise Unavailable(f"no C compiler: CC={cc} is not there" if cc else "no C compiler (cc, gcc, clang) on the path")
+
+
+@functools.cache
+def _version_of(command: tuple[str, ...]) -> str:
+    try:
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=TIMEOUT)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{command[0]}: {error}") from error
+    if done.returncode or not done.stdout:
+        raise Unavailable(f"{shlex.join(command)} --version failed: it is no compiler")
+    return done.stdout
+
+
+def _version(command: list[str]) -> str:
+    return _version_of(tuple(command))
+
+
+def _for_this_cpu(compiler: list[str]) -> list[str]:
+    """The vectors that this CPU has; clang on arm spells it otherwise."""
+    arm = platform.machine().lower() in ("arm64", "aarch64")
+    return ["-mcpu=native"] if arm else ["-march=native"]
+
+
+@functools.cache
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("flags", "Features")):
+                return line
+    return f"{platform.machine()} {platform.processor()}"
+
+
+def _folder() -> Path:
+    if own := os.environ.get("RNN_RESEARCH_CACHE"):
+        return Path(own)
+    above = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(above).expanduser() / "rnn_research"
+
+
+@functools.cache
+def _private() -> str:
+    """A folder of this process, gone with it."""
+    import atexit
+
+    folder = tempfile.mkdtemp(prefix="rnn_research-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Others that want the same library wait, where the file system knows locks."""
+    with contextlib.ExitStack() as stack:
+        try:
+            import fcntl
+
+            lock = stack.enter_context((path.parent / ".lock").open("a"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except ImportError:
+            pass
+        yield
