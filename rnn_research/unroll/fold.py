@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,11 +12,14 @@ from torch import Tensor
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
 
+Record = bool | Literal["parts"]
+"""Whether adjoints are kept; "parts": and the norms of their direct and recurrent parts, in passing."""
+
 
 class Fold(ABC):
     """One cell along a structure. Everything is aligned with the structure's positions, with zeros at padding."""
 
-    def __init__(self, cell: Cell, structure: Chain | Forest, record: bool) -> None:
+    def __init__(self, cell: Cell, structure: Chain | Forest, record: Record) -> None:
         self.cell, self.structure, self.record = cell, structure, record
 
     @property

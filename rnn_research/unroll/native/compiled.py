@@ -64,7 +64,7 @@ class _Fold(ctypes.Structure):
         ("dinput", _Rows),
         *((name, ctypes.POINTER(_pointer)) for name in ("adjoint", "recurrent")),
         ("direct", ctypes.POINTER(_Rows)),
-        ("norm", ctypes.POINTER(_pointer)),
+        ("square", ctypes.POINTER(_pointer)),
     ]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.fold import Fold
+from rnn_research.unroll.fold import Fold, Record
 from rnn_research.unroll.native import compiled as native
 from rnn_research.unroll.native.schedule import FOREST, schedule
 
@@ -25,7 +25,7 @@ class NativeFold(Fold):
     """
 
     def __init__(
-        self, cell: Cell, structure: Chain | Forest, inputs: Tensor, initial: State | None, record: bool
+        self, cell: Cell, structure: Chain | Forest, inputs: Tensor, initial: State | None, record: Record
     ) -> None:
         super().__init__(cell, structure, record)
         if record and torch.is_grad_enabled() and not inputs.requires_grad:
@@ -34,7 +34,7 @@ class NativeFold(Fold):
         self.kernel = _Kernel(cell, structure, inputs.dtype, initial is not None)
         self.inputs, self.initial = inputs, () if initial is None else tuple(initial)
         self.tensors = [tensor for _, tensor in native.tensors_of(cell)]
-        self.recorded = _Recorded() if record else None
+        self.recorded = _Recorded(3 if record == "parts" else 1) if record else None
         arguments = (inputs, *self.initial, *self.tensors)
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in arguments)
         self._states = cell.state_type(*_Along.apply(self.kernel, self.recorded, keep, *arguments))
@@ -60,11 +60,10 @@ class NativeFold(Fold):
 
     def norms(self, which: str) -> State:
         assert self.recorded is not None
-        if not self.recorded.norms:
-            return super().norms(which)
         count = len(self.cell.state_names)
         first = ("adjoints", "direct", "recurrent").index(which) * count
-        return self._of(self.recorded.norms[first : first + count])
+        known = self.recorded.norms[first : first + count]
+        return self._of(known) if known else super().norms(which)
 
     def adjoints_of(self, loss: Tensor) -> State:
         global _aside
@@ -122,6 +121,8 @@ _aside = False
 class _Recorded:
     """What backward passes left: of all parts, rows as the schedule's."""
 
+    kinds: int
+    """Of how many of: the adjoints, their direct and recurrent parts, norms are taken in passing. 1 or 3."""
     adjoints: Sequence[Tensor] = ()
     norms: Sequence[Tensor] = ()
     direct: Sequence[Tensor | None] = ()
@@ -142,7 +143,8 @@ class _Wanted:
 
     inputs: bool = False
     tensors: Sequence[bool] = ()
-    norms: bool = False
+    norms: int = 0
+    """Of how many of: the adjoints, their direct and recurrent parts. 0, 1 or 3."""
     recurrent: bool = False
 
 
@@ -183,7 +185,7 @@ class _Along(torch.autograd.Function):
         needed = ctx.needs_input_grad[3:]
         of_tensors = [need and not _aside for need in needed[1 + count :]]
         record = ctx.recorded is not None and not _aside
-        wanted = _Wanted(inputs=needed[0], tensors=of_tensors, norms=record)
+        wanted = _Wanted(inputs=needed[0], tensors=of_tensors, norms=ctx.recorded.kinds if record else 0)
         found = kernel.backward(direct, inputs, tensors, states, tape, wanted)
         if record:
             ctx.recorded.add(found, direct)
@@ -243,7 +245,7 @@ class _Kernel:
             for tensor, want in zip(tensors, wanted.tensors or [False] * len(tensors), strict=True)
         ]
         count = self.parts
-        norms = [torch.zeros(plan.rows, dtype=torch.float64) for _ in range(3 * count if wanted.norms else 0)]
+        norms = [torch.zeros(plan.rows, dtype=torch.float64) for _ in range(wanted.norms * count)]
         recurrent = [torch.zeros_like(part) for part in adjoints] if wanted.recurrent else []
         fold = self._fold(inputs, tensors, states, tape, True)
         fold.gradient = native.pointers(gradients)
@@ -254,10 +256,12 @@ class _Kernel:
             dinputs = self.placed(torch.zeros(plan.rows, inputs.shape[-1], dtype=dtype))
             fold.dinput = self._rows(dinputs)
         if norms:
-            fold.norm = native.pointers(norms)
+            fold.square = native.pointers([*norms, *[None] * (3 * count - len(norms))])
         if recurrent:
             fold.recurrent = native.pointers(recurrent)
         self._call(self.compiled.driver.fold_backward, fold)
+        for squares in norms:
+            squares.sqrt_()
         first = [rows[:before] for rows in with_initial] if before else []
         return _Found(adjoints, first, dinputs, gradients, norms, recurrent)
 

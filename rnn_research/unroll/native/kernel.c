@@ -44,7 +44,7 @@ typedef struct {
     Rows input, dinput;
     real *const *adjoint, *const *recurrent;
     const Rows *direct;
-    double *const *norm;
+    double *const *square;
 } Fold;
 
 /* Scratch memory: one allocation a call, handed out in aligned pieces. The first pass only measures. */
@@ -313,7 +313,7 @@ static Group group_of(const Fold *f, const Extent *e, int64_t g) {
     group.state = f->state, group.tape = f->tape + e->tape[g], group.width = p->slots * f->hidden;
     group.accs = p->accs * f->hidden;
     group.vector = (const real *const *)f->tensor, group.dvector = f->gradient;
-    group.adjoint = f->adjoint, group.direct = f->direct, group.recurrent = f->recurrent, group.norm = f->norm;
+    group.adjoint = f->adjoint, group.direct = f->direct, group.recurrent = f->recurrent, group.square = f->square;
     group.dvalues = p->values * f->hidden;
     return group;
 }

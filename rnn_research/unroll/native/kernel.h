@@ -5,6 +5,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
 
 #ifdef DOUBLE
 typedef double real;
@@ -69,7 +72,7 @@ typedef struct {
     real *const *adjoint;
     const Rows *direct;
     real *const *recurrent; /* NULL: not wanted */
-    double *const *norm;    /* NULL: not wanted; total, direct, recurrent of each part */
+    double *const *square;  /* NULL: not wanted; the squared norms of each part, then of its direct and recurrent parts */
     real *dvalue;           /* adjoints of the values that products read */
     int64_t dvalues;
 } Group;
@@ -79,27 +82,41 @@ typedef void (*Update)(const Group *);
 #ifdef DOUBLE
 typedef struct { vec sum; } Square;
 INLINE void square(Square *s, vec v) { s->sum += v * v; }
-INLINE double norm(const Square *s) {
+INLINE double total(const Square *s) {
     double sum = 0;
     for (long k = 0; k < LANES; k++) sum += s->sum[k];
-    return sqrt(sum);
+    return sum;
 }
 #else
-typedef float half __attribute__((vector_size(BYTES / 2)));
+/* The two halves of a vector in double. Intrinsics: compilers make a detour of the general form. */
 typedef double wide __attribute__((vector_size(BYTES)));
+#if BYTES == 64
+INLINE wide low_of(vec v) { return (wide)_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v)); }
+INLINE wide high_of(vec v) {
+    return (wide)_mm512_cvtps_pd(_mm256_castpd_ps(_mm512_extractf64x4_pd((__m512d)v, 1)));
+}
+#elif BYTES == 32
+INLINE wide low_of(vec v) { return (wide)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v)); }
+INLINE wide high_of(vec v) { return (wide)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)v, 1)); }
+#else
+INLINE wide low_of(vec v) { return (wide){v[0], v[1]}; }
+INLINE wide high_of(vec v) { return (wide){v[2], v[3]}; }
+#endif
 typedef struct { wide low, high; } Square;
 INLINE void square(Square *s, vec v) {
-    half part[2];
-    memcpy(part, &v, sizeof v);
-    wide low = __builtin_convertvector(part[0], wide), high = __builtin_convertvector(part[1], wide);
+    wide low = low_of(v), high = high_of(v);
     s->low += low * low;
     s->high += high * high;
 }
-INLINE double norm(const Square *s) {
+INLINE double total(const Square *s) {
     wide both = s->low + s->high;
+#if BYTES == 64
+    return _mm512_reduce_add_pd((__m512d)both);
+#else
     double sum = 0;
     for (long k = 0; k < LANES / 2; k++) sum += both[k];
-    return sqrt(sum);
+    return sum;
+#endif
 }
 #endif
 

@@ -345,7 +345,11 @@ def backward(plan: Plan, stage: int, name: str) -> str:
     rows = writer.function(
         f"INLINE void {name}_rows(const Group *g, const int record)", "\n        ".join(before), "\n        ".join(after)
     )
-    return rows + f"static void {name}(const Group *g) {{\n    {name}_rows(g, {'g->norm || g->recurrent' if final else '0'});\n}}\n"
+    if not final:
+        return rows + f"static void {name}(const Group *g) {{\n    {name}_rows(g, 0);\n}}\n"
+    split = f"g->recurrent || (g->square && g->square[{len(plan.outputs)}])"
+    choice = f"if ({split}) {name}_rows(g, 2);\n    else if (g->square) {name}_rows(g, 1);\n    else {name}_rows(g, 0);"
+    return rows + f"static void {name}(const Group *g) {{\n    {choice}\n}}\n"
 
 
 def _reverse(
@@ -374,28 +378,28 @@ def _reverse(
 
 
 def _record(writer: _Writer, plan: Plan, before: list[str], after: list[str]) -> None:
-    """The norms of the total, the direct and the recurrent part of each state's adjoint, and the recurrent part itself."""
+    """Squared norms: of each state's adjoint (record >= 1), and (record >= 2) of its direct and its recurrent part,
+    which may also be stored themselves."""
     count = len(plan.outputs)
     between = {node for node in plan.nodes if any(out in _closure([node], set(plan.acc)) for out in plan.outputs)}
-    found = [[f"g{writer.order[node]}" for node in plan.outputs]]
-    opened = len(writer.lines)
+    totals = [f"g{writer.order[node]}" for node in plan.outputs]
+    lines, writer.lines = writer.lines, []
+    parts = []
     for letter in "dr":
         seeds = {node: [f"{letter}{part}"] for part, node in enumerate(plan.outputs)}
         names = _reverse(writer, plan, plan.outputs, seeds, f"{letter}_", between)
-        found.append([names[node] for node in plan.outputs])
-    inner = writer.lines[opened:]
-    del writer.lines[opened:]
-    # values that only the record needs were written among these lines; all of them are cheap loads
-    for which, names in enumerate(found):
-        inner += [f"square(&square{which * count + part}, {name});" for part, name in enumerate(names)]
-    for part, name in enumerate(found[2]):
-        where = f"g->recurrent[{part}] + g->row[i] * h + j"
-        inner.append(f"if (g->recurrent && g->recurrent[{part}]) store({where}, {name}, n);")
-    writer.lines.append("if (record) {\n                " + "\n                ".join(inner) + "\n            }")
-    before += [f"Square square{k} = {{0}};" for k in range(3 * count)]
-    after += [
-        f"if (record && g->norm && g->norm[{k}]) g->norm[{k}][g->row[i]] = norm(&square{k});" for k in range(3 * count)
+        parts.append([names[node] for node in plan.outputs])
+    inner, writer.lines = writer.lines, lines
+    inner += [f"square(&square{k + count}, {name});" for k, name in enumerate([*parts[0], *parts[1]])]
+    inner += [
+        f"if (g->recurrent) store(g->recurrent[{part}] + g->row[i] * h + j, {name}, n);"
+        for part, name in enumerate(parts[1])
     ]
+    writer.lines += [f"if (record) square(&square{k}, {name});" for k, name in enumerate(totals)]
+    writer.lines.append("if (record > 1) {\n                " + "\n                ".join(inner) + "\n            }")
+    before += [f"Square square{k} = {{0}};" for k in range(3 * count)]
+    for k in range(3 * count):
+        after.append(f"if (record > {int(k >= count)} && g->square) g->square[{k}][g->row[i]] = total(&square{k});")
 
 
 def source(plans: Iterable[Plan]) -> str:
