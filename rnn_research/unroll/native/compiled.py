@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,22 +87,23 @@ class Compiled:
     held: list[Any] = field(default_factory=list)
     """What the programs point to."""
 
-    def table(self, schedule: Schedule) -> tuple[Any, int, np.ndarray]:
-        """The programs that a schedule's groups need, how many, and each group's."""
-        arities, kind = np.unique(schedule.arity, return_inverse=True)
-        return _array(_Program, [self.programs[arity] for arity in arities.tolist()]), len(arities), kind.astype(np.int32)
+    def table(self, schedule: Schedule) -> Any:
+        """The programs that a schedule's groups need, in the order of its arities."""
+        return _array(_Program, [self.programs[arity] for arity in schedule.arities])
 
     def tape_size(self, schedule: Schedule, keep: bool) -> int:
         """Blocks that the tape holds: of every group, or (not kept) of one at a time."""
-        slots = np.array([len(self.plans[arity].slot) for arity in schedule.arity.tolist()], np.int64)
-        sizes = slots * schedule.count
-        return int(sizes.sum() if keep else sizes.max())
+        slots = [len(self.plans[arity].slot) for arity in schedule.arities]
+        every, largest = schedule.nodes
+        if keep:
+            return sum(slot * nodes for slot, nodes in zip(slots, every, strict=True))
+        return max(slot * nodes for slot, nodes in zip(slots, largest, strict=True))
 
 
 _COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled]] = weakref.WeakKeyDictionary()
 
 
-def compiled(cell: Cell, arities: Sequence[int], dtype: torch.dtype) -> Compiled:
+def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype) -> Compiled:
     """The cell's native updates for these numbers of previous states.
 
     Raises:
@@ -112,10 +112,10 @@ def compiled(cell: Cell, arities: Sequence[int], dtype: torch.dtype) -> Compiled
     """
     if dtype not in (torch.float32, torch.float64):
         raise Untraceable(f"{dtype}, expected float32 or float64")
-    key = (tuple(sorted(set(map(int, arities)))), dtype, *_fingerprint(cell))
+    key = (arities, dtype, *_fingerprint(cell))
     known = _COMPILED.setdefault(cell, {})
     if key not in known:
-        known[key] = _compile(cell, key[0], dtype == torch.float64)
+        known[key] = _compile(cell, arities, dtype == torch.float64)
     return known[key]
 
 

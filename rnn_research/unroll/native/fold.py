@@ -198,10 +198,10 @@ class _Kernel:
 
     def __init__(self, cell: Cell, structure: Chain | Forest, dtype: torch.dtype, initial: bool) -> None:
         self.schedule = schedule(structure, initial)
-        self.compiled = native.compiled(cell, self.schedule.arity.tolist(), dtype)
+        self.compiled = native.compiled(cell, self.schedule.arities, dtype)
         self.parts, self.hidden, self.initial = len(cell.state_names), cell.hidden_size, initial
         self.batch = len(structure) if isinstance(structure, Chain) else None
-        self.table, self.programs, self.kind = self.compiled.table(self.schedule)
+        self.table = self.compiled.table(self.schedule)
 
     def forward(
         self, inputs: Tensor, initial: Sequence[Tensor], tensors: Sequence[Tensor], keep: bool
@@ -238,8 +238,11 @@ class _Kernel:
         inputs = _side_by_side(inputs)
         tensors = [tensor.contiguous() for tensor in tensors]
         direct = [None if grad is None else _side_by_side(grad) for grad in direct]
-        with_initial = [torch.zeros(before + plan.rows, self.hidden, dtype=dtype) for _ in range(self.parts)]
+        make = torch.zeros if plan.padded else torch.empty  # the driver clears each row before it adds to it
+        with_initial = [make(before + plan.rows, self.hidden, dtype=dtype) for _ in range(self.parts)]
         adjoints = [rows[before:] for rows in with_initial]
+        for rows in adjoints:
+            rows[plan.last] = 0
         gradients = [
             torch.zeros_like(tensor) if want else None
             for tensor, want in zip(tensors, wanted.tensors or [False] * len(tensors), strict=True)
@@ -267,10 +270,8 @@ class _Kernel:
 
     def _fold(self, inputs: Tensor, tensors: Sequence[Tensor], states: Sequence[Tensor], tape: Tensor, keep: bool) -> Any:
         plan = self.schedule
-        arrays = [array.ctypes.data for array in (self.kind, plan.count, plan.row, plan.child)]
-        fold = native._Fold(
-            self.hidden, inputs.shape[-1], self.parts, len(plan.count), self.programs, len(tensors), self.table, *arrays
-        )
+        sizes = self.hidden, inputs.shape[-1], self.parts, len(plan.count), len(plan.arities), len(tensors)
+        fold = native._Fold(*sizes, self.table, *plan.addresses)
         fold.tensor = native.pointers(tensors)
         fold.state = native.pointers(states)
         fold.tape, fold.keep = tape.data_ptr(), keep

@@ -9,6 +9,7 @@
 #define PANEL (2 * LANES)
 #define DEPTH 256 /* of a product at a time: a panel of DEPTH x PANEL stays in the first-level cache */
 #define WINDOW 64 /* rows whose inputs are projected together, at least */
+#define FAR (4 << 20) /* bytes of tape above which it is written past the caches, which could not keep it anyway */
 #define BLOCK 256 /* rows whose adjoints are multiplied into the gradients together, at least */
 
 enum { INPUT, CHILD, VALUE };
@@ -286,6 +287,7 @@ typedef struct {
     int64_t nodes, largest, widest, accs, values; /* over groups; over products; over programs */
     int64_t *first;                               /* the first node of each group */
     int64_t *tape;                                /* where its tape starts */
+    int64_t far;
 } Extent;
 static Extent measure(const Fold *f, Arena *arena) {
     Extent e = {0};
@@ -297,12 +299,14 @@ static Extent measure(const Fold *f, Arena *arena) {
         for (int32_t i = 0; i < f->program[p].products; i++)
             e.widest = most(e.widest, depth_of(f, f->program[p].product + i));
     }
-    for (int64_t g = 0, tape = 0; g < f->groups; g++) {
+    int64_t tape = 0;
+    for (int64_t g = 0; g < f->groups; g++) {
         if (arena->base) e.first[g] = e.nodes, e.tape[g] = tape;
         if (f->keep) tape += f->count[g] * f->program[f->kind[g]].slots * f->hidden;
         e.nodes += f->count[g];
         e.largest = most(e.largest, f->count[g]);
     }
+    e.far = tape * (int64_t)sizeof(real) > FAR;
     return e;
 }
 static Group group_of(const Fold *f, const Extent *e, int64_t g) {
@@ -311,7 +315,7 @@ static Group group_of(const Fold *f, const Extent *e, int64_t g) {
     group.hidden = f->hidden, group.rows = f->count[g];
     group.row = f->row + e->first[g], group.child = f->child + e->first[g];
     group.state = f->state, group.tape = f->tape + e->tape[g], group.width = p->slots * f->hidden;
-    group.accs = p->accs * f->hidden;
+    group.accs = p->accs * f->hidden, group.far = e->far;
     group.vector = (const real *const *)f->tensor, group.dvector = f->gradient;
     group.adjoint = f->adjoint, group.direct = f->direct, group.recurrent = f->recurrent, group.square = f->square;
     group.dvalues = p->values * f->hidden;
@@ -408,6 +412,12 @@ static void flush(const Fold *f, const Extent *e, const Program *p, Work *w, int
     w->filled = w->groups = 0;
 }
 
+/* Zero for what is added to: the rows of every child, while they come into the cache. */
+static void clear(real *adjoint, const int32_t *child, int64_t count, int64_t arity, int64_t h) {
+    for (int64_t i = 0; arity && i < count; i++)
+        memset(adjoint + child[i] * h, 0, (size_t)(arity * h) * sizeof(real));
+}
+
 static void run_backward(const Fold *f, Arena *arena) {
     Extent e = measure(f, arena);
     int64_t h = f->hidden, block = most(BLOCK, e.largest), tiles = (e.widest + TILE - 1) / TILE;
@@ -448,6 +458,7 @@ static void run_backward(const Fold *f, Arena *arena) {
         w->group[w->groups++] = g;
         group.acc = w->dacc + (block - w->filled) * accs;
         group.dvalue = dvalue;
+        for (int64_t part = 0; part < f->parts; part++) clear(f->adjoint[part], group.child, group.rows, p->arity, h);
         memset(dvalue, 0, (size_t)(group.rows * group.dvalues) * sizeof(real));
         for (int32_t stage = p->stages - 1; stage >= 0; stage--) {
             p->backward[stage](&group);
@@ -516,8 +527,8 @@ static int within_arena(const Fold *f, void (*run)(const Fold *, Arena *)) {
 }
 /* The states from the inputs; 1 where there is no memory. */
 int fold_forward(const Fold *f) { return within_arena(f, run_forward); }
-/* The adjoints and gradients from the states, the tape and `direct`. Adds to `gradient`, `dinput` and `adjoint`, which
-   must be 0 (`adjoint` at the last nodes may hold what later nodes would add). */
+/* The adjoints and gradients from the states, the tape and `direct`. Adds to `gradient` and `dinput`,
+   which must be 0, and to `adjoint` at the last nodes. */
 int fold_backward(const Fold *f) { return within_arena(f, run_backward); }
 int sizes(int64_t *out) {
     int64_t all[] = {sizeof(Run), sizeof(Product), sizeof(Bias), sizeof(Program), sizeof(Fold), sizeof(Rows), BYTES, sizeof(real)};

@@ -44,6 +44,26 @@ INLINE void store(real *p, vec v, long n) {
     if (n >= LANES) *(loose *)p = v;
     else memcpy(p, &v, (size_t)n * sizeof(real));
 }
+/* To the tape, which is read much later: where `far`, past the caches. */
+INLINE void spill(real *p, vec v, long n, int64_t far) {
+#if defined(__AVX__)
+    if (far && n >= LANES && (uintptr_t)p % BYTES == 0) {
+#if BYTES == 64
+        _mm512_stream_si512((void *)p, (__m512i)v);
+#else
+        _mm256_stream_si256((void *)p, (__m256i)v);
+#endif
+        return;
+    }
+#endif
+    (void)far;
+    store(p, v, n);
+}
+/* From the tape (or the states): the next row's, which is `step` on, is asked for, as it is not foreseen. */
+INLINE vec reload(const real *p, long n, int64_t step) {
+    __builtin_prefetch(p + step);
+    return load(p, n);
+}
 INLINE vec splat(real a) { return a - (vec){0}; }
 INLINE vec pick(ivec where, vec a, vec b) { return (vec)((where & (ivec)a) | (~where & (ivec)b)); }
 
@@ -64,7 +84,7 @@ typedef struct {
     const int32_t *row, *child;
     real *const *state;
     real *tape;
-    int64_t width;
+    int64_t width, far; /* of a row; whether the tape is too large for the caches */
     real *acc;
     int64_t accs;
     const real *const *vector;
@@ -156,8 +176,14 @@ INLINE Power power(vec x) {
     return e;
 }
 INLINE vec within(vec x, float low, float high) {
+#if BYTES == 64 && !defined(NO_MM) /* these give their second operand where either is NaN */
+    return (vec)_mm512_min_ps(_mm512_set1_ps(high), _mm512_max_ps(_mm512_set1_ps(low), (__m512)x));
+#elif BYTES == 32
+    return (vec)_mm256_min_ps(_mm256_set1_ps(high), _mm256_max_ps(_mm256_set1_ps(low), (__m256)x));
+#else
     x = pick(x < low, splat(low), x);
     return pick(x > high, splat(high), x);
+#endif
 }
 INLINE vec sigmoid_(vec x) {
     Power e = power(within(-x, -87.f, 88.f));

@@ -6,6 +6,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,23 +20,37 @@ FOREST = 2**40  # rows in one run: a forest's tensors have no second axis
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """`arity` and `count` of each group; of each node in turn its `row` in the states and the row of its first previous
-    state (the others follow it). A chain's rows are time-major, t * batch + b, with rows for padding that no node has;
-    rows below 0 are initial states. A tensor's row r lies at (r % inner, r // inner)."""
+    """The `count` of each group and its `kind`: which of `arities` its nodes have; of each node in turn its `row` in the
+    states and the row of its first previous state, `child` (the others follow it). A chain's rows are time-major,
+    t * batch + b, with rows for padding that no node has where `padded`; rows below 0 are initial states. A tensor's row
+    r lies at (r % inner, r // inner). The last states, which feed no other, are the rows of `last`."""
 
-    arity: np.ndarray
+    arities: tuple[int, ...]
+    kind: np.ndarray
     count: np.ndarray
     row: np.ndarray
     child: np.ndarray
     rows: int
     inner: int
     padded: bool
+    last: slice
+
+    @cached_property
+    def nodes(self) -> tuple[list[int], list[int]]:
+        """Of each arity, its nodes and the nodes of its largest group."""
+        counts = [self.count[self.kind == kind] for kind in range(len(self.arities))]
+        return [int(count.sum()) for count in counts], [int(count.max()) for count in counts]
+
+    @cached_property
+    def addresses(self) -> tuple[int, ...]:
+        """Of the arrays, for the driver."""
+        return tuple(array.ctypes.data for array in (self.kind, self.count, self.row, self.child))
 
     def by_arity(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Each number of previous states there is, with the `row` and `child` of all its nodes."""
-        of_node = np.repeat(self.arity, self.count)
-        for arity in np.unique(self.arity).tolist():
-            here = of_node == arity
+        of_node = np.repeat(self.kind, self.count)
+        for kind, arity in enumerate(self.arities):
+            here = of_node == kind
             yield arity, torch.from_numpy(self.row[here]).long(), torch.from_numpy(self.child[here]).long()
 
 
@@ -54,17 +70,11 @@ def _of_chain(chain: Chain, initial: bool) -> Schedule:
     order = np.argsort(-lengths, kind="stable")
     active = lengths[order] > np.arange(time)[:, None]
     row = (np.arange(time)[:, None] * batch + order)[active]
-    arity = np.ones(time, np.int32)
+    arity = np.ones(time, np.int64)
     arity[0] = initial
-    return Schedule(
-        arity,
-        active.sum(1, dtype=np.int32),
-        row.astype(np.int32),
-        (row - batch).astype(np.int32),
-        time * batch,
-        batch,
-        not bool(active.all()),
-    )
+    last = slice((time - 1) * batch, None)
+    padded = not bool(active.all())
+    return _made(arity, active.sum(1), row, row - batch, time * batch, batch, padded, last)
 
 
 def _of_forest(forest: Forest) -> Schedule:
@@ -76,5 +86,11 @@ def _of_forest(forest: Forest) -> Schedule:
             row.append(group.rows.numpy() + forest.levels[depth])
             first = group.children[:, 0].numpy() + forest.levels[depth + 1] if group.arity else np.zeros(len(group.rows))
             child.append(first)
-    joined = [np.concatenate(parts).astype(np.int32) for parts in (row, child)]
-    return Schedule(np.array(arity, np.int32), np.array(count, np.int32), *joined, forest.nodes, FOREST, False)
+    joined = np.concatenate(row), np.concatenate(child)
+    return _made(np.array(arity), np.array(count), *joined, forest.nodes, FOREST, False, slice(0, len(forest)))
+
+
+def _made(arity: np.ndarray, count: np.ndarray, row: np.ndarray, child: np.ndarray, *rest: Any) -> Schedule:
+    arities, kind = np.unique(arity, return_inverse=True)
+    arrays = [np.ascontiguousarray(array, np.int32) for array in (kind, count, row, child)]
+    return Schedule(tuple(arities.tolist()), *arrays, *rest)

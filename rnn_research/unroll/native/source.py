@@ -250,12 +250,13 @@ class _Writer:
     def _expression(self, node: fx.Node) -> str:
         plan, leaf = self.plan, node.meta.get("leaf", ("",))
         if node in self.stored:
-            where = self.state(plan.outputs.index(node)) if node in plan.outputs else self.slot(node)
-            return f"load({where}, n)"
+            if node in plan.outputs:
+                return f"reload({self.state(plan.outputs.index(node))}, n, h)"
+            return f"reload({self.slot(node)}, n, g->width)"
         if node in plan.acc:
             return f"load({self.acc(node)}, n)"
         if leaf[0] == "child":
-            return f"load({self.child(leaf[1], leaf[2])}, n)"
+            return f"reload({self.child(leaf[1], leaf[2])}, n, {plan.trace.arity} * h)"
         if leaf[0] == "tensor":
             return f"load({self.vector(leaf[1], leaf[2])}, n)"
         operands = dict(zip("ab", map(self.value, node.args), strict=False))
@@ -294,7 +295,7 @@ def forward(plan: Plan, stage: int, name: str) -> str:
         writer.value(node)
     for node in plan.slot:
         if node in here and node not in writer.stored:
-            writer.lines.append(f"store({writer.slot(node)}, {writer.value(node)}, n);")
+            writer.lines.append(f"spill({writer.slot(node)}, {writer.value(node)}, n, g->far);")
     if stage == plan.stages - 1:
         for part, node in enumerate(plan.outputs):
             writer.lines.append(f"store({writer.state(part)}, {writer.value(node)}, n);")
