@@ -9,10 +9,11 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.engines import ENGINES, Choice, fold
+from rnn_research.unroll.fold import Fold, Record
 from rnn_research.unroll.layer import Layer, Unrolled
-from rnn_research.unroll.reference import fold_chain, fold_forest
 
-__all__ = ["Layer", "Unrolled", "unroll"]
+__all__ = ["ENGINES", "Choice", "Layer", "Record", "Unrolled", "unroll"]
 
 
 def unroll(
@@ -22,7 +23,8 @@ def unroll(
     *,
     initial: Sequence[State] | None = None,
     between: Callable[[Tensor], Tensor] | None = None,
-    record: bool = True,
+    record: Record = True,
+    engine: str = "auto",
 ) -> Unrolled:
     """Apply `cell` along `structure`; several cells are layers, each reading the hidden states of the one below.
 
@@ -32,7 +34,9 @@ def unroll(
         inputs: (batch, time, input) on a chain, (nodes, input) on a forest, in the structure's order.
         initial: the state before each sequence's first step, one a layer, (batch, hidden) each; none: zero.
         between: applied to the hidden states that one layer hands to the next (dropout).
-        record: keep every state's adjoint in the backward pass. The numbers computed are the same bits either way.
+        record: keep every state's adjoint in the backward pass; "parts": and take the norms of its direct and its
+            recurrent part in passing. The numbers computed are the same bits either way.
+        engine: what computes it: `auto`, or one of `ENGINES`. See `unroll.engines`.
 
     Returns:
         `Unrolled`: `.states`, and after `backward` on a loss of them `.adjoints`, `.direct` and `.recurrent`, all
@@ -40,7 +44,7 @@ def unroll(
 
     Raises:
         ValueError: no cell, inputs that do not fit the structure or the cell, an initial state that does not
-            fit the cells, or one for a forest.
+            fit the cells, or one for a forest; an engine that is unknown, or can't do this.
     """
     cells = [cell] if isinstance(cell, Cell) else list(cell)
     if not cells:
@@ -56,15 +60,15 @@ def unroll(
     if initial is not None:
         _check_initial(initial, cells, len(structure))
     layers: list[Layer] = []
+    folds: list[Fold] = []
     for index, layer in enumerate(cells):
         if index and between is not None:
             inputs = between(inputs)
-        if isinstance(structure, Chain):
-            fold = fold_chain(layer, structure, inputs, None if initial is None else initial[index], record)
-        else:
-            fold = fold_forest(layer, structure, inputs, record)
-        layers.append(Layer(layer, structure, fold, len(cells) - 1 - index, record, layers))
-        inputs = layers[-1].hidden
+        first = None if initial is None else initial[index]
+        made, chosen = fold(engine, layer, structure, inputs, first, record, folds)
+        folds.append(made)
+        layers.append(Layer(made, len(cells) - 1 - index, chosen))
+        inputs = made.hidden
     return Unrolled(tuple(layers))
 
 

@@ -9,7 +9,7 @@ of the full size for every step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.fold import Fold, Record
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class Call:
 
 
 @dataclass(frozen=True, eq=False)
-class Fold:
+class Pieces:
     """All states of one layer, in the order of `positions`: an index into the structure's flat positions.
 
     `states` and `passed` hold the same numbers, an entry a step of the chain or a level of the forest; `passed` is
@@ -44,7 +45,123 @@ class Fold:
     calls: list[Call]
 
 
-def fold_chain(cell: Cell, chain: Chain, inputs: Tensor, initial: State | None, record: bool) -> Fold:
+class ReferenceFold(Fold):
+    """The states by one `step` after the other, and their gradients as autograd retained them.
+
+    Args:
+        family: the folds of all layers (those above are added later), whose gradients another loss's must not disturb.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        structure: Chain | Forest,
+        inputs: Tensor,
+        initial: State | None,
+        record: Record,
+        family: Sequence[Fold] = (),
+    ) -> None:
+        super().__init__(cell, structure, record)
+        if isinstance(structure, Chain):
+            self.pieces = fold_chain(cell, structure, inputs, initial, bool(record))
+        else:
+            self.pieces = fold_forest(cell, structure, inputs, bool(record))
+        self._family = family or [self]
+        self._placed: dict[str, Tensor] = {}
+
+    @property
+    def states(self) -> State:
+        return self.cell.state_type(*map(self._part, self.cell.state_names))
+
+    @property
+    def hidden(self) -> Tensor:
+        return self._part("hidden")
+
+    @property
+    def reached(self) -> bool:
+        return any(part.grad is not None for call in self.pieces.calls for part in call.state)
+
+    def adjoints(self) -> State:
+        return self._by_call([[part.grad for part in call.state] for call in self.pieces.calls])
+
+    def direct(self) -> State:
+        return self.inside_update([_grad(self._part(name)) for name in self.cell.state_names])
+
+    def recurrent(self) -> State:
+        passed = self.pieces.passed
+        return self.inside_update([self._scatter(torch.cat([_grad(state[k]) for state in passed])) for k in self._parts])
+
+    def adjoints_of(self, loss: Tensor) -> State:
+        parts = [part for call in self.pieces.calls for part in call.state]
+        retained = [tensor for fold in self._family if isinstance(fold, ReferenceFold) for tensor in fold._retained()]
+        before = [tensor.grad for tensor in retained]
+        grads = iter(torch.autograd.grad(loss, parts, retain_graph=True, allow_unused=True))
+        for tensor, grad in zip(retained, before, strict=True):
+            tensor.grad = grad  # autograd.grad, too, adds to each gradient that is retained on its way
+        return self._by_call([[next(grads) for _ in call.state] for call in self.pieces.calls])
+
+    def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
+        calls: dict[int, list[Call]] = {}
+        for call in self.pieces.calls:
+            calls.setdefault(len(call.previous), []).append(call)
+        for count, group in calls.items():
+            previous = tuple(
+                self.cell.state_type(*(_cat([call.previous[child][part] for call in group]) for part in self._parts))
+                for child in range(count)
+            )
+            rows = torch.cat([call.rows for call in group]).to(self.pieces.positions.device)
+            yield self.pieces.positions[rows], _cat([call.projected for call in group]), previous
+
+    @property
+    def _parts(self) -> range:
+        return range(len(self.cell.state_names))
+
+    def _retained(self) -> list[Tensor]:
+        """Every tensor that keeps its gradient for the adjoints."""
+        if not self.record:
+            return []
+        states = [*(call.state for call in self.pieces.calls), *self.pieces.passed]
+        return [*(part for state in states for part in state), *self._placed.values()]
+
+    def _part(self, name: str) -> Tensor:
+        """One part of the states at every position, made once, so that its gradient is the readout's."""
+        if name not in self._placed:
+            index = self.cell.state_names.index(name)
+            placed = self._scatter(torch.cat([state[index] for state in self.pieces.states]))
+            if self.record and placed.requires_grad:
+                placed.retain_grad()
+            self._placed[name] = placed
+        return self._placed[name]
+
+    def _scatter(self, flat: Tensor) -> Tensor:
+        """Rows of the fold -> the structure's positions."""
+        if isinstance(self.structure, Forest):
+            return flat
+        batch, time = len(self.structure), self.structure.time
+        if len(flat) == batch * time:
+            return flat.view(time, batch, -1).transpose(0, 1)
+        padded = flat.new_zeros(batch * time, flat.shape[-1]).index_copy(0, self.pieces.positions, flat)
+        return padded.view(batch, time, -1)
+
+    def _by_call(self, grads: list[list[Tensor | None]]) -> State:
+        """Gradients in the results of the calls -> the structure's positions; None (not reached) is zero."""
+        columns = [torch.zeros_like(_cat([state[part] for state in self.pieces.states])) for part in self._parts]
+        for call, found in zip(self.pieces.calls, grads, strict=True):
+            for column, grad in zip(columns, found, strict=True):
+                if grad is not None:
+                    column[call.rows] = grad
+        return self.cell.state_type(*(self._scatter(column) for column in columns))
+
+
+def _grad(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+
+
+def _cat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([tensor.detach() for tensor in tensors])
+
+
+def fold_chain(cell: Cell, chain: Chain, inputs: Tensor, initial: State | None, record: bool) -> Pieces:
     """Time runs forwards over the sequences that have not ended, longest first: padding is never computed."""
     lengths = chain.lengths.tolist()
     longest_first = sorted(range(len(lengths)), key=lambda b: -lengths[b])
@@ -71,10 +188,10 @@ def fold_chain(cell: Cell, chain: Chain, inputs: Tensor, initial: State | None, 
         states.append(state)
         passed.append(previous)
         row += count
-    return Fold(positions, states, passed, calls)
+    return Pieces(positions, states, passed, calls)
 
 
-def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool) -> Fold:
+def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool) -> Pieces:
     """Levels run from the deepest to the roots; the nodes of a level with equally many children go together."""
     depths = range(len(forest.groups))
     sizes = [forest.levels[depth + 1] - forest.levels[depth] for depth in depths]
@@ -94,7 +211,7 @@ def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool) -> Fol
         below = _recorded(_alias(state), record)
         states.append(state)
         passed.append(below)
-    return Fold(torch.arange(forest.nodes, device=inputs.device), states[::-1], passed[::-1], calls)
+    return Pieces(torch.arange(forest.nodes, device=inputs.device), states[::-1], passed[::-1], calls)
 
 
 def _project(cell: Cell, inputs: Tensor, record: bool) -> Tensor:

@@ -100,7 +100,7 @@ class Compiled:
         return max(slot * nodes for slot, nodes in zip(slots, largest, strict=True))
 
 
-_COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled]] = weakref.WeakKeyDictionary()
+_COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | Untraceable | library.Unavailable]] = weakref.WeakKeyDictionary()
 
 
 def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype) -> Compiled:
@@ -115,8 +115,14 @@ def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype) -> Compil
     key = (arities, dtype, *_fingerprint(cell))
     known = _COMPILED.setdefault(cell, {})
     if key not in known:
-        known[key] = _compile(cell, arities, dtype == torch.float64)
-    return known[key]
+        try:
+            known[key] = _compile(cell, arities, dtype == torch.float64)
+        except (Untraceable, library.Unavailable) as error:
+            known[key] = error  # it would fail each time, and take its time
+    found = known[key]
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _fingerprint(cell: Cell) -> tuple[Any, ...]:

@@ -64,7 +64,7 @@ class Tracer:
     """Gathers the graph of one `step`."""
 
     def __init__(self, cell: Cell) -> None:
-        self.hidden, self.nodes = cell.hidden_size, 1
+        self.hidden, self.nodes, self.dtype = cell.hidden_size, 1, next(cell.parameters()).dtype
         self.graph = fx.Graph()
         self.products: list[Product] = []
         self.tensors = tensors_of(cell)
@@ -161,8 +161,8 @@ def _array(nodes: Sequence[Any]) -> np.ndarray:
     return out
 
 
-class _Traced:
-    """A tensor of the trace. Any torch function or method on it is looked up by name."""
+class Traced(Tensor):
+    """A tensor of the trace: it has a shape, but what is done to it is looked up by name."""
 
     tracer: Tracer
 
@@ -170,92 +170,53 @@ class _Traced:
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", str(func))
         if name == "__get__":
-            raise Untraceable(f"{func}: not known here")
+            name = getattr(func.__self__, "__name__", "attribute")
+        if name in PLAIN:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **(kwargs or {}))
         return call(name, *args, **(kwargs or {}))
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(name)
-        return lambda *args, **kwargs: call(name, self, *args, **kwargs)
 
-    def __bool__(self) -> bool:
-        raise Untraceable("the update branches on a value of a tensor")
-
-    __iter__ = None  # type: ignore[assignment]
+PLAIN = ("shape", "dtype", "device", "ndim", "layout", "requires_grad", "is_leaf", "__len__", "size", "dim", "numel")
+"""What a tensor without values can answer itself."""
 
 
-class Input(_Traced):
+class Input(Traced):
     """The inputs x: only products read them."""
 
+    @staticmethod
+    def __new__(cls, tracer: Tracer, size: int) -> Input:
+        made = torch.empty(tracer.nodes, size, dtype=tracer.dtype, device="meta").as_subclass(cls)
+        made.tracer = tracer
+        return made
+
     def __init__(self, tracer: Tracer, size: int) -> None:
-        self.tracer, self.shape = tracer, torch.Size((1, size))
-
-    def __len__(self) -> int:
-        return self.tracer.nodes
+        super().__init__()
 
 
-class Symbol(_Traced):
+class Symbol(Traced):
     """An array of blocks: axes as the tensor's, the last one counting blocks of `hidden_size` features."""
 
+    array: np.ndarray
+
+    @staticmethod
+    def __new__(cls, tracer: Tracer, array: np.ndarray) -> Symbol:
+        shape = (*array.shape[:-1], array.shape[-1] * tracer.hidden)
+        made = torch.empty(shape, dtype=tracer.dtype, device="meta").as_subclass(cls)
+        made.tracer, made.array = tracer, array
+        return made
+
     def __init__(self, tracer: Tracer, array: np.ndarray) -> None:
-        self.tracer, self.array = tracer, array
+        super().__init__()
 
-    @property
-    def shape(self) -> torch.Size:
-        return torch.Size((*self.array.shape[:-1], self.array.shape[-1] * self.tracer.hidden))
-
-    @property
-    def ndim(self) -> int:
-        return self.array.ndim
-
-    def __len__(self) -> int:
-        return self.array.shape[0]
-
-    def __getitem__(self, index: Any) -> Symbol:
-        index = index if isinstance(index, tuple) else (index,)
-        if Ellipsis in index:
-            at = index.index(Ellipsis)
-            missing = self.array.ndim - sum(one is not None and one is not Ellipsis for one in index)
-            index = (*index[:at], *(slice(None) for _ in range(missing)), *index[at + 1 :])
-        axis, out = 0, []
-        for one in index:
-            if one is not None:
-                if axis == self.array.ndim - 1:
-                    one = self._features(one)
-                axis += 1
-            out.append(one)
-        return self._like(self.array[tuple(out)])
-
-    def _features(self, one: Any) -> slice:
-        if not isinstance(one, slice):
-            raise Untraceable("a single feature is picked; expected slices of hidden_size features")
-        return slice(*(self.to_blocks(end) for end in (one.start, one.stop, one.step if one.step != 1 else None)))
+    def like(self, array: np.ndarray) -> Symbol:
+        return Symbol(self.tracer, array)
 
     def to_blocks(self, features: int | None) -> int | None:
         if features is not None and features % self.tracer.hidden:
             raise Untraceable(f"{features} features are cut off, expected multiples of hidden_size")
         return None if features is None else features // self.tracer.hidden
 
-    def _like(self, array: np.ndarray) -> Symbol:
-        return Symbol(self.tracer, array)
-
-    def __neg__(self) -> Any:
-        return call("neg", self)
-
-    def __pow__(self, power: Any) -> Any:
-        return call("pow", self, power)
-
-    def __matmul__(self, other: Any) -> Any:
-        return call("matmul", self, other)
-
-
-def _operator(name: str, swapped: bool) -> Any:
-    return lambda self, other: call(name, other, self) if swapped else call(name, self, other)
-
-
-for _name, _to in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div"}.items():
-    setattr(Symbol, f"__{_name}__", _operator(_to, swapped=False))
-    setattr(Symbol, f"__r{_name}__", _operator(_to, swapped=True))
 
 # Functions by name: torch's functions and tensors' methods alike
 
@@ -265,18 +226,21 @@ def call(name: str, *args: Any, **kwargs: Any) -> Any:
     if name.startswith("__"):
         name = name.strip("_")
     name = {"true_divide": "div", "truediv": "div", "divide": "div", "multiply": "mul", "subtract": "sub"}.get(name, name)
+    name = {"radd": "add", "rmul": "mul", "rtruediv": "rdiv"}.get(name, name)
     if name in SHAPES:
         return SHAPES[name](*args, **kwargs)
     if name in COMPOSED:
         return COMPOSED[name](*args, **kwargs)
     if name in FUNCTIONS and not kwargs:
         return elementwise(name, *args)
+    if name in ("bool", "iter", "item", "float", "int"):
+        raise Untraceable("the update looks at a tensor's values (it branches on them, or loops)")
     given = f" with {', '.join(kwargs)}" if kwargs and name in FUNCTIONS else ""
     raise Untraceable(f"`{name}`{given} is no elementwise operation or product known to the compiler")
 
 
 def elementwise(name: str, *operands: Any) -> Symbol:
-    tracer = next(one.tracer for one in operands if isinstance(one, _Traced))
+    tracer = next(one.tracer for one in operands if isinstance(one, Traced))
     arrays = [_blocks(tracer, one) for one in operands]
     sizes = {array.shape[-1] for array in arrays if isinstance(array, np.ndarray)}
     if len(sizes) > 1:
@@ -290,14 +254,36 @@ def _blocks(tracer: Tracer, operand: Any) -> Any:
         return operand.array
     if isinstance(operand, bool) or not isinstance(operand, Tensor | int | float | np.number):
         raise Untraceable(f"an operand of type {type(operand).__name__}")
+    if isinstance(operand, Traced):
+        raise Untraceable("the inputs are used outside a product")
     if isinstance(operand, Tensor):
         return tracer.blocks(operand)
     return float(operand)
 
 
+def _getitem(x: Symbol, index: Any) -> Symbol:
+    index = index if isinstance(index, tuple) else (index,)
+    if Ellipsis in index:
+        place = index.index(Ellipsis)
+        missing = x.array.ndim - sum(one is not None and one is not Ellipsis for one in index)
+        index = (*index[:place], *(slice(None) for _ in range(missing)), *index[place + 1 :])
+    axis, out = 0, []
+    for one in index:
+        if not (one is None or isinstance(one, int | slice)):
+            raise Untraceable(f"an index of type {type(one).__name__}, expected numbers and slices")
+        if one is not None:
+            if axis == x.array.ndim - 1:
+                if not isinstance(one, slice):
+                    raise Untraceable("a single feature is picked, expected slices of hidden_size features")
+                one = slice(*(x.to_blocks(end) for end in (one.start, one.stop)), one.step)
+            axis += 1
+        out.append(one)
+    return x.like(x.array[tuple(out)])
+
+
 def _linear(x: Any, weight: Tensor, bias: Tensor | None = None) -> Symbol:
     tracer: Tracer = x.tracer
-    if not isinstance(weight, Tensor) or weight.ndim != 2 or weight.shape[0] % tracer.hidden:
+    if isinstance(weight, Traced) or not isinstance(weight, Tensor) or weight.ndim != 2 or weight.shape[0] % tracer.hidden:
         raise Untraceable(f"a product with {getattr(weight, 'shape', type(weight).__name__)}, expected (n * hidden, ...)")
     if x.shape[-1] != weight.shape[1]:
         raise Untraceable(f"a product of {x.shape[-1]} features with a weight for {weight.shape[1]}")
@@ -335,19 +321,19 @@ def _product_of(tracer: Tracer, nodes: list[Any], view: View, rows: int) -> list
 
 
 def _matmul(x: Any, other: Any) -> Symbol:
-    if not isinstance(other, Tensor) or other.ndim != 2:
+    if isinstance(other, Traced) or not isinstance(x, Traced) or other.ndim != 2:
         raise Untraceable("`matmul` of two tensors of the update, expected one with a weight")
     return _linear(x, other.T)
 
 
 def _split(x: Symbol, sizes: Any, dim: int = 0) -> tuple[Symbol, ...]:
-    if dim % x.ndim != x.ndim - 1:
+    if dim % x.array.ndim != x.array.ndim - 1:
         raise Untraceable("`split` along another axis than the features")
     if isinstance(sizes, int):
         total = x.shape[-1]
         sizes = [min(sizes, total - start) for start in range(0, total, sizes)]
     ends = np.cumsum([x.to_blocks(size) for size in sizes])
-    return tuple(x._like(part) for part in np.split(x.array, ends[:-1], axis=-1))
+    return tuple(x.like(part) for part in np.split(x.array, ends[:-1], axis=-1))
 
 
 def _chunk(x: Symbol, chunks: int, dim: int = 0) -> tuple[Symbol, ...]:
@@ -356,27 +342,27 @@ def _chunk(x: Symbol, chunks: int, dim: int = 0) -> tuple[Symbol, ...]:
 
 def _cat(tensors: Sequence[Symbol], dim: int = 0) -> Symbol:
     arrays = [_blocks(tensors[0].tracer, one) for one in tensors]
-    return tensors[0]._like(np.concatenate(arrays, axis=dim))
+    return tensors[0].like(np.concatenate(arrays, axis=dim))
 
 
 def _stack(tensors: Sequence[Symbol], dim: int = 0) -> Symbol:
-    if dim == -1 or dim == tensors[0].ndim:
+    if dim == -1 or dim == tensors[0].array.ndim:
         raise Untraceable("`stack` along a new last axis")
-    return tensors[0]._like(np.stack([one.array for one in tensors], axis=dim))
+    return tensors[0].like(np.stack([one.array for one in tensors], axis=dim))
 
 
 def _view(x: Symbol, *shape: Any) -> Symbol:
     sizes = list(shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
     if sizes[-1] != -1:
         sizes[-1] = x.to_blocks(sizes[-1])
-    return x._like(x.array.reshape(sizes))
+    return x.like(x.array.reshape(sizes))
 
 
 def _sum(x: Symbol, dim: Any = None, keepdim: bool = False) -> Symbol:
-    if not isinstance(dim, int) or dim % x.ndim == x.ndim - 1:
+    if not isinstance(dim, int) or dim % x.array.ndim == x.array.ndim - 1:
         raise Untraceable("`sum` over the features; expected over children")
     out = np.add.reduce(np.frompyfunc(lambda node: _Addend(x.tracer, node), 1, 1)(x.array), axis=dim, keepdims=keepdim)
-    return x._like(np.frompyfunc(lambda addend: addend.node, 1, 1)(out))
+    return x.like(np.frompyfunc(lambda addend: addend.node, 1, 1)(out))
 
 
 @dataclass(frozen=True)
@@ -389,30 +375,26 @@ class _Addend:
 
 
 def _unbind(x: Symbol, dim: int = 0) -> tuple[Symbol, ...]:
-    if dim % x.ndim == x.ndim - 1:
+    if dim % x.array.ndim == x.array.ndim - 1:
         raise Untraceable("`unbind` along the features")
-    return tuple(x._like(part) for part in np.moveaxis(x.array, dim, 0))
+    return tuple(x.like(part) for part in np.moveaxis(x.array, dim, 0))
 
 
 def _zeros(x: Symbol, *shape: Any, **kwargs: Any) -> Symbol:
     sizes = tuple(x.shape) if not shape else tuple(shape[0] if not isinstance(shape[0], int) else shape)
     out = np.empty((*sizes[:-1], x.to_blocks(sizes[-1])), object)
     out[...] = 0.0
-    return x._like(out)
-
-
-def _size(x: Any, dim: int | None = None) -> Any:
-    return x.shape if dim is None else x.shape[dim]
+    return x.like(out)
 
 
 def _unsqueeze(x: Symbol, dim: int) -> Symbol:
-    if dim in (-1, x.ndim):
+    if dim in (-1, x.array.ndim):
         raise Untraceable("`unsqueeze` of a new last axis")
-    return x._like(np.expand_dims(x.array, dim if dim >= 0 else dim + 1 + x.ndim))
+    return x.like(np.expand_dims(x.array, dim if dim >= 0 else dim + 1 + x.array.ndim))
 
 
 def _squeeze(x: Symbol, dim: int) -> Symbol:
-    return x._like(np.squeeze(x.array, axis=dim))
+    return x.like(np.squeeze(x.array, axis=dim))
 
 
 SHAPES: dict[str, Callable[..., Any]] = {
@@ -431,7 +413,7 @@ SHAPES: dict[str, Callable[..., Any]] = {
     "unbind": _unbind,
     "unsqueeze": _unsqueeze,
     "squeeze": _squeeze,
-    "size": _size,
+    "getitem": _getitem,
     "new_zeros": _zeros,
     "zeros_like": _zeros,
     "contiguous": lambda x: x,
@@ -440,6 +422,7 @@ SHAPES: dict[str, Callable[..., Any]] = {
 
 COMPOSED: dict[str, Callable[..., Any]] = {
     "rsub": lambda a, b: elementwise("sub", b, a),
+    "rdiv": lambda a, b: elementwise("div", b, a),
     "square": lambda x: elementwise("mul", x, x),
     "reciprocal": lambda x: elementwise("div", 1.0, x),
     "lerp": lambda a, b, w: a + w * (b - a),

@@ -1,0 +1,88 @@
+"""Which engine folds a cell along a structure.
+
+* `native`: the cell's update compiled to C; on the CPU, float32 or float64.
+* `torch`: torch's fused kernels, or a backward pass written out; any device, no compiler.
+* `reference`: plain autograd; any cell, any device, derivatives of any order. The oracle for the others.
+* `auto`: the first of these that is right here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rnn_research.cells.base import Cell, State
+from rnn_research.checks import choice
+from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.fold import Fold, Record
+from rnn_research.unroll.fused import FusedFold, Unfused
+from rnn_research.unroll.native.fold import NativeFold
+from rnn_research.unroll.native.library import Unavailable
+from rnn_research.unroll.native.trace import Untraceable
+from rnn_research.unroll.reference import ReferenceFold
+
+ENGINES = ("auto", "native", "torch", "reference")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine that was `asked` for, the one `used`, and `why` that one."""
+
+    asked: str
+    used: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"engine={self.used}: {self.why}"
+
+
+def fold(
+    engine: str,
+    cell: Cell,
+    structure: Chain | Forest,
+    inputs: Tensor,
+    initial: State | None,
+    record: Record,
+    family: Sequence[Fold],
+) -> tuple[Fold, Choice]:
+    """The cell along the structure by the engine asked for, as one of a `family` of layers.
+
+    Raises:
+        ValueError: no such engine, or (other than with auto) it can't do this: says what stopped it.
+    """
+    choice("engine", engine, ENGINES)
+    given = cell, structure, inputs, initial, record
+    stopped = []
+    if engine in ("auto", "native"):
+        try:
+            _native_is_right(cell, inputs)
+            return NativeFold(*given), Choice(engine, "native", "the update is compiled for this CPU")
+        except (Untraceable, Unavailable) as error:
+            stopped.append(("native", str(error)))
+    if engine in ("auto", "torch"):
+        try:
+            made = FusedFold(*given)
+            return made, Choice(engine, "torch", _why(stopped, made.how))
+        except Unfused as error:
+            stopped.append(("torch", str(error)))
+    if engine in ("auto", "reference"):
+        return ReferenceFold(*given, family), Choice(engine, "reference", _why(stopped, "plain autograd"))
+    raise ValueError(f"engine: given {engine}, but {stopped[0][1]}; use engine=auto or engine=reference")
+
+
+def _why(stopped: list[tuple[str, str]], how: str) -> str:
+    return "; ".join([how, *(f"not {name}: {reason}" for name, reason in stopped)])
+
+
+def _native_is_right(cell: Cell, inputs: Tensor) -> None:
+    """Raise `Untraceable` where the compiled update would not do what torch would."""
+    if inputs.device.type != "cpu":
+        raise Untraceable(f"it computes on the CPU, the inputs are on {inputs.device}")
+    if torch.is_autocast_enabled("cpu"):
+        raise Untraceable("autocast is on, it has one precision")
+    for name, parameter in cell.named_parameters():
+        if parameter.dtype != inputs.dtype or parameter.device != inputs.device:
+            raise Untraceable(f"{name} is {parameter.dtype} on {parameter.device}, the inputs are {inputs.dtype}")
