@@ -173,6 +173,8 @@ class Recorder(Callback):
         if trainer.global_step == self._steps:
             return  # accumulating
         self._steps = trainer.global_step
+        if not self.record.engine:
+            self._engine(pl_module)
         if self.bar is not None:
             self.bar.update(1)
         if self._steps % interval == 0:
@@ -206,6 +208,15 @@ class Recorder(Callback):
     def on_exception(self, trainer: Trainer, pl_module: Model, exception: BaseException) -> None:  # type: ignore[override]
         if isinstance(exception, KeyboardInterrupt | SystemExit | Diverged) and trainer.training:
             self._checkpoint(trainer)
+
+    def _engine(self, model: Model) -> None:
+        """What folds the cells, known after the first batch: in the log and the record."""
+        for text in dict.fromkeys(map(str, model.engines)):
+            log.info("%s", text)
+        said = [(one.asked, one.used, one.why) for one in dict.fromkeys(model.engines)]
+        asked, used, why = ("; ".join(dict.fromkeys(parts)) for parts in zip(*said, strict=True))
+        self.record = replace(self.record, engine={"asked": asked, "used": used, "why": why})
+        runs.write(self.record, self.folder)
 
     def _check_losses(self) -> None:
         if self.losses:

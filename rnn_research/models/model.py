@@ -23,7 +23,7 @@ from rnn_research.models.metrics import MeanLoss, answer_metrics, position_metri
 from rnn_research.models.sizes import hidden_size_for
 from rnn_research.structures import Batch
 from rnn_research.structures.layout import NO_TARGET
-from rnn_research.unroll import Unrolled, unroll
+from rnn_research.unroll import ENGINES, Choice, Record, Unrolled, unroll
 
 LOSSES = ("auto", "terminal", "every")
 
@@ -60,6 +60,7 @@ class Model(LightningModule):
             the data label positions.
         position_targets: whether batches label positions.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
+        engine: what folds the cells; see `unroll.engines`.
 
     Raises:
         ValueError: a value out of range, or `loss=every` where positions have no labels.
@@ -79,11 +80,13 @@ class Model(LightningModule):
         loss: str = "auto",
         position_targets: bool = False,
         match_parameters: int | None = None,
+        engine: str = "auto",
     ) -> None:
         super().__init__()
         integer("num_layers", num_layers)
         number("dropout", dropout, least=0.0, most=1.0)
         choice("loss", loss, LOSSES)
+        choice("engine", engine, ENGINES)
         if loss == "every" and not position_targets:
             raise ValueError(
                 "loss: given every, but these batches label no positions; use model.loss=terminal, or data and a "
@@ -110,6 +113,8 @@ class Model(LightningModule):
 
             cell = partial(cell, hidden_size=hidden_size_for(match_parameters, sized, count_parameters))
         self.task, self.clipping, self.optimizer = task, clipping, optimizer
+        self.engine = engine
+        self.engines: tuple[Choice, ...] = ()
         self.every = position_targets and loss != "terminal"
         size = integer("embedding_size", embedding_size) if task.tokens else task.input_size
         self.embedding = _embedding(task.input_size, size) if task.tokens else None
@@ -129,7 +134,10 @@ class Model(LightningModule):
     def fold(self, batch: Batch, record: bool = False) -> Unrolled:
         """The states of every layer at every position of the batch."""
         inputs = batch.inputs.to(self.dtype) if self.embedding is None else self.embedding(batch.inputs)
-        return unroll(list(self.cells), batch.structure, inputs, between=self.between, record=record)
+        how: Record = "parts" if record else False  # probes read the norms of an adjoint's parts too
+        unrolled = unroll(list(self.cells), batch.structure, inputs, between=self.between, record=how, engine=self.engine)
+        self.engines = tuple(layer.engine for layer in unrolled.layers)
+        return unrolled
 
     def forward(self, batch: Batch) -> Tensor:
         """The readout at each sample's last step or root: (batch, output_size)."""
