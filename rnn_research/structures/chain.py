@@ -68,5 +68,6 @@ class Chain:
         return values.gather(1, index).squeeze(1)
 
     def to(self, *args: Any, **kwargs: Any) -> Chain:
-        """The same chain on another device."""
-        return Chain(self.lengths.to(*args, **kwargs))
+        """The same chain on another device; itself where it is there."""
+        lengths = self.lengths.to(*args, **kwargs)
+        return self if lengths is self.lengths else Chain(lengths)

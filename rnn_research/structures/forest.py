@@ -96,9 +96,12 @@ class Forest:
         return values[: len(self)]
 
     def to(self, *args: Any, **kwargs: Any) -> Forest:
-        """The same forest on another device."""
+        """The same forest on another device; itself where it is there."""
+        sample = self.sample.to(*args, **kwargs)
+        if sample is self.sample:
+            return self
         return Forest(
-            self.sample.to(*args, **kwargs),
+            sample,
             self.distance.to(*args, **kwargs),
             self.order.to(*args, **kwargs),
             self.levels,
