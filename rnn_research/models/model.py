@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, integer, number
-from rnn_research.clipping.base import Clipped, Clipping, clip
+from rnn_research.clipping.base import Clipping, History, clip
 from rnn_research.datasets.base import SPLITS, Task
 from rnn_research.models.metrics import Tally
 from rnn_research.models.sizes import hidden_size_for
@@ -122,7 +122,7 @@ class Model(LightningModule):
         self.tallies: Any = nn.ModuleDict({f"{split}_": Tally(task, self.every) for split in SPLITS})
         self.recording = False
         self.observed: Observed | None = None
-        self.clipped: list[tuple[int, Clipped]] = []
+        self.clipped = History()
 
     def fold(self, batch: Batch, record: bool = False) -> Unrolled:
         """The states of every layer at every position of the batch."""
@@ -194,7 +194,7 @@ class Model(LightningModule):
         step's gradient is smaller by as much.
         """
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        self.clipped.append((self.trainer.global_step, clip(self.clipping, parameters)))
+        self.clipped.add(self.trainer.global_step, clip(self.clipping, parameters))
 
 
 def _embedding(vocabulary: int, size: int) -> nn.Embedding:
