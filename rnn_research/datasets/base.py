@@ -229,8 +229,9 @@ class _Fetch(Dataset[Sample]):
 
     def __getitems__(self, indices: list[int]) -> Sequence[Sample]:
         """What torch asks for, where it is there, in place of one sample after another."""
-        whole = isinstance(self.samples, Stack | Generated)
-        return self.samples.take(indices) if whole else [self.samples[index] for index in indices]
+        if isinstance(self.samples, Stack | Generated):
+            return self.samples.take(indices)
+        return [self.samples[index] for index in indices]
 
 
 class Generated(Sequence[Sample]):

@@ -167,9 +167,13 @@ class Balanced(Layout):
 
     def collate(self, samples: Samples[Sample]) -> Batch:
         trees = [balanced(len(sample.inputs)) for sample in samples]
-        inputs = [_at_leaves(tree, sample.inputs) for tree, sample in zip(trees, samples, strict=True)]
+        words = np.concatenate([sample.inputs for sample in samples])
+        starts = np.cumsum([0, *map(len, trees)])[:-1]
+        leaves = np.concatenate([tree.leaves for tree in trees]) + np.repeat(starts, [len(s.inputs) for s in samples])
         forest = Forest.of(trees)
-        return Batch(torch.from_numpy(np.concatenate(inputs))[forest.order], forest, _targets(samples))
+        inputs = np.full((forest.nodes, *words.shape[1:]), NO_INPUT, dtype=words.dtype)
+        inputs[leaves] = words
+        return Batch(torch.from_numpy(inputs)[forest.order], forest, _targets(samples))
 
     def size(self, sample: Sample) -> int:
         return 2 * len(sample.inputs) - 1
@@ -213,12 +217,6 @@ def _padded(rows: list[np.ndarray], lengths: np.ndarray, fill: int) -> np.ndarra
     out = np.full((len(rows), lengths.max(), *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
     for place, row in zip(out, rows, strict=True):
         place[: len(row)] = row
-    return out
-
-
-def _at_leaves(tree: Tree, inputs: np.ndarray) -> np.ndarray:
-    out = np.full((len(tree), *inputs.shape[1:]), NO_INPUT, dtype=inputs.dtype)
-    out[tree.leaves] = inputs
     return out
 
 
