@@ -124,6 +124,14 @@ class Model(LightningModule):
         self.observed: Observed | None = None
         self.clipped = History()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As torch's, but for the name of the hook that lightning is in: it is set some 60 times a step, and each time
+        torch would look for a parameter or a module in it."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def fold(self, batch: Batch, record: bool = False) -> Unrolled:
         """The states of every layer at every position of the batch."""
         inputs = batch.inputs.to(self.dtype) if self.embedding is None else self.embedding(batch.inputs)

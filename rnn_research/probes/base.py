@@ -84,8 +84,9 @@ class Probe(Callback, ABC):
             self.rows.append({"step": step, **columns})
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
-        pl_module.recording = False
-        pl_module.observed = None
+        if pl_module.recording:
+            pl_module.recording = False
+            pl_module.observed = None
 
 
 def _column(values: Any) -> np.ndarray:
