@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
@@ -58,7 +57,6 @@ def fold(
     stopped = []
     if engine in ("auto", "native"):
         try:
-            _native_is_right(cell, inputs)
             return NativeFold(*given), Choice(engine, "native", "the update is compiled for this CPU")
         except (Untraceable, Unavailable) as error:
             stopped.append(("native", str(error)))
@@ -75,14 +73,3 @@ def fold(
 
 def _why(stopped: list[tuple[str, str]], how: str) -> str:
     return "; ".join([how, *(f"not {name}: {reason}" for name, reason in stopped)])
-
-
-def _native_is_right(cell: Cell, inputs: Tensor) -> None:
-    """Raise `Untraceable` where the compiled update would not do what torch would."""
-    if inputs.device.type != "cpu":
-        raise Untraceable(f"it computes on the CPU, the inputs are on {inputs.device}")
-    if torch.is_autocast_enabled("cpu"):
-        raise Untraceable("autocast is on, it has one precision")
-    for name, parameter in cell.named_parameters():
-        if parameter.dtype != inputs.dtype or parameter.device != inputs.device:
-            raise Untraceable(f"{name} is {parameter.dtype} on {parameter.device}, the inputs are {inputs.dtype}")

@@ -82,7 +82,6 @@ class Compiled:
 
     driver: ctypes.CDLL
     plans: dict[int, Plan]
-    names: list[str]
     programs: dict[int, _Program]
     held: list[Any] = field(default_factory=list)
     """What the programs point to."""
@@ -133,7 +132,7 @@ def _fingerprint(cell: Cell) -> tuple[Any, ...]:
 
 def _compile(cell: Cell, arities: Sequence[int], double: bool) -> Compiled:
     plans = {arity: Plan(trace(cell, arity)) for arity in arities}
-    made = Compiled(library.kernel(double), plans, [name for name, _ in tensors_of(cell)], {})
+    made = Compiled(library.kernel(double), plans, {})
     for arity, plan in plans.items():
         code = library.load(source([plan]), double)
         made.programs[arity] = _program(plan, code, cell.hidden_size, made.held)

@@ -14,7 +14,8 @@ from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fold import Fold, Record
 from rnn_research.unroll.native import compiled as native
-from rnn_research.unroll.native.schedule import FOREST, schedule
+from rnn_research.unroll.native.schedule import schedule
+from rnn_research.unroll.native.trace import Untraceable
 
 
 class NativeFold(Fold):
@@ -28,12 +29,13 @@ class NativeFold(Fold):
         self, cell: Cell, structure: Chain | Forest, inputs: Tensor, initial: State | None, record: Record
     ) -> None:
         super().__init__(cell, structure, record)
+        self.tensors = native.tensors_of(cell)
+        _check(inputs, self.tensors)
         if record and torch.is_grad_enabled() and not inputs.requires_grad:
-            if not any(parameter.requires_grad for parameter in cell.parameters()):
+            if not any(tensor.requires_grad for tensor in self.tensors):
                 inputs = inputs.detach().requires_grad_()  # so that there is a backward pass to record
         self.kernel = _Kernel(cell, structure, inputs.dtype, initial is not None)
         self.inputs, self.initial = inputs, () if initial is None else tuple(initial)
-        self.tensors = [tensor for _, tensor in native.tensors_of(cell)]
         self.recorded = _Recorded(3 if record == "parts" else 1) if record else None
         arguments = (inputs, *self.initial, *self.tensors)
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in arguments)
@@ -111,6 +113,17 @@ class NativeFold(Fold):
 
     def _of(self, parts: Sequence[Tensor]) -> State:
         return self.cell.state_type(*map(self.kernel.placed, parts))
+
+
+def _check(inputs: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Raise `Untraceable` where the compiled update would not do what torch would."""
+    if inputs.device.type != "cpu":
+        raise Untraceable(f"it computes on the CPU, the inputs are on {inputs.device}")
+    if torch.is_autocast_enabled("cpu"):
+        raise Untraceable("autocast is on, it has one precision")
+    for tensor in tensors:
+        if tensor.is_floating_point() and (tensor.dtype != inputs.dtype or tensor.device != inputs.device):
+            raise Untraceable(f"the cell is {tensor.dtype} on {tensor.device}, the inputs are {inputs.dtype}")
 
 
 _aside = False
@@ -287,7 +300,7 @@ class _Kernel:
         if tensor is None:
             return native._Rows()
         if self.batch is None:
-            return native._Rows(tensor.data_ptr(), FOREST, tensor.stride(0), 0)
+            return native._Rows(tensor.data_ptr(), 1, tensor.stride(0), tensor.stride(0))
         return native._Rows(tensor.data_ptr(), self.batch, tensor.stride(0), tensor.stride(1))
 
     def placed(self, rows: Tensor) -> Tensor:

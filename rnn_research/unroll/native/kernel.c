@@ -84,56 +84,58 @@ static void pack(real *to, const real *b, int64_t depth, int64_t n, int64_t row,
     }
 }
 
-/* C (rows x PANEL) += A (rows x depth) B, in registers. A's element (i, k) is a[i * step + k * next]. */
-INLINE void tile(const int rows, const real *a, int64_t step, int64_t next, const real *b, int64_t depth, real *c,
-                 int64_t ld) {
+/* C (rows x PANEL) += A (rows x depth) B, in registers. A's element (i, k) is a[i * step + k * next]. `narrow`: only the
+   first LANES columns. */
+INLINE void tile(const int rows, const int narrow, const real *a, int64_t step, int64_t next, const real *b,
+                 int64_t depth, real *c, int64_t ld) {
     vec low[TILE], high[TILE];
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
         low[i] = *(const loose *)(c + i * ld);
-        high[i] = *(const loose *)(c + i * ld + LANES);
+        if (!narrow) high[i] = *(const loose *)(c + i * ld + LANES);
     }
     for (int64_t k = 0; k < depth; k++) {
-        vec left = *(const loose *)(b + k * PANEL), right = *(const loose *)(b + k * PANEL + LANES);
+        vec left = *(const loose *)(b + k * PANEL), right;
+        if (!narrow) right = *(const loose *)(b + k * PANEL + LANES);
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
             vec x = splat(a[i * step + k * next]);
             low[i] += x * left;
-            high[i] += x * right;
+            if (!narrow) high[i] += x * right;
         }
     }
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
         *(loose *)(c + i * ld) = low[i];
-        *(loose *)(c + i * ld + LANES) = high[i];
+        if (!narrow) *(loose *)(c + i * ld + LANES) = high[i];
     }
 }
-static __attribute__((noinline)) void along(int64_t rows, const real *a, int64_t step, const real *b, int64_t depth,
-                                            real *c, int64_t ld) {
-    if (TILE == 8 && rows == 7) tile(TILE == 8 ? 7 : 6, a, step, 1, b, depth, c, ld);
-    else if (TILE == 8 && rows == 8) tile(TILE, a, step, 1, b, depth, c, ld);
-    else switch (rows) {
-        case 1: tile(1, a, step, 1, b, depth, c, ld); break;
-        case 2: tile(2, a, step, 1, b, depth, c, ld); break;
-        case 3: tile(3, a, step, 1, b, depth, c, ld); break;
-        case 4: tile(4, a, step, 1, b, depth, c, ld); break;
-        case 5: tile(5, a, step, 1, b, depth, c, ld); break;
-        default: tile(6, a, step, 1, b, depth, c, ld);
+#if TILE == 8
+#define TALL(narrow, step, next)                                                                   \
+    case 7: tile(7, narrow, a, step, next, b, depth, c, ld); break;                                \
+    case 8: tile(8, narrow, a, step, next, b, depth, c, ld); break;
+#else
+#define TALL(narrow, step, next)
+#endif
+/* The height must be known to the compiler, for the rows to be in registers. */
+#define TILES(name, narrow, step, next)                                                            \
+    static __attribute__((noinline)) void name(int64_t rows, const real *a, int64_t lda, const real *b, int64_t depth, \
+                                               real *c, int64_t ld) {                              \
+        (void)lda;                                                                                 \
+        switch (rows) {                                                                            \
+            case 1: tile(1, narrow, a, step, next, b, depth, c, ld); break;                        \
+            case 2: tile(2, narrow, a, step, next, b, depth, c, ld); break;                        \
+            case 3: tile(3, narrow, a, step, next, b, depth, c, ld); break;                        \
+            case 4: tile(4, narrow, a, step, next, b, depth, c, ld); break;                        \
+            case 5: tile(5, narrow, a, step, next, b, depth, c, ld); break;                        \
+            case 6: tile(6, narrow, a, step, next, b, depth, c, ld); break;                        \
+                TALL(narrow, step, next)                                                           \
+        }                                                                                          \
     }
-}
-static __attribute__((noinline)) void across(int64_t rows, const real *a, const real *b, int64_t depth, real *c,
-                                             int64_t ld) {
-    if (TILE == 8 && rows == 7) tile(TILE == 8 ? 7 : 6, a, 1, TILE, b, depth, c, ld);
-    else if (TILE == 8 && rows == 8) tile(TILE, a, 1, TILE, b, depth, c, ld);
-    else switch (rows) {
-        case 1: tile(1, a, 1, TILE, b, depth, c, ld); break;
-        case 2: tile(2, a, 1, TILE, b, depth, c, ld); break;
-        case 3: tile(3, a, 1, TILE, b, depth, c, ld); break;
-        case 4: tile(4, a, 1, TILE, b, depth, c, ld); break;
-        case 5: tile(5, a, 1, TILE, b, depth, c, ld); break;
-        default: tile(6, a, 1, TILE, b, depth, c, ld);
-    }
-}
+TILES(along, 0, lda, 1)
+TILES(along_narrow, 1, lda, 1)
+TILES(across, 0, 1, TILE)
+TILES(across_narrow, 1, 1, TILE)
 /* A tile whose last columns are not there: through a full one. */
 #define EDGE(width, rows, c, ld, call)                                                             \
     do {                                                                                           \
@@ -148,48 +150,53 @@ static __attribute__((noinline)) void across(int64_t rows, const real *a, const 
 /* C (m x n) += A (m x depth) B, B packed. */
 static void multiply(const real *a, int64_t step, const real *packed, int64_t m, int64_t depth, int64_t n, real *c,
                      int64_t ld) {
-    for (int64_t k = 0; k < depth; k += DEPTH) {
-        int64_t some = least(DEPTH, depth - k);
+    int64_t parts = (depth + DEPTH - 1) / DEPTH, some;
+    for (int64_t k = 0; k < depth; k += some) { /* parts of even depth */
+        some = (depth - k + parts - 1) / parts--;
         for (int64_t p = 0; p < panels(n); p++) {
             const real *b = packed + (p * depth + k) * PANEL;
             int64_t width = least(PANEL, n - p * PANEL), tiles = (m + TILE - 1) / TILE;
             for (int64_t i = 0, t = 0; t < tiles; t++) {
                 int64_t rows = (m - i + tiles - t - 1) / (tiles - t); /* tiles of even height */
                 real *to = c + i * ld + p * PANEL;
-                if (width == PANEL) along(rows, a + i * step + k, step, b, some, to, ld);
-                else EDGE(width, rows, to, ld, along(rows, a + i * step + k, step, b, some, edge, PANEL));
+                const real *from = a + i * step + k;
+                if (width == PANEL) along(rows, from, step, b, some, to, ld);
+                else if (width > LANES) EDGE(width, rows, to, ld, along(rows, from, step, b, some, edge, PANEL));
+                else EDGE(width, rows, to, ld, along_narrow(rows, from, step, b, some, edge, PANEL));
                 i += rows;
             }
         }
     }
 }
 
-/* C (depth x n) += A^T B over `rows` rows: row r of A is a[r] (depth wide), of B b + r * ldb. `room` holds the two
+/* C (m x n) += A^T B over `rows` rows: row r of A is a[r] + from_a (m wide), of B b[r] + from_b. `room` holds the two
    packed: A in columns of TILE, B in a panel. */
-static void accumulate(const real *const *a, const real *b, int64_t ldb, int64_t rows, int64_t depth, int64_t n, real *c,
-                       int64_t ld, real *room) {
-    int64_t tiles = (depth + TILE - 1) / TILE;
+static void accumulate(const real *const *a, int64_t from_a, const real *const *b, int64_t from_b, int64_t rows,
+                       int64_t m, int64_t n, real *c, int64_t ld, real *room) {
+    int64_t tiles = (m + TILE - 1) / TILE;
     real *left = room, *right = room + tiles * TILE * rows;
-    for (int64_t r = 0; r < rows; r++) {
-        const real *from = a[r];
-        for (int64_t t = 0; t < tiles - 1; t++)
-            for (int i = 0; i < TILE; i++) left[(t * rows + r) * TILE + i] = from[t * TILE + i];
-        for (int64_t i = (tiles - 1) * TILE; i < tiles * TILE; i++)
-            left[((tiles - 1) * rows + r) * TILE + i - (tiles - 1) * TILE] = i < depth ? from[i] : 0;
-    }
+    for (int64_t r0 = 0; r0 < rows; r0 += 16) /* some rows at a time: both sides stay in the first-level cache */
+        for (int64_t t = 0; t < tiles; t++)
+            for (int64_t r = r0; r < least(r0 + 16, rows); r++) {
+                const real *from = a[r] + from_a + t * TILE;
+                real *to = left + (t * rows + r) * TILE;
+                if (t < tiles - 1) memcpy(to, from, TILE * sizeof(real));
+                else for (int i = 0; i < TILE; i++) to[i] = t * TILE + i < m ? from[i] : 0;
+            }
     for (int64_t p = 0; p < panels(n); p++) {
         int64_t width = least(PANEL, n - p * PANEL);
         for (int64_t r = 0; r < rows; r++) {
-            const real *from = b + r * ldb + p * PANEL;
+            const real *from = b[r] + from_b + p * PANEL;
             if (width == PANEL) memcpy(right + r * PANEL, from, PANEL * sizeof(real));
             else for (int64_t j = 0; j < PANEL; j++) right[r * PANEL + j] = j < width ? from[j] : 0;
         }
         for (int64_t t = 0; t < tiles; t++) {
-            int64_t height = least(TILE, depth - t * TILE);
+            int64_t height = least(TILE, m - t * TILE);
             real *to = c + t * TILE * ld + p * PANEL;
             const real *from = left + t * TILE * rows;
-            if (width == PANEL) across(height, from, right, rows, to, ld);
-            else EDGE(width, height, to, ld, across(height, from, right, rows, edge, PANEL));
+            if (width == PANEL) across(height, from, 0, right, rows, to, ld);
+            else if (width > LANES) EDGE(width, height, to, ld, across(height, from, 0, right, rows, edge, PANEL));
+            else EDGE(width, height, to, ld, across_narrow(height, from, 0, right, rows, edge, PANEL));
         }
     }
 }
@@ -222,7 +229,7 @@ static int64_t depth_of(const Fold *f, const Product *product) {
 typedef struct {
     real **packed;  /* a product's runs, one after another */
     real *bias;     /* of each accumulator */
-    real **sum;     /* backward: the transposed gradient of each product, depth x its columns */
+    real **sum;     /* backward: the transposed gradient of each product, depth x its columns; NULL: added at once */
     real *dbias;
     real *dacc;     /* backward: a block of rows, filled from its end */
     int64_t filled; /* rows of it */
@@ -234,6 +241,10 @@ static int64_t columns(const Product *product) {
     int64_t count = 0;
     for (int32_t r = 0; r < product->runs; r++) count += product->run[r].count;
     return count;
+}
+/* A narrow source makes narrow gradients: their tiles are full the other way round. */
+static int transposed(const Fold *f, const Product *product) {
+    return depth_of(f, product) < PANEL || product->column != 1;
 }
 static int64_t packed_size(const Fold *f, const Product *product, int back) {
     int64_t size = 0, h = f->hidden, depth = depth_of(f, product);
@@ -372,11 +383,12 @@ static void run_forward(const Fold *f, Arena *arena) {
 }
 
 /* Multiply a block of accumulators' adjoints into the gradients, and into the input's. */
-static void flush(const Fold *f, const Extent *e, const Program *p, Work *w, int64_t block, const real **rows, real *room,
-                  real *wide) {
+static void flush(const Fold *f, const Extent *e, const Program *p, Work *w, int64_t block, const real **rows,
+                  const real **daccs, real *room, real *wide) {
     int64_t h = f->hidden, count = w->filled, accs = p->accs * h;
     const real *dacc = w->dacc + (block - count) * accs;
     if (!count) return;
+    for (int64_t i = 0; i < count; i++) daccs[i] = dacc + i * accs;
     for (int32_t i = 0; i < p->products; i++) {
         const Product *product = p->product + i;
         int64_t depth = depth_of(f, product), total = columns(product) * h, column = 0, n = 0;
@@ -388,9 +400,13 @@ static void flush(const Fold *f, const Extent *e, const Program *p, Work *w, int
             }
             for (int32_t r = 0; r < product->runs; r++) {
                 const Run *run = product->run + r;
-                accumulate(rows, dacc + run->acc * h, accs, count, depth, run->count * h, w->sum[i] + column, total,
-                           room);
-                column += run->count * h;
+                int64_t width = run->count * h, from = run->acc * h;
+                real *to = f->gradient[product->weight] + product->offset + run->block * h * product->row;
+                if (w->sum[i])
+                    accumulate(rows, 0, daccs, from, count, depth, width, w->sum[i] + column, total, room);
+                else
+                    accumulate(daccs, from, rows, 0, count, width, depth, to, product->row, room);
+                column += width;
             }
         }
         if (product->source == INPUT && f->dinput.base) {
@@ -420,10 +436,10 @@ static void clear(real *adjoint, const int32_t *child, int64_t count, int64_t ar
 
 static void run_backward(const Fold *f, Arena *arena) {
     Extent e = measure(f, arena);
-    int64_t h = f->hidden, block = most(BLOCK, e.largest), tiles = (e.widest + TILE - 1) / TILE;
-    real *room = TAKE(arena, real, block * (tiles * TILE + PANEL)), *wide = TAKE(arena, real, block * e.widest);
+    int64_t h = f->hidden, block = most(BLOCK, e.largest), left = most(e.widest, e.accs * h) + TILE;
+    real *room = TAKE(arena, real, block * (left + PANEL)), *wide = TAKE(arena, real, block * e.widest);
     real *dvalue = TAKE(arena, real, e.largest * e.values * h);
-    const real **rows = TAKE(arena, const real *, block);
+    const real **rows = TAKE(arena, const real *, block), **daccs = TAKE(arena, const real *, block);
     Work *work = TAKE(arena, Work, f->programs);
     for (int64_t p = 0; p < f->programs; p++) {
         const Program *program = f->program + p;
@@ -437,7 +453,8 @@ static void run_backward(const Fold *f, Arena *arena) {
             const Product *product = program->product + i;
             int64_t size = depth_of(f, product) * columns(product) * h;
             real *to = product->source == INPUT && !f->dinput.base ? NULL : TAKE(arena, real, packed_size(f, product, 1));
-            real *sum = f->gradient[product->weight] ? TAKE(arena, real, size) : NULL;
+            int apart = f->gradient[product->weight] && transposed(f, product);
+            real *sum = apart ? TAKE(arena, real, size) : NULL;
             if (!arena->base) continue;
             w.packed[i] = to, w.sum[i] = sum;
             if (to) pack_product(to, f, product, 1);
@@ -452,7 +469,7 @@ static void run_backward(const Fold *f, Arena *arena) {
         const Program *p = f->program + f->kind[g];
         Work *w = work + f->kind[g];
         int64_t accs = p->accs * h;
-        if (w->filled + f->count[g] > block) flush(f, &e, p, w, block, rows, room, wide);
+        if (w->filled + f->count[g] > block) flush(f, &e, p, w, block, rows, daccs, room, wide);
         Group group = group_of(f, &e, g);
         w->filled += group.rows;
         w->group[w->groups++] = g;
@@ -491,12 +508,12 @@ static void run_backward(const Fold *f, Arena *arena) {
     for (int64_t k = 0; k < f->programs; k++) {
         const Program *p = f->program + k;
         Work *w = work + k;
-        flush(f, &e, p, w, block, rows, room, wide);
+        flush(f, &e, p, w, block, rows, daccs, room, wide);
         for (int32_t i = 0; i < p->products; i++) {
             const Product *product = p->product + i;
             int64_t depth = depth_of(f, product), total = columns(product) * h, column = 0;
             real *to = f->gradient[product->weight];
-            if (!to) continue;
+            if (!w->sum[i]) continue;
             for (int32_t r = 0; r < product->runs; r++) {
                 const Run *run = product->run + r;
                 real *first = to + product->offset + run->block * h * product->row;

@@ -73,6 +73,7 @@ typedef struct {
     int64_t inner, near, far;
 } Rows;
 INLINE real *at(const Rows *rows, int64_t r) {
+    if (rows->far == rows->near * rows->inner) return rows->base + r * rows->near; /* evenly spaced: no division */
     return rows->base + (r % rows->inner) * rows->near + (r / rows->inner) * rows->far;
 }
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rnn_research.structures import Chain, Forest
 
-FOREST = 2**40  # rows in one run: a forest's tensors have no second axis
+MOST = 96  # nodes of a group: what the driver keeps of it stays in the second-level cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,19 +78,24 @@ def _of_chain(chain: Chain, initial: bool) -> Schedule:
 
 
 def _of_forest(forest: Forest) -> Schedule:
-    arity, count, row, child = [], [], [], []
-    for depth in reversed(range(len(forest.groups))):
-        for group in forest.groups[depth]:
+    levels = [(depth, group) for depth, groups in enumerate(forest.groups) for group in groups]
+    leaves = [forest.levels[depth] + group.rows.numpy() for depth, group in levels if group.arity == 0]
+    arity, count, row, child = [0], [sum(map(len, leaves))], leaves, [np.zeros(sum(map(len, leaves)))]
+    for depth, group in reversed(levels):
+        if group.arity:  # leaves wait for none: they all come first, together
             arity.append(group.arity)
             count.append(len(group.rows))
-            row.append(group.rows.numpy() + forest.levels[depth])
-            first = group.children[:, 0].numpy() + forest.levels[depth + 1] if group.arity else np.zeros(len(group.rows))
-            child.append(first)
+            row.append(forest.levels[depth] + group.rows.numpy())
+            child.append(forest.levels[depth + 1] + group.children[:, 0].numpy())
     joined = np.concatenate(row), np.concatenate(child)
-    return _made(np.array(arity), np.array(count), *joined, forest.nodes, FOREST, False, slice(0, len(forest)))
+    return _made(np.array(arity), np.array(count), *joined, forest.nodes, forest.nodes, False, slice(0, len(forest)))
 
 
 def _made(arity: np.ndarray, count: np.ndarray, row: np.ndarray, child: np.ndarray, *rest: Any) -> Schedule:
+    pieces = -(-count // MOST)
+    start = np.repeat(np.cumsum(pieces) - pieces, pieces)
+    left = np.repeat(count, pieces) - MOST * (np.arange(pieces.sum()) - start)
+    arity, count = np.repeat(arity, pieces), np.minimum(left, MOST)
     arities, kind = np.unique(arity, return_inverse=True)
     arrays = [np.ascontiguousarray(array, np.int32) for array in (kind, count, row, child)]
     return Schedule(tuple(arities.tolist()), *arrays, *rest)

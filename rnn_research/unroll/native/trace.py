@@ -95,7 +95,7 @@ class Tracer:
         Raises:
             Untraceable: it is no view of one.
         """
-        for number, (_, own) in enumerate(self.tensors):
+        for number, own in enumerate(self.tensors):
             if own.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr():
                 offset = tensor.storage_offset() - own.storage_offset()
                 strides = (0, *tensor.stride())[-2:]
@@ -117,9 +117,9 @@ class Tracer:
         return out
 
 
-def tensors_of(cell: Cell) -> list[tuple[str, Tensor]]:
+def tensors_of(cell: Cell) -> list[Tensor]:
     """The cell's parameters, then its buffers: what a trace's tensor numbers count."""
-    return [*cell.named_parameters(), *cell.named_buffers()]
+    return [*cell.parameters(), *cell.buffers()]
 
 
 def trace(cell: Cell, arity: int) -> Trace:
