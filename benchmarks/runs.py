@@ -50,7 +50,7 @@ def _fitted(parts: Any) -> float:
     class Clock(Callback):
         at: dict[int, float] = {}  # noqa: RUF012
 
-        def on_train_batch_end(self, trainer: Any, *rest: Any) -> None:
+        def on_train_batch_end(self, trainer: Any, *rest: Any) -> None:  # type: ignore[override]
             if trainer.global_step in (FIRST, LAST):
                 self.at[trainer.global_step] = time.process_time()
 
@@ -81,9 +81,7 @@ def help_time(command: str, rounds: int) -> Measured:
     """Seconds on the wall until a command's --help has answered, over those of `import torch`."""
     code = f"import sys; from rnn_research.{command} import main; sys.exit(main())"
     answer = partial(_python, "-c", code, "--help")
-    return ratio(
-        answer, partial(_python, "-c", "import torch"), rounds, "import torch", clock=time.perf_counter, warm=1
-    )
+    return ratio(answer, partial(_python, "-c", "import torch"), rounds, "import torch", clock=time.perf_counter)
 
 
 def _python(*arguments: str) -> None:
