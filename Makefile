@@ -35,7 +35,7 @@ lint: $(STAMP) ## ruff, pyright and the import contracts
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(BENCH_STAMP) ## measure speed, beside another tree-LSTM
+bench: $(BENCH_STAMP) ## measure what adjoints cost, beside torch and another tree-LSTM: at most 15 minutes
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove caches and build products (.venv and outputs stay)
@@ -43,7 +43,7 @@ clean: ## remove caches and build products (.venv and outputs stay)
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # One thread a process: on tensors this small, more threads only cost time.
-test test-slow: export OMP_NUM_THREADS = 1
+test test-slow bench: export OMP_NUM_THREADS = 1
 # The wrapper would ask the registry for a newer pyright at every call.
 lint: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 

@@ -1,137 +1,136 @@
-"""`make bench`: what exact adjoints cost. Prints a table and writes outputs/bench.json.
+"""`make bench`: what exact adjoints cost, beside the peers. Prints a table, writes outputs/bench.json.
 
-Each row is a ratio to its baseline, forward and backward, taken round by round with the order reversed each round, so
-that a machine that slows down slows both.
+Each case runs in a process of its own, since the speed of torch's modules depends on what a process has allocated
+before; in it, ours and the peer alternate, with the order reversed each round, so that a machine that slows down slows
+both. One thread, CPU time, medians of the ratios within rounds. The machine, the versions and the time are in
+outputs/bench_machine.json.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import platform
-import statistics
+import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
-from rnn_research.cells import GRU, LSTM, RNN, Cell, ChildSumTreeLSTM
-from rnn_research.structures import Chain, Forest, Tree, balanced
-from rnn_research.unroll import unroll
+from benchmarks import chains, runs, trees
+from benchmarks.timing import NotThere, Registry
+from rnn_research import provenance
 
-SHAPES = {
-    "s1": (32, 100, 2, 128),
-    "s2": (16, 1000, 10, 64),
-    "s3": (64, 784, 1, 128),
-    "s4": (128, 100, 64, 256),
-}
-ROUNDS = 5
-Step = Callable[[], None]
+ROUNDS = 21
+OUTPUTS = Path("outputs")
 
 
-def ratio(ours: Step, baseline: Step, rounds: int = ROUNDS) -> float:
-    """The median over rounds of ours / baseline in CPU seconds, after one warm-up of each."""
-    ours()
-    baseline()
-    ratios = []
-    for index in range(rounds):
-        seconds = {}
-        for step in (ours, baseline) if index % 2 else (baseline, ours):
-            start = time.process_time()
-            step()
-            seconds[step] = time.process_time() - start
-        ratios.append(seconds[ours] / seconds[baseline])
-    return statistics.median(ratios)
-
-
-def chain_step(cell: Cell, shape: tuple[int, int, int, int], record: bool) -> Step:
-    """Forward and backward of the last step's states, with or without every adjoint."""
-    batch, time_steps, features, _ = shape
-    return unrolled_step(
-        cell, Chain(torch.full((batch,), time_steps)), torch.randn(batch, time_steps, features), record
-    )
-
-
-def forest_step(cell: Cell, forest: Forest, record: bool) -> Step:
-    """The same of the roots' states."""
-    return unrolled_step(cell, forest, torch.randn(forest.nodes, cell.input_size), record)
-
-
-def unrolled_step(cell: Cell, structure: Chain | Forest, inputs: torch.Tensor, record: bool) -> Step:
-    """Forward and backward of the last states of a structure."""
-
-    def step() -> None:
-        unrolled = unroll(cell, structure, inputs, record=record)
-        structure.terminal(unrolled.hidden).sum().backward()
-        if record:
-            _ = unrolled.adjoints
-
-    return step
-
-
-def torch_step(net: nn.RNNBase, shape: tuple[int, int, int, int]) -> Step:
-    """The same by torch's own fused module, without adjoints."""
-    inputs = torch.randn(*shape[:3])
-    return lambda: net(inputs)[0][:, -1].sum().backward()
-
-
-def peer_step(trees: list[Tree], features: int, hidden: int) -> Step:
-    """The roots' states by the package pytorch-tree-lstm, without adjoints."""
-    from treelstm import TreeLSTM, batch_tree_input, calculate_evaluation_orders
-
-    samples = []
-    for tree in trees:
-        edges = np.stack([tree.parent[1:], np.arange(1, len(tree))], 1)
-        nodes, order = calculate_evaluation_orders(edges, len(tree))
-        tensors = (torch.from_numpy(array) for array in (nodes, order, edges))
-        sample = dict(zip(("node_order", "edge_order", "adjacency_list"), tensors, strict=True))
-        samples.append({"features": torch.randn(len(tree), features), **sample})
-    batch, net = batch_tree_input(samples), TreeLSTM(features, hidden)
-    roots = torch.tensor([0, *batch.pop("tree_sizes")[:-1]]).cumsum(0)
-    return lambda: net(**batch)[0][roots].sum().backward()
-
-
-def rows() -> list[dict[str, object]]:
-    """Every measured ratio."""
-    found = []
-
-    def add(name: str, case: str, value: float, baseline: str) -> None:
-        found.append({"name": name, "case": case, "ratio": round(value, 3), "unit": "x", "baseline": baseline})
-        print(f"{name:26} {case:8} {value:7.2f} x {baseline}", flush=True)
-
-    for case, shape in SHAPES.items():
-        pairs = {"rnn": (RNN, nn.RNN), "lstm": (LSTM, nn.LSTM), "gru": (GRU, nn.GRU)}
-        for name, (ours, theirs) in pairs.items():
-            cell, net = ours(shape[2], shape[3]), theirs(shape[2], shape[3], batch_first=True)
-            value = ratio(chain_step(cell, shape, record=True), torch_step(net, shape))
-            add(f"{name}_adjoints", case, value, f"torch.nn.{theirs.__name__}")
-    for name, cell in {"rnn": RNN(2, 128), "lstm": LSTM(2, 128), "gru": GRU(2, 128)}.items():
-        value = ratio(chain_step(cell, SHAPES["s1"], True), chain_step(cell, SHAPES["s1"], False), 15)
-        add("adjoints_on_off", f"{name} s1", value, "the same without adjoints")
-    forest = Forest.of([balanced(length) for length in range(5, 30)])
-    tree = ChildSumTreeLSTM(300, 150)
-    value = ratio(forest_step(tree, forest, True), forest_step(tree, forest, False), 15)
-    add("adjoints_on_off", "trees", value, "the same without adjoints")
-    random = np.random.default_rng(0)
-    for count in (25, 128):
-        trees = [balanced(int(length)) for length in random.integers(5, 36, count)]
-        value = ratio(peer_step(trees, 300, 150), forest_step(tree, Forest.of(trees), True))
-        add("tree_vs_pytorch_tree_lstm", str(count), value, "pytorch-tree-lstm (trees per second)")
+def registry() -> Registry:
+    """Everything that can be measured."""
+    found: Registry = {}
+    for part in (chains.REGISTRY, trees.REGISTRY, runs.REGISTRY):
+        for name, cases in part.items():
+            found.setdefault(name, {}).update(cases)
     return found
 
 
-def main() -> None:
-    """Measure, print, and write outputs/bench.json."""
+def one(name: str, case: str, rounds: int) -> None:
+    """Measure one case in this process and print it as a line of JSON."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    machine = {"processor": platform.machine(), "system": platform.system(), "torch": torch.__version__}
-    report = {"engine": "reference", "machine": machine, "results": rows()}
-    path = Path("outputs/bench.json")
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(f"written to {path}")
+    try:
+        print(json.dumps(asdict(registry()[name][case].measure(rounds))))
+    except NotThere as error:
+        print(json.dumps({"skipped": str(error)}))
+
+
+def in_own_process(name: str, case: str, rounds: int) -> dict[str, Any]:
+    """The same in a new one."""
+    command = [sys.executable, "-m", "benchmarks", "--one", name, case, "--rounds", str(rounds)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        return {"failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Measure, print and write. Exits with 1 where a case failed."""
+    cases = registry()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What exact adjoints cost.")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(cases), help=f"of {', '.join(cases)}")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="the most rounds of a case")
+    parser.add_argument("--one", nargs=2, metavar=("NAME", "CASE"), help="one case in this process, as JSON")
+    given = parser.parse_args()
+    if given.one:
+        one(given.one[0], given.one[1], given.rounds)
+        return
+    chosen = {name: cases[name] for name in given.only or cases}
+    sys.exit(table(chosen, given.rounds))
+
+
+def table(chosen: Registry, rounds: int) -> int:
+    """Measure the cases one after the other; a row is printed and written as soon as it is there."""
+    start, rows, failed = time.monotonic(), [], 0
+    OUTPUTS.mkdir(exist_ok=True)
+    _write("bench_machine.json", machine())
+    print(f"{'name':26} {'case':12} {'ratio':>7} {'':2} {'target':8} {'to':38} quartiles; medians", flush=True)
+    for name, cases in chosen.items():
+        for case, what in cases.items():
+            row = in_own_process(name, case, rounds)
+            if "ratio" not in row:
+                failed += "failed" in row
+                reason = "; ".join(f"{key}: {value}" for key, value in row.items())
+                print(f"{name:26} {case:12} {reason}", flush=True)
+                continue
+            value, unit, baseline = row["ratio"], row["unit"], row["baseline"]
+            rows.append({"name": name, "case": case, "ratio": round(value, 4), "unit": unit, "baseline": baseline})
+            shown = f"{value:7.3f} {unit:2} {what.target:8} {baseline:38}"
+            print(f"{name:26} {case:12} {shown} {row['detail']}", flush=True)
+            _write("bench.json", rows)
+    print(f"{len(rows)} results in {time.monotonic() - start:.0f} s, written to {OUTPUTS / 'bench.json'}")
+    return 1 if failed else 0
+
+
+def machine() -> dict[str, Any]:
+    """Where and when, and with which versions."""
+    versions = provenance.versions()
+    with suppress(metadata.PackageNotFoundError):
+        versions["pytorch-tree-lstm"] = metadata.version("pytorch-tree-lstm")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": provenance.commit(),
+        "machine": provenance.machine() | {"cpu": _cpu(), "threads": 1, "load": os.getloadavg()},
+        "versions": versions | {"compiler": _compiler()},
+    }
+
+
+def _cpu() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _compiler() -> str | None:
+    found = shutil.which(os.environ.get("CC", "cc"))
+    if found is None:
+        return None
+    done = subprocess.run([found, "--version"], capture_output=True, text=True)
+    return done.stdout.partition("\n")[0]
+
+
+def _write(name: str, value: Any) -> None:
+    (OUTPUTS / name).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
