@@ -141,7 +141,9 @@ class Model(LightningModule):
         """The states of every layer at every position of the batch."""
         inputs = batch.inputs.to(self.dtype) if self.embedding is None else self.embedding(batch.inputs)
         how: Record = "parts" if record else False  # probes read the norms of an adjoint's parts too
-        unrolled = unroll(list(self.cells), batch.structure, inputs, between=self.between, record=how, engine=self.engine)
+        unrolled = unroll(
+            list(self.cells), batch.structure, inputs, between=self.between, record=how, engine=self.engine
+        )
         self.engines = tuple(layer.engine for layer in unrolled.layers)
         return unrolled
 

@@ -89,7 +89,9 @@ class ReferenceFold(Fold):
 
     def recurrent(self) -> State:
         passed = self.pieces.passed
-        return self.inside_update([self._scatter(torch.cat([_grad(state[k]) for state in passed])) for k in self._parts])
+        return self.inside_update(
+            [self._scatter(torch.cat([_grad(state[k]) for state in passed])) for k in self._parts]
+        )
 
     def adjoints_of(self, loss: Tensor) -> State:
         parts = [part for call in self.pieces.calls for part in call.state]

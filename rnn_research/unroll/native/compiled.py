@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,64 +17,71 @@ from rnn_research.cells.base import Cell
 from rnn_research.unroll.native import library
 from rnn_research.unroll.native.schedule import Schedule
 from rnn_research.unroll.native.source import Plan, source
-from rnn_research.unroll.native.trace import Untraceable, tensors_of, trace
+from rnn_research.unroll.native.trace import Untraceable, trace
 
 _pointer, _int, _long = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 
 
-class _Run(ctypes.Structure):
+class Run(ctypes.Structure):
     _fields_ = [("block", _int), ("count", _int), ("acc", _int)]
 
 
-class _Product(ctypes.Structure):
+class Product(ctypes.Structure):
     _fields_ = [
         *((name, _int) for name in ("source", "child", "part", "value", "blocks", "stage", "weight", "runs")),
         *((name, _long) for name in ("offset", "row", "column")),
-        ("run", ctypes.POINTER(_Run)),
+        ("run", ctypes.POINTER(Run)),
     ]
 
 
-class _Bias(ctypes.Structure):
+class Bias(ctypes.Structure):
     _fields_ = [("acc", _int), ("tensor", _int), ("offset", _long)]
 
 
-class _Program(ctypes.Structure):
+class Program(ctypes.Structure):
     _fields_ = [
         *((name, _int) for name in ("arity", "stages", "accs", "slots", "values", "products", "biases")),
-        ("product", ctypes.POINTER(_Product)),
-        ("bias", ctypes.POINTER(_Bias)),
+        ("product", ctypes.POINTER(Product)),
+        ("bias", ctypes.POINTER(Bias)),
         ("forward", _pointer),
         ("backward", _pointer),
     ]
 
 
-class _Rows(ctypes.Structure):
+class Rows(ctypes.Structure):
     _fields_ = [("base", _pointer), ("inner", _long), ("near", _long), ("far", _long)]
 
 
-class _Fold(ctypes.Structure):
+class Fold(ctypes.Structure):
     _fields_ = [
         *((name, _long) for name in ("hidden", "features", "parts", "groups", "programs", "tensors")),
-        ("program", ctypes.POINTER(_Program)),
+        ("program", ctypes.POINTER(Program)),
         *((name, _pointer) for name in ("kind", "count", "row", "child")),
         *((name, ctypes.POINTER(_pointer)) for name in ("tensor", "gradient", "state")),
         ("tape", _pointer),
         ("keep", _long),
-        ("input", _Rows),
-        ("dinput", _Rows),
+        ("input", Rows),
+        ("dinput", Rows),
         *((name, ctypes.POINTER(_pointer)) for name in ("adjoint", "recurrent")),
-        ("direct", ctypes.POINTER(_Rows)),
+        ("direct", ctypes.POINTER(Rows)),
         ("square", ctypes.POINTER(_pointer)),
     ]
 
 
-def _array(kind: Any, items: Sequence[Any]) -> Any:
-    return (kind * max(len(items), 1))(*items)
+@functools.cache
+def _of_type(kind: Any, count: int) -> Any:
+    """Made once: each type that ctypes makes is garbage in a cycle."""
+    return kind * max(count, 1)
+
+
+def array(kind: Any, items: Sequence[Any]) -> Any:
+    """A C array."""
+    return _of_type(kind, len(items))(*items)
 
 
 def pointers(tensors: Sequence[Tensor | None], offset: int = 0) -> Any:
     """Their addresses, `offset` elements on; None is NULL."""
-    return _array(_pointer, [None if t is None else t.data_ptr() + offset * t.element_size() for t in tensors])
+    return array(_pointer, [None if t is None else t.data_ptr() + offset * t.element_size() for t in tensors])
 
 
 @dataclass(eq=False)
@@ -82,13 +90,18 @@ class Compiled:
 
     driver: ctypes.CDLL
     plans: dict[int, Plan]
-    programs: dict[int, _Program]
+    programs: dict[int, Program]
     held: list[Any] = field(default_factory=list)
     """What the programs point to."""
 
+    @functools.cached_property
+    def used(self) -> frozenset[int]:
+        """The cell's tensors that some update reads, by number: the others have no gradient."""
+        return frozenset(tensor for plan in self.plans.values() for tensor in plan.tensors())
+
     def table(self, schedule: Schedule) -> Any:
         """The programs that a schedule's groups need, in the order of its arities."""
-        return _array(_Program, [self.programs[arity] for arity in schedule.arities])
+        return array(Program, [self.programs[arity] for arity in schedule.arities])
 
     def tape_size(self, schedule: Schedule, keep: bool) -> int:
         """Blocks that the tape holds: of every group, or (not kept) of one at a time."""
@@ -99,7 +112,8 @@ class Compiled:
         return max(slot * nodes for slot, nodes in zip(slots, largest, strict=True))
 
 
-_COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | Untraceable | library.Unavailable]] = weakref.WeakKeyDictionary()
+Found = Compiled | Untraceable | library.Unavailable
+_COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Found]] = weakref.WeakKeyDictionary()
 
 
 def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype) -> Compiled:
@@ -140,15 +154,15 @@ def _compile(cell: Cell, arities: Sequence[int], double: bool) -> Compiled:
     return made
 
 
-def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> _Program:
+def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Program:
     place = {acc: number for number, acc in enumerate(plan.accs)}
     products = []
     for product in plan.products:
         rows = sorted((row, place[acc]) for acc in plan.accs for own, row in acc.products if own is product)
-        runs = _array(_Run, list(_runs(rows)))
+        runs = array(Run, list(_runs(rows)))
         view = product.weight
         products.append(
-            _Product(
+            Product(
                 product.source,
                 product.first,
                 product.part,
@@ -164,16 +178,16 @@ def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> _Pr
             )
         )
         held.append(runs)
-    biases = [_Bias(place[acc], tensor, block * hidden) for acc in plan.accs for tensor, block in acc.vectors]
-    arrays = _array(_Product, products), _array(_Bias, biases)
+    biases = [Bias(place[acc], tensor, block * hidden) for acc in plan.accs for tensor, block in acc.vectors]
+    arrays = array(Product, products), array(Bias, biases)
     held.extend(arrays)
     arity = plan.trace.arity
     segments = (ctypes.addressof(_pointer.in_dll(code, f"{way}_{arity}")) for way in ("forward", "backward"))
     sizes = (arity, plan.stages, len(plan.accs), len(plan.slot), len(plan.values), len(products), len(biases))
-    return _Program(*sizes, *arrays, *segments)
+    return Program(*sizes, *arrays, *segments)
 
 
-def _runs(rows: list[tuple[int, int]]) -> list[_Run]:
+def _runs(rows: list[tuple[int, int]]) -> list[Run]:
     """Row blocks of a weight that go to accumulators side by side, together."""
     breaks = [0, *(k for k, (a, b) in enumerate(pairwise(rows), 1) if (b[0] - a[0], b[1] - a[1]) != (1, 1)), len(rows)]
-    return [_Run(rows[start][0], stop - start, rows[start][1]) for start, stop in pairwise(breaks)]
+    return [Run(rows[start][0], stop - start, rows[start][1]) for start, stop in pairwise(breaks)]

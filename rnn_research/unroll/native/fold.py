@@ -15,7 +15,7 @@ from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fold import Fold, Record
 from rnn_research.unroll.native import compiled as native
 from rnn_research.unroll.native.schedule import schedule
-from rnn_research.unroll.native.trace import Untraceable
+from rnn_research.unroll.native.trace import Untraceable, tensors_of
 
 
 class NativeFold(Fold):
@@ -29,11 +29,11 @@ class NativeFold(Fold):
         self, cell: Cell, structure: Chain | Forest, inputs: Tensor, initial: State | None, record: Record
     ) -> None:
         super().__init__(cell, structure, record)
-        self.tensors = native.tensors_of(cell)
+        self.tensors = tensors_of(cell)
         _check(inputs, self.tensors)
-        if record and torch.is_grad_enabled() and not inputs.requires_grad:
-            if not any(tensor.requires_grad for tensor in self.tensors):
-                inputs = inputs.detach().requires_grad_()  # so that there is a backward pass to record
+        learns = inputs.requires_grad or any(tensor.requires_grad for tensor in self.tensors)
+        if record and torch.is_grad_enabled() and not learns:
+            inputs = inputs.detach().requires_grad_()  # so that there is a backward pass to record
         self.kernel = _Kernel(cell, structure, inputs.dtype, initial is not None)
         self.inputs, self.initial = inputs, () if initial is None else tuple(initial)
         self.recorded = _Recorded(3 if record == "parts" else 1) if record else None
@@ -80,11 +80,9 @@ class NativeFold(Fold):
         plan = self.kernel.schedule
         states = [part.detach() for part in self._states]
         if isinstance(self.structure, Chain):
-            states = [part.transpose(0, 1) for part in states]
-            states = [
-                torch.cat([first.detach()[None], part])
-                for first, part in zip(self.initial or (states[0].new_zeros(states[0].shape[1:]),) * len(states), states, strict=True)
-            ]
+            before = [part.detach() for part in self.initial] or [torch.zeros_like(part[:, 0]) for part in states]
+            pairs = zip(before, states, strict=True)
+            states = [torch.cat([first[None], part.transpose(0, 1)]) for first, part in pairs]
         flat = [part.reshape(-1, part.shape[-1]) for part in states]
         offset = len(self.structure) if isinstance(self.structure, Chain) else 0
         inputs = self.inputs.detach().reshape(-1, self.inputs.shape[-1])
@@ -196,7 +194,8 @@ class _Along(torch.autograd.Function):
         inputs, *rest = ctx.saved_tensors
         tensors, states, tape = rest[: -1 - kernel.parts], rest[-1 - kernel.parts : -1], rest[-1]
         needed = ctx.needs_input_grad[3:]
-        of_tensors = [need and not _aside for need in needed[1 + count :]]
+        used = kernel.compiled.used
+        of_tensors = [need and not _aside and number in used for number, need in enumerate(needed[1 + count :])]
         record = ctx.recorded is not None and not _aside
         wanted = _Wanted(inputs=needed[0], tensors=of_tensors, norms=ctx.recorded.kinds if record else 0)
         found = kernel.backward(direct, inputs, tensors, states, tape, wanted)
@@ -266,7 +265,7 @@ class _Kernel:
         fold = self._fold(inputs, tensors, states, tape, True)
         fold.gradient = native.pointers(gradients)
         fold.adjoint = native.pointers(adjoints)
-        fold.direct = (native._Rows * count)(*(self._rows(grad) for grad in direct))
+        fold.direct = native.array(native.Rows, [self._rows(grad) for grad in direct])
         dinputs = None
         if wanted.inputs:
             dinputs = self.placed(torch.zeros(plan.rows, inputs.shape[-1], dtype=dtype))
@@ -281,10 +280,12 @@ class _Kernel:
         first = [rows[:before] for rows in with_initial] if before else []
         return _Found(adjoints, first, dinputs, gradients, norms, recurrent)
 
-    def _fold(self, inputs: Tensor, tensors: Sequence[Tensor], states: Sequence[Tensor], tape: Tensor, keep: bool) -> Any:
+    def _fold(
+        self, inputs: Tensor, tensors: Sequence[Tensor], states: Sequence[Tensor], tape: Tensor, keep: bool
+    ) -> Any:
         plan = self.schedule
         sizes = self.hidden, inputs.shape[-1], self.parts, len(plan.count), len(plan.arities), len(tensors)
-        fold = native._Fold(*sizes, self.table, *plan.addresses)
+        fold = native.Fold(*sizes, self.table, *plan.addresses)
         fold.tensor = native.pointers(tensors)
         fold.state = native.pointers(states)
         fold.tape, fold.keep = tape.data_ptr(), keep
@@ -298,10 +299,10 @@ class _Kernel:
     def _rows(self, tensor: Tensor | None) -> Any:
         """Where row r of a tensor on the structure's positions lies."""
         if tensor is None:
-            return native._Rows()
+            return native.Rows()
         if self.batch is None:
-            return native._Rows(tensor.data_ptr(), 1, tensor.stride(0), tensor.stride(0))
-        return native._Rows(tensor.data_ptr(), self.batch, tensor.stride(0), tensor.stride(1))
+            return native.Rows(tensor.data_ptr(), 1, tensor.stride(0), tensor.stride(0))
+        return native.Rows(tensor.data_ptr(), self.batch, tensor.stride(0), tensor.stride(1))
 
     def placed(self, rows: Tensor) -> Tensor:
         """The schedule's rows -> the structure's positions, as a view."""

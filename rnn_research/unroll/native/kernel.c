@@ -84,16 +84,14 @@ static void pack(real *to, const real *b, int64_t depth, int64_t n, int64_t row,
     }
 }
 
-/* C (rows x PANEL) += A (rows x depth) B, in registers. A's element (i, k) is a[i * step + k * next]. `narrow`: only the
+/* C (rows x PANEL) += A (rows x depth) B, in registers; the sum is added to C last, which keeps more of its digits than
+   starting from a large C. A's element (i, k) is a[i * step + k * next]. `narrow`: only the
    first LANES columns. */
 INLINE void tile(const int rows, const int narrow, const real *a, int64_t step, int64_t next, const real *b,
                  int64_t depth, real *c, int64_t ld) {
     vec low[TILE], high[TILE];
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; i++) {
-        low[i] = *(const loose *)(c + i * ld);
-        if (!narrow) high[i] = *(const loose *)(c + i * ld + LANES);
-    }
+    for (int i = 0; i < rows; i++) low[i] = high[i] = splat(0);
     for (int64_t k = 0; k < depth; k++) {
         vec left = *(const loose *)(b + k * PANEL), right;
         if (!narrow) right = *(const loose *)(b + k * PANEL + LANES);
@@ -106,8 +104,8 @@ INLINE void tile(const int rows, const int narrow, const real *a, int64_t step, 
     }
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
-        *(loose *)(c + i * ld) = low[i];
-        if (!narrow) *(loose *)(c + i * ld + LANES) = high[i];
+        *(loose *)(c + i * ld) += low[i];
+        if (!narrow) *(loose *)(c + i * ld + LANES) += high[i];
     }
 }
 #if TILE == 8
@@ -230,7 +228,7 @@ typedef struct {
     real **packed;  /* a product's runs, one after another */
     real *bias;     /* of each accumulator */
     real **sum;     /* backward: the transposed gradient of each product, depth x its columns; NULL: added at once */
-    real *dbias;
+    double *dbias;
     real *dacc;     /* backward: a block of rows, filled from its end */
     int64_t filled; /* rows of it */
     int64_t *group; /* the groups in it, first ones last */
@@ -422,9 +420,14 @@ static void flush(const Fold *f, const Extent *e, const Program *p, Work *w, int
             }
         }
     }
-    if (p->biases && w->dbias)
-        for (int64_t i = 0; i < count; i++)
-            for (int64_t j = 0; j < accs; j++) w->dbias[j] += dacc[i * accs + j];
+    if (p->biases)
+        for (int64_t i0 = 0; i0 < count; i0 += 16) /* sums over many rows: short ones in real, long ones in double */
+            for (int64_t j0 = 0; j0 < accs; j0 += LANES) {
+                vec sum = {0};
+                int64_t n = least(LANES, accs - j0);
+                for (int64_t i = i0; i < least(i0 + 16, count); i++) sum += load(dacc + i * accs + j0, n);
+                for (int64_t j = 0; j < n; j++) w->dbias[j0 + j] += sum[j];
+            }
     w->filled = w->groups = 0;
 }
 
@@ -446,7 +449,7 @@ static void run_backward(const Fold *f, Arena *arena) {
         Work w = {0};
         w.packed = TAKE(arena, real *, program->products);
         w.sum = TAKE(arena, real *, program->products);
-        w.dbias = TAKE(arena, real, program->accs * h);
+        w.dbias = TAKE(arena, double, program->accs * h);
         w.dacc = TAKE(arena, real, block * program->accs * h);
         w.group = TAKE(arena, int64_t, block);
         for (int32_t i = 0; i < program->products; i++) {
@@ -461,7 +464,7 @@ static void run_backward(const Fold *f, Arena *arena) {
             if (sum) memset(sum, 0, (size_t)size * sizeof(real));
         }
         if (!arena->base) continue;
-        memset(w.dbias, 0, (size_t)(program->accs * h) * sizeof(real));
+        memset(w.dbias, 0, (size_t)(program->accs * h) * sizeof(double));
         work[p] = w;
     }
     if (!arena->base) return;
@@ -527,7 +530,7 @@ static void run_backward(const Fold *f, Arena *arena) {
         for (int32_t i = 0; i < p->biases; i++) {
             const Bias *b = p->bias + i;
             real *to = f->gradient[b->tensor];
-            for (int64_t j = 0; to && j < h; j++) to[b->offset + j] += w->dbias[b->acc * h + j];
+            for (int64_t j = 0; to && j < h; j++) to[b->offset + j] += (real)w->dbias[b->acc * h + j];
         }
     }
 }

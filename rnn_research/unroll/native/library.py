@@ -1,9 +1,9 @@
 """Compile C once, keep it, load it.
 
-The cache is `$RNN_RESEARCH_CACHE`, or `rnn_research` under `$XDG_CACHE_HOME` or `~/.cache`. A library's name is a hash of
-its source, the flags, the compiler's version and the CPU's features; its last bytes are a hash of the rest, so that
-a damaged file is made anew rather than loaded. A file appears whole or not at all, whoever else makes it at the
-same time.
+The cache is `$RNN_RESEARCH_CACHE`, or `rnn_research` under `$XDG_CACHE_HOME` or `~/.cache`; `$CC` names another
+compiler and `$RNN_RESEARCH_CFLAGS` further flags. A library's name is a hash of its source, the flags, the compiler's
+version and the CPU's features; its last bytes are a hash of the rest, so that a damaged file is made anew rather than
+loaded. A file appears whole or not at all, whoever else makes it at the same time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition", "-shared", "-fPIC")
+FLAGS = (
+    "-std=gnu11",
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-semantic-interposition",
+    "-shared",
+    "-fPIC",
+)
 """Not -ffast-math: it makes the whole process flush subnormal numbers to zero, and hides NaN."""
 HERE = Path(__file__).parent
 TIMEOUT = 120  # seconds for one file: an update compiles in about one
@@ -50,7 +58,9 @@ def _load(source: str, double: bool, cc: str | None, extra: str, folder: str) ->
     compiler = _compiler(cc)
     flags = [*FLAGS, *_for_this_cpu(compiler), *shlex.split(extra), *(["-DDOUBLE"] if double else [])]
     header = (HERE / "kernel.h").read_text(encoding="utf-8")
-    key = hashlib.sha256("\0".join([header, source, *compiler, *flags, _version(compiler), _cpu()]).encode()).hexdigest()
+    key = hashlib.sha256(
+        "\0".join([header, source, *compiler, *flags, _version(compiler), _cpu()]).encode()
+    ).hexdigest()
     path = Path(folder) / f"{key[:32]}.so"
     found = _open(path)
     if found is None:
@@ -86,7 +96,10 @@ def _compile(source: str, command: list[str], path: Path) -> None:
         text.write_text(source, encoding="utf-8")
         try:
             done = subprocess.run(
-                [*command, f"-I{HERE}", str(text), "-o", str(made), "-lm"], capture_output=True, text=True, timeout=TIMEOUT
+                [*command, f"-I{HERE}", str(text), "-o", str(made), "-lm"],
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Unavailable(f"{command[0]}: {error}") from error

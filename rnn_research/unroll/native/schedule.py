@@ -20,10 +20,10 @@ MOST = 96  # nodes of a group: what the driver keeps of it stays in the second-l
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """The `count` of each group and its `kind`: which of `arities` its nodes have; of each node in turn its `row` in the
-    states and the row of its first previous state, `child` (the others follow it). A chain's rows are time-major,
-    t * batch + b, with rows for padding that no node has where `padded`; rows below 0 are initial states. A tensor's row
-    r lies at (r % inner, r // inner). The last states, which feed no other, are the rows of `last`."""
+    """The `count` of each group and its `kind`: which of `arities` its nodes have; of each node in turn its `row` in
+    the states and the row of its first previous state, `child` (the others follow it). A chain's rows are time-major,
+    t * batch + b, with rows for padding that no node has where `padded`; rows below 0 are initial states. A tensor's
+    row r lies at (r % inner, r // inner). The last states, which feed no other, are the rows of `last`."""
 
     arities: tuple[int, ...]
     kind: np.ndarray

@@ -45,10 +45,13 @@ OPERATIONS = {
     "cos": Operation("cos_({a})", ("-{g} * sin_({a})",), keep=True),
     "erf": Operation("erf_({a})", ("{g} * splat((real)1.1283791670955126) * exp_(-{a} * {a})",), keep=True),
     "abs": Operation("abs_({a})", ("{g} * sign_({a})",)),
-    "maximum": Operation("maximum_({a}, {b})", _HALVES := (
-        "pick({a} == {b}, {g} / 2, pick({a} > {b}, {g}, splat(0)))",
-        "pick({a} == {b}, {g} / 2, pick({a} > {b}, splat(0), {g}))",
-    )),
+    "maximum": Operation(
+        "maximum_({a}, {b})",
+        _HALVES := (
+            "pick({a} == {b}, {g} / 2, pick({a} > {b}, {g}, splat(0)))",
+            "pick({a} == {b}, {g} / 2, pick({a} > {b}, splat(0), {g}))",
+        ),
+    ),
     "minimum": Operation("minimum_({a}, {b})", tuple(reversed(_HALVES))),
 }
 
@@ -69,6 +72,16 @@ class Plan:
         self._accumulators()
         self._stages()
         self._slots()
+
+    def tensors(self) -> set[int]:
+        """The numbers of the cell's tensors that the update reads."""
+        vectors = {tensor for acc in self.accs for tensor, _ in acc.vectors}
+        leaves = (node.meta.get("leaf", ("",)) for node in self.nodes)
+        return (
+            vectors
+            | {product.weight.tensor for product in self.products}
+            | {leaf[1] for leaf in leaves if leaf[0] == "tensor"}
+        )
 
     # Accumulators
 
@@ -111,7 +124,9 @@ class Plan:
             leaf = operand.meta.get("leaf", ("",))
             if leaf[0] == "tensor":
                 vectors.append(leaf[1:])
-            elif operand in self.acc and [user for user in operand.users if user in reached or user.op == "output"] == [node]:
+            elif operand in self.acc and [user for user in operand.users if user in reached or user.op == "output"] == [
+                node
+            ]:
                 parts.append(self.acc[operand])
             else:
                 return
@@ -163,9 +178,7 @@ class Plan:
         for node in self.nodes:
             if node not in needed or node in self.slot or node in self.outputs:
                 continue
-            if node in self.acc:
-                self.slot[node] = len(self.slot)
-            elif "leaf" not in node.meta and OPERATIONS[_name(node)].keep:
+            if node in self.acc or ("leaf" not in node.meta and OPERATIONS[_name(node)].keep):
                 self.slot[node] = len(self.slot)
 
     def _read_backward(self, node: fx.Node) -> list[fx.Node]:
@@ -313,7 +326,9 @@ def backward(plan: Plan, stage: int, name: str) -> str:
         for part, node in enumerate(plan.outputs):
             pointer = writer.pointer(f"adjoint{part}", f"g->adjoint[{part}] + g->row[i] * h")
             direct = writer.pointer(
-                f"direct{part}", f"g->direct[{part}].base ? at(g->direct + {part}, g->row[i]) : (real *)0", "const real *"
+                f"direct{part}",
+                f"g->direct[{part}].base ? at(g->direct + {part}, g->row[i]) : (real *)0",
+                "const real *",
             )
             lines.append(f"const vec r{part} = load({pointer} + j, n);")
             lines.append(f"const vec d{part} = {direct} ? load({direct} + j, n) : splat(0);")
@@ -327,8 +342,10 @@ def backward(plan: Plan, stage: int, name: str) -> str:
     if final:
         lines.extend(f"store(adjoint{part} + j, {adjoints[node]}, n);" for part, node in enumerate(plan.outputs))
         _record(writer, plan, before, after)
-    first_use = {acc: max(s for s in range(plan.stages) if node in plan._closure(plan.roots[s]))
-                 for node, acc in plan.acc.items()}
+    first_use = {
+        acc: max(s for s in range(plan.stages) if node in plan._closure(plan.roots[s]))
+        for node, acc in plan.acc.items()
+    }
     for node, adjoint in adjoints.items():
         leaf = node.meta.get("leaf", ("",))
         if node in plan.acc:
@@ -344,7 +361,9 @@ def backward(plan: Plan, stage: int, name: str) -> str:
         if first_use[acc] == stage and node not in adjoints:
             lines.append(f"store({writer.acc(node)}, splat(0), n);")
     rows = writer.function(
-        f"INLINE void {name}_rows(const Group *g, const int record)", "\n        ".join(before), "\n        ".join(after)
+        f"INLINE void {name}_rows(const Group *g, const int record)",
+        "\n        ".join(before),
+        "\n        ".join(after),
     )
     if not final:
         return rows + f"static void {name}(const Group *g) {{\n    {name}_rows(g, 0);\n}}\n"
@@ -354,7 +373,11 @@ def backward(plan: Plan, stage: int, name: str) -> str:
 
 
 def _reverse(
-    writer: _Writer, plan: Plan, roots: Iterable[fx.Node], seeds: dict[fx.Node, list[str]], prefix: str,
+    writer: _Writer,
+    plan: Plan,
+    roots: Iterable[fx.Node],
+    seeds: dict[fx.Node, list[str]],
+    prefix: str,
     among: set[fx.Node] | None = None,
 ) -> dict[fx.Node, str]:
     """Reverse mode through a segment (or the nodes `among` it). The name of each node's adjoint."""
@@ -399,8 +422,10 @@ def _record(writer: _Writer, plan: Plan, before: list[str], after: list[str]) ->
     writer.lines += [f"if (record) square(&square{k}, {name});" for k, name in enumerate(totals)]
     writer.lines.append("if (record > 1) {\n                " + "\n                ".join(inner) + "\n            }")
     before += [f"Square square{k} = {{0}};" for k in range(3 * count)]
-    for k in range(3 * count):
-        after.append(f"if (record > {int(k >= count)} && g->square) g->square[{k}][g->row[i]] = total(&square{k});")
+    after += [
+        f"if (record > {int(k >= count)} && g->square) g->square[{k}][g->row[i]] = total(&square{k});"
+        for k in range(3 * count)
+    ]
 
 
 def source(plans: Iterable[Plan]) -> str:

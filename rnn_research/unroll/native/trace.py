@@ -38,8 +38,8 @@ class View:
 
 @dataclass(eq=False)
 class Product:
-    """`source` W^T for the W at `weight`. The source is the node's input, the h (or other part) of `count` children from
-    `first` on, or values that the update computed."""
+    """`source` W^T for the W at `weight`. The source is the node's input, the h (or other part) of `count` children
+    from `first` on, or values that the update computed."""
 
     source: int
     weight: View
@@ -100,9 +100,11 @@ class Tracer:
                 offset = tensor.storage_offset() - own.storage_offset()
                 strides = (0, *tensor.stride())[-2:]
                 last = offset + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
-                if own.is_contiguous() and 0 <= offset and last < own.numel():
+                if own.is_contiguous() and offset >= 0 and last < own.numel():
                     return View(number, offset, *strides)
-        raise Untraceable(f"a tensor of shape {tuple(tensor.shape)} is not (a slice of) the cell's parameters or buffers")
+        raise Untraceable(
+            f"a tensor of shape {tuple(tensor.shape)} is not (a slice of) the cell's parameters or buffers"
+        )
 
     def blocks(self, tensor: Tensor) -> np.ndarray:
         """A vector of the cell as blocks: a bias, a peephole."""
@@ -221,12 +223,23 @@ class Symbol(Traced):
 # Functions by name: torch's functions and tensors' methods alike
 
 
+SYNONYMS = {
+    "true_divide": "div",
+    "truediv": "div",
+    "divide": "div",
+    "multiply": "mul",
+    "subtract": "sub",
+    "radd": "add",
+    "rmul": "mul",
+    "rtruediv": "rdiv",
+}
+
+
 def call(name: str, *args: Any, **kwargs: Any) -> Any:
     """The function or method `name` of torch on symbols."""
     if name.startswith("__"):
         name = name.strip("_")
-    name = {"true_divide": "div", "truediv": "div", "divide": "div", "multiply": "mul", "subtract": "sub"}.get(name, name)
-    name = {"radd": "add", "rmul": "mul", "rtruediv": "rdiv"}.get(name, name)
+    name = SYNONYMS.get(name, name)
     if name in SHAPES:
         return SHAPES[name](*args, **kwargs)
     if name in COMPOSED:
@@ -283,8 +296,15 @@ def _getitem(x: Symbol, index: Any) -> Symbol:
 
 def _linear(x: Any, weight: Tensor, bias: Tensor | None = None) -> Symbol:
     tracer: Tracer = x.tracer
-    if isinstance(weight, Traced) or not isinstance(weight, Tensor) or weight.ndim != 2 or weight.shape[0] % tracer.hidden:
-        raise Untraceable(f"a product with {getattr(weight, 'shape', type(weight).__name__)}, expected (n * hidden, ...)")
+    if (
+        isinstance(weight, Traced)
+        or not isinstance(weight, Tensor)
+        or weight.ndim != 2
+        or weight.shape[0] % tracer.hidden
+    ):
+        raise Untraceable(
+            f"a product with {getattr(weight, 'shape', type(weight).__name__)}, expected (n * hidden, ...)"
+        )
     if x.shape[-1] != weight.shape[1]:
         raise Untraceable(f"a product of {x.shape[-1]} features with a weight for {weight.shape[1]}")
     rows = weight.shape[0] // tracer.hidden
