@@ -1,0 +1,228 @@
+"""A forward and a backward pass written out along any structure, as one operation of autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnn_research.cells.base import Cell
+from rnn_research.unroll.fused.form import Form, Found, Recorded, aside, once
+from rnn_research.unroll.fused.plan import Plan, add, put, take
+from rnn_research.unroll.fused.updates import Update, VanillaUpdate
+
+
+@dataclass(frozen=True)
+class _Back:
+    """What a pass back leaves: of each part, the adjoints of a buffer's rows; by arity, its nodes' slopes."""
+
+    adjoints: list[Tensor]
+    slopes: dict[int, Tensor]
+
+
+class Written(Form):
+    """The cell's `Update` in the order of the plan's steps. The tape holds its activations, by arity."""
+
+    how = "backward pass written out"
+
+    def __init__(
+        self,
+        update: Update,
+        cell: Cell,
+        plan: Plan,
+        inputs: Tensor,
+        initial: tuple[Tensor, ...],
+        recorded: Recorded | None,
+    ) -> None:
+        self.update, self.plan, self.recorded = update, plan, recorded
+        self.parts, self.size = len(cell.state_names), cell.hidden_size
+        self.taped = not isinstance(update, VanillaUpdate)
+        # Both biases act only as their sum here, so the recurrent one is added once and for all.
+        bias = None if cell.bias_ih is None or cell.bias_hh is None else cell.bias_ih + cell.bias_hh
+        projected = nn.functional.linear(plan.gather(inputs), cell.weight_ih, bias)
+        self.weight = cell.weight_hh.detach()
+        self._states: tuple[Tensor, ...] = _Along.apply(self, projected, cell.weight_hh, *initial)
+
+    def part(self, index: int) -> Tensor:
+        return self._states[index]
+
+    def handed(self) -> dict[int, Tensor]:
+        return dict(enumerate(self._states))
+
+    def buffers(self) -> list[Tensor]:
+        return self._buffers
+
+    def back(self, direct: dict[int, Tensor]) -> Found:
+        with torch.no_grad():
+            back = self.run_back([direct.get(part) for part in range(self.parts)], self.weight)
+            return self.found(back, self.weight)
+
+    def found(self, back: _Back, weight: Tensor) -> Found:
+        before = self.plan.before
+
+        def recurrent() -> list[Tensor]:
+            with torch.no_grad():
+                parts = [torch.zeros_like(part) for part in back.adjoints]
+                for step in self.plan.by_arity:
+                    if step.arity:
+                        adjoints = [take(part[before:], step.nodes) for part in back.adjoints]
+                        self._pass(parts, step.children, adjoints, step.arity, back.slopes[step.arity], weight)
+                return [part[before:] for part in parts]
+
+        return Found([part[before:] for part in back.adjoints], recurrent)
+
+    def run(self, projected: Tensor, weight: Tensor, initial: Sequence[Tensor]) -> list[Tensor]:
+        plan, before = self.plan, self.plan.before
+        buffers = [projected.new_empty(before + plan.rows, self.size) for _ in range(self.parts)]
+        for buffer, first in zip(buffers, initial, strict=False):
+            buffer[:before] = first
+        self._buffers = buffers
+        self._tape = {
+            step.arity: projected.new_empty(step.within.stop, self.update.width(step.arity) if self.taped else 0)
+            for step in plan.by_arity
+        }
+        if plan.counts and isinstance(self.update, VanillaUpdate):
+            self._run_chain(self.update, projected, weight)
+            return [part[before:] for part in buffers]
+        for step in plan.steps:
+            children = [take(part, step.children) for part in buffers]
+            spread = self.update.spread(children[0], step.arity, weight) if step.arity else None
+            tape = self._tape[step.arity][step.within]
+            parts = self.update.forward(spread, take(projected, step.nodes), children, step.arity, tape)
+            for buffer, part in zip(buffers, parts, strict=True):
+                put(buffer[before:], step.nodes, part)
+        return [part[before:] for part in buffers]
+
+    def run_back(self, direct: Sequence[Tensor | None], weight: Tensor) -> _Back:
+        plan, before, buffers = self.plan, self.plan.before, self._buffers
+        adjoints = []
+        for buffer, grad in zip(buffers, direct, strict=True):
+            of = torch.zeros_like(buffer) if grad is None else torch.empty_like(buffer)
+            of[:before] = 0
+            if grad is not None:
+                of[before:] = grad
+            adjoints.append(of)
+        if plan.counts and isinstance(self.update, VanillaUpdate):
+            return self._back_chain(self.update, adjoints[0], weight)
+        slopes = {
+            step.arity: buffers[0].new_empty(step.within.stop, self.update.width(step.arity)) for step in plan.by_arity
+        }
+        for step in reversed(plan.steps):
+            own = [take(part[before:], step.nodes) for part in buffers]
+            children = [take(part, step.children) for part in buffers]
+            of = [take(part[before:], step.nodes) for part in adjoints]
+            tape, of_step = self._tape[step.arity][step.within], slopes[step.arity][step.within]
+            self.update.backward(of, own, children, step.arity, tape, of_step)
+            if not isinstance(step.nodes, slice):
+                for part, rows in zip(adjoints[1:], of[1:], strict=True):  # in which they gained
+                    put(part[before:], step.nodes, rows)
+            if step.arity:
+                self._pass(adjoints, step.children, of, step.arity, of_step, weight, tape)
+        return _Back(adjoints, slopes)
+
+    def _pass(
+        self,
+        to: list[Tensor],
+        children: Any,
+        adjoints: list[Tensor],
+        arity: int,
+        slopes: Tensor,
+        weight: Tensor,
+        tape: Tensor | None = None,
+    ) -> None:
+        """Add to the children what they are due of their nodes' gradients."""
+        add(to[0], children, self.update.collect(slopes, arity, weight))
+        carried = self.update.carried(adjoints, arity, self._tape[arity] if tape is None else tape)
+        for part, rows in zip(to[1:], carried, strict=True):
+            add(part, children, rows)
+
+    # A vanilla RNN's time on a chain is the interpreter's: nothing but its two operations a step.
+
+    def _run_chain(self, update: VanillaUpdate, projected: Tensor, weight: Tensor) -> None:
+        apply = _IN_PLACE.get(update.f)
+        transposed = weight[:, : self.size].t().contiguous()
+        buffer, counts = self._buffers[0], self.plan.counts
+        previous = buffer[: self.plan.before] if self.plan.before else None
+        steps = zip(buffer[self.plan.before :].split(counts), projected.split(counts), counts, strict=True)
+        for rows, pre, count in steps:
+            if previous is None:
+                rows.copy_(pre)
+            else:
+                torch.addmm(pre, previous if len(previous) == count else previous[:count], transposed, out=rows)
+            if apply is not None:
+                apply(rows)
+            previous = rows
+
+    def _back_chain(self, update: VanillaUpdate, adjoints: Tensor, weight: Tensor) -> _Back:
+        before, counts = self.plan.before, self.plan.counts
+        slopes = torch.empty_like(adjoints[before:])
+        derivative = None if update.derivative is None else update.derivative(self._buffers[0][before:])
+        weight = weight[:, : self.size]
+        of = adjoints[before:].split(counts)
+        slope_of = slopes.split(counts)
+        local = (None,) * len(counts) if derivative is None else derivative.split(counts)
+        for t in range(len(counts) - 1, -1, -1):
+            slope, here = slope_of[t], local[t]
+            if here is None:
+                slope.copy_(of[t])
+            else:
+                torch.mul(of[t], here, out=slope)
+            if t or before:
+                to = of[t - 1] if t else adjoints[:before]
+                (to if len(to) == counts[t] else to[: counts[t]]).addmm_(slope, weight)
+        first = self.plan.first
+        return _Back([adjoints], {0: slopes[:first], 1: slopes[first:], -1: slopes})
+
+
+_IN_PLACE: dict[Any, Any] = {torch.tanh: torch.tanh_, torch.relu: torch.relu_, torch.sigmoid: torch.sigmoid_}
+
+
+class _Along(torch.autograd.Function):
+    """(form, projected inputs, recurrent weight, *initial) -> the parts of the states."""
+
+    @staticmethod
+    def forward(ctx: Any, form: Written, projected: Tensor, weight: Tensor, *initial: Tensor) -> Any:
+        states = form.run(projected, weight, initial)
+        ctx.form = form
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(weight, *form.buffers())
+        return tuple(states)
+
+    @staticmethod
+    def backward(ctx: Any, *direct: Tensor | None) -> Any:
+        once()
+        form: Written = ctx.form
+        weight, buffer, *_ = ctx.saved_tensors
+        back = form.run_back(direct, weight)
+        if form.recorded is not None and not aside():
+            form.recorded.add(direct, form.found(back, form.weight))
+        _, needs_projected, needs_weight, *needs_initial = ctx.needs_input_grad
+        of_projected = of_weight = None
+        if needs_projected:
+            of_projected = _of_projected(form, back)
+        if needs_weight and not aside():
+            of_weight = torch.zeros_like(weight)
+            for step in form.plan.by_arity:
+                if step.arity:
+                    children = take(buffer, step.children)
+                    form.update.weigh(back.slopes[step.arity], children, step.arity, of_weight)
+        before = form.plan.before
+        of_initial = [part[:before] if need else None for part, need in zip(back.adjoints, needs_initial, strict=False)]
+        return None, of_projected, of_weight, *of_initial
+
+
+def _of_projected(form: Written, back: _Back) -> Tensor:
+    whole = back.slopes.get(-1)
+    if whole is not None:
+        return whole
+    of = None
+    for step in form.plan.by_arity:
+        rows = form.update.of_inputs(back.slopes[step.arity], step.arity)
+        if of is None:
+            of = rows.new_empty(form.plan.rows, rows.shape[-1])
+        put(of, step.nodes, rows)
+    assert of is not None
+    return of
