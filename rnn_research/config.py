@@ -27,11 +27,12 @@ from rnn_research.mistakes import REFUSED, UsageError
 from rnn_research.models.model import Model
 from rnn_research.probes.base import Probe
 from rnn_research.structures import Layout
+from rnn_research.unroll import ENGINES
 
 __all__ = ["Parts", "UsageError", "build"]
 
 GROUPS = ("model", "dataset", "structure", "init", "clipping", "optimizer", "probe", "trainer", "logger")
-SCALARS = ("seed", "threads", "trust")
+SCALARS = ("seed", "threads", "engine", "trust")
 LARGEST_SEED = 2**32 - 1  # numpy's
 QUIET = {"logger": False} | dict.fromkeys(
     ("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
@@ -88,7 +89,9 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
             initialise=tuple(initialise.values()),
             max_children=children,
             position_targets=layout.position_targets(task.step_targets, task.tree_targets),
+            engine=cfg.engine,
         )
+    _check_engine(cfg, model, data)
     return Parts(data, layout, model, probes, trainer, loggers)
 
 
@@ -112,6 +115,7 @@ def _check_scalars(cfg: DictConfig) -> None:
     with told(""):
         integer("seed", cfg.seed, least=0, most=LARGEST_SEED)
         integer("threads", cfg.threads, most=1024)
+        choice("engine", cfg.engine, ENGINES)
         for key, value in zip(("max_steps", "max_epochs"), limits, strict=True):
             if value is not None:
                 integer(f"trainer.{key}", value, least=-1)
@@ -145,6 +149,25 @@ def _check_cell(cell: partial[Cell], children: int, initialise: dict[str, Initia
         for name, initialisation in initialise.items():
             with told(f"init.{name}"), torch.no_grad():
                 initialisation(trial)
+
+
+def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:
+    """Whether the engine asked for can do this: one sample goes through the model."""
+    if cfg.engine in ("auto", "reference"):
+        return
+    device, precision = cfg.trainer.get("accelerator", "auto"), str(cfg.trainer.get("precision") or 32)
+    with told("engine"):
+        if cfg.engine == "native" and (device in ("gpu", "cuda", "mps") or (device == "auto" and _has_gpu())):
+            raise ValueError(f"given native, which computes on the CPU, but trainer.accelerator={device}")
+        if precision.removesuffix("-true") not in ("32", "64"):
+            raise ValueError(f"given {cfg.engine}, but trainer.precision={precision}; use engine=auto")
+    with told(""), torch.random.fork_rng(devices=[]), torch.no_grad():
+        model.eval().fold(data.layout.collate([data.samples("train")[0]]))
+    model.train()
+
+
+def _has_gpu() -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def _optimizer(node: DictConfig) -> Callable[..., torch.optim.Optimizer]:

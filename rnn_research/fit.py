@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.profilers import PassThroughProfiler
 from tqdm import tqdm
 
 from rnn_research import provenance, runs
@@ -102,6 +103,8 @@ def fit(
         num_sanity_val_steps=0,
     )
     live.precision_plugin.convert_input = lambda data: data  # the model does it; lightning can't with a frozen Batch
+    if type(live.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
+        live.profiler = _Unprofiled()  # type: ignore[attr-defined]
     runs.write(record, folder)  # not before: nothing is left of a Trainer that can't be made
     return recorder.run(live, model, data)
 
@@ -173,6 +176,8 @@ class Recorder(Callback):
         if trainer.global_step == self._steps:
             return  # accumulating
         self._steps = trainer.global_step
+        if not self.record.engine:
+            self._engine(pl_module)
         if self.bar is not None:
             self.bar.update(1)
         if self._steps % interval == 0:
@@ -206,6 +211,15 @@ class Recorder(Callback):
     def on_exception(self, trainer: Trainer, pl_module: Model, exception: BaseException) -> None:  # type: ignore[override]
         if isinstance(exception, KeyboardInterrupt | SystemExit | Diverged) and trainer.training:
             self._checkpoint(trainer)
+
+    def _engine(self, model: Model) -> None:
+        """What folds the cells, known after the first batch: in the log and the record."""
+        for text in dict.fromkeys(map(str, model.engines)):
+            log.info("%s", text)
+        said = [(one.asked, one.used, one.why) for one in dict.fromkeys(model.engines)]
+        asked, used, why = ("; ".join(dict.fromkeys(parts)) for parts in zip(*said, strict=True))
+        self.record = replace(self.record, engine={"asked": asked, "used": used, "why": why})
+        runs.write(self.record, self.folder)
 
     def _check_losses(self) -> None:
         if self.losses:
@@ -263,6 +277,15 @@ class Recorder(Callback):
             with suppress(*unwritable):
                 self._tables(model)
             runs.write(self.record, self.folder)
+
+
+class _Unprofiled(PassThroughProfiler):
+    """No profiler, as lightning's own, which makes a context of a generator for each of some 40 hooks a step."""
+
+    NOTHING = nullcontext()
+
+    def profile(self, action_name: str) -> Any:
+        return self.NOTHING
 
 
 def _width() -> dict[str, Any]:

@@ -24,7 +24,7 @@ from rnn_research.mistakes import UsageError
 TRUSTED = ("rnn_research", "torch", "lightning", "torchmetrics")
 """Packages that a `_target_` may name without the user's word: a config from a stranger is code."""
 LATER = {
-    "model": {"task", "optimizer", "clipping", "initialise", "max_children", "position_targets"},
+    "model": {"task", "optimizer", "clipping", "initialise", "max_children", "position_targets", "engine"},
     "model.cell": {"input_size", "initialise", "max_children"},
     "structure": {"has_parse", "reads_children"},
     "optimizer": {"params"},

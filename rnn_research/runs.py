@@ -45,7 +45,8 @@ class RunRecord:
 
     Times are ISO 8601 in UTC. `factors` holds the option chosen in each config group and every value that
     was overridden on the command line, as text. `final` and `best` map `<split>_<metric>` to a number;
-    `baselines` holds under the same names what a predictor without memory reaches.
+    `baselines` holds under the same names what a predictor without memory reaches. `engine` says which engine was
+    `asked` for, which was `used`, and `why`.
     """
 
     name: str
@@ -66,6 +67,7 @@ class RunRecord:
     best: dict[str, float] = field(default_factory=dict)
     baselines: dict[str, float] = field(default_factory=dict)
     diverged_step: int | None = None
+    engine: dict[str, str] = field(default_factory=dict)
     error: str | None = None
     version: int = VERSION
 

@@ -230,6 +230,9 @@ def _summary(record: Any) -> str:
         if name in record.final:
             beside = f" (baseline {record.baselines[name]:.3g})" if name in record.baselines else ""
             parts.append(f"{name} {record.final[name]:.3g}{beside}")
+    if record.engine:
+        fallback = record.engine["asked"] == "auto" and record.engine["used"] != "native"
+        parts.append(f"engine {record.engine['used']}" + (f" ({record.engine['why']})" if fallback else ""))
     return ", ".join(parts)
 
 

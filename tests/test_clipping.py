@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from small import SEQUENCES, STEPS, Given, batches, model_of, run, sequences
 
 from rnn_research import runs
 from rnn_research.cells import LSTM
-from rnn_research.clipping import Clipping, clip
+from rnn_research.clipping import Clipped, Clipping, History, clip
 from rnn_research.clipping.base import global_norm, scale
 from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.none import NoClipping
@@ -144,6 +145,26 @@ def test_norms_are_accumulated_in_float64() -> None:
 def test_a_bound_is_a_positive_number(strategy: Any, key: str, bound: Any) -> None:
     with pytest.raises(ValueError, match=f"^{key}: given {bound!r}, expected a number > 0"):
         strategy(bound)
+
+
+def test_a_history_is_what_was_done_at_every_step() -> None:
+    """However many steps, and whenever it is asked for; the tensors of old steps are let go."""
+    history, expected = History(), []
+    assert history.table().tolist() == []
+    for step in range(2 * History.TOGETHER + 5):
+        did = Clipped(*torch.randn(3, dtype=torch.float64).unbind())
+        expected.append((2 * step, *(value.item() for value in did)))
+        history.add(2 * step, did)
+        if step == 0:
+            first = weakref.ref(did.norm_after)
+        if step in (3, History.TOGETHER, 300):
+            assert history.table().tolist() == expected
+    del did
+    assert first() is None
+    table = history.table()
+    assert table.tolist() == history.table().tolist() == expected
+    assert table.dtype.names == ("step", *Clipped._fields)
+    assert table.itemsize == 32
 
 
 # In a run.

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib
 import inspect
+import itertools
 import re
 import threading
 import zipfile
@@ -221,6 +222,21 @@ def test_an_epoch_holds_every_sample_once_in_any_layout(option, ptb, batch_size,
         assert found == [len(expected)] * 2
 
 
+@pytest.mark.parametrize(("batch_size", "bucket"), [(32, False), (50, False), (300, False), (50, True)])
+def test_a_batch_is_its_samples_taken_one_by_one(option, ptb, batch_size, bucket):
+    """Also where samples come many at a time, of one block or of several."""
+    data = build(option, ptb, batch_size=batch_size, bucket=bucket)
+    samples = data.samples("train")
+    for layout in layouts(data):
+        data.layout = layout
+        chosen = list(itertools.islice(data.train_dataloader().batch_sampler, 8))
+        for batch, indices in zip(data.train_dataloader(), chosen, strict=False):
+            expected = layout.collate([samples[index] for index in indices])
+            assert tensors(batch) == tensors(expected)
+            assert batch.inputs.dtype == expected.inputs.dtype
+            assert batch.target.dtype == expected.target.dtype
+
+
 def test_layouts_of_the_same_samples_hold_the_same_tokens(data):
     chosen = everything(data, "train")[:40]
     expected = [sorted(map(tuple, np.atleast_2d(s.inputs.T).T.tolist())) for s in chosen]
@@ -295,6 +311,8 @@ def test_generated_splits_have_the_sizes_and_the_seed_asked_for(name, ptb):
     for index in (-1, 300):
         with pytest.raises(IndexError):
             first.samples("test")[index]
+        with pytest.raises(IndexError):
+            first.samples("test").take([0, index])
     assert first.fingerprint != other.fingerprint
     # More samples of a split change none of those that were there.
     longer = build(name, ptb, train_size=700, val_size=1, test_size=300)

@@ -21,6 +21,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.profilers import SimpleProfiler
 from torch import nn
 
 from rnn_research import provenance, runs
@@ -354,6 +355,12 @@ def test_double_precision(tmp_path: Path) -> None:
     assert all(parameter.dtype == torch.float64 for parameter in setting.model.parameters())
 
 
+def test_a_profiler_that_was_asked_for_is_kept(tmp_path: Path) -> None:
+    profiler = SimpleProfiler()
+    Setting(max_steps=4, profiler=profiler).fit(tmp_path)
+    assert len(profiler.recorded_durations["run_training_batch"]) == 4
+
+
 def test_losses_on_a_device_are_looked_at_once_an_interval(tmp_path: Path) -> None:
     """Each look waits for the device. The step is the one that was not finite, all the same."""
     recorder = Recorder(Setting().fit(tmp_path / "run"), tmp_path, {}, progress=False)
@@ -392,6 +399,9 @@ def test_tables_are_written_now_and_then(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Recorder, "FLUSH_SHARE", 0)
     Setting(max_steps=9).fit(tmp_path / "always")
     assert len(written) == 2 * 9 + 2
+    for name in ("adjoint", "clipping"):  # however often it is asked for
+        tables = [runs.read_table(tmp_path / folder, name) for folder in ("rarely", "always")]
+        np.testing.assert_array_equal(*tables)
     written.clear()
     monkeypatch.setattr(Recorder, "FLUSH_SHARE", 1_000_000)
     Setting(max_steps=9).fit(tmp_path / "slow")

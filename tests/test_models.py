@@ -21,6 +21,7 @@ from rnn_research.clipping.none import NoClipping
 from rnn_research.datasets.base import SPLITS, DataModule, Task
 from rnn_research.help import CONF
 from rnn_research.models import Model
+from rnn_research.models.metrics import MeanLoss, Tally, answer_metrics, position_metrics
 from rnn_research.models.model import count_parameters
 from rnn_research.models.sizes import hidden_size_for
 from rnn_research.structures import Balanced, Parse, Sample
@@ -180,6 +181,45 @@ def test_what_was_measured_starts_anew() -> None:
     model.validation_step(batch, 0)
     assert model.measured("val") != first
     assert math.isnan(model.measured("val")["loss"])  # nothing since
+
+
+@pytest.mark.parametrize("name", ["classification", "regression"])
+@pytest.mark.parametrize("batches", [1, Tally.TOGETHER, 2 * Tally.TOGETHER + 3])
+def test_a_tally_is_torchmetrics_batch_by_batch(name: str, batches: int) -> None:
+    """It counts many batches, of any size, at a time."""
+    task = STEPS if name == "classification" else SUMS
+    random, tally = torch.Generator().manual_seed(0), Tally(task, every=name == "classification")
+    for _ in range(2):  # then it starts anew
+        answers, positions, losses = answer_metrics(task), position_metrics(STEPS), MeanLoss()
+        for _ in range(batches):
+            size = int(torch.randint(1, 9, (), generator=random))
+            if name == "classification":
+                pair, nodes = (
+                    torch.randint(3, (2, size), generator=random),
+                    torch.randint(3, (2, 3 * size), generator=random),
+                )
+            else:
+                pair, nodes = 3 * torch.randn(2, size, 2, generator=random), None
+            loss = torch.rand((), generator=random)
+            answers.update(*pair)
+            losses.update(loss, torch.tensor(size))
+            if nodes is not None:
+                positions.update(*nodes)
+            tally.add(loss, size, tuple(pair), None if nodes is None else tuple(nodes))
+        expected = {"loss": losses.compute(), **answers.compute()}
+        expected |= positions.compute() if name == "classification" else {}
+        found = tally.measured()
+        assert list(found) == list(expected)
+        for key, value in expected.items():
+            assert found[key] == pytest.approx(value.item(), rel=1e-6), key
+
+
+def test_a_tally_of_halves_sums_as_floats() -> None:
+    """The sum of these squares is no float16."""
+    tally = Tally(SUMS, every=False)
+    for _ in range(3):
+        tally.add(torch.ones(()), 4, (torch.full((4, 2), 200.0).half(), torch.zeros(4, 2).half()))
+    assert tally.measured()["mse"] == 40_000
 
 
 # Inputs and layers.

@@ -15,6 +15,7 @@ from rnn_research.structures import (
     Parse,
     Sample,
     Sequence,
+    Stack,
     Tree,
     balanced,
     left_branching,
@@ -273,8 +274,14 @@ def test_terminal_of_a_forest_is_the_roots_in_order(forests):
 
 def test_a_moved_forest_is_the_same(forests):
     for forest, _ in forests:
-        moved = forest.to("cpu")
+        assert forest.to("cpu") is forest
+        moved = forest.to("cpu", copy=True)
+        assert moved is not forest
         assert moved.levels == forest.levels
+        for level, other in zip(moved.groups, forest.groups, strict=True):
+            for group, same in zip(level, other, strict=True):
+                assert torch.equal(group.rows, same.rows)
+                assert torch.equal(group.children, same.children)
         for name in ("sample", "distance", "order"):
             assert torch.equal(getattr(moved, name), getattr(forest, name))
 
@@ -332,6 +339,40 @@ def test_a_chain_batch_is_padded_with_nothing():
         assert (batch.position_targets[row, length:] == NO_TARGET).all()
     assert batch.target.tolist() == [3, 1, 5]
     assert batch.structure.lengths.tolist() == [3, 1, 5]
+
+
+@pytest.mark.parametrize("steps", [True, False])
+def test_a_stack_is_the_samples_taken_one_by_one(steps):
+    random, lengths = np.random.default_rng(2), [3, 1, 5, 5, 2, 4]
+    inputs, labels = random.random((6, 9, 2), dtype=np.float32), random.integers(3, size=(6, 9))
+    for row, length in enumerate(lengths):  # the longest row is shorter than the array
+        inputs[row, length:], labels[row, length:] = NO_INPUT, NO_TARGET
+    stack = Stack(inputs, np.array(lengths), np.arange(6), labels if steps else None)
+    assert [len(sample.inputs) for sample in stack] == lengths
+    for chosen in ([0, 1, 2, 3, 4, 5], [4, 1], [1], [2, 3], [5, 0, 0]):
+        one_by_one = [stack[index] for index in chosen]
+        for layout in (Sequence(), Balanced()):
+            batch, expected = layout.collate(stack.take(chosen)), layout.collate(one_by_one)
+            for name in ("inputs", "target", "position_targets"):
+                found, wanted = getattr(batch, name), getattr(expected, name)
+                assert (found is None) == (wanted is None)
+                assert found is None or (found.dtype == wanted.dtype and torch.equal(found, wanted))
+            assert torch.equal(batch.structure.distance, expected.structure.distance)
+            assert torch.equal(batch.structure.mask, expected.structure.mask)
+    whole = Sequence().collate(stack)
+    assert torch.equal(whole.inputs, Sequence().collate(list(stack)).inputs)
+    assert whole.structure.time == 5
+    with pytest.raises(IndexError):
+        stack[6]
+
+
+def test_a_batch_moves_nowhere_where_it_is():
+    for layout in (Sequence(), Balanced(), Parse()):
+        batch = layout.collate(samples())
+        assert batch.to("cpu").structure is batch.structure
+        moved = batch.to("cpu", copy=True)
+        assert moved.structure is not batch.structure
+        assert torch.equal(moved.structure.distance, batch.structure.distance)
 
 
 @pytest.mark.parametrize("layout", [Balanced(), Parse()])

@@ -83,7 +83,7 @@ def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
     assert re.fullmatch(
         r"dataset=adding, .*, seed=4: done after 3 steps, test_accuracy \S+ \(baseline \S+\), "
         r"test_mse \S+ \(baseline \S+\), "
-        rf"\d+\.\d s, in {re.escape(str(folder))}\n",
+        rf"engine native, \d+\.\d s, in {re.escape(str(folder))}\n",
         ended.out,
     )
     assert folder.name.endswith("-rnn-adding-none-seed4")

@@ -45,6 +45,13 @@ Loss = Callable[[Sequence[Tensor], int], Tensor]
 """A sample's loss, of the parts of its states, (nodes, hidden) each, and the number of its last node."""
 
 
+@pytest.fixture(autouse=True, params=["native", "reference"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every law here is one of every engine."""
+    monkeypatch.setitem(globals(), "unroll", partial(unroll, engine=request.param))
+    return request.param
+
+
 def weigh(values: Tensor) -> Tensor:
     """A loss that weighs every element differently, and bends."""
     weights = torch.arange(1, values.numel() + 1, dtype=values.dtype, device=values.device).cos()

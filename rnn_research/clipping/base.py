@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -40,6 +41,38 @@ class Clipping(nn.Module, ABC):
             The coefficient: the factor by which the global norm was scaled (1: the gradient was left as it is). None:
             the ratio of the norms after and before, which are measured anyway (1 where the norm was zero).
         """
+
+
+class History:
+    """What clipping did at every step so far, at 32 bytes a step."""
+
+    TOGETHER = 256  # steps whose tensors wait: a look at each would cost a wait on a device
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, Clipped]] = []
+        self._tables: list[np.ndarray] = []
+
+    def add(self, step: int, did: Clipped) -> None:
+        """Keep what was done at one step."""
+        self._waiting.append((step, did))
+        if len(self._waiting) >= self.TOGETHER:
+            self._settle()
+
+    def table(self) -> np.ndarray:
+        """A row a step: `step`, and what `Clipped` has, in order."""
+        self._settle()
+        self._tables = [np.concatenate(self._tables)]
+        return self._tables[0]
+
+    def _settle(self) -> None:
+        table = np.empty(len(self._waiting), [("step", np.int64), *((name, np.float64) for name in Clipped._fields)])
+        if self._waiting:
+            steps, clipped = zip(*self._waiting, strict=True)
+            table["step"] = steps
+            for name, values in zip(Clipped._fields, zip(*clipped, strict=True), strict=True):
+                table[name] = torch.stack(values).cpu().numpy()
+            self._waiting.clear()
+        self._tables.append(table)
 
 
 def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:

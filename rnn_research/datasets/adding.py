@@ -11,7 +11,8 @@ import numpy as np
 from rnn_research.checks import integer
 from rnn_research.datasets.base import Task
 from rnn_research.datasets.generated import GeneratedModule
-from rnn_research.structures import Sample
+from rnn_research.structures import Sample, Stack
+from rnn_research.structures.layout import NO_INPUT
 
 TOLERANCE = 0.04
 
@@ -61,12 +62,14 @@ class Adding(GeneratedModule):
         return Task("regression", input_size=2, output_size=1, tolerance=TOLERANCE), samples
 
 
-def _make(shortest: int, longest: int, random: np.random.Generator, count: int) -> list[Sample]:
+def _make(shortest: int, longest: int, random: np.random.Generator, count: int) -> Stack:
     lengths = random.integers(shortest, longest + 1, size=count)
     inputs = np.zeros((count, longest, 2), dtype=np.float32)
     inputs[:, :, 0] = random.random((count, longest), dtype=np.float32)
+    if shortest < longest:
+        inputs[np.arange(longest) >= lengths[:, None]] = NO_INPUT
     rows, halves = np.arange(count), lengths // 2
     first, second = random.integers(0, halves), random.integers(halves, lengths)
     inputs[rows, first, 1] = inputs[rows, second, 1] = 1
     sums = inputs[rows, first, 0] + inputs[rows, second, 0]
-    return [Sample(row[:length], total) for row, length, total in zip(inputs, lengths, sums[:, None], strict=True)]
+    return Stack(inputs, lengths, sums[:, None])

@@ -19,7 +19,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rnn_research.checks import flag, integer
-from rnn_research.structures import Layout, Sample
+from rnn_research.structures import Layout, Sample, Stack
 from rnn_research.structures import Sequence as Chains
 from rnn_research.structures.layout import NO_TARGET
 
@@ -227,6 +227,12 @@ class _Fetch(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         return self.samples[index]
 
+    def __getitems__(self, indices: list[int]) -> Sequence[Sample]:
+        """What torch asks for, where it is there, in place of one sample after another."""
+        if isinstance(self.samples, Stack | Generated):
+            return self.samples.take(indices)
+        return [self.samples[index] for index in indices]
+
 
 class Generated(Sequence[Sample]):
     """Samples made on demand, in blocks, by `make(random, count)`; sample i is always the same.
@@ -235,19 +241,19 @@ class Generated(Sequence[Sample]):
     alone: not on the batch size, the order, or the worker that asks. Recent blocks are kept.
 
     Args:
-        make: returns `count` samples drawn from the generator given.
+        make: returns `count` samples drawn from the generator given; a `Stack`, where it can.
     """
 
     BLOCK = 256
     KEPT = 8
 
     def __init__(
-        self, make: Callable[[np.random.Generator, int], list[Sample]], length: int, seed: int, split: str
+        self, make: Callable[[np.random.Generator, int], Sequence[Sample]], length: int, seed: int, split: str
     ) -> None:
         self.make, self.length, self.seed, self.split = make, length, seed, split
-        self._blocks: dict[int, list[Sample]] = {}
+        self._blocks: dict[int, Sequence[Sample]] = {}
 
-    def _block(self, block: int) -> list[Sample]:
+    def _block(self, block: int) -> Sequence[Sample]:
         if block not in self._blocks:
             if len(self._blocks) >= self.KEPT:
                 self._blocks.pop(next(iter(self._blocks)))
@@ -262,6 +268,17 @@ class Generated(Sequence[Sample]):
         if not 0 <= index < self.length:
             raise IndexError(index)
         return self._block(index // self.BLOCK)[index % self.BLOCK]
+
+    def take(self, indices: Sequence[int]) -> Sequence[Sample]:
+        """Samples by their numbers, in order: in one piece where they are of one block, as most batches are."""
+        least, most = min(indices), max(indices)
+        if not 0 <= least <= most < self.length:
+            raise IndexError(least if least < 0 else most)
+        number = least // self.BLOCK
+        block = self._block(number)
+        if isinstance(block, Stack) and most // self.BLOCK == number:
+            return block.take(np.array(indices) - number * self.BLOCK)
+        return [self[index] for index in indices]
 
 
 def _targets(samples: Sequence[Sample]) -> np.ndarray:

@@ -10,7 +10,7 @@ from rnn_research.checks import integer
 from rnn_research.datasets.base import SPLITS, DataModule, Generated
 from rnn_research.structures import Sample
 
-Make = Callable[[np.random.Generator, int], list[Sample]]
+Make = Callable[[np.random.Generator, int], Sequence[Sample]]
 """Returns so many samples drawn from the generator given."""
 
 

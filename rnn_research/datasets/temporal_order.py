@@ -11,7 +11,8 @@ import numpy as np
 from rnn_research.checks import integer
 from rnn_research.datasets.base import Task
 from rnn_research.datasets.generated import GeneratedModule
-from rnn_research.structures import Sample
+from rnn_research.structures import Sample, Stack
+from rnn_research.structures.layout import NO_INPUT
 
 SYMBOLS = ("A", "B", "c", "d", "e", "f")
 RELEVANT = 2  # A and B; the other four distract
@@ -61,22 +62,23 @@ class TemporalOrder(GeneratedModule):
         return Task("classification", input_size=len(SYMBOLS), output_size=4), samples
 
 
-def _make(shortest: int, longest: int, sums: tuple[int, ...], random: np.random.Generator, count: int) -> list[Sample]:
+def _make(shortest: int, longest: int, sums: tuple[int, ...], random: np.random.Generator, count: int) -> Stack:
     lengths = random.integers(shortest, longest + 1, size=count)
     rows = np.arange(count)
     first = random.integers(_ceil(lengths, 10), _ceil(lengths, 5))
     second = random.integers(_ceil(lengths, 2), _ceil(3 * lengths, 5))
     distractors = random.integers(4, size=(count, longest))
-    distractors[np.arange(longest) >= lengths[:, None]] = 0
+    padding = np.arange(longest) >= lengths[:, None]
+    distractors[padding] = 0
     distractors[rows, first] = distractors[rows, second] = distractors[rows, lengths - 1] = 0
     wanted = random.choice(sums, size=count)
     distractors[rows, lengths - 1] = (wanted - distractors.sum(axis=1)) % 4
     pair = random.integers(2, size=(2, count))
     codes = distractors + RELEVANT
     codes[rows, first], codes[rows, second] = pair
-    inputs = np.eye(len(SYMBOLS), dtype=np.float32)[codes]
-    classes = (pair[0] + 2 * pair[1]).tolist()
-    return [Sample(row[:length], label) for row, length, label in zip(inputs, lengths, classes, strict=True)]
+    inputs = np.eye(len(SYMBOLS), dtype=np.float32).take(codes, axis=0)
+    inputs[padding] = NO_INPUT
+    return Stack(inputs, lengths, pair[0] + 2 * pair[1])
 
 
 def _ceil(numerator: np.ndarray, denominator: int) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -25,9 +27,9 @@ class MeanLoss(Metric):
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, mean: Tensor, labels: int) -> None:
-        self.total += mean.double() * labels
-        self.count += labels
+    def update(self, means: Tensor, labels: Tensor) -> None:
+        self.total += (means.double() * labels).sum()
+        self.count += labels.sum()
 
     def compute(self) -> Tensor:
         return self.total / self.count
@@ -71,3 +73,65 @@ def position_metrics(task: Task) -> MetricCollection:
 
 def _accuracy(task: Task) -> MulticlassAccuracy:
     return MulticlassAccuracy(task.output_size, average="micro", validate_args=False)
+
+
+class Tally(nn.Module):
+    """The loss and the metrics of one split since they were last asked for.
+
+    Batches wait, and are counted `TOGETHER` at a time: a metric's update costs as much as a small cell's whole step.
+
+    Args:
+        task: what is predicted.
+        every: whether positions are compared too.
+    """
+
+    TOGETHER = 64
+
+    def __init__(self, task: Task, every: bool) -> None:
+        super().__init__()
+        self.loss = MeanLoss()
+        self.answers = answer_metrics(task)
+        self.positions = position_metrics(task) if every else None
+        self._waiting: list[tuple[Any, ...]] = []
+
+    def add(
+        self,
+        loss: Tensor,
+        labels: int,
+        answers: tuple[Tensor, Tensor],
+        positions: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        """Count one batch: its mean loss over so many labels, and (predictions, targets), one a sample and, where
+        positions are compared, one a labelled position."""
+        self._waiting.append((loss, labels, answers, positions))
+        if len(self._waiting) >= self.TOGETHER:
+            self._count()
+
+    def measured(self) -> dict[str, float]:
+        """What was counted since the last call, by name, `loss` first; NaN where nothing was."""
+        self._count()
+        found = {"loss": float(self.loss.compute())}
+        self.loss.reset()
+        for metrics in (self.answers, self.positions):
+            if metrics is not None:
+                found |= {name: float(value) for name, value in metrics.compute().items()}
+                metrics.reset()
+        return found
+
+    def _count(self) -> None:
+        if not self._waiting:
+            return
+        losses, labels, answers, positions = zip(*self._waiting, strict=True)
+        self._waiting.clear()
+        means = torch.stack(losses)
+        self.loss.update(means, torch.tensor(labels, device=means.device))
+        self.answers.update(*map(_joined, zip(*answers, strict=True)))
+        labelled = [pair for pair in positions if pair is not None]
+        if self.positions is not None and labelled:
+            self.positions.update(*map(_joined, zip(*labelled, strict=True)))
+
+
+def _joined(parts: tuple[Tensor, ...]) -> Tensor:
+    """Sums over many batches want more than half precision."""
+    joined = torch.cat(parts)
+    return joined.float() if joined.dtype in (torch.float16, torch.bfloat16) else joined

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, integer, number
-from rnn_research.clipping.base import Clipped, Clipping, clip
-from rnn_research.datasets.base import Task
-from rnn_research.models.metrics import MeanLoss, answer_metrics, position_metrics
+from rnn_research.clipping.base import Clipping, History, clip
+from rnn_research.datasets.base import SPLITS, Task
+from rnn_research.models.metrics import Tally
 from rnn_research.models.sizes import hidden_size_for
 from rnn_research.structures import Batch
 from rnn_research.structures.layout import NO_TARGET
-from rnn_research.unroll import Unrolled, unroll
+from rnn_research.unroll import ENGINES, Choice, Record, Unrolled, unroll
 
 LOSSES = ("auto", "terminal", "every")
 
@@ -60,6 +60,7 @@ class Model(LightningModule):
             the data label positions.
         position_targets: whether batches label positions.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
+        engine: what folds the cells; see `unroll.engines`.
 
     Raises:
         ValueError: a value out of range, or `loss=every` where positions have no labels.
@@ -79,11 +80,13 @@ class Model(LightningModule):
         loss: str = "auto",
         position_targets: bool = False,
         match_parameters: int | None = None,
+        engine: str = "auto",
     ) -> None:
         super().__init__()
         integer("num_layers", num_layers)
         number("dropout", dropout, least=0.0, most=1.0)
         choice("loss", loss, LOSSES)
+        choice("engine", engine, ENGINES)
         if loss == "every" and not position_targets:
             raise ValueError(
                 "loss: given every, but these batches label no positions; use model.loss=terminal, or data and a "
@@ -110,6 +113,8 @@ class Model(LightningModule):
 
             cell = partial(cell, hidden_size=hidden_size_for(match_parameters, sized, count_parameters))
         self.task, self.clipping, self.optimizer = task, clipping, optimizer
+        self.engine = engine
+        self.engines: tuple[Choice, ...] = ()
         self.every = position_targets and loss != "terminal"
         size = integer("embedding_size", embedding_size) if task.tokens else task.input_size
         self.embedding = _embedding(task.input_size, size) if task.tokens else None
@@ -119,17 +124,26 @@ class Model(LightningModule):
             size = self.cells[-1].hidden_size
         self.between = nn.Dropout(dropout)
         self.readout = nn.Linear(size, task.output_size)
-        self.losses: Any = nn.ModuleDict({split: MeanLoss() for split in ("train_", "val_", "test_")})
-        self.metrics: Any = nn.ModuleDict({split: answer_metrics(task) for split in self.losses})
-        self.positions: Any = nn.ModuleDict({split: position_metrics(task) for split in self.losses if self.every})
+        self.tallies: Any = nn.ModuleDict({f"{split}_": Tally(task, self.every) for split in SPLITS})
         self.recording = False
         self.observed: Observed | None = None
-        self.clipped: list[tuple[int, Clipped]] = []
+        self.clipped = History()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As torch's, but for the name of the hook that lightning is in: it is set some 60 times a step, and each time
+        torch would look for a parameter or a module in it."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def fold(self, batch: Batch, record: bool = False) -> Unrolled:
         """The states of every layer at every position of the batch."""
         inputs = batch.inputs.to(self.dtype) if self.embedding is None else self.embedding(batch.inputs)
-        return unroll(list(self.cells), batch.structure, inputs, between=self.between, record=record)
+        how: Record = "parts" if record else False  # probes read the norms of an adjoint's parts too
+        unrolled = unroll(list(self.cells), batch.structure, inputs, between=self.between, record=how, engine=self.engine)
+        self.engines = tuple(layer.engine for layer in unrolled.layers)
+        return unrolled
 
     def forward(self, batch: Batch) -> Tensor:
         """The readout at each sample's last step or root: (batch, output_size)."""
@@ -138,26 +152,25 @@ class Model(LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         self.observed = None
         unrolled = self.fold(batch, record=self.recording)
-        loss, labels, terminal = self._loss(batch, unrolled, "train_")
+        loss, labels, terminal = self._loss(batch, unrolled, "train")
         if self.recording:
             loss.retain_grad()
             self.observed = Observed(unrolled, loss, labels, terminal)
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        self._loss(batch, self.fold(batch), "val_")
+        self._loss(batch, self.fold(batch), "val")
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        self._loss(batch, self.fold(batch), "test_")
+        self._loss(batch, self.fold(batch), "test")
 
     def _loss(self, batch: Batch, unrolled: Unrolled, split: str) -> tuple[Tensor, int, Tensor | None]:
         """The mean loss, the number of labels it is the mean of, and the part at last steps and roots where that is
-        not all of it. Updates the metrics."""
+        not all of it. Counts the batch in the split's metrics."""
         answers, target = self.readout(batch.structure.terminal(unrolled.hidden)), batch.target
         if self.task.kind == "regression":
             target = target.to(answers.dtype).view_as(answers)  # one number a sample may come without its axis
-        at_end = self._compare(answers, target)
-        self.metrics[split].update(self._predictions(answers.detach()), target)
+        at_end, positions = self._compare(answers, target), None
         if not self.every or batch.position_targets is None:
             loss, labels, terminal = at_end.mean(), len(at_end), None
         else:
@@ -165,9 +178,8 @@ class Model(LightningModule):
             outputs, targets = self.readout(unrolled.hidden[labelled]), batch.position_targets[labelled]
             labels, terminal = len(targets), at_end.sum()
             loss = self._compare(outputs, targets).sum() / max(labels, 1)  # 0 where the batch has no label
-            if labels:
-                self.positions[split].update(self._predictions(outputs.detach()), targets)
-        self.losses[split].update(loss.detach(), labels)
+            positions = (self._predictions(outputs), targets) if labels else None
+        self.tallies[f"{split}_"].add(loss.detach(), labels, (self._predictions(answers), target), positions)
         return loss, labels, terminal
 
     def _compare(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -177,18 +189,11 @@ class Model(LightningModule):
         return nn.functional.mse_loss(outputs, targets, reduction="none").mean(-1)
 
     def _predictions(self, outputs: Tensor) -> Tensor:
-        return outputs.argmax(-1) if self.task.kind == "classification" else outputs
+        return outputs.detach().argmax(-1) if self.task.kind == "classification" else outputs.detach()
 
     def measured(self, split: str) -> dict[str, float]:
         """The loss and metrics of a split since they were last asked for; then they start anew."""
-        loss = self.losses[f"{split}_"]
-        found = {"loss": float(loss.compute())}
-        loss.reset()
-        for group in (self.metrics, self.positions):
-            for metrics in [group[f"{split}_"]] if f"{split}_" in group else []:
-                found |= {name: float(value) for name, value in metrics.compute().items()}
-                metrics.reset()
-        return found
+        return self.tallies[f"{split}_"].measured()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer(self.parameters())
@@ -205,7 +210,7 @@ class Model(LightningModule):
         step's gradient is smaller by as much.
         """
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        self.clipped.append((self.trainer.global_step, clip(self.clipping, parameters)))
+        self.clipped.add(self.trainer.global_step, clip(self.clipping, parameters))
 
 
 def _embedding(vocabulary: int, size: int) -> nn.Embedding:

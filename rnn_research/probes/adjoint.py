@@ -61,12 +61,10 @@ class Adjoint(Probe):
         kept = layer.mask if self.samples is None else layer.mask & (layer.structure.sample < self.samples)
         sample, distance = layer.structure.sample[kept].int(), layer.distance[kept].int()
         rows = {"layer": torch.full_like(sample, index).short(), "sample": sample, "distance": distance}
-        parts = {"": (layer.adjoints, per_sample), "_direct": (layer.direct, per_sample)}
-        parts["_recurrent"] = (layer.recurrent, per_sample)
-        if terminal is not None:
-            parts["_terminal"] = (terminal, torch.ones_like(per_sample))  # already summed over samples
-        for suffix, (state, factor) in parts.items():
-            for name, values in zip(layer.cell.state_names, state, strict=True):
-                norms = torch.linalg.vector_norm(values[kept], dim=-1, dtype=torch.float64)
-                rows[name + suffix] = norms * factor
+        for suffix, which in {"": "adjoints", "_direct": "direct", "_recurrent": "recurrent"}.items():
+            for name, norms in zip(layer.cell.state_names, layer.norms(which), strict=True):
+                rows[name + suffix] = norms[kept] * per_sample
+        if terminal is not None:  # of a sum over samples, so each sample's own already
+            for name, values in zip(layer.cell.state_names, terminal, strict=True):
+                rows[f"{name}_terminal"] = torch.linalg.vector_norm(values[kept], dim=-1, dtype=torch.float64)
         return rows

@@ -58,6 +58,7 @@ class Probe(Callback, ABC):
         if not self.rows:
             return np.empty(0, dtype=[("step", np.int64)])
         columns = {name: np.concatenate([row[name] for row in self.rows]) for name in self.rows[0]}
+        self.rows = [columns]  # many small arrays, some of them views of a tensor, take more room than they hold
         table = np.empty(len(columns["step"]), [(name, column.dtype) for name, column in columns.items()])
         for name, column in columns.items():
             table[name] = column
@@ -84,8 +85,9 @@ class Probe(Callback, ABC):
             self.rows.append({"step": step, **columns})
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
-        pl_module.recording = False
-        pl_module.observed = None
+        if pl_module.recording:
+            pl_module.recording = False
+            pl_module.observed = None
 
 
 def _column(values: Any) -> np.ndarray:

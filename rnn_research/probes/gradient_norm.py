@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rnn_research.clipping.base import global_norm
+import torch
+
 from rnn_research.models import Model
 from rnn_research.probes.base import Columns, Probe
 
@@ -15,4 +16,11 @@ class GradientNorm(Probe):
 
     def measure(self, model: Model) -> Columns:
         named = dict(model.named_parameters())
-        return {"total": global_norm(named.values())} | {name: global_norm([named[name]]) for name in named}
+        nothing = torch.zeros((), dtype=torch.float64, device=model.device)
+        norms = torch.stack(
+            [
+                nothing if parameter.grad is None else torch.linalg.vector_norm(parameter.grad, dtype=torch.float64)
+                for parameter in named.values()
+            ]
+        )
+        return {"total": torch.linalg.vector_norm(norms)} | dict(zip(named, norms.cpu().numpy(), strict=True))

@@ -2,7 +2,7 @@
 
 from rnn_research.structures.chain import Chain
 from rnn_research.structures.forest import Forest
-from rnn_research.structures.layout import Balanced, Batch, Layout, Parse, Sample, Sequence, natural
+from rnn_research.structures.layout import Balanced, Batch, Layout, Parse, Sample, Sequence, Stack, natural
 from rnn_research.structures.tree import Tree, balanced, left_branching, right_branching
 
 Structure = Chain | Forest
@@ -16,6 +16,7 @@ __all__ = [
     "Parse",
     "Sample",
     "Sequence",
+    "Stack",
     "Structure",
     "Tree",
     "balanced",

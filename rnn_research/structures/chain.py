@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -22,11 +22,14 @@ class Chain:
     """
 
     lengths: Int[Tensor, " batch"]
+    time: int = field(init=False, repr=False)
+    """The longest length."""
 
     def __post_init__(self) -> None:
         if self.lengths.ndim != 1 or self.lengths.numel() == 0 or self.lengths.is_floating_point():
             raise ValueError(f"lengths: given {self.lengths!r}, expected a non-empty vector of integers")
-        shortest = int(self.lengths.min())
+        shortest, longest = map(int, self.lengths.aminmax())
+        object.__setattr__(self, "time", longest)
         if shortest < 1:
             where = int(self.lengths.argmin())
             raise ValueError(
@@ -40,11 +43,6 @@ class Chain:
     def max_children(self) -> int:
         """Previous states of one update: always 1."""
         return 1
-
-    @cached_property
-    def time(self) -> int:
-        """The longest length."""
-        return int(self.lengths.max())
 
     @cached_property
     def distance(self) -> Int[Tensor, "batch time"]:
@@ -68,5 +66,6 @@ class Chain:
         return values.gather(1, index).squeeze(1)
 
     def to(self, *args: Any, **kwargs: Any) -> Chain:
-        """The same chain on another device."""
-        return Chain(self.lengths.to(*args, **kwargs))
+        """The same chain on another device; itself where it is there."""
+        lengths = self.lengths.to(*args, **kwargs)
+        return self if lengths is self.lengths else Chain(lengths)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,13 +63,12 @@ class Forest:
         order = np.argsort(depth, kind="stable")  # within a depth: by tree, then breadth-first
         depth, arity = depth[order], arity[order]
         levels = np.concatenate([[0], np.cumsum(np.bincount(depth))])
-        groups = tuple(_groups(arity[start:stop]) for start, stop in pairwise(levels))
         return Forest(
             sample=torch.from_numpy(tree[order]),
             distance=torch.from_numpy(depth),
             order=torch.from_numpy(order),
             levels=tuple(levels.tolist()),
-            groups=groups,
+            groups=_groups(depth, arity, levels),
         )
 
     def __len__(self) -> int:
@@ -96,9 +94,12 @@ class Forest:
         return values[: len(self)]
 
     def to(self, *args: Any, **kwargs: Any) -> Forest:
-        """The same forest on another device."""
+        """The same forest on another device; itself where it is there."""
+        sample = self.sample.to(*args, **kwargs)
+        if sample is self.sample:
+            return self
         return Forest(
-            self.sample.to(*args, **kwargs),
+            sample,
             self.distance.to(*args, **kwargs),
             self.order.to(*args, **kwargs),
             self.levels,
@@ -106,12 +107,17 @@ class Forest:
         )
 
 
-def _groups(arity: np.ndarray) -> tuple[Group, ...]:
-    """One level's nodes by number of children; the next level holds the children in order."""
-    first = np.cumsum(arity) - arity
-    groups = []
-    for count in np.unique(arity):
-        rows = np.flatnonzero(arity == count)
-        children = first[rows, None] + np.arange(count)
-        groups.append(Group(torch.from_numpy(rows), torch.from_numpy(children)))
-    return tuple(groups)
+def _groups(depth: np.ndarray, arity: np.ndarray, levels: np.ndarray) -> tuple[tuple[Group, ...], ...]:
+    """Each level's nodes by number of children; the next level holds the children in order. All levels are worked out
+    together, and then cut."""
+    place = np.arange(len(depth)) - levels[depth]
+    first = levels[1] + np.cumsum(arity) - arity - levels[depth + 1]
+    groups: list[list[Group]] = [[] for _ in range(len(levels) - 1)]
+    for count in np.flatnonzero(np.bincount(arity)):
+        nodes = np.flatnonzero(arity == count)
+        rows, children = torch.from_numpy(place[nodes]), torch.from_numpy(first[nodes, None] + np.arange(count))
+        sizes = np.bincount(depth[nodes], minlength=len(groups)).tolist()
+        for level, size, *group in zip(groups, sizes, rows.split(sizes), children.split(sizes), strict=True):
+            if size:
+                level.append(Group(*group))
+    return tuple(map(tuple, groups))

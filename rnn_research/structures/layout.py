@@ -44,6 +44,50 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
+class Stack(Samples[Sample]):
+    """Sequences in arrays, padded at the end: samples that are made in bulk are batched without being taken apart.
+
+    `inputs` is (samples, longest, ...), with `NO_INPUT` from each sample's length on; `step_targets` is (samples,
+    longest), with `NO_TARGET` there. `longest` may be more than the longest length.
+    """
+
+    inputs: np.ndarray
+    lengths: np.ndarray
+    target: np.ndarray
+    step_targets: np.ndarray | None = None
+
+    @staticmethod
+    def of(samples: Samples[Sample]) -> Stack:
+        """The sequences of `samples`, in order."""
+        lengths = np.array([len(sample.inputs) for sample in samples])
+        steps = None if samples[0].step_targets is None else [sample.step_targets for sample in samples]
+        return Stack(
+            _padded([sample.inputs for sample in samples], lengths, NO_INPUT),
+            lengths,
+            np.asarray([sample.target for sample in samples]),
+            None if steps is None else _padded(steps, lengths, NO_TARGET),  # type: ignore[arg-type]
+        )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        length, steps = self.lengths[index], self.step_targets
+        return Sample(self.inputs[index, :length], self.target[index], None if steps is None else steps[index, :length])
+
+    def take(self, indices: Samples[int] | np.ndarray) -> Stack:
+        """Some of the samples, in the order given, padded no more than they need."""
+        lengths, steps = self.lengths.take(indices), self.step_targets
+        longest = lengths.max()
+        return Stack(
+            self.inputs[indices, :longest],
+            lengths,
+            self.target.take(indices, axis=0),
+            None if steps is None else steps[indices, :longest],
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Samples on a structure. `inputs` and `position_targets` are aligned with the structure's positions:
     (batch, time, ...) on a chain, (nodes, ...) on a forest. `target` has one entry a sample."""
@@ -96,12 +140,13 @@ class Sequence(Layout):
     name = "chain"
 
     def collate(self, samples: Samples[Sample]) -> Batch:
-        lengths = [len(sample.inputs) for sample in samples]
+        stack = samples if isinstance(samples, Stack) else Stack.of(samples)
+        chain = Chain(torch.from_numpy(stack.lengths))
         return Batch(
-            _padded([sample.inputs for sample in samples], lengths, NO_INPUT),
-            Chain(torch.tensor(lengths)),
-            _targets(samples),
-            _optional([sample.step_targets for sample in samples], lambda t: _padded(t, lengths, NO_TARGET)),
+            torch.from_numpy(stack.inputs)[:, : chain.time],
+            chain,
+            torch.from_numpy(stack.target),
+            None if stack.step_targets is None else torch.from_numpy(stack.step_targets)[:, : chain.time],
         )
 
     def size(self, sample: Sample) -> int:
@@ -122,9 +167,13 @@ class Balanced(Layout):
 
     def collate(self, samples: Samples[Sample]) -> Batch:
         trees = [balanced(len(sample.inputs)) for sample in samples]
-        inputs = [_at_leaves(tree, sample.inputs) for tree, sample in zip(trees, samples, strict=True)]
+        words = np.concatenate([sample.inputs for sample in samples])
+        starts = np.cumsum([0, *map(len, trees)])[:-1]
+        leaves = np.concatenate([tree.leaves for tree in trees]) + np.repeat(starts, [len(s.inputs) for s in samples])
         forest = Forest.of(trees)
-        return Batch(torch.from_numpy(np.concatenate(inputs))[forest.order], forest, _targets(samples))
+        inputs = np.full((forest.nodes, *words.shape[1:]), NO_INPUT, dtype=words.dtype)
+        inputs[leaves] = words
+        return Batch(torch.from_numpy(inputs)[forest.order], forest, _targets(samples))
 
     def size(self, sample: Sample) -> int:
         return 2 * len(sample.inputs) - 1
@@ -162,18 +211,12 @@ class Parse(Layout):
         return of_nodes
 
 
-def _padded(rows: list[np.ndarray], lengths: list[int], fill: int) -> Tensor:
-    if min(lengths) == max(lengths):
-        return torch.from_numpy(np.stack(rows))
-    out = np.full((len(rows), max(lengths), *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
-    for place, row, length in zip(out, rows, lengths, strict=True):
-        place[:length] = row
-    return torch.from_numpy(out)
-
-
-def _at_leaves(tree: Tree, inputs: np.ndarray) -> np.ndarray:
-    out = np.full((len(tree), *inputs.shape[1:]), NO_INPUT, dtype=inputs.dtype)
-    out[tree.leaves] = inputs
+def _padded(rows: list[np.ndarray], lengths: np.ndarray, fill: int) -> np.ndarray:
+    if lengths.min() == lengths.max():
+        return np.stack(rows)
+    out = np.full((len(rows), lengths.max(), *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
+    for place, row in zip(out, rows, strict=True):
+        place[: len(row)] = row
     return out
 
 

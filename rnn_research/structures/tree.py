@@ -70,12 +70,10 @@ class Tree:
     @cached_property
     def depth(self) -> np.ndarray:
         """Edges from the root to each node, shape (nodes,)."""
-        depth = np.zeros(len(self), dtype=np.int64)
-        start, stop = 0, 1
-        while stop < len(self):  # one slice a depth: the children of nodes start..stop follow at stop
-            start, stop = stop, stop + int(self.arity[start:stop].sum())
-            depth[start:] += 1
-        return depth
+        depth = [0] * len(self)
+        for node, above in enumerate(self.parent.tolist()[1:], start=1):  # quicker than arrays: most trees are small
+            depth[node] = depth[above] + 1
+        return np.array(depth)
 
     @cached_property
     def leaves(self) -> np.ndarray:

@@ -59,14 +59,14 @@ class ReferenceFold(Fold):
         inputs: Tensor,
         initial: State | None,
         record: Record,
-        family: Sequence[Fold] = (),
+        family: Sequence[Fold] | None = None,
     ) -> None:
         super().__init__(cell, structure, record)
         if isinstance(structure, Chain):
             self.pieces = fold_chain(cell, structure, inputs, initial, bool(record))
         else:
             self.pieces = fold_forest(cell, structure, inputs, bool(record))
-        self._family = family or [self]
+        self._family = [self] if family is None else family  # not copied: it grows
         self._placed: dict[str, Tensor] = {}
 
     @property
