@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from rnn_research.cells.base import Cell, State
+from rnn_research.cells import GRU, Cell, State
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fold import Fold, Record
 from rnn_research.unroll.fused.form import Form, Found, Recorded, Unfused, gradients_aside
@@ -46,11 +46,8 @@ class FusedFold(Fold):
             first = tuple(part.index_select(0, self.plan.order) for part in first)
         self.recorded = Recorded() if record else None
         self.inputs = inputs
-        form = KERNELS.get(type(cell)) if isinstance(structure, Chain) else None
-        if form is not None:
-            self.form: Form = form(cell, self.plan, inputs, first, self.recorded)
-        else:
-            self.form = Written(UPDATES[type(cell)](cell), cell, self.plan, inputs, first, self.recorded)
+        make = KERNELS.get(type(cell), Written) if isinstance(structure, Chain) else Written
+        self.form: Form = make(cell, structure, inputs, first, self.recorded)
         self._placed: dict[int, Tensor] = {}
 
     @property
@@ -110,9 +107,7 @@ class FusedFold(Fold):
 
     def _found(self) -> Found:
         assert self.recorded is not None
-        if self.recorded.found is None:
-            self.recorded.found = self.form.back(self.recorded.direct)
-        return self.recorded.found
+        return self.recorded.found or self.form.back(self.recorded.direct)
 
     def _of(self, parts: list[Tensor]) -> State:
         return self.cell.state_type(*map(self.plan.place, parts))
@@ -123,6 +118,8 @@ def _check(cell: Cell, structure: Chain | Forest, inputs: Tensor) -> None:
     name, known = type(cell).__name__, type(cell) in UPDATES
     if type(cell) in KERNELS and not known and not isinstance(structure, Chain):
         raise Unfused(f"{name} has a fused kernel along chains alone")
+    if isinstance(cell, GRU) and not cell.reset_after:
+        raise Unfused("torch's fused GRU resets after the product, this one before it")
     if not known and type(cell) not in KERNELS:
         raise Unfused(f"no backward pass is written out for {name}")
     for half in HALVES:
@@ -134,4 +131,6 @@ def _check(cell: Cell, structure: Chain | Forest, inputs: Tensor) -> None:
         raise Unfused(f"it has float32 and float64, the inputs are {inputs.dtype}")
     for key, parameter in cell.named_parameters():
         if parameter.dtype != inputs.dtype or parameter.device != inputs.device:
-            raise Unfused(f"{key} is {parameter.dtype} on {parameter.device}, the inputs are {inputs.dtype} on {inputs.device}")
+            raise Unfused(
+                f"{key} is {parameter.dtype} on {parameter.device}, the inputs are {inputs.dtype} on {inputs.device}"
+            )

@@ -89,7 +89,6 @@ class Form(ABC):
 
     how: str
     plan: Plan
-    recorded: Recorded | None
 
     @abstractmethod
     def part(self, index: int) -> Tensor:

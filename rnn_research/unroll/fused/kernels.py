@@ -9,30 +9,41 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rnn_research.cells import GRU, LSTM, Cell
-from rnn_research.unroll.fused.form import Form, Found, Recorded, Unfused, once
-from rnn_research.unroll.fused.plan import Plan, add, take
+from rnn_research.structures import Chain
+from rnn_research.unroll.fused.form import Form, Found, Recorded, once
+from rnn_research.unroll.fused.plan import Where, add, plan_of, take
+
+
+BLOCK = 2**16
+"""Elements of a part of the state that are worked on at a time: few enough for a processor's caches."""
 
 
 class Kernel(Form):
-    """One fused call, its h handed out through a tap that keeps what reaches it from outside."""
+    """One fused call, its h handed out through a tap that keeps what reaches it from outside.
+
+    The recursions begin at a state before the first, as the kernels do; `full` is the plan with it.
+    """
 
     name: str
     call: Callable[..., Any]
 
     def __init__(
-        self, cell: Cell, plan: Plan, inputs: Tensor, initial: tuple[Tensor, ...], recorded: Recorded | None
+        self, cell: Cell, chain: Chain, inputs: Tensor, initial: tuple[Tensor, ...], recorded: Recorded | None
     ) -> None:
-        self.cell, self.plan, self.inputs, self.initial, self.recorded = cell, plan, inputs, initial, recorded
+        self.cell, self.inputs, self.initial, self.recorded = cell, inputs, initial, recorded
+        self.plan, self.full = (plan_of(chain, given, inputs.device) for given in (bool(initial), True))
         self.how = f"torch's fused {self.name}"
         self.size = cell.hidden_size
-        self.rows = self._run([weight for weight in _weights(cell) if weight is not None])
+        self.zero = inputs.new_zeros(self.full.before, self.size)
+        self.rows = self._run()
         # The adjoints may be asked for after an optimiser's step.
         self.weights = [None if w is None else w.detach().clone() if recorded else w.detach() for w in _weights(cell)]
         self._handed = {0: _Tap.apply(recorded, 0, self.rows)}
@@ -44,20 +55,24 @@ class Kernel(Form):
         return self._handed
 
     def buffers(self) -> list[Tensor]:
-        return [self._buffer(self.rows.detach(), 0)]
+        return [part[self.full.before - self.plan.before :] for part in self.replayed()]
 
     @abstractmethod
     def begin(self, first: tuple[Tensor, ...]) -> Any:
         """The initial states as the kernel wants them."""
 
-    def _run(self, weights: list[Tensor]) -> Tensor:
+    @abstractmethod
+    def replayed(self) -> list[Tensor]:
+        """Each part of the state before the first, and of the states, detached."""
+
+    def _run(self) -> Tensor:
         """h at every row."""
         plan, biased, train = self.plan, self.cell.bias, torch.is_grad_enabled()
-        zero = self.inputs.new_zeros(1, plan.counts[0], self.size)
-        first = self.begin(tuple(part[None] for part in self.initial) or (zero, zero))
-        with warnings.catch_warnings():
-            # cuDNN would have a module's weights in one piece; these are a cell's own, and small.
-            warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        weights = [weight for weight in _weights(self.cell) if weight is not None]
+        first = self.begin(tuple(part[None] for part in self.initial or (self.zero, self.zero)))
+        with warnings.catch_warnings() if self.inputs.is_cuda else nullcontext():
+            if self.inputs.is_cuda:  # cuDNN would have a module's weights in one piece; these are a cell's own
+                warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
             if plan.uniform:
                 inputs = self.inputs.transpose(0, 1)
                 rows = type(self).call(inputs, first, weights, biased, 1, 0.0, train, False, False)[0]
@@ -65,35 +80,58 @@ class Kernel(Form):
             sizes = torch.tensor(plan.counts)
             return type(self).call(plan.gather(self.inputs), sizes, first, weights, biased, 1, 0.0, train, False)[0]
 
-    def _buffer(self, rows: Tensor, part: int) -> Tensor:
-        return torch.cat([self.initial[part].detach(), rows]) if self.initial else rows
+    def _before(self, part: int) -> Tensor:
+        return self.initial[part].detach() if self.initial else self.zero
 
-    def _previous(self, buffer: Tensor) -> Tensor:
-        """The previous state of each row from the `first` on."""
-        return take(buffer, self.plan.by_arity[-1].children)
+    def _hidden(self) -> Tensor:
+        """h, with the one before the first."""
+        return torch.cat([self._before(0), self.rows.detach()])
 
-    def _back_through(self) -> Iterator[tuple[int, slice, slice | None]]:
-        """Backwards: each step, its rows, and the rows of the states it read (but for initial states)."""
-        stop = self.plan.rows
-        for t in range(len(self.plan.counts) - 1, -1, -1):
-            count = self.plan.counts[t]
-            start = stop - count
-            before = start - self.plan.counts[t - 1]
-            yield count, slice(start, stop), slice(before, before + count) if t else None
-            stop = start
+    @property
+    def _children(self) -> Where:
+        """The row of each state's previous one, in a buffer that begins with those before the first."""
+        return self.full.by_arity[-1].children
+
+    def _blocks(self) -> list[tuple[slice, slice, Where]]:
+        """Few enough steps at a time for a processor's caches: the steps, their rows, and those of their previous
+        states."""
+        counts, children = self.full.counts, self._children
+        steps = max(1, BLOCK // (counts[0] * self.size))
+        if self.inputs.is_cuda:
+            steps = len(counts)
+        blocks, start = [], 0
+        for t in range(0, len(counts), steps):
+            stop = start + sum(counts[t : t + steps])
+            rows = slice(start, stop)
+            # A slice of previous states begins at the first of all.
+            blocks.append((slice(t, t + steps), rows, rows if isinstance(children, slice) else children[rows]))
+            start = stop
+        return blocks
 
     def _passed(self, rows: Tensor) -> Tensor:
-        """What each row that has a previous state owes it -> what each row is due."""
-        before = self.plan.before
-        due = rows.new_zeros(before + self.plan.rows, self.size)
-        if len(rows):
-            add(due, self.plan.by_arity[-1].children, rows)
-        return due[before:]
+        """What each row owes the one before it -> what each is due."""
+        due = rows.new_zeros(self.full.before + self.full.rows, self.size)
+        add(due, self._children, rows)
+        return due[self.full.before :]
 
-    def _adjoint(self, direct: Tensor | None) -> Tensor:
+    def _adjoints(self, direct: Tensor | None) -> Tensor:
+        """Those of the states before the first, and of the states, as far as they come from outside."""
+        before = self.full.before
         if direct is None:
-            return self.rows.new_zeros(self.rows.shape)
-        return direct.clone(memory_format=torch.contiguous_format)
+            return self.rows.new_zeros(before + self.full.rows, self.size)
+        rows = self.rows.new_empty(before + self.full.rows, self.size)
+        rows[:before] = 0
+        rows[before:] = direct
+        return rows
+
+    def _by_step(self, buffer: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """The rows of each step, and of its previous states."""
+        counts = self.full.counts
+        own = buffer[self.full.before :].split(counts)
+        previous = [buffer[: self.full.before], *own[:-1]]
+        if self.full.uniform:
+            return own, previous
+        return own, [rows[:count] for rows, count in zip(previous, counts, strict=True)]
 
 
 class LSTMKernel(Kernel):
@@ -108,142 +146,155 @@ class LSTMKernel(Kernel):
 
     def part(self, index: int) -> Tensor:
         if index == 1 and 1 not in self._handed:
-            first, initial = self.plan.first, self.initial
-            weight_ih, weight_hh, *biases = _weights(self.cell)
-            bias = None if biases[0] is None else biases[0] + biases[1]
-            pre = nn.functional.linear(self.plan.gather(self.inputs), weight_ih, bias)
-            buffer = torch.cat([initial[0], self.rows]) if initial else self.rows
-            later = pre[first:]
-            if len(later):
-                later = later + self._previous(buffer) @ weight_hh.t()
-            i, f, g, _ = torch.cat([pre[:first], later]).chunk(4, 1)
-            memory, memories = initial[1] if initial else None, []
-            gained = torch.sigmoid(i) * torch.tanh(g)
-            counts = self.plan.counts
-            for gain, kept in zip(gained.split(counts), torch.sigmoid(f).split(counts), strict=True):
-                memory = gain if memory is None else torch.addcmul(gain, kept, memory[: len(gain)])
-                memories.append(memory)
-            self._handed[1] = _Tap.apply(self.recorded, 1, torch.cat(memories))
+            self._handed[1] = _Tap.apply(self.recorded, 1, self._memory())
         return self._handed[index]
 
-    def buffers(self) -> list[Tensor]:
-        with torch.no_grad():
-            memory = self._replayed()[1]
-        return [*super().buffers(), memory if self.initial else memory[self.plan.before :]]
+    def _memory(self) -> Tensor:
+        """c at every row, in the graph of autograd."""
+        hidden, memory = self.initial or (self.zero, self.zero)
+        weight_ih, weight_hh, *biases = _weights(self.cell)
+        bias = None if biases[0] is None else biases[0] + biases[1]
+        pre = nn.functional.linear(self.plan.gather(self.inputs), weight_ih, bias)
+        pre = pre + take(torch.cat([hidden, self.rows]), self._children) @ weight_hh.t()
+        i, f, g, _ = pre.chunk(4, 1)
+        memories, counts = [], self.full.counts
+        gained = torch.sigmoid(i) * torch.tanh(g)
+        for gain, kept in zip(gained.split(counts), torch.sigmoid(f).split(counts), strict=True):
+            memory = torch.addcmul(gain, kept, memory[: len(gain)])
+            memories.append(memory)
+        return torch.cat(memories)
 
-    def _replayed(self) -> tuple[Tensor, Tensor]:
-        """The gates (rows, 4 hidden), and c with the initial one before it."""
-        size, first, before = self.size, self.plan.first, self.plan.before
-        gates = _projected(self.plan.gather(self.inputs.detach()), self.weights, both=True)
-        weight = self.weights[1]
+    @torch.no_grad()
+    def replayed(self) -> list[Tensor]:
+        return self._replayed()[1:]
+
+    def _replayed(self) -> list[Tensor]:
+        """The gates (rows, 4 hidden), h and c."""
+        size, before = self.size, self.full.before
+        hidden = self._hidden()
+        memory = torch.empty_like(hidden)
+        memory[:before] = self._before(1)
+        weight_ih, weight, *biases = self.weights
+        assert weight_ih is not None
         assert weight is not None
-        if first < self.plan.rows:
-            gates[first:].addmm_(self._previous(self._buffer(self.rows.detach(), 0)), weight.t())
-        gates[:, : 2 * size].sigmoid_()
-        gates[:, 2 * size : 3 * size].tanh_()
-        gates[:, 3 * size :].sigmoid_()
-        i, f, g, _ = gates.chunk(4, 1)
-        memory = gates.new_empty(before + self.plan.rows, size)
-        torch.mul(i, g, out=memory[before:])
-        if before:
-            memory[:before] = self.initial[1].detach()
-        previous = memory[:before] if before else None
-        counts = self.plan.counts
-        for rows, kept in zip(memory[before:].split(counts), f.split(counts), strict=True):
-            if previous is not None:
-                rows.addcmul_(kept, previous[: len(rows)])
-            previous = rows
-        return gates, memory
+        bias = None if biases[0] is None else biases[0] + biases[1]
+        inputs = self.plan.gather(self.inputs.detach())
+        gates = inputs.new_empty(len(inputs), 4 * size)
+        own, previous = self._by_step(memory)
+        kept = gates[:, size : 2 * size].split(self.full.counts)
+        for steps, rows, children in self._blocks():
+            block = gates[rows]
+            if bias is None:
+                torch.mm(inputs[rows], weight_ih.t(), out=block)
+            else:
+                torch.addmm(bias, inputs[rows], weight_ih.t(), out=block)
+            block.addmm_(take(hidden, children), weight.t())
+            i, f, g, o = block.chunk(4, 1)
+            block[:, : 2 * size].sigmoid_(), g.tanh_(), o.sigmoid_()
+            torch.mul(i, g, out=memory[before:][rows])
+            for memory_t, f_t, before_t in zip(own[steps], kept[steps], previous[steps], strict=True):
+                memory_t.addcmul_(f_t, before_t)
+        return [gates, hidden, memory]
 
     @torch.no_grad()
     def back(self, direct: dict[int, Tensor]) -> Found:
-        size, plan = self.size, self.plan
+        size, before = self.size, self.full.before
         weight = self.weights[1]
         assert weight is not None
-        gates, memory = self._replayed()
-        i, f, g, o = gates.chunk(4, 1)
-        bounded = memory[plan.before :].tanh()
-        # Of each slope per dc (i, f, g) or per dh (o); and of dc per dh. f itself is what dc is passed on by.
-        kept = f.contiguous()
-        inside = (bounded * bounded).neg_().add_(1).mul_(o)
-        of_output = o * (1 - o) * bounded
-        of_input = (1 - i).mul_(i).mul_(g)
-        torch.mul(i, 1 - g * g, out=g)
-        i.copy_(of_input)
-        first, children = plan.first, plan.by_arity[-1].children
-        f.mul_(1 - f)
-        f[:first] = 0
-        if first < plan.rows:
-            f[first:].mul_(take(memory, children))
-        o.copy_(of_output)
-        slopes = gates.view(-1, 4, size)
-        hidden, memory = self._adjoint(direct.get(0)), self._adjoint(direct.get(1))
-        for count, rows, read in self._back_through():
-            of_hidden, of_memory, of_gates = hidden[rows], memory[rows], slopes[rows]
-            of_memory.addcmul_(of_hidden, inside[rows])
-            of_gates[:, :3].mul_(of_memory[:, None])
-            of_gates[:, 3].mul_(of_hidden)
-            if read is not None:
-                hidden[read].addmm_(of_gates.view(count, -1), weight)
-                memory[read].addcmul_(of_memory, kept[rows])
+        slopes, _, memory = self._replayed()  # gates as yet
+        forget = self.rows.new_empty(self.rows.shape)
+        of_hidden, of_memory = self._adjoints(direct.get(0)), self._adjoints(direct.get(1))
+        steps_of = [
+            *self._by_step(of_hidden),
+            *self._by_step(of_memory),
+            slopes.split(self.full.counts),
+            slopes.view(-1, 4, size)[:, :3].split(self.full.counts),
+            slopes[:, 3 * size :].split(self.full.counts),
+            forget.split(self.full.counts),
+        ]
+        for steps, rows, children in reversed(self._blocks()):
+            inside = _local(slopes[rows], memory[before:][rows], take(memory, children), forget[rows])
+            local = zip(*(part[steps] for part in steps_of), inside.split(self.full.counts[steps]), strict=True)
+            for dh, dh_before, dc, dc_before, slope, of_memories, of_output, f, dc_dh in reversed(list(local)):
+                dc.addcmul_(dh, dc_dh)
+                of_memories.mul_(dc[:, None])
+                of_output.mul_(dh)
+                dh_before.addmm_(slope, weight)
+                dc_before.addcmul_(dc, f)
+        of_hidden, of_memory = of_hidden[before:], of_memory[before:]
+        return Found([of_hidden, of_memory], lambda: [self._passed(slopes @ weight), self._passed(of_memory * forget)])
 
-        def recurrent() -> list[Tensor]:
-            return [self._passed(gates[first:] @ weight), self._passed(memory[first:] * kept[first:])]
 
-        return Found([hidden, memory], recurrent)
+def _local(gates: Tensor, memory: Tensor, previous: Tensor, forget: Tensor) -> Tensor:
+    """The gates become their slopes: those of i, f and g in terms of dL/dc, that of o in terms of dL/dh. Keeps f, and
+    gives dc/dh at the same position."""
+    i, f, g, o = gates.chunk(4, 1)
+    bounded = memory.tanh()
+    square = bounded * bounded
+    inside = torch.addcmul(o, o, square, value=-1)
+    torch.addcmul(o, o, o, value=-1, out=square)
+    torch.mul(bounded, square, out=o)
+    torch.addcmul(i, i, i, value=-1, out=bounded)
+    torch.mul(g, g, out=square)
+    torch.addcmul(i, i, square, value=-1, out=square)
+    torch.mul(bounded, g, out=i)
+    g.copy_(square)
+    forget.copy_(f)
+    torch.addcmul(f, f, f, value=-1, out=bounded)
+    torch.mul(bounded, previous, out=f)
+    return inside
 
 
 class GRUKernel(Kernel):
+    """dL/dh' has two ways round the gates: through U, where n's slope is scaled by r, and by z."""
+
     name = "GRU"
     call = torch._VF.gru  # pyright: ignore[reportAttributeAccessIssue]
-
-    def __init__(self, cell: GRU, *rest: Any) -> None:
-        if not cell.reset_after:
-            raise Unfused("torch's fused GRU resets after the product, this GRU before it")
-        super().__init__(cell, *rest)
 
     def begin(self, first: tuple[Tensor, ...]) -> Any:
         return first[0]
 
     @torch.no_grad()
+    def replayed(self) -> list[Tensor]:
+        return [self._hidden()]
+
+    @torch.no_grad()
     def back(self, direct: dict[int, Tensor]) -> Found:
-        """dL/dh' has two ways round the gates: through U, where n's slope is scaled by r, and by z."""
-        size, plan, first = self.size, self.plan, self.plan.first
-        weight, bias = self.weights[1], self.weights[3]
+        size, before, counts = self.size, self.full.before, self.full.counts
+        weight_ih, weight, bias_ih, bias_hh = self.weights
+        assert weight_ih is not None
         assert weight is not None
-        gates = _projected(plan.gather(self.inputs.detach()), self.weights, both=False)
-        buffer = self._buffer(self.rows.detach(), 0)
-        spread = gates.new_zeros(gates.shape)
-        previous = gates.new_zeros(plan.rows, size)
-        if first < plan.rows:
-            previous[first:] = self._previous(buffer)
-            torch.mm(previous[first:], weight.t(), out=spread[first:])
-        if bias is not None:
-            spread += bias
-        gates[:, : 2 * size] += spread[:, : 2 * size]
-        r, z, n = gates.chunk(3, 1)
-        gates[:, : 2 * size].sigmoid_()
-        from_hidden = spread[:, 2 * size :]
-        n.addcmul_(r, from_hidden).tanh_()
-        kept = z.contiguous()
-        of_candidate = (1 - n * n).mul_(1 - kept)
-        of_update = (previous - n).mul_(kept).mul_(1 - kept)
-        slopes = torch.cat([of_candidate * from_hidden * (r * (1 - r)), of_update, of_candidate * r], 1).view(-1, 3, size)
-        hidden = self._adjoint(direct.get(0))
-        for count, rows, read in self._back_through():
-            of_hidden, of_gates = hidden[rows], slopes[rows]
-            of_gates.mul_(of_hidden[:, None])
-            if read is not None:
-                hidden[read].addcmul_(of_hidden, kept[rows]).addmm_(of_gates.view(count, -1), weight)
-
-        def recurrent() -> list[Tensor]:
-            passed = (hidden[first:] * kept[first:]).addmm_(slopes.view(plan.rows, -1)[first:], weight)
-            return [self._passed(passed)]
-
-        return Found([hidden], recurrent)
+        inputs, hidden = self.plan.gather(self.inputs.detach()), self._hidden()
+        slopes = inputs.new_empty(len(inputs), 3 * size)
+        keep = self.rows.new_empty(self.rows.shape)
+        of_hidden = self._adjoints(direct.get(0))
+        steps_of = [
+            *self._by_step(of_hidden),
+            slopes.split(counts),
+            slopes.view(-1, 3, size).split(counts),
+            keep.split(counts),
+        ]
+        for steps, rows, children in reversed(self._blocks()):
+            previous, block = take(hidden, children), slopes[rows]
+            given = nn.functional.linear(inputs[rows], weight_ih, bias_ih)
+            spread = nn.functional.linear(previous, weight, bias_hh)
+            r, z = (given[:, : 2 * size] + spread[:, : 2 * size]).sigmoid_().chunk(2, 1)
+            from_hidden = spread[:, 2 * size :]
+            n = torch.addcmul(given[:, 2 * size :], r, from_hidden).tanh_()
+            keep[rows] = z
+            of_candidate = (1 - n * n).mul_(1 - z)
+            torch.mul(of_candidate, r, out=block[:, 2 * size :])
+            torch.mul(block[:, 2 * size :], from_hidden * (1 - r), out=block[:, :size])
+            torch.mul(previous - n, torch.addcmul(z, z, z, value=-1), out=block[:, size : 2 * size])
+            local = zip(*(part[steps] for part in steps_of), strict=True)
+            for dh, dh_before, slope, by_gate, z_t in reversed(list(local)):
+                by_gate.mul_(dh[:, None])
+                dh_before.addcmul_(dh, z_t).addmm_(slope, weight)
+        of_hidden = of_hidden[before:]
+        return Found([of_hidden], lambda: [self._passed((of_hidden * keep).addmm_(slopes, weight))])
 
 
-KERNELS: dict[type[Cell], Callable[..., Form]] = {LSTM: LSTMKernel, GRU: GRUKernel}
+KERNELS: dict[type[Cell], Callable[..., Kernel]] = {LSTM: LSTMKernel, GRU: GRUKernel}
 """By the cell's own type: a subclass may have another `step`."""
 
 
@@ -263,14 +314,5 @@ class _Tap(torch.autograd.Function):
         return None, None, *grads
 
 
-def _weights(cell: Cell) -> list[Tensor | None]:
+def _weights(cell: Cell) -> list[Any]:
     return [cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh]
-
-
-def _projected(inputs: Tensor, weights: list[Tensor | None], both: bool) -> Tensor:
-    """W x + b_ih, and + b_hh."""
-    weight, _, bias, other = weights
-    assert weight is not None
-    if both and bias is not None and other is not None:
-        bias = bias + other
-    return nn.functional.linear(inputs, weight, bias)

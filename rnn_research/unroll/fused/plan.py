@@ -197,7 +197,9 @@ def _steps(forest: Forest, device: torch.device) -> Iterator[Step]:
         start, below = levels[depth], levels[depth + 1]
         for group in groups:
             # The children of a level are the next one, in order, and where all have equally many there is no gap.
-            children = (group.children.reshape(-1) + below).to(device) if len(groups) > 1 else slice(below, levels[depth + 2])
+            children = (
+                (group.children.reshape(-1) + below).to(device) if len(groups) > 1 else slice(below, levels[depth + 2])
+            )
             whole = len(forest.groups[depth]) == 1
             where = slice(start, below) if whole else (group.rows + start).to(device)
             first = done.get(group.arity, 0)

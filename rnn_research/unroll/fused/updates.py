@@ -35,6 +35,7 @@ class Update(ABC):
 
     def __init__(self, cell: Cell) -> None:
         self.size = cell.hidden_size
+        self.inputs = len(cell.gates) * cell.hidden_size
 
     @abstractmethod
     def width(self, arity: int) -> int: ...
@@ -56,12 +57,20 @@ class Update(ABC):
     # Pre-activations -> the state
 
     @abstractmethod
-    def forward(self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor) -> list[Tensor]:
+    def forward(
+        self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor
+    ) -> list[Tensor]:
         """The parts of the state, of the children's (nodes * arity, hidden); leaves its activations on the tape."""
 
     @abstractmethod
     def backward(
-        self, adjoints: list[Tensor], own: list[Tensor], children: list[Tensor], arity: int, tape: Tensor, slopes: Tensor
+        self,
+        adjoints: list[Tensor],
+        own: list[Tensor],
+        children: list[Tensor],
+        arity: int,
+        tape: Tensor,
+        slopes: Tensor,
     ) -> None:
         """The slopes (nodes, width), given the gradients in the node's state, which become the adjoints: they gain what
         passes between its parts."""
@@ -105,11 +114,19 @@ class VanillaUpdate(Update):
         else:
             out.addmm_(slopes.t(), _summed(children, arity))
 
-    def forward(self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor) -> list[Tensor]:
+    def forward(
+        self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor
+    ) -> list[Tensor]:
         return [self.f(projected if spread is None else spread.add_(projected))]
 
     def backward(
-        self, adjoints: list[Tensor], own: list[Tensor], children: list[Tensor], arity: int, tape: Tensor, slopes: Tensor
+        self,
+        adjoints: list[Tensor],
+        own: list[Tensor],
+        children: list[Tensor],
+        arity: int,
+        tape: Tensor,
+        slopes: Tensor,
     ) -> None:
         if self.derivative is None:
             slopes.copy_(adjoints[0])
@@ -185,7 +202,9 @@ class MemoryUpdate(Update):
         go.addmm_(of_go.t(), total)
         f.addmm_(of_f.reshape(-1, size).t(), total if self.kind is LSTM else children)
 
-    def forward(self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor) -> list[Tensor]:
+    def forward(
+        self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor
+    ) -> list[Tensor]:
         size, gates = self.size, self.gates(arity)
         pre = projected.view(-1, 4, size)
         tape = tape.view(-1, 3 + gates, size)
@@ -201,7 +220,13 @@ class MemoryUpdate(Update):
         return [o * memory.tanh(), memory]
 
     def backward(
-        self, adjoints: list[Tensor], own: list[Tensor], children: list[Tensor], arity: int, tape: Tensor, slopes: Tensor
+        self,
+        adjoints: list[Tensor],
+        own: list[Tensor],
+        children: list[Tensor],
+        arity: int,
+        tape: Tensor,
+        slopes: Tensor,
     ) -> None:
         of_hidden, of_memory = adjoints
         gates = tape.view(-1, 3 + self.gates(arity), self.size)

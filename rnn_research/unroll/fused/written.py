@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
+from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fused.form import Form, Found, Recorded, aside, once
-from rnn_research.unroll.fused.plan import Plan, add, put, take
-from rnn_research.unroll.fused.updates import Update, VanillaUpdate
+from rnn_research.unroll.fused.plan import Plan, Where, add, plan_of, put, take
+from rnn_research.unroll.fused.updates import UPDATES, Update, VanillaUpdate
 
 
 @dataclass(frozen=True)
@@ -21,30 +22,29 @@ class _Back:
 
     adjoints: list[Tensor]
     slopes: dict[int, Tensor]
+    whole: Tensor | None = None
+    """All slopes, where they lie side by side in the order of the rows."""
 
 
 class Written(Form):
-    """The cell's `Update` in the order of the plan's steps. The tape holds its activations, by arity."""
+    """The cell's `Update` in the order of the plan's steps."""
 
     how = "backward pass written out"
 
     def __init__(
         self,
-        update: Update,
         cell: Cell,
-        plan: Plan,
+        structure: Chain | Forest,
         inputs: Tensor,
         initial: tuple[Tensor, ...],
         recorded: Recorded | None,
     ) -> None:
-        self.update, self.plan, self.recorded = update, plan, recorded
-        self.parts, self.size = len(cell.state_names), cell.hidden_size
-        self.taped = not isinstance(update, VanillaUpdate)
+        self.plan = plan_of(structure, bool(initial), inputs.device)
+        self.passes = _Passes(UPDATES[type(cell)](cell), cell, self.plan)
         # Both biases act only as their sum here, so the recurrent one is added once and for all.
         bias = None if cell.bias_ih is None or cell.bias_hh is None else cell.bias_ih + cell.bias_hh
-        projected = nn.functional.linear(plan.gather(inputs), cell.weight_ih, bias)
-        self.weight = cell.weight_hh.detach()
-        self._states: tuple[Tensor, ...] = _Along.apply(self, projected, cell.weight_hh, *initial)
+        projected = nn.functional.linear(self.plan.gather(inputs), cell.weight_ih, bias)
+        self._states: tuple[Tensor, ...] = _Along.apply(self.passes, recorded, projected, cell.weight_hh, *initial)
 
     def part(self, index: int) -> Tensor:
         return self._states[index]
@@ -53,12 +53,24 @@ class Written(Form):
         return dict(enumerate(self._states))
 
     def buffers(self) -> list[Tensor]:
-        return self._buffers
+        return self.passes.buffers
 
+    @torch.no_grad()
     def back(self, direct: dict[int, Tensor]) -> Found:
-        with torch.no_grad():
-            back = self.run_back([direct.get(part) for part in range(self.parts)], self.weight)
-            return self.found(back, self.weight)
+        weight = self.passes.weight
+        back = self.passes.run_back([direct.get(part) for part in range(len(self._states))], weight)
+        return self.passes.found(back, weight)
+
+
+class _Passes:
+    """Forward and back, apart from autograd's graph, which holds this. The tape has the activations, by arity."""
+
+    def __init__(self, update: Update, cell: Cell, plan: Plan) -> None:
+        self.update, self.plan = update, plan
+        self.parts, self.size = len(cell.state_names), cell.hidden_size
+        self.weight = cell.weight_hh.detach()
+        self.taped = not isinstance(update, VanillaUpdate)
+        self.buffers: list[Tensor] = []
 
     def found(self, back: _Back, weight: Tensor) -> Found:
         before = self.plan.before
@@ -79,7 +91,7 @@ class Written(Form):
         buffers = [projected.new_empty(before + plan.rows, self.size) for _ in range(self.parts)]
         for buffer, first in zip(buffers, initial, strict=False):
             buffer[:before] = first
-        self._buffers = buffers
+        self.buffers = buffers
         self._tape = {
             step.arity: projected.new_empty(step.within.stop, self.update.width(step.arity) if self.taped else 0)
             for step in plan.by_arity
@@ -97,7 +109,7 @@ class Written(Form):
         return [part[before:] for part in buffers]
 
     def run_back(self, direct: Sequence[Tensor | None], weight: Tensor) -> _Back:
-        plan, before, buffers = self.plan, self.plan.before, self._buffers
+        plan, before, buffers = self.plan, self.plan.before, self.buffers
         adjoints = []
         for buffer, grad in zip(buffers, direct, strict=True):
             of = torch.zeros_like(buffer) if grad is None else torch.empty_like(buffer)
@@ -126,7 +138,7 @@ class Written(Form):
     def _pass(
         self,
         to: list[Tensor],
-        children: Any,
+        children: Where,
         adjoints: list[Tensor],
         arity: int,
         slopes: Tensor,
@@ -139,12 +151,21 @@ class Written(Form):
         for part, rows in zip(to[1:], carried, strict=True):
             add(part, children, rows)
 
+    def of_projected(self, back: _Back) -> Tensor:
+        if back.whole is not None:
+            return back.whole
+        rows = {step.arity: self.update.of_inputs(back.slopes[step.arity], step.arity) for step in self.plan.by_arity}
+        of = next(iter(rows.values())).new_empty(self.plan.rows, self.update.inputs)
+        for step in self.plan.by_arity:
+            put(of, step.nodes, rows[step.arity])
+        return of
+
     # A vanilla RNN's time on a chain is the interpreter's: nothing but its two operations a step.
 
     def _run_chain(self, update: VanillaUpdate, projected: Tensor, weight: Tensor) -> None:
         apply = _IN_PLACE.get(update.f)
         transposed = weight[:, : self.size].t().contiguous()
-        buffer, counts = self._buffers[0], self.plan.counts
+        buffer, counts = self.buffers[0], self.plan.counts
         previous = buffer[: self.plan.before] if self.plan.before else None
         steps = zip(buffer[self.plan.before :].split(counts), projected.split(counts), counts, strict=True)
         for rows, pre, count in steps:
@@ -159,7 +180,7 @@ class Written(Form):
     def _back_chain(self, update: VanillaUpdate, adjoints: Tensor, weight: Tensor) -> _Back:
         before, counts = self.plan.before, self.plan.counts
         slopes = torch.empty_like(adjoints[before:])
-        derivative = None if update.derivative is None else update.derivative(self._buffers[0][before:])
+        derivative = None if update.derivative is None else update.derivative(self.buffers[0][before:])
         weight = weight[:, : self.size]
         of = adjoints[before:].split(counts)
         slope_of = slopes.split(counts)
@@ -174,55 +195,42 @@ class Written(Form):
                 to = of[t - 1] if t else adjoints[:before]
                 (to if len(to) == counts[t] else to[: counts[t]]).addmm_(slope, weight)
         first = self.plan.first
-        return _Back([adjoints], {0: slopes[:first], 1: slopes[first:], -1: slopes})
+        return _Back([adjoints], {0: slopes[:first], 1: slopes[first:]}, slopes)
 
 
 _IN_PLACE: dict[Any, Any] = {torch.tanh: torch.tanh_, torch.relu: torch.relu_, torch.sigmoid: torch.sigmoid_}
 
 
 class _Along(torch.autograd.Function):
-    """(form, projected inputs, recurrent weight, *initial) -> the parts of the states."""
+    """(passes, recorded, projected inputs, recurrent weight, *initial) -> the parts of the states."""
 
     @staticmethod
-    def forward(ctx: Any, form: Written, projected: Tensor, weight: Tensor, *initial: Tensor) -> Any:
-        states = form.run(projected, weight, initial)
-        ctx.form = form
+    def forward(
+        ctx: Any, passes: _Passes, recorded: Recorded | None, projected: Tensor, weight: Tensor, *initial: Tensor
+    ) -> Any:
+        states = passes.run(projected, weight, initial)
+        ctx.passes, ctx.recorded = passes, recorded
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(weight, *form.buffers())
+        ctx.save_for_backward(weight, *passes.buffers)
         return tuple(states)
 
     @staticmethod
     def backward(ctx: Any, *direct: Tensor | None) -> Any:
         once()
-        form: Written = ctx.form
-        weight, buffer, *_ = ctx.saved_tensors
-        back = form.run_back(direct, weight)
-        if form.recorded is not None and not aside():
-            form.recorded.add(direct, form.found(back, form.weight))
-        _, needs_projected, needs_weight, *needs_initial = ctx.needs_input_grad
-        of_projected = of_weight = None
-        if needs_projected:
-            of_projected = _of_projected(form, back)
+        passes: _Passes = ctx.passes
+        plan = passes.plan
+        weight, hidden, *_ = ctx.saved_tensors
+        back = passes.run_back(direct, weight)
+        if ctx.recorded is not None and not aside():
+            ctx.recorded.add(direct, passes.found(back, passes.weight))
+        _, _, needs_projected, needs_weight, *needs_initial = ctx.needs_input_grad
+        of_projected = passes.of_projected(back) if needs_projected else None
+        of_weight = None
         if needs_weight and not aside():
             of_weight = torch.zeros_like(weight)
-            for step in form.plan.by_arity:
+            for step in plan.by_arity:
                 if step.arity:
-                    children = take(buffer, step.children)
-                    form.update.weigh(back.slopes[step.arity], children, step.arity, of_weight)
-        before = form.plan.before
-        of_initial = [part[:before] if need else None for part, need in zip(back.adjoints, needs_initial, strict=False)]
-        return None, of_projected, of_weight, *of_initial
-
-
-def _of_projected(form: Written, back: _Back) -> Tensor:
-    whole = back.slopes.get(-1)
-    if whole is not None:
-        return whole
-    of = None
-    for step in form.plan.by_arity:
-        rows = form.update.of_inputs(back.slopes[step.arity], step.arity)
-        if of is None:
-            of = rows.new_empty(form.plan.rows, rows.shape[-1])
-        put(of, step.nodes, rows)
-    assert of is not None
-    return of
+                    passes.update.weigh(back.slopes[step.arity], take(hidden, step.children), step.arity, of_weight)
+        initial = zip(back.adjoints, needs_initial, strict=False)
+        of_initial = [part[: plan.before] if need else None for part, need in initial]
+        return None, None, of_projected, of_weight, *of_initial
