@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -13,8 +13,7 @@ from rnn_research.unroll.fold import Fold, Record
 from rnn_research.unroll.fused.form import Form, Found, Recorded, Unfused, gradients_aside
 from rnn_research.unroll.fused.kernels import KERNELS
 from rnn_research.unroll.fused.plan import plan_of, take
-from rnn_research.unroll.fused.updates import UPDATES
-from rnn_research.unroll.fused.written import Written
+from rnn_research.unroll.fused.written import UPDATES, Written
 
 PRECISIONS = (torch.float32, torch.float64)
 HALVES = ("step", "project", "recur", "activations", "summed")
@@ -36,7 +35,7 @@ class FusedFold(Fold):
         self, cell: Cell, structure: Chain | Forest, inputs: Tensor, initial: State | None, record: Record
     ) -> None:
         super().__init__(cell, structure, record)
-        _check(cell, structure, inputs)
+        _check(cell, inputs)
         if record and torch.is_grad_enabled() and not inputs.requires_grad:
             if not any(parameter.requires_grad for parameter in cell.parameters()):
                 inputs = inputs.detach().requires_grad_()  # so that there is a backward pass to record
@@ -46,8 +45,7 @@ class FusedFold(Fold):
             first = tuple(part.index_select(0, self.plan.order) for part in first)
         self.recorded = Recorded() if record else None
         self.inputs = inputs
-        make = KERNELS.get(type(cell), Written) if isinstance(structure, Chain) else Written
-        self.form: Form = make(cell, structure, inputs, first, self.recorded)
+        self.form = _form(cell, structure)(cell, structure, inputs, first, self.recorded)
         self._placed: dict[int, Tensor] = {}
 
     @property
@@ -113,14 +111,10 @@ class FusedFold(Fold):
         return self.cell.state_type(*map(self.plan.place, parts))
 
 
-def _check(cell: Cell, structure: Chain | Forest, inputs: Tensor) -> None:
+def _check(cell: Cell, inputs: Tensor) -> None:
     """Raise `Unfused` where no form does what `cell.step` does."""
-    name, known = type(cell).__name__, type(cell) in UPDATES
-    if type(cell) in KERNELS and not known and not isinstance(structure, Chain):
-        raise Unfused(f"{name} has a fused kernel along chains alone")
-    if isinstance(cell, GRU) and not cell.reset_after:
-        raise Unfused("torch's fused GRU resets after the product, this one before it")
-    if not known and type(cell) not in KERNELS:
+    name = type(cell).__name__
+    if type(cell) not in UPDATES:
         raise Unfused(f"no backward pass is written out for {name}")
     for half in HALVES:
         if half in vars(cell):
@@ -129,8 +123,14 @@ def _check(cell: Cell, structure: Chain | Forest, inputs: Tensor) -> None:
         raise Unfused("autocast is on, it has one precision")
     if inputs.dtype not in PRECISIONS:
         raise Unfused(f"it has float32 and float64, the inputs are {inputs.dtype}")
+    given = f"the inputs are {inputs.dtype} on {inputs.device}"
     for key, parameter in cell.named_parameters():
         if parameter.dtype != inputs.dtype or parameter.device != inputs.device:
-            raise Unfused(
-                f"{key} is {parameter.dtype} on {parameter.device}, the inputs are {inputs.dtype} on {inputs.device}"
-            )
+            raise Unfused(f"{key} is {parameter.dtype} on {parameter.device}, {given}")
+
+
+def _form(cell: Cell, structure: Chain | Forest) -> Callable[..., Form]:
+    """A fused kernel where torch has one: along chains, and of the GRU that resets after the product."""
+    if isinstance(structure, Forest) or (isinstance(cell, GRU) and not cell.reset_after):
+        return Written
+    return KERNELS.get(type(cell), Written)

@@ -43,6 +43,7 @@ class Kernel(Form):
         self.how = f"torch's fused {self.name}"
         self.size = cell.hidden_size
         self.zero = inputs.new_zeros(self.full.before, self.size)
+        self.graded = torch.is_grad_enabled()
         self.rows = self._run()
         # The adjoints may be asked for after an optimiser's step.
         self.weights = [None if w is None else w.detach().clone() if recorded else w.detach() for w in _weights(cell)]
@@ -67,7 +68,7 @@ class Kernel(Form):
 
     def _run(self) -> Tensor:
         """h at every row."""
-        plan, biased, train = self.plan, self.cell.bias, torch.is_grad_enabled()
+        plan, biased, train = self.plan, self.cell.bias, self.graded
         weights = [weight for weight in _weights(self.cell) if weight is not None]
         first = self.begin(tuple(part[None] for part in self.initial or (self.zero, self.zero)))
         with warnings.catch_warnings() if self.inputs.is_cuda else nullcontext():
@@ -146,7 +147,8 @@ class LSTMKernel(Kernel):
 
     def part(self, index: int) -> Tensor:
         if index == 1 and 1 not in self._handed:
-            self._handed[1] = _Tap.apply(self.recorded, 1, self._memory())
+            with torch.set_grad_enabled(self.graded):
+                self._handed[1] = _Tap.apply(self.recorded, 1, self._memory())
         return self._handed[index]
 
     def _memory(self) -> Tensor:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rnn_research.cells.base import Cell
+from rnn_research.cells import GRU, LSTM, RNN, Cell, ChildSumTreeLSTM, NaryTreeLSTM, TreeRNN
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fused.form import Form, Found, Recorded, aside, once
 from rnn_research.unroll.fused.plan import Plan, Where, add, plan_of, put, take
-from rnn_research.unroll.fused.updates import UPDATES, Update, VanillaUpdate
+from rnn_research.unroll.fused.gru import GRUUpdate
+from rnn_research.unroll.fused.memory import MemoryUpdate
+from rnn_research.unroll.fused.updates import Update, VanillaUpdate
+
+UPDATES: dict[type[Cell], Callable[..., Update]] = {
+    RNN: VanillaUpdate,
+    TreeRNN: VanillaUpdate,
+    LSTM: MemoryUpdate,
+    ChildSumTreeLSTM: MemoryUpdate,
+    NaryTreeLSTM: MemoryUpdate,
+    GRU: GRUUpdate,
+}
+"""By the cell's own type: a subclass may have another `step`."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +53,7 @@ class Written(Form):
     ) -> None:
         self.plan = plan_of(structure, bool(initial), inputs.device)
         self.passes = _Passes(UPDATES[type(cell)](cell), cell, self.plan)
-        # Both biases act only as their sum here, so the recurrent one is added once and for all.
-        bias = None if cell.bias_ih is None or cell.bias_hh is None else cell.bias_ih + cell.bias_hh
-        projected = nn.functional.linear(self.plan.gather(inputs), cell.weight_ih, bias)
+        projected = self.passes.update.project(cell, self.plan.gather(inputs))
         self._states: tuple[Tensor, ...] = _Along.apply(self.passes, recorded, projected, cell.weight_hh, *initial)
 
     def part(self, index: int) -> Tensor:
@@ -92,7 +102,7 @@ class _Passes:
         for buffer, first in zip(buffers, initial, strict=False):
             buffer[:before] = first
         self.buffers = buffers
-        self._tape = {
+        self.tape = {
             step.arity: projected.new_empty(step.within.stop, self.update.width(step.arity) if self.taped else 0)
             for step in plan.by_arity
         }
@@ -102,8 +112,8 @@ class _Passes:
         for step in plan.steps:
             children = [take(part, step.children) for part in buffers]
             spread = self.update.spread(children[0], step.arity, weight) if step.arity else None
-            tape = self._tape[step.arity][step.within]
-            parts = self.update.forward(spread, take(projected, step.nodes), children, step.arity, tape)
+            tape = self.tape[step.arity][step.within]
+            parts = self.update.forward(spread, take(projected, step.nodes), children, step.arity, tape, weight)
             for buffer, part in zip(buffers, parts, strict=True):
                 put(buffer[before:], step.nodes, part)
         return [part[before:] for part in buffers]
@@ -126,8 +136,8 @@ class _Passes:
             own = [take(part[before:], step.nodes) for part in buffers]
             children = [take(part, step.children) for part in buffers]
             of = [take(part[before:], step.nodes) for part in adjoints]
-            tape, of_step = self._tape[step.arity][step.within], slopes[step.arity][step.within]
-            self.update.backward(of, own, children, step.arity, tape, of_step)
+            tape, of_step = self.tape[step.arity][step.within], slopes[step.arity][step.within]
+            self.update.backward(of, own, children, step.arity, tape, weight, of_step)
             if not isinstance(step.nodes, slice):
                 for part, rows in zip(adjoints[1:], of[1:], strict=True):  # in which they gained
                     put(part[before:], step.nodes, rows)
@@ -147,9 +157,10 @@ class _Passes:
     ) -> None:
         """Add to the children what they are due of their nodes' gradients."""
         add(to[0], children, self.update.collect(slopes, arity, weight))
-        carried = self.update.carried(adjoints, arity, self._tape[arity] if tape is None else tape)
-        for part, rows in zip(to[1:], carried, strict=True):
-            add(part, children, rows)
+        tape = self.tape[arity] if tape is None else tape
+        for part, rows in zip(to, self.update.carried(adjoints, arity, tape, weight, slopes), strict=True):
+            if rows is not None:
+                add(part, children, rows)
 
     def of_projected(self, back: _Back) -> Tensor:
         if back.whole is not None:
@@ -230,7 +241,8 @@ class _Along(torch.autograd.Function):
             of_weight = torch.zeros_like(weight)
             for step in plan.by_arity:
                 if step.arity:
-                    passes.update.weigh(back.slopes[step.arity], take(hidden, step.children), step.arity, of_weight)
+                    children, tape = take(hidden, step.children), passes.tape[step.arity]
+                    passes.update.weigh(back.slopes[step.arity], children, step.arity, tape, of_weight)
         initial = zip(back.adjoints, needs_initial, strict=False)
         of_initial = [part[: plan.before] if need else None for part, need in initial]
         return None, None, of_projected, of_weight, *of_initial
