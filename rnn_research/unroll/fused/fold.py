@@ -36,9 +36,8 @@ class FusedFold(Fold):
     ) -> None:
         super().__init__(cell, structure, record)
         _check(cell, inputs)
-        if record and torch.is_grad_enabled() and not inputs.requires_grad:
-            if not any(parameter.requires_grad for parameter in cell.parameters()):
-                inputs = inputs.detach().requires_grad_()  # so that there is a backward pass to record
+        if record and torch.is_grad_enabled() and not any(p.requires_grad for p in (inputs, *cell.parameters())):
+            inputs = inputs.detach().requires_grad_()  # so that there is a backward pass to record
         self.plan = plan_of(structure, initial is not None, inputs.device)
         first = () if initial is None else tuple(initial)
         if self.plan.order is not None:

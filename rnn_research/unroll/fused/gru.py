@@ -12,8 +12,8 @@ from rnn_research.unroll.fused.updates import Update, for_each, summed
 class GRUUpdate(Update):
     """h = (1 - z) n + z h~, with h~ = sum_k h_k.
 
-    n = tanh(a + r b), where a reads x and b = U_n h~ + b_hn: both are pre-activations, in the order r, z, b, a. Or, reset
-    before the product, n = tanh(a) where a reads x and r h~, in the order r, z, a.
+    n = tanh(a + r b), where a reads x and b = U_n h~ + b_hn: both are pre-activations, in the order r, z, b, a. Or,
+    reset before the product, n = tanh(a) where a reads x and r h~, in the order r, z, a.
     """
 
     def __init__(self, cell: GRU) -> None:

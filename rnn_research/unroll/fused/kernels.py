@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from rnn_research.cells import GRU, LSTM, Cell
 from rnn_research.structures import Chain
 from rnn_research.unroll.fused.form import Form, Found, Recorded, once
-from rnn_research.unroll.fused.plan import Where, add, plan_of, take
-
+from rnn_research.unroll.fused.plan import Where, plan_of, take
 
 BLOCK = 2**16
 """Elements of a part of the state that are worked on at a time: few enough for a processor's caches."""
@@ -44,10 +43,12 @@ class Kernel(Form):
         self.size = cell.hidden_size
         self.zero = inputs.new_zeros(self.full.before, self.size)
         self.graded = torch.is_grad_enabled()
-        self.rows = self._run()
+        self.outputs = self._run()
         # The adjoints may be asked for after an optimiser's step.
-        self.weights = [None if w is None else w.detach().clone() if recorded else w.detach() for w in _weights(cell)]
-        self._handed = {0: _Tap.apply(recorded, 0, self.rows)}
+        self.weights: list[Any] = [
+            None if w is None else w.detach().clone() if recorded else w.detach() for w in _weights(cell)
+        ]
+        self._handed = {0: _Tap.apply(recorded, 0, self.outputs)}
 
     def part(self, index: int) -> Tensor:
         return self._handed[index]
@@ -67,7 +68,7 @@ class Kernel(Form):
         """Each part of the state before the first, and of the states, detached."""
 
     def _run(self) -> Tensor:
-        """h at every row."""
+        """h at every row, as the kernel gives it: cut into steps where all are equally long."""
         plan, biased, train = self.plan, self.cell.bias, self.graded
         weights = [weight for weight in _weights(self.cell) if weight is not None]
         first = self.begin(tuple(part[None] for part in self.initial or (self.zero, self.zero)))
@@ -76,8 +77,7 @@ class Kernel(Form):
                 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
             if plan.uniform:
                 inputs = self.inputs.transpose(0, 1)
-                rows = type(self).call(inputs, first, weights, biased, 1, 0.0, train, False, False)[0]
-                return rows.reshape(-1, self.size)
+                return type(self).call(inputs, first, weights, biased, 1, 0.0, train, False, False)[0]
             sizes = torch.tensor(plan.counts)
             return type(self).call(plan.gather(self.inputs), sizes, first, weights, biased, 1, 0.0, train, False)[0]
 
@@ -86,7 +86,7 @@ class Kernel(Form):
 
     def _hidden(self) -> Tensor:
         """h, with the one before the first."""
-        return torch.cat([self._before(0), self.rows.detach()])
+        return torch.cat([self._before(0), self.outputs.detach().reshape(-1, self.size)])
 
     @property
     def _children(self) -> Where:
@@ -109,21 +109,15 @@ class Kernel(Form):
             start = stop
         return blocks
 
-    def _passed(self, rows: Tensor) -> Tensor:
-        """What each row owes the one before it -> what each is due."""
-        due = rows.new_zeros(self.full.before + self.full.rows, self.size)
-        add(due, self._children, rows)
-        return due[self.full.before :]
+    def _passed(self) -> Tensor:
+        """To become what later states pass to each, and to the one before the first. The last are passed nothing."""
+        return self.inputs.new_zeros(self.full.before + self.full.rows, self.size)
 
-    def _adjoints(self, direct: Tensor | None) -> Tensor:
-        """Those of the states before the first, and of the states, as far as they come from outside."""
-        before = self.full.before
-        if direct is None:
-            return self.rows.new_zeros(before + self.full.rows, self.size)
-        rows = self.rows.new_empty(before + self.full.rows, self.size)
-        rows[:before] = 0
-        rows[before:] = direct
-        return rows
+    def _direct(self, grad: Tensor | None) -> Sequence[Tensor | None]:
+        """By step."""
+        if grad is None:
+            return [None] * len(self.full.counts)
+        return grad.unbind() if grad.dim() == 3 else grad.split(self.full.counts)
 
     def _by_step(self, buffer: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The rows of each step, and of its previous states."""
@@ -157,7 +151,7 @@ class LSTMKernel(Kernel):
         weight_ih, weight_hh, *biases = _weights(self.cell)
         bias = None if biases[0] is None else biases[0] + biases[1]
         pre = nn.functional.linear(self.plan.gather(self.inputs), weight_ih, bias)
-        pre = pre + take(torch.cat([hidden, self.rows]), self._children) @ weight_hh.t()
+        pre = pre + take(torch.cat([hidden, self.outputs.reshape(-1, self.size)]), self._children) @ weight_hh.t()
         i, f, g, _ = pre.chunk(4, 1)
         memories, counts = [], self.full.counts
         gained = torch.sigmoid(i) * torch.tanh(g)
@@ -177,8 +171,6 @@ class LSTMKernel(Kernel):
         memory = torch.empty_like(hidden)
         memory[:before] = self._before(1)
         weight_ih, weight, *biases = self.weights
-        assert weight_ih is not None
-        assert weight is not None
         bias = None if biases[0] is None else biases[0] + biases[1]
         inputs = self.plan.gather(self.inputs.detach())
         gates = inputs.new_empty(len(inputs), 4 * size)
@@ -191,8 +183,10 @@ class LSTMKernel(Kernel):
             else:
                 torch.addmm(bias, inputs[rows], weight_ih.t(), out=block)
             block.addmm_(take(hidden, children), weight.t())
-            i, f, g, o = block.chunk(4, 1)
-            block[:, : 2 * size].sigmoid_(), g.tanh_(), o.sigmoid_()
+            i, _, g, o = block.chunk(4, 1)
+            block[:, : 2 * size].sigmoid_()
+            g.tanh_()
+            o.sigmoid_()
             torch.mul(i, g, out=memory[before:][rows])
             for memory_t, f_t, before_t in zip(own[steps], kept[steps], previous[steps], strict=True):
                 memory_t.addcmul_(f_t, before_t)
@@ -200,50 +194,61 @@ class LSTMKernel(Kernel):
 
     @torch.no_grad()
     def back(self, direct: dict[int, Tensor]) -> Found:
-        size, before = self.size, self.full.before
+        size, before, counts = self.size, self.full.before, self.full.counts
         weight = self.weights[1]
-        assert weight is not None
-        slopes, _, memory = self._replayed()  # gates as yet
-        forget = self.rows.new_empty(self.rows.shape)
-        of_hidden, of_memory = self._adjoints(direct.get(0)), self._adjoints(direct.get(1))
+        gates, _, memory = self._replayed()
+        recurrent = [self._passed(), self._passed()]
+        adjoints = [torch.empty_like(memory[before:]) for _ in recurrent]
         steps_of = [
-            *self._by_step(of_hidden),
-            *self._by_step(of_memory),
-            slopes.split(self.full.counts),
-            slopes.view(-1, 4, size)[:, :3].split(self.full.counts),
-            slopes[:, 3 * size :].split(self.full.counts),
-            forget.split(self.full.counts),
+            *(self._direct(direct.get(part)) for part in range(2)),
+            *(own.split(counts) for own in adjoints),
+            *(part for passed in recurrent for part in self._by_step(passed)),
+            gates[:, size : 2 * size].split(counts),
         ]
+        slopes_of: Tensor | None = None
         for steps, rows, children in reversed(self._blocks()):
-            inside = _local(slopes[rows], memory[before:][rows], take(memory, children), forget[rows])
-            local = zip(*(part[steps] for part in steps_of), inside.split(self.full.counts[steps]), strict=True)
-            for dh, dh_before, dc, dc_before, slope, of_memories, of_output, f, dc_dh in reversed(list(local)):
-                dc.addcmul_(dh, dc_dh)
-                of_memories.mul_(dc[:, None])
-                of_output.mul_(dh)
-                dh_before.addmm_(slope, weight)
-                dc_before.addcmul_(dc, f)
-        of_hidden, of_memory = of_hidden[before:], of_memory[before:]
-        return Found([of_hidden, of_memory], lambda: [self._passed(slopes @ weight), self._passed(of_memory * forget)])
+            block, count = gates[rows], counts[steps]
+            # From the last block on they only grow where sequences end, and the same memory serves.
+            slopes_of = torch.empty_like(block) if slopes_of is None or len(slopes_of) < len(block) else slopes_of
+            slopes = slopes_of[: len(block)]
+            inside = _slopes(block, memory[before:][rows], take(memory, children), slopes)
+            local = (
+                slopes.split(count),
+                slopes.view(-1, 4, size)[:, :3].split(count),
+                slopes[:, 3 * size :].split(count),
+                inside.split(count),
+            )
+            here = list(zip(*(part[steps] for part in steps_of), *local, strict=True))
+            for g_h, g_c, dh, dc, r_h, to_h, r_c, to_c, f, slope, of_dc, of_dh, dc_dh in reversed(here):
+                if g_h is None:
+                    dh.copy_(r_h)
+                else:
+                    torch.add(r_h, g_h, out=dh)
+                torch.addcmul(r_c, dh, dc_dh, out=dc)
+                if g_c is not None:
+                    dc.add_(g_c)
+                of_dc.mul_(dc[:, None])
+                of_dh.mul_(dh)
+                torch.mm(slope, weight, out=to_h)
+                torch.mul(dc, f, out=to_c)
+        return Found(adjoints, lambda: [passed[before:] for passed in recurrent])
 
 
-def _local(gates: Tensor, memory: Tensor, previous: Tensor, forget: Tensor) -> Tensor:
-    """The gates become their slopes: those of i, f and g in terms of dL/dc, that of o in terms of dL/dh. Keeps f, and
-    gives dc/dh at the same position."""
+def _slopes(gates: Tensor, memory: Tensor, previous: Tensor, out: Tensor) -> Tensor:
+    """Of i, f and g in terms of dL/dc, of o in terms of dL/dh. Gives dc/dh at the same position."""
     i, f, g, o = gates.chunk(4, 1)
+    of_i, of_f, of_g, of_o = out.chunk(4, 1)
     bounded = memory.tanh()
     square = bounded * bounded
     inside = torch.addcmul(o, o, square, value=-1)
     torch.addcmul(o, o, o, value=-1, out=square)
-    torch.mul(bounded, square, out=o)
-    torch.addcmul(i, i, i, value=-1, out=bounded)
+    torch.mul(square, bounded, out=of_o)
+    torch.addcmul(i, i, i, value=-1, out=square)
+    torch.mul(square, g, out=of_i)
     torch.mul(g, g, out=square)
-    torch.addcmul(i, i, square, value=-1, out=square)
-    torch.mul(bounded, g, out=i)
-    g.copy_(square)
-    forget.copy_(f)
-    torch.addcmul(f, f, f, value=-1, out=bounded)
-    torch.mul(bounded, previous, out=f)
+    torch.addcmul(i, i, square, value=-1, out=of_g)
+    torch.addcmul(f, f, f, value=-1, out=square)
+    torch.mul(square, previous, out=of_f)
     return inside
 
 
@@ -264,36 +269,31 @@ class GRUKernel(Kernel):
     def back(self, direct: dict[int, Tensor]) -> Found:
         size, before, counts = self.size, self.full.before, self.full.counts
         weight_ih, weight, bias_ih, bias_hh = self.weights
-        assert weight_ih is not None
-        assert weight is not None
-        inputs, hidden = self.plan.gather(self.inputs.detach()), self._hidden()
-        slopes = inputs.new_empty(len(inputs), 3 * size)
-        keep = self.rows.new_empty(self.rows.shape)
-        of_hidden = self._adjoints(direct.get(0))
-        steps_of = [
-            *self._by_step(of_hidden),
-            slopes.split(counts),
-            slopes.view(-1, 3, size).split(counts),
-            keep.split(counts),
-        ]
+        inputs, hidden, recurrent = self.plan.gather(self.inputs.detach()), self._hidden(), self._passed()
+        adjoints = torch.empty_like(hidden[before:])
+        steps_of = [self._direct(direct.get(0)), adjoints.split(counts), *self._by_step(recurrent)]
         for steps, rows, children in reversed(self._blocks()):
-            previous, block = take(hidden, children), slopes[rows]
+            previous, count = take(hidden, children), counts[steps]
             given = nn.functional.linear(inputs[rows], weight_ih, bias_ih)
             spread = nn.functional.linear(previous, weight, bias_hh)
             r, z = (given[:, : 2 * size] + spread[:, : 2 * size]).sigmoid_().chunk(2, 1)
             from_hidden = spread[:, 2 * size :]
             n = torch.addcmul(given[:, 2 * size :], r, from_hidden).tanh_()
-            keep[rows] = z
-            of_candidate = (1 - n * n).mul_(1 - z)
-            torch.mul(of_candidate, r, out=block[:, 2 * size :])
-            torch.mul(block[:, 2 * size :], from_hidden * (1 - r), out=block[:, :size])
-            torch.mul(previous - n, torch.addcmul(z, z, z, value=-1), out=block[:, size : 2 * size])
-            local = zip(*(part[steps] for part in steps_of), strict=True)
-            for dh, dh_before, slope, by_gate, z_t in reversed(list(local)):
-                by_gate.mul_(dh[:, None])
-                dh_before.addcmul_(dh, z_t).addmm_(slope, weight)
-        of_hidden = of_hidden[before:]
-        return Found([of_hidden], lambda: [self._passed((of_hidden * keep).addmm_(slopes, weight))])
+            slopes = torch.empty_like(spread)
+            of_r, of_z, of_n = slopes.chunk(3, 1)
+            torch.mul((1 - n * n).mul_(1 - z), r, out=of_n)
+            torch.mul(of_n, from_hidden * (1 - r), out=of_r)
+            torch.mul(previous - n, torch.addcmul(z, z, z, value=-1), out=of_z)
+            local = slopes.split(count), slopes.view(-1, 3, size).split(count), z.split(count)
+            here = list(zip(*(part[steps] for part in steps_of), *local, strict=True))
+            for g_h, dh, r_h, to_h, slope, of_gates, z_t in reversed(here):
+                if g_h is None:
+                    dh.copy_(r_h)
+                else:
+                    torch.add(r_h, g_h, out=dh)
+                of_gates.mul_(dh[:, None])
+                torch.mul(dh, z_t, out=to_h).addmm_(slope, weight)
+        return Found([adjoints], lambda: [recurrent[before:]])
 
 
 KERNELS: dict[type[Cell], Callable[..., Kernel]] = {LSTM: LSTMKernel, GRU: GRUKernel}

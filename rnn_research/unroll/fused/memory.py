@@ -83,7 +83,9 @@ class MemoryUpdate(Update):
         if spread is not None:
             tape += spread.view_as(tape)
         i, g, o, f = tape[:, 0], tape[:, 1], tape[:, 2], tape[:, 3:]
-        i.sigmoid_(), g.tanh_(), o.sigmoid_(), f.sigmoid_()
+        g.tanh_()
+        for gate in (i, o, f):
+            gate.sigmoid_()
         memory = i * g
         if arity:
             memory += (f * self._memories(children[1], arity)).sum(1)

@@ -12,9 +12,9 @@ from torch import Tensor
 from rnn_research.cells import GRU, LSTM, RNN, Cell, ChildSumTreeLSTM, NaryTreeLSTM, TreeRNN
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fused.form import Form, Found, Recorded, aside, once
-from rnn_research.unroll.fused.plan import Plan, Where, add, plan_of, put, take
 from rnn_research.unroll.fused.gru import GRUUpdate
 from rnn_research.unroll.fused.memory import MemoryUpdate
+from rnn_research.unroll.fused.plan import Plan, Where, add, plan_of, put, take
 from rnn_research.unroll.fused.updates import Update, VanillaUpdate
 
 UPDATES: dict[type[Cell], Callable[..., Update]] = {
