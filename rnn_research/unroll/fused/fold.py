@@ -1,0 +1,135 @@
+"""The torch engine's result of one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from rnn_research.cells import GRU, Cell, State
+from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.fold import Fold, Record
+from rnn_research.unroll.fused.form import Form, Found, Recorded, Unfused, gradients_aside
+from rnn_research.unroll.fused.kernels import KERNELS
+from rnn_research.unroll.fused.plan import plan_of, take
+from rnn_research.unroll.fused.written import UPDATES, Written
+
+PRECISIONS = (torch.float32, torch.float64)
+HALVES = ("step", "project", "recur", "activations", "summed")
+
+
+class FusedFold(Fold):
+    """The states by one of the forms of this engine, and their adjoints, after a backward pass.
+
+    Along chains, an LSTM's and a GRU's are found by their own recursion from the gradients that reach the states from
+    outside, with the weights as they were at the time; recording leaves the states and their gradients as they are,
+    bit for bit. An LSTM's c is not among the fused kernel's results at every position: it is made, in the graph of
+    autograd, for whoever reads `states`.
+
+    Raises:
+        Unfused: there is no such form of this cell, on this structure, in this precision.
+    """
+
+    def __init__(
+        self, cell: Cell, structure: Chain | Forest, inputs: Tensor, initial: State | None, record: Record
+    ) -> None:
+        super().__init__(cell, structure, record)
+        _check(cell, inputs)
+        if record and torch.is_grad_enabled() and not any(p.requires_grad for p in (inputs, *cell.parameters())):
+            inputs = inputs.detach().requires_grad_()  # so that there is a backward pass to record
+        self.plan = plan_of(structure, initial is not None, inputs.device)
+        first = () if initial is None else tuple(initial)
+        if self.plan.order is not None:
+            first = tuple(part.index_select(0, self.plan.order) for part in first)
+        self.recorded = Recorded() if record else None
+        self.inputs = inputs
+        self.form = _form(cell, structure)(cell, structure, inputs, first, self.recorded)
+        self._placed: dict[int, Tensor] = {}
+
+    @property
+    def how(self) -> str:
+        """What computes it, in a few words."""
+        return self.form.how
+
+    @property
+    def states(self) -> State:
+        return self.cell.state_type(*map(self._part, range(len(self.cell.state_names))))
+
+    @property
+    def hidden(self) -> Tensor:
+        return self._part(0)
+
+    @property
+    def reached(self) -> bool:
+        return self.recorded is not None and self.recorded.reached
+
+    def adjoints(self) -> State:
+        return self._of(self._found().adjoints)
+
+    def direct(self) -> State:
+        assert self.recorded is not None
+        like, found = self.form.part(0), self.recorded.direct
+        return self.inside_update(
+            [
+                self.plan.place(found[part] if part in found else torch.zeros_like(like))
+                for part in range(len(self.cell.state_names))
+            ]
+        )
+
+    def recurrent(self) -> State:
+        return self.inside_update([self.plan.place(part) for part in self._found().recurrent()])
+
+    def adjoints_of(self, loss: Tensor) -> State:
+        handed = self.form.handed()
+        grads = gradients_aside(loss, list(handed.values()))
+        direct = {part: grad for part, grad in zip(handed, grads, strict=True) if grad is not None}
+        return self._of(self.form.back(direct).adjoints)
+
+    def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
+        plan, buffers = self.plan, self.form.buffers()
+        inputs = plan.gather(self.inputs.detach())
+        for step in plan.by_arity:
+            children = [take(part, step.children) for part in buffers]
+            children = [part.view(-1, step.arity, part.shape[-1]).unbind(1) if step.arity else () for part in children]
+            with torch.no_grad():
+                projected = self.cell.project(take(inputs, step.nodes))
+            previous = tuple(self.cell.state_type(*child) for child in zip(*children, strict=True))
+            yield take(plan.positions, step.nodes), projected.detach(), previous
+
+    def _part(self, index: int) -> Tensor:
+        if index not in self._placed:
+            self._placed[index] = self.plan.place(self.form.part(index))
+        return self._placed[index]
+
+    def _found(self) -> Found:
+        assert self.recorded is not None
+        return self.recorded.found or self.form.back(self.recorded.direct)
+
+    def _of(self, parts: list[Tensor]) -> State:
+        return self.cell.state_type(*map(self.plan.place, parts))
+
+
+def _check(cell: Cell, inputs: Tensor) -> None:
+    """Raise `Unfused` where no form does what `cell.step` does."""
+    name = type(cell).__name__
+    if type(cell) not in UPDATES:
+        raise Unfused(f"no backward pass is written out for {name}")
+    for half in HALVES:
+        if half in vars(cell):
+            raise Unfused(f"this {name} has a {half} of its own")
+    if torch.is_autocast_enabled(inputs.device.type):
+        raise Unfused("autocast is on, it has one precision")
+    if inputs.dtype not in PRECISIONS:
+        raise Unfused(f"it has float32 and float64, the inputs are {inputs.dtype}")
+    given = f"the inputs are {inputs.dtype} on {inputs.device}"
+    for key, parameter in cell.named_parameters():
+        if parameter.dtype != inputs.dtype or parameter.device != inputs.device:
+            raise Unfused(f"{key} is {parameter.dtype} on {parameter.device}, {given}")
+
+
+def _form(cell: Cell, structure: Chain | Forest) -> Callable[..., Form]:
+    """A fused kernel where torch has one: along chains, and of the GRU that resets after the product."""
+    if isinstance(structure, Forest) or (isinstance(cell, GRU) and not cell.reset_after):
+        return Written
+    return KERNELS.get(type(cell), Written)
