@@ -200,7 +200,7 @@ def test_what_it_has_no_form_of_is_the_references_and_the_reason_is_told(make, r
     inputs = torch.randn(2, 5, 3).to(cell.weight_ih.dtype)
     with pytest.raises(ValueError, match=reason):
         unroll(cell, chain, inputs, engine="torch")
-    monkeypatch.setattr("rnn_research.unroll.engines._native_is_right", refuse)
+    monkeypatch.setattr("rnn_research.unroll.engines.NativeFold", refuse)
     chosen = unroll(cell, chain, inputs).top.engine
     assert chosen.used == "reference"
     assert f"not torch: {reason}" in str(chosen)

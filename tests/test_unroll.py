@@ -45,7 +45,7 @@ Loss = Callable[[Sequence[Tensor], int], Tensor]
 """A sample's loss, of the parts of its states, (nodes, hidden) each, and the number of its last node."""
 
 
-@pytest.fixture(autouse=True, params=["native", "reference"])
+@pytest.fixture(autouse=True, params=["native", "torch", "reference"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every law here is one of every engine."""
     monkeypatch.setitem(globals(), "unroll", partial(unroll, engine=request.param))
