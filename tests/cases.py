@@ -46,7 +46,7 @@ def case(seed: int) -> Case:
     structure = forest(random) if random.random() < 0.5 else chain(random)
     layers = [
         VARIANTS[name].build(
-            hidden if layer else features, hidden, seed=seed + layer, max_children=structure.max_children
+            hidden if layer else features, hidden, seed=seed + layer, max_children=max(1, structure.max_children)
         )
         for layer in range(count)
     ]

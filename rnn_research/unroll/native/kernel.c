@@ -150,7 +150,8 @@ static void multiply(const real *a, int64_t step, const real *packed, int64_t m,
                      int64_t ld) {
     int64_t parts = (depth + DEPTH - 1) / DEPTH, some;
     for (int64_t k = 0; k < depth; k += some) { /* parts of even depth */
-        some = (depth - k + parts - 1) / parts--;
+        some = (depth - k + parts - 1) / parts;
+        parts--;
         for (int64_t p = 0; p < panels(n); p++) {
             const real *b = packed + (p * depth + k) * PANEL;
             int64_t width = least(PANEL, n - p * PANEL), tiles = (m + TILE - 1) / TILE;
