@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rnn_research.unroll.fused.form import Found
 from rnn_research.unroll.fused.kernels import Kernel
-from rnn_research.unroll.fused.plan import take
+from rnn_research.unroll.fused.plan import cut, take
 
 
 class GRUKernel(Kernel):
@@ -31,7 +31,7 @@ class GRUKernel(Kernel):
         weight_ih, weight, bias_ih, bias_hh = self.weights
         inputs, hidden, recurrent = self.plan.gather(self.inputs.detach()), self._hidden(), self._passed()
         adjoints = torch.empty_like(hidden[before:])
-        steps_of = [self._direct(direct.get(0)), adjoints.split(counts), *self._by_step(recurrent)]
+        steps_of = [self._direct(direct.get(0)), cut(adjoints, counts), *self._by_step(recurrent)]
         for steps, rows, children in reversed(self._blocks()):
             previous, count = take(hidden, children), counts[steps]
             given = nn.functional.linear(inputs[rows], weight_ih, bias_ih)
@@ -44,7 +44,7 @@ class GRUKernel(Kernel):
             torch.mul((1 - n * n).mul_(1 - z), r, out=of_n)
             torch.mul(of_n, from_hidden * (1 - r), out=of_r)
             torch.mul(previous - n, torch.addcmul(z, z, z, value=-1), out=of_z)
-            local = slopes.split(count), slopes.view(-1, 3, size).split(count), z.split(count)
+            local = cut(slopes, count), cut(slopes.view(-1, 3, size), count), cut(z, count)
             here = list(zip(*(part[steps] for part in steps_of), *local, strict=True))
             for g_h, dh, r_h, to_h, slope, of_gates, z_t in reversed(here):
                 if g_h is None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnn_research.unroll.fused.form import Found
 from rnn_research.unroll.fused.kernels import Kernel, Tap, weights_of
-from rnn_research.unroll.fused.plan import put, take
+from rnn_research.unroll.fused.plan import cut, put, take
 
 
 class LSTMKernel(Kernel):
@@ -39,7 +39,7 @@ class LSTMKernel(Kernel):
         i, f, g, _ = pre.chunk(4, 1)
         memories, counts = [], self.full.counts
         gained = torch.sigmoid(i) * torch.tanh(g)
-        for gain, kept in zip(gained.split(counts), torch.sigmoid(f).split(counts), strict=True):
+        for gain, kept in zip(cut(gained, counts), cut(torch.sigmoid(f), counts), strict=True):
             memory = torch.addcmul(gain, kept, memory[: len(gain)])
             memories.append(memory)
         return torch.cat(memories)
@@ -55,7 +55,7 @@ class LSTMKernel(Kernel):
         inputs, previous = self.plan.gather(self.inputs.detach()), self._previous()
         memory = inputs.new_empty(before + self.full.rows, size)
         memory[:before] = self._before(1)
-        gates, of, last = [], memory[before:].split(counts), memory[:before]
+        gates, of, last = [], cut(memory[before:], counts), memory[:before]
         for steps, rows, _ in self._blocks():
             block = inputs.new_empty(rows.stop - rows.start, 4 * size)
             if bias is None:
@@ -66,7 +66,7 @@ class LSTMKernel(Kernel):
             i, f, g, _ = block.chunk(4, 1)
             g.mul_(2).sub_(1)
             torch.mul(i, g, out=memory[before:][rows])
-            for count, memory_t, f_t in zip(counts[steps], of[steps], f.split(counts[steps]), strict=True):
+            for count, memory_t, f_t in zip(counts[steps], of[steps], cut(f, counts[steps]), strict=True):
                 memory_t.addcmul_(f_t, last if self.full.uniform else last[:count])
                 last = memory_t
             gates.append(block)
@@ -88,17 +88,17 @@ class LSTMKernel(Kernel):
     def back(self, direct: dict[int, Tensor]) -> Found:
         counts, weight = self.full.counts, self.weights[1]
         adjoints = [self._filled(direct.get(part)) for part in range(2)]
-        of_hidden, of_memory = (part.split(counts) for part in adjoints)
-        beside = adjoints[1][:, None].split(counts)  # for three gates at once
+        of_hidden, of_memory = (cut(part, counts) for part in adjoints)
+        beside = cut(adjoints[1][:, None], counts)  # for three gates at once
         views: list[Any] = []
         viewed: tuple[int, ...] = ()
         for steps, slopes, inside, forget in self._slopes():
             count = counts[steps]
             if count != viewed:
                 by_gate = slopes.view(-1, 4, self.size)
-                views = [part.split(count) for part in (slopes, by_gate[:, :3], by_gate[:, 3], inside)]
+                views = [cut(part, count) for part in (slopes, by_gate[:, :3], by_gate[:, 3], inside)]
                 viewed = count
-            kept = forget.split(count)
+            kept = cut(forget, count)
             for k in range(len(count) - 1, -1, -1):
                 t = steps.start + k
                 dh, dc = of_hidden[t], of_memory[t]

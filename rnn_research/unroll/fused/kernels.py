@@ -19,7 +19,7 @@ from torch import Tensor
 from rnn_research.cells import Cell
 from rnn_research.structures import Chain
 from rnn_research.unroll.fused.form import Form, Recorded, once
-from rnn_research.unroll.fused.plan import Plan, Where, plan_of, take
+from rnn_research.unroll.fused.plan import Plan, Where, cut, plan_of, take
 
 BLOCK = 2**16
 """Elements of a part of the state that are worked on at a time: few enough for a processor's caches."""
@@ -145,12 +145,12 @@ class Kernel(Form):
         """By step."""
         if grad is None:
             return [None] * len(self.full.counts)
-        return grad.unbind() if grad.dim() == 3 else grad.split(self.full.counts)
+        return grad.unbind() if grad.dim() == 3 else cut(grad, self.full.counts)
 
     def _by_step(self, buffer: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The rows of each step, and of its previous states."""
         counts = self.full.counts
-        own = buffer[self.full.before :].split(counts)
+        own = cut(buffer[self.full.before :], counts)
         previous = [buffer[: self.full.before], *own[:-1]]
         if self.full.uniform:
             return own, previous

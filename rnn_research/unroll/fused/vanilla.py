@@ -14,7 +14,7 @@ from torch import Tensor
 from rnn_research.cells import Cell
 from rnn_research.structures import Chain
 from rnn_research.unroll.fused.form import Form, Found, Recorded, aside, once
-from rnn_research.unroll.fused.plan import Plan, put, take
+from rnn_research.unroll.fused.plan import Plan, cut, put, take
 from rnn_research.unroll.fused.updates import nonlinearity_of
 
 # f, in place, and its slope (dL/df, f) -> out; identity: neither
@@ -86,7 +86,7 @@ class _Passes:
         transposed, previous, width = weight.t().contiguous(), None, before
         if before:
             previous = buffer[:before].copy_(initial[0])
-        for own, count in zip(states.split(plan.counts), plan.counts, strict=True):
+        for own, count in zip(cut(states, plan.counts), plan.counts, strict=True):
             if previous is not None:
                 own.addmm_(previous if width == count else previous[:count], transposed)
             f(own)
@@ -98,7 +98,7 @@ class _Passes:
         plan, before, counts, slope_of = self.plan, self.plan.before, self.plan.counts, self.slope
         adjoints = torch.empty_like(self.buffer)
         slopes = torch.empty_like(adjoints[before:])
-        steps = [rows.split(counts) for rows in (adjoints[before:], self.buffer[before:], slopes)]
+        steps = [cut(rows, counts) for rows in (adjoints[before:], self.buffer[before:], slopes)]
         if plan.uniform:
             outside = direct.unbind()
             steps[0][-1].copy_(outside[-1])
