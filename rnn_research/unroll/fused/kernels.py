@@ -102,7 +102,8 @@ class Kernel(Form):
     def _previous(self) -> Callable[[slice], Tensor]:
         """Rows -> their previous h. Where these lie side by side nothing but the first are copied."""
         if not self.full.uniform:
-            hidden, children = self._hidden(), self._children
+            children, hidden = self._children, self._hidden()
+            assert isinstance(children, Tensor)
             return lambda rows: take(hidden, children[rows])
         hidden, first, before = self.outputs.detach().reshape(-1, self.size), self._before(0), self.full.before
 
