@@ -7,14 +7,23 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from rnn_research.cells import GRU, Cell, State
+from rnn_research.cells import GRU, LSTM, RNN, Cell, State, TreeRNN
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fold import Fold, Record
 from rnn_research.unroll.fused.form import Form, Found, Recorded, Unfused, gradients_aside
-from rnn_research.unroll.fused.kernels import KERNELS
+from rnn_research.unroll.fused.kernel_gru import GRUKernel
+from rnn_research.unroll.fused.kernel_lstm import LSTMKernel
 from rnn_research.unroll.fused.plan import plan_of, take
+from rnn_research.unroll.fused.vanilla import Vanilla
 from rnn_research.unroll.fused.written import UPDATES, Written
 
+ALONG_CHAINS: dict[type[Cell], Callable[..., Form]] = {
+    LSTM: LSTMKernel,
+    GRU: GRUKernel,
+    RNN: Vanilla,
+    TreeRNN: Vanilla,
+}
+"""By the cell's own type: a subclass may have another `step`."""
 PRECISIONS = (torch.float32, torch.float64)
 HALVES = ("step", "project", "recur", "activations", "summed")
 
@@ -44,7 +53,8 @@ class FusedFold(Fold):
             first = tuple(part.index_select(0, self.plan.order) for part in first)
         self.recorded = Recorded() if record else None
         self.inputs = inputs
-        self.form = _form(cell, structure)(cell, structure, inputs, first, self.recorded)
+        self.form = _form(cell, structure)(cell, structure, self.plan, inputs, first, self.recorded)
+        self._last: tuple[int, Found] | None = None
         self._placed: dict[int, Tensor] = {}
 
     @property
@@ -62,7 +72,7 @@ class FusedFold(Fold):
 
     @property
     def reached(self) -> bool:
-        return self.recorded is not None and self.recorded.reached
+        return self.recorded is not None and self.recorded.passes > 0
 
     def adjoints(self) -> State:
         return self._of(self._found().adjoints)
@@ -104,7 +114,11 @@ class FusedFold(Fold):
 
     def _found(self) -> Found:
         assert self.recorded is not None
-        return self.recorded.found or self.form.back(self.recorded.direct)
+        if self.recorded.found is not None:
+            return self.recorded.found
+        if self._last is None or self._last[0] != self.recorded.passes:
+            self._last = self.recorded.passes, self.form.back(self.recorded.direct)
+        return self._last[1]
 
     def _of(self, parts: list[Tensor]) -> State:
         return self.cell.state_type(*map(self.plan.place, parts))
@@ -132,4 +146,4 @@ def _form(cell: Cell, structure: Chain | Forest) -> Callable[..., Form]:
     """A fused kernel where torch has one: along chains, and of the GRU that resets after the product."""
     if isinstance(structure, Forest) or (isinstance(cell, GRU) and not cell.reset_after):
         return Written
-    return KERNELS.get(type(cell), Written)
+    return ALONG_CHAINS.get(type(cell), Written)

@@ -39,13 +39,13 @@ class Recorded:
 
     direct: dict[int, Tensor] = field(default_factory=dict)
     found: Found | None = None
-    reached: bool = False
+    passes: int = 0
 
     def add(self, direct: Sequence[Tensor | None], found: Found | None = None, first: int = 0) -> None:
         """The gradients in the parts from the `first` on."""
         if aside():
             return
-        self.reached = True
+        self.passes += 1
         for part, grad in enumerate(direct, first):
             if grad is not None:
                 self.direct[part] = self.direct[part] + grad if part in self.direct else grad

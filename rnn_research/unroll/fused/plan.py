@@ -38,6 +38,11 @@ def add(values: Tensor, where: Where, rows: Tensor) -> None:
         values.index_add_(0, where, rows)
 
 
+def cut(rows: Tensor, counts: tuple[int, ...]) -> Sequence[Tensor]:
+    """Into steps of so many rows, none more than the one before. Torch cuts equal ones six times as fast."""
+    return rows.split(counts[0] if counts[0] == counts[-1] else counts)
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """Nodes that are computed together, with equally many previous states each.

@@ -98,10 +98,7 @@ class VanillaUpdate(Update):
     def __init__(self, cell: RNN) -> None:
         super().__init__(cell)
         self.apart = isinstance(cell, TreeRNN) and not cell.shared
-        names = [name for name, known in NONLINEARITIES.items() if known.apply is cell.f]
-        if not names:
-            raise Unfused(f"no derivative is written out for this {type(cell).__name__}'s f")
-        self.f, self.derivative = cell.f, DERIVATIVES[names[0]]
+        self.f, self.derivative = cell.f, DERIVATIVES[nonlinearity_of(cell)]
 
     def width(self, arity: int) -> int:
         return self.size
@@ -141,6 +138,18 @@ class VanillaUpdate(Update):
             slopes.copy_(adjoints[0])
         else:
             torch.mul(adjoints[0], self.derivative(own[0]), out=slopes)
+
+
+def nonlinearity_of(cell: Cell) -> str:
+    """The name of a vanilla RNN's f.
+
+    Raises:
+        Unfused: it is none of ours.
+    """
+    for name, known in NONLINEARITIES.items():
+        if known.apply is cell.f:
+            return name
+    raise Unfused(f"no derivative is written out for this {type(cell).__name__}'s f")
 
 
 def summed(children: Tensor, arity: int) -> Tensor:

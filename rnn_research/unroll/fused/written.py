@@ -14,7 +14,7 @@ from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fused.form import Form, Found, Recorded, aside, once
 from rnn_research.unroll.fused.gru import GRUUpdate
 from rnn_research.unroll.fused.memory import MemoryUpdate
-from rnn_research.unroll.fused.plan import Plan, Where, add, plan_of, put, take
+from rnn_research.unroll.fused.plan import Plan, Where, add, put, take
 from rnn_research.unroll.fused.updates import Update, VanillaUpdate
 
 UPDATES: dict[type[Cell], Callable[..., Update]] = {
@@ -34,8 +34,6 @@ class _Back:
 
     adjoints: list[Tensor]
     slopes: dict[int, Tensor]
-    whole: Tensor | None = None
-    """All slopes, where they lie side by side in the order of the rows."""
 
 
 class Written(Form):
@@ -47,11 +45,12 @@ class Written(Form):
         self,
         cell: Cell,
         structure: Chain | Forest,
+        plan: Plan,
         inputs: Tensor,
         initial: tuple[Tensor, ...],
         recorded: Recorded | None,
     ) -> None:
-        self.plan = plan_of(structure, bool(initial), inputs.device)
+        self.plan = plan
         self.passes = _Passes(UPDATES[type(cell)](cell), cell, self.plan)
         projected = self.passes.update.project(cell, self.plan.gather(inputs))
         self._states: tuple[Tensor, ...] = _Along.apply(self.passes, recorded, projected, cell.weight_hh, *initial)
@@ -106,9 +105,6 @@ class _Passes:
             step.arity: projected.new_empty(step.within.stop, self.update.width(step.arity) if self.taped else 0)
             for step in plan.by_arity
         }
-        if plan.counts and isinstance(self.update, VanillaUpdate):
-            self._run_chain(self.update, projected, weight)
-            return [part[before:] for part in buffers]
         for step in plan.steps:
             children = [take(part, step.children) for part in buffers]
             spread = self.update.spread(children[0], step.arity, weight) if step.arity else None
@@ -127,8 +123,6 @@ class _Passes:
             if grad is not None:
                 of[before:] = grad
             adjoints.append(of)
-        if plan.counts and isinstance(self.update, VanillaUpdate):
-            return self._back_chain(self.update, adjoints[0], weight)
         slopes = {
             step.arity: buffers[0].new_empty(step.within.stop, self.update.width(step.arity)) for step in plan.by_arity
         }
@@ -163,53 +157,11 @@ class _Passes:
                 add(part, children, rows)
 
     def of_projected(self, back: _Back) -> Tensor:
-        if back.whole is not None:
-            return back.whole
         rows = {step.arity: self.update.of_inputs(back.slopes[step.arity], step.arity) for step in self.plan.by_arity}
         of = next(iter(rows.values())).new_empty(self.plan.rows, self.update.inputs)
         for step in self.plan.by_arity:
             put(of, step.nodes, rows[step.arity])
         return of
-
-    # A vanilla RNN's time on a chain is the interpreter's: nothing but its two operations a step.
-
-    def _run_chain(self, update: VanillaUpdate, projected: Tensor, weight: Tensor) -> None:
-        apply = _IN_PLACE.get(update.f)
-        transposed = weight[:, : self.size].t().contiguous()
-        buffer, counts = self.buffers[0], self.plan.counts
-        previous = buffer[: self.plan.before] if self.plan.before else None
-        steps = zip(buffer[self.plan.before :].split(counts), projected.split(counts), counts, strict=True)
-        for rows, pre, count in steps:
-            if previous is None:
-                rows.copy_(pre)
-            else:
-                torch.addmm(pre, previous if len(previous) == count else previous[:count], transposed, out=rows)
-            if apply is not None:
-                apply(rows)
-            previous = rows
-
-    def _back_chain(self, update: VanillaUpdate, adjoints: Tensor, weight: Tensor) -> _Back:
-        before, counts = self.plan.before, self.plan.counts
-        slopes = torch.empty_like(adjoints[before:])
-        derivative = None if update.derivative is None else update.derivative(self.buffers[0][before:])
-        weight = weight[:, : self.size]
-        of = adjoints[before:].split(counts)
-        slope_of = slopes.split(counts)
-        local = (None,) * len(counts) if derivative is None else derivative.split(counts)
-        for t in range(len(counts) - 1, -1, -1):
-            slope, here = slope_of[t], local[t]
-            if here is None:
-                slope.copy_(of[t])
-            else:
-                torch.mul(of[t], here, out=slope)
-            if t or before:
-                to = of[t - 1] if t else adjoints[:before]
-                (to if len(to) == counts[t] else to[: counts[t]]).addmm_(slope, weight)
-        first = self.plan.first
-        return _Back([adjoints], {0: slopes[:first], 1: slopes[first:]}, slopes)
-
-
-_IN_PLACE: dict[Any, Any] = {torch.tanh: torch.tanh_, torch.relu: torch.relu_, torch.sigmoid: torch.sigmoid_}
 
 
 class _Along(torch.autograd.Function):
