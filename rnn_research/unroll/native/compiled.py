@@ -15,9 +15,11 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell
 from rnn_research.unroll.native import library
+from rnn_research.unroll.native.graph import Untraceable
+from rnn_research.unroll.native.plan import Plan
 from rnn_research.unroll.native.schedule import Schedule
-from rnn_research.unroll.native.source import Plan, source
-from rnn_research.unroll.native.trace import Untraceable, trace
+from rnn_research.unroll.native.source import source
+from rnn_research.unroll.native.trace import trace
 
 _pointer, _int, _long = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 
@@ -178,10 +180,10 @@ def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Pro
             )
         )
         held.append(runs)
-    biases = [Bias(place[acc], tensor, block * hidden) for acc in plan.accs for tensor, block in acc.vectors]
+    biases = [Bias(place[acc], one.tensor, one.block * hidden) for acc in plan.accs for one in acc.vectors]
     arrays = array(Product, products), array(Bias, biases)
     held.extend(arrays)
-    arity = plan.trace.arity
+    arity = plan.arity
     segments = (ctypes.addressof(_pointer.in_dll(code, f"{way}_{arity}")) for way in ("forward", "backward"))
     sizes = (arity, plan.stages, len(plan.accs), len(plan.slot), len(plan.values), len(products), len(biases))
     return Program(*sizes, *arrays, *segments)
