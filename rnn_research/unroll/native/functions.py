@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -16,6 +17,12 @@ from rnn_research.unroll.native.symbols import Input, Symbol, Traced
 
 PLAIN = ("shape", "dtype", "device", "ndim", "layout", "requires_grad", "is_leaf", "__len__", "size", "dim", "numel")
 """What a tensor without values can answer itself."""
+
+VALUES = (
+    *("item", "tolist", "numpy", "equal", "allclose", "is_nonzero"),
+    *("__bool__", "__int__", "__float__", "__index__", "__array__", "__contains__"),
+)
+"""What makes numbers of the cell's tensors: the code would keep them while the tensors change."""
 
 SYNONYMS = {
     "true_divide": "div",
@@ -41,7 +48,13 @@ class Tracing(TorchFunctionMode):
         name = getattr(func, "__name__", str(func))
         if name == "__get__":
             name = getattr(func.__self__, "__name__", "attribute")
-        if name in PLAIN or not any(map(_traced, (*args, *kwargs.values()))):
+        if name in PLAIN:
+            return func(*args, **kwargs)
+        if not torch.is_grad_enabled() and any(isinstance(one, Tensor) for one in args):
+            raise Untraceable("the update switches gradients off")
+        if not any(map(_traced, (*args, *kwargs.values()))):
+            if name in VALUES:
+                raise Untraceable(f"the update reads the value of a tensor (`{name.strip('_')}`)")
             return func(*args, **kwargs)
         with self:  # what a function is composed of is traced in its turn
             return call(name, *args, **kwargs)
@@ -104,7 +117,8 @@ def linear(x: Input | Symbol, weight: Tensor, bias: Tensor | None = None) -> Sym
         raise Untraceable(f"a product of {x.shape[-1]} features with a weight for {weight.shape[1]}")
     rows, view = weight.shape[0] // tracer.hidden, tracer.view(weight)
     if isinstance(x, Input):
-        out = array_of(tracer.product(Product(INPUT, view), rows))[None]
+        made = [array_of(tracer.product(Product(INPUT, view, node=node), rows)) for node in range(tracer.nodes)]
+        out = np.stack(made)
     else:
         flat = x.array.reshape(-1, x.array.shape[-1])
         made = [array_of(tracer.product_of(list(blocks), view, rows)) for blocks in flat]
@@ -129,8 +143,8 @@ def _cat(tensors: Sequence[Symbol], dim: int = 0) -> Symbol:
 
 
 def _clamp(x: Any, low: float | None, high: float | None) -> Any:
-    x = x if low is None else call("maximum", x, low)
-    return x if high is None else call("minimum", x, high)
+    x = x if low is None else elementwise("clamp_min", x, low)
+    return x if high is None else elementwise("clamp_max", x, high)
 
 
 def _power(x: Any, power: Any) -> Any:
@@ -160,10 +174,12 @@ COMPOSED: dict[str, Callable[..., Any]] = {
     "logsigmoid": lambda x: -call("softplus", -x),
     "softsign": lambda x: x / (1 + call("abs", x)),
     "clamp": lambda x, min=None, max=None: _clamp(x, min, max),
-    "hardtanh": lambda x, min_val=-1.0, max_val=1.0, inplace=False: _clamp(x, min_val, max_val),
+    "hardtanh": lambda x, min_val=-1.0, max_val=1.0, inplace=False: elementwise(
+        "below", elementwise("above", x, min_val), max_val
+    ),
     "relu": lambda x, inplace=False: elementwise("relu", x),
     "leaky_relu": lambda x, negative_slope=0.01, inplace=False: (
-        call("maximum", x, 0.0) + negative_slope * call("minimum", x, 0.0)
+        negative_slope * x + (1 - negative_slope) * call("relu", x)
     ),
     "pow": lambda x, power: _power(x, power),
 }

@@ -47,6 +47,8 @@ class Product:
     first: int = 0
     count: int = 0
     values: tuple[fx.Node, ...] = ()
+    node: int = 0
+    """Which of the nodes that the update is traced with (`Tracer.nodes`) has this source."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ class ProductLeaf:
 
 @dataclass(frozen=True)
 class ChildLeaf:
-    """A part of a child's state: 0 is its h."""
+    """A part of a child's state: 0 is its h. `node` is whose child it is, as in `Product`."""
 
     child: int
     part: int
+    node: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,14 @@ def closure(nodes: Iterable[fx.Node], stop: Iterable[fx.Node] = ()) -> set[fx.No
 @dataclass(frozen=True)
 class Trace:
     """The update with `arity` previous states: `outputs` has a node for each part of the new state, and `products`
-    are in the order in which they were made, so that one that reads values comes after those they depend on."""
+    are in the order in which they were made, so that one that reads values comes after those they depend on. `tensors`
+    are the numbers of the cell's tensors that were read, those included that only met a zero: their gradient is 0."""
 
     arity: int
     graph: fx.Graph
     outputs: tuple[fx.Node, ...]
     products: tuple[Product, ...]
+    tensors: frozenset[int]
 
 
 def tensors_of(cell: Cell) -> list[Tensor]:
@@ -125,10 +130,12 @@ class Tracer:
     """Gathers the graph of one `step`."""
 
     def __init__(self, cell: Cell) -> None:
-        self.hidden, self.nodes, self.tensors = cell.hidden_size, 1, tensors_of(cell)
+        self.hidden, self.tensors = cell.hidden_size, tensors_of(cell)
+        self.nodes = 2  # of which `trace` uses one; with two, it is seen where an update mixes nodes
         self.dtype = next((one.dtype for one in self.tensors if one.is_floating_point()), torch.get_default_dtype())
         self.graph = fx.Graph()
         self.products: list[Product] = []
+        self.read: set[int] = set()
         self._leaves: dict[Leaf, fx.Node] = {}
 
     def leaf(self, leaf: Leaf) -> fx.Node:
@@ -166,25 +173,33 @@ class Tracer:
             return [0.0] * rows
         leaves = [leaf for block in blocks if isinstance(leaf := leaf_of(block), ChildLeaf)]
         if len(leaves) == len(blocks):
-            first, part = leaves[0].child, leaves[0].part
-            if leaves == [ChildLeaf(first + k, part) for k in range(len(blocks))]:
-                return self.product(Product(CHILD, weight, part, first, len(blocks)), rows)
+            first, part, node = leaves[0].child, leaves[0].part, leaves[0].node
+            if leaves == [ChildLeaf(first + k, part, node) for k in range(len(blocks))]:
+                return self.product(Product(CHILD, weight, part, first, len(blocks), node=node), rows)
         values = tuple(self.node("identity", block) for block in blocks)
         return self.product(Product(VALUE, weight, count=len(blocks), values=values), rows)
 
     def view(self, tensor: Tensor) -> View:
         """Where a 1- or 2-dimensional tensor lies among the cell's own.
 
+        Whose view it is says autograd, not the memory: parameters that share memory have a gradient each, and what
+        was detached has none.
+
         Raises:
-            Untraceable: it is no view of one.
+            Untraceable: it is no view of one; or one of another type, or that has elements more than once.
         """
+        if tensor.dtype != self.dtype:
+            raise Untraceable(f"a tensor of {tensor.dtype}, expected {self.dtype}")
+        steps = list(zip(tensor.stride(), tensor.shape, strict=True))
         for number, own in enumerate(self.tensors):
-            if own.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr():
-                offset = int(tensor.storage_offset() - own.storage_offset())
-                strides = (0, *tensor.stride())[-2:]
-                last = offset + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
-                if own.is_contiguous() and offset >= 0 and last < own.numel():
-                    return View(number, offset, *strides)
+            offset = int(tensor.storage_offset() - own.storage_offset())
+            last = offset + sum((size - 1) * step for step, size in steps)
+            if _base(own) is not _base(tensor) or not own.is_contiguous() or offset < 0 or last >= own.numel():
+                continue
+            if _overlaps(steps):
+                raise Untraceable("a tensor whose elements overlap (expanded, or strided)")
+            self.read.add(number)
+            return View(number, offset, *(0, *tensor.stride())[-2:])
         raise Untraceable(
             f"a tensor of shape {tuple(tensor.shape)} is not (a slice of) the cell's parameters or buffers"
         )
@@ -203,6 +218,20 @@ class Tracer:
         first, count = view.offset // self.hidden, tensor.numel() // self.hidden
         out = array_of([self.leaf(TensorLeaf(view.tensor, first + block)) for block in range(count)])
         return out.reshape(*(1 for _ in range(tensor.ndim - 1)), count)
+
+
+def _base(tensor: Tensor) -> Tensor:
+    return tensor if tensor._base is None else tensor._base
+
+
+def _overlaps(steps: Iterable[tuple[int, int]]) -> bool:
+    """Whether an element is met twice, for strides and sizes (as far as can be told from them one by one)."""
+    reach = 0
+    for step, size in sorted(steps):
+        if size > 1 and step <= reach:
+            return True
+        reach += step * (size - 1)
+    return False
 
 
 def array_of(blocks: Sequence[Value]) -> np.ndarray:

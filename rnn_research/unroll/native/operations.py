@@ -49,6 +49,26 @@ OPERATIONS = {
     "abs": Operation(torch.abs, "abs_({a})", ("{g} * sign_({a})",)),
     "maximum": Operation(torch.maximum, "maximum_({a}, {b})", _HALVES),
     "minimum": Operation(torch.minimum, "minimum_({a}, {b})", (_HALVES[1], _HALVES[0])),
+    "clamp_min": Operation(
+        torch.clamp_min,
+        "maximum_({a}, {b})",
+        ("pick({a} >= {b}, {g}, splat(0))", "pick({a} < {b}, {g}, splat(0))"),
+    ),
+    "clamp_max": Operation(
+        torch.clamp_max,
+        "minimum_({a}, {b})",
+        ("pick({a} <= {b}, {g}, splat(0))", "pick({a} > {b}, {g}, splat(0))"),
+    ),
+    "above": Operation(  # as hardtanh: no gradient at the bound itself
+        torch.maximum,
+        "maximum_({a}, {b})",
+        ("pick({a} > {b}, {g}, splat(0))", "pick({a} > {b}, splat(0), {g})"),
+    ),
+    "below": Operation(
+        torch.minimum,
+        "minimum_({a}, {b})",
+        ("pick({a} < {b}, {g}, splat(0))", "pick({a} < {b}, splat(0), {g})"),
+    ),
 }
 """By torch's name. What other functions are made of these, `functions.COMPOSED` says."""
 
@@ -60,7 +80,8 @@ def folded(name: str, operands: Sequence[Value]) -> Value | None:
     """
     numbers = [one for one in operands if not isinstance(one, fx.Node)]
     if len(numbers) == len(operands):
-        return float(OPERATIONS[name].function(*(torch.tensor(one, dtype=torch.float64) for one in numbers)))
+        with torch._C.DisableTorchFunction():  # the trace is not to see this
+            return float(OPERATIONS[name].function(*(torch.tensor(one, dtype=torch.float64) for one in numbers)))
     if len(operands) != 2 or not numbers:
         return None
     a, b = operands

@@ -41,20 +41,15 @@ class Plan:
     `accs` are its accumulators in the order of memory, `acc` finds them by the node that is their sum, `products` are
     those that the new state depends on, and `nodes` what it depends on, sources first. `stage_of` a product is the
     segment that waits for it, and `roots` has what each segment is to compute: `values` that products of later stages
-    read, and in the last one the `outputs`. `slot` is the place of a node on the tape; the values come first.
+    read, and in the last one the `outputs`.
+    `tensors` are the trace's. `slot` is the place of a node on the tape; the values come first.
     """
 
     def __init__(self, trace: Trace) -> None:
-        self.arity, self.outputs = trace.arity, trace.outputs
+        self.arity, self.outputs, self.tensors = trace.arity, trace.outputs, trace.tensors
         self._accumulators(trace)
         self._stages()
         self._slots()
-
-    def tensors(self) -> set[int]:
-        """The numbers of the cell's tensors that the update reads."""
-        weights = {product.weight.tensor for product in self.products}
-        summed = {vector.tensor for acc in self.accs for vector in acc.vectors}
-        return weights | summed | {leaf.tensor for node in self.nodes if isinstance(leaf := leaf_of(node), TensorLeaf)}
 
     def within(self, nodes: Iterable[fx.Node]) -> set[fx.Node]:
         """The nodes, and what they are computed from, down to accumulators."""

@@ -39,6 +39,8 @@ def getitem(x: Symbol, index: Any) -> Symbol:
 def _feature_slice(x: Symbol, index: int | slice) -> slice:
     if not isinstance(index, slice):
         raise Untraceable("a single feature is picked, expected slices of hidden_size features")
+    if index.step not in (None, 1):
+        raise Untraceable(f"features with a step of {index.step}")
     start, stop = (end if end is None else x.to_blocks(end) for end in (index.start, index.stop))
     return slice(start, stop, index.step)
 
@@ -99,7 +101,9 @@ def unsqueeze(x: Symbol, dim: int) -> Symbol:
 
 
 def squeeze(x: Symbol, dim: int) -> Symbol:
-    return x.like(np.squeeze(x.array, axis=dim))
+    if dim % x.array.ndim == x.array.ndim - 1:
+        raise Untraceable("`squeeze` of the features")
+    return x.like(np.squeeze(x.array, axis=dim)) if x.array.shape[dim] == 1 else x
 
 
 SHAPES: dict[str, Callable[..., Any]] = {

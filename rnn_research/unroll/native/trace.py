@@ -14,7 +14,17 @@ from torch import fx
 
 from rnn_research.cells.base import Cell
 from rnn_research.unroll.native.functions import Tracing
-from rnn_research.unroll.native.graph import ChildLeaf, Trace, Tracer, Untraceable, array_of, leaf_of
+from rnn_research.unroll.native.graph import (
+    ChildLeaf,
+    ProductLeaf,
+    Trace,
+    Tracer,
+    Untraceable,
+    array_of,
+    closure,
+    leaf_of,
+)
+from rnn_research.unroll.native.operations import Value
 from rnn_research.unroll.native.symbols import Input, Symbol
 
 __all__ = ["Untraceable", "trace"]
@@ -29,26 +39,54 @@ def trace(cell: Cell, arity: int) -> Trace:
     tracer = Tracer(cell)
     parts = range(len(cell.state_names))
     inputs: Any = Input(tracer, cell.input_size)
-    previous = [
-        cell.state_type(*(Symbol(tracer, array_of([tracer.leaf(ChildLeaf(child, part))])[None]) for part in parts))
-        for child in range(arity)
-    ]
+    previous = [cell.state_type(*(_child(tracer, child, part) for part in parts)) for child in range(arity)]
+    versions = [tensor._version for tensor in tracer.tensors]
     try:
-        with torch.no_grad(), Tracing():
+        with torch.inference_mode(False), torch.enable_grad(), Tracing():  # so that what is detached can be told
             state = cell.step(cell.project(inputs), *previous)
     except Untraceable:
         raise
     except Exception as error:
         raise Untraceable(f"{type(error).__name__}: {error}") from error
+    if [tensor._version for tensor in tracer.tensors] != versions:
+        raise Untraceable("the update changes the cell's tensors")
     if not isinstance(state, tuple) or len(state) != len(parts):
         raise Untraceable(f"step returned {type(state).__name__}, expected a state of {len(parts)} parts")
     outputs: list[fx.Node] = []
     for part in state:
-        if not isinstance(part, Symbol) or part.array.size != 1:
+        if not isinstance(part, Symbol) or part.array.shape != (tracer.nodes, 1):
             raise Untraceable("step returned a part that is not (nodes, hidden)")
+        if any(not _read(block) <= {number} for number, block in enumerate(part.array.flat)):
+            raise Untraceable("a node's state depends on other nodes than its children")
         node = part.array.flat[0]
-        if not isinstance(node, fx.Node) or leaf_of(node) or node in outputs:  # each part has a node of its own
+        # Each part has a node, and so an adjoint, of its own: a number, a child's state or another part is copied.
+        if not isinstance(node, fx.Node) or leaf_of(node) or node in outputs:
             node = tracer.node("identity", node)
         outputs.append(node)
     tracer.graph.output(tuple(outputs))
-    return Trace(arity, tracer.graph, tuple(outputs), tuple(tracer.products))
+    products = tuple(product for product in tracer.products if product.node == 0)
+    return Trace(arity, tracer.graph, tuple(outputs), products, frozenset(tracer.read))
+
+
+def _child(tracer: Tracer, child: int, part: int) -> Symbol:
+    blocks = [tracer.leaf(ChildLeaf(child, part, node)) for node in range(tracer.nodes)]
+    return Symbol(tracer, array_of(blocks)[:, None])
+
+
+def _read(block: Value) -> set[int]:
+    """The nodes whose inputs or children a block depends on."""
+    if not isinstance(block, fx.Node):
+        return set()
+    found: set[int] = set()
+    front, seen = [block], set[fx.Node]()
+    while front:
+        nodes = closure(front) - seen
+        seen |= nodes
+        front = []
+        for leaf in map(leaf_of, nodes):
+            if isinstance(leaf, ChildLeaf):
+                found.add(leaf.node)
+            elif isinstance(leaf, ProductLeaf):
+                found |= set() if leaf.product.values else {leaf.product.node}
+                front += leaf.product.values
+    return found
