@@ -74,7 +74,11 @@ class Fold(ABC):
         for rows, projected, previous in self.updates():
             with torch.enable_grad():
                 state = self.cell.step(projected.requires_grad_(), *previous)
-                carried = torch.autograd.grad(tuple(state), tuple(state), tuple(grad[rows] for grad in flat))
-            for part, value in zip(out, carried, strict=True):
-                part[rows] = value
+            for part, grad in zip(out, flat, strict=True):
+                part[rows] = grad[rows]
+            inside = [k for k, part in enumerate(state) if part.requires_grad]  # others are previous states, or numbers
+            if inside:
+                made, given = [state[k] for k in inside], [flat[k][rows] for k in inside]
+                for k, value in zip(inside, torch.autograd.grad(made, made, given), strict=True):
+                    out[k][rows] = value
         return self.cell.state_type(*(part.view_as(grad) for part, grad in zip(out, grads, strict=True)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import types
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell
 from rnn_research.unroll.native import library
+from rnn_research.unroll.native.graph import Untraceable, tensors_of
+from rnn_research.unroll.native.plan import Plan
 from rnn_research.unroll.native.schedule import Schedule
-from rnn_research.unroll.native.source import Plan, source
-from rnn_research.unroll.native.trace import Untraceable, trace
+from rnn_research.unroll.native.source import source
+from rnn_research.unroll.native.trace import trace
 
 _pointer, _int, _long = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 
@@ -97,7 +100,7 @@ class Compiled:
     @functools.cached_property
     def used(self) -> frozenset[int]:
         """The cell's tensors that some update reads, by number: the others have no gradient."""
-        return frozenset(tensor for plan in self.plans.values() for tensor in plan.tensors())
+        return frozenset(tensor for plan in self.plans.values() for tensor in plan.tensors)
 
     def table(self, schedule: Schedule) -> Any:
         """The programs that a schedule's groups need, in the order of its arities."""
@@ -139,9 +142,32 @@ def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype) -> Compil
 
 
 def _fingerprint(cell: Cell) -> tuple[Any, ...]:
-    """What a trace may have read of the cell besides its tensors: a change of it needs another trace."""
-    plain = [(name, value) for name, value in vars(cell).items() if isinstance(value, bool | int | float | str)]
-    return (*plain, *(None if value is None else value.shape for value in cell._parameters.values()))
+    """What a trace may have read of the cell besides its tensors' values: a change of it needs another trace.
+
+    Seen are the attributes of the cell and its modules that are numbers, words, functions, or collections of these,
+    and which tensors there are. Not seen is a change of a class, a global, or within an object of another kind.
+    """
+    number = {id(tensor): place for place, tensor in enumerate(tensors_of(cell))}
+    found: list[Any] = []
+    for module in cell.modules():
+        found += [(name, _plain(value)) for name, value in vars(module).items() if name[0] != "_"]
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            found.append(tensor if tensor is None else (number[id(tensor)], tensor.shape, tensor.requires_grad))
+    return tuple(found)
+
+
+def _plain(value: Any) -> Any:
+    """What can be compared with another time's: the value itself, or a weak reference, which holds no cell alive."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return (type(value), *map(_plain, value))
+    if isinstance(value, dict):
+        return tuple((_plain(key), _plain(one)) for key, one in value.items())
+    function = getattr(value, "__func__", value)
+    if isinstance(function, type | types.FunctionType | types.BuiltinFunctionType | functools.partial):
+        return weakref.ref(function)
+    return type(value)
 
 
 def _compile(cell: Cell, arities: Sequence[int], double: bool) -> Compiled:
@@ -178,10 +204,10 @@ def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Pro
             )
         )
         held.append(runs)
-    biases = [Bias(place[acc], tensor, block * hidden) for acc in plan.accs for tensor, block in acc.vectors]
+    biases = [Bias(place[acc], one.tensor, one.block * hidden) for acc in plan.accs for one in acc.vectors]
     arrays = array(Product, products), array(Bias, biases)
     held.extend(arrays)
-    arity = plan.trace.arity
+    arity = plan.arity
     segments = (ctypes.addressof(_pointer.in_dll(code, f"{way}_{arity}")) for way in ("forward", "backward"))
     sizes = (arity, plan.stages, len(plan.accs), len(plan.slot), len(plan.values), len(products), len(biases))
     return Program(*sizes, *arrays, *segments)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +10,8 @@ from torch import Tensor
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fold import Fold, Record
-from rnn_research.unroll.native import compiled as native
-from rnn_research.unroll.native.schedule import schedule
-from rnn_research.unroll.native.trace import Untraceable, tensors_of
+from rnn_research.unroll.native.graph import Untraceable, tensors_of
+from rnn_research.unroll.native.kernel import Along, Found, Kernel, Recorded, Wanted, aside
 
 
 class NativeFold(Fold):
@@ -34,12 +30,12 @@ class NativeFold(Fold):
         learns = inputs.requires_grad or any(tensor.requires_grad for tensor in self.tensors)
         if record and torch.is_grad_enabled() and not learns:
             inputs = inputs.detach().requires_grad_()  # so that there is a backward pass to record
-        self.kernel = _Kernel(cell, structure, inputs.dtype, initial is not None)
+        self.kernel = Kernel(cell, structure, inputs.dtype, initial is not None)
         self.inputs, self.initial = inputs, () if initial is None else tuple(initial)
-        self.recorded = _Recorded(3 if record == "parts" else 1) if record else None
+        self.recorded = Recorded(3 if record == "parts" else 1) if record else None
         arguments = (inputs, *self.initial, *self.tensors)
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in arguments)
-        self._states = cell.state_type(*_Along.apply(self.kernel, self.recorded, keep, *arguments))
+        self._states = cell.state_type(*Along.apply(self.kernel, self.recorded, keep, *arguments))
 
     @property
     def states(self) -> State:
@@ -57,7 +53,7 @@ class NativeFold(Fold):
         return self.inside_update(self._readouts())
 
     def recurrent(self) -> State:
-        out = self._again(self._readouts(), _Wanted(recurrent=True))
+        out = self._again(self._readouts(), Wanted(recurrent=True))
         return self._of(out.recurrent)
 
     def norms(self, which: str) -> State:
@@ -68,13 +64,9 @@ class NativeFold(Fold):
         return self._of(known) if known else super().norms(which)
 
     def adjoints_of(self, loss: Tensor) -> State:
-        global _aside
-        _aside = True
-        try:
+        with aside():
             direct = torch.autograd.grad(loss, self._states, retain_graph=True, allow_unused=True)
-        finally:
-            _aside = False
-        return self._of(self._again(direct, _Wanted()).adjoints)
+        return self._of(self._again(direct, Wanted()).adjoints)
 
     def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
         plan = self.kernel.schedule
@@ -101,7 +93,7 @@ class NativeFold(Fold):
         pairs = zip(self._states, self.recorded.direct, strict=True)
         return [torch.zeros_like(part) if grad is None else grad for part, grad in pairs]
 
-    def _again(self, direct: Sequence[Tensor | None], wanted: _Wanted) -> _Found:
+    def _again(self, direct: Sequence[Tensor | None], wanted: Wanted) -> Found:
         """The backward pass once more, for adjoints alone."""
         states = [part.detach() for part in self._states]
         tensors = [tensor.detach() for tensor in self.tensors]
@@ -122,201 +114,3 @@ def _check(inputs: Tensor, tensors: Sequence[Tensor]) -> None:
     for tensor in tensors:
         if tensor.is_floating_point() and (tensor.dtype != inputs.dtype or tensor.device != inputs.device):
             raise Untraceable(f"the cell is {tensor.dtype} on {tensor.device}, the inputs are {inputs.dtype}")
-
-
-_aside = False
-"""Whether gradients flow for `adjoints_of`: then nothing is recorded, and no weight's gradient is made."""
-
-
-@dataclass
-class _Recorded:
-    """What backward passes left: of all parts, rows as the schedule's."""
-
-    kinds: int
-    """Of how many of: the adjoints, their direct and recurrent parts, norms are taken in passing. 1 or 3."""
-    adjoints: Sequence[Tensor] = ()
-    norms: Sequence[Tensor] = ()
-    direct: Sequence[Tensor | None] = ()
-
-    def add(self, found: _Found, direct: Sequence[Tensor | None]) -> None:
-        """Gradients add up over backward passes, as `.grad` does; the norms of sums are not in what is there."""
-        if not self.adjoints:
-            self.adjoints, self.norms, self.direct = found.adjoints, found.norms, direct
-            return
-        self.adjoints = [a + b for a, b in zip(self.adjoints, found.adjoints, strict=True)]
-        self.direct = [b if a is None else a if b is None else a + b for a, b in zip(self.direct, direct, strict=True)]
-        self.norms = ()
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What a backward pass is to give besides the adjoints."""
-
-    inputs: bool = False
-    tensors: Sequence[bool] = ()
-    norms: int = 0
-    """Of how many of: the adjoints, their direct and recurrent parts. 0, 1 or 3."""
-    recurrent: bool = False
-
-
-@dataclass(frozen=True)
-class _Found:
-    adjoints: list[Tensor]
-    initial: list[Tensor]
-    inputs: Tensor | None
-    gradients: list[Tensor | None]
-    norms: list[Tensor]
-    recurrent: list[Tensor]
-
-
-class _Along(torch.autograd.Function):
-    """(kernel, recorded, keep, inputs, *initial, *tensors) -> the parts of the states."""
-
-    @staticmethod
-    def forward(ctx: Any, kernel: _Kernel, recorded: _Recorded | None, keep: bool, *arguments: Tensor) -> Any:
-        count = kernel.parts if kernel.initial else 0
-        inputs, initial, tensors = arguments[0], arguments[1 : 1 + count], arguments[1 + count :]
-        states, tape = kernel.forward(inputs, initial, tensors, keep)
-        ctx.kernel, ctx.recorded, ctx.count = kernel, recorded, count
-        ctx.set_materialize_grads(False)
-        if keep:
-            ctx.save_for_backward(inputs, *tensors, *states, tape)
-        return tuple(states)
-
-    @staticmethod
-    def backward(ctx: Any, *direct: Tensor | None) -> Any:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "engine=native: gives first derivatives alone, but create_graph=True asks for the derivative of one; "
-                "use engine=reference"
-            )
-        kernel, count = ctx.kernel, ctx.count
-        inputs, *rest = ctx.saved_tensors
-        tensors, states, tape = rest[: -1 - kernel.parts], rest[-1 - kernel.parts : -1], rest[-1]
-        needed = ctx.needs_input_grad[3:]
-        used = kernel.compiled.used
-        of_tensors = [need and not _aside and number in used for number, need in enumerate(needed[1 + count :])]
-        record = ctx.recorded is not None and not _aside
-        wanted = _Wanted(inputs=needed[0], tensors=of_tensors, norms=ctx.recorded.kinds if record else 0)
-        found = kernel.backward(direct, inputs, tensors, states, tape, wanted)
-        if record:
-            ctx.recorded.add(found, direct)
-        initial = [grad if need else None for grad, need in zip(found.initial, needed[1 : 1 + count], strict=True)]
-        return None, None, None, found.inputs, *initial, *found.gradients
-
-
-class _Kernel:
-    """The driver called on tensors, for one cell, structure and precision."""
-
-    def __init__(self, cell: Cell, structure: Chain | Forest, dtype: torch.dtype, initial: bool) -> None:
-        self.schedule = schedule(structure, initial)
-        self.compiled = native.compiled(cell, self.schedule.arities, dtype)
-        self.parts, self.hidden, self.initial = len(cell.state_names), cell.hidden_size, initial
-        self.batch = len(structure) if isinstance(structure, Chain) else None
-        self.table = self.compiled.table(self.schedule)
-
-    def forward(
-        self, inputs: Tensor, initial: Sequence[Tensor], tensors: Sequence[Tensor], keep: bool
-    ) -> tuple[list[Tensor], Tensor]:
-        """The states at every position, and the tape (whole if it is to be kept)."""
-        plan = self.schedule
-        before = plan.inner if self.initial else 0
-        make = torch.zeros if plan.padded else torch.empty
-        states = []
-        for part in range(self.parts):
-            rows = make(before + plan.rows, self.hidden, dtype=inputs.dtype)
-            if before:
-                rows[:before] = initial[part]
-            states.append(rows[before:])
-        tape = torch.empty(self.compiled.tape_size(plan, keep) * self.hidden, dtype=inputs.dtype)
-        tensors = [tensor.contiguous() for tensor in tensors]
-        inputs = _side_by_side(inputs)
-        fold = self._fold(inputs, tensors, states, tape, keep)
-        self._call(self.compiled.driver.fold_forward, fold)
-        return [self.placed(part) for part in states], tape
-
-    def backward(
-        self,
-        direct: Sequence[Tensor | None],
-        inputs: Tensor,
-        tensors: Sequence[Tensor],
-        states: Sequence[Tensor],
-        tape: Tensor,
-        wanted: _Wanted,
-    ) -> _Found:
-        """What is wanted, given the gradient in each part of the states from outside."""
-        plan, dtype = self.schedule, inputs.dtype
-        before = plan.inner if self.initial else 0
-        inputs = _side_by_side(inputs)
-        tensors = [tensor.contiguous() for tensor in tensors]
-        direct = [None if grad is None else _side_by_side(grad) for grad in direct]
-        make = torch.zeros if plan.padded else torch.empty  # the driver clears each row before it adds to it
-        with_initial = [make(before + plan.rows, self.hidden, dtype=dtype) for _ in range(self.parts)]
-        adjoints = [rows[before:] for rows in with_initial]
-        for rows in adjoints:
-            rows[plan.last] = 0
-        gradients = [
-            torch.zeros_like(tensor) if want else None
-            for tensor, want in zip(tensors, wanted.tensors or [False] * len(tensors), strict=True)
-        ]
-        count = self.parts
-        norms = [torch.zeros(plan.rows, dtype=torch.float64) for _ in range(wanted.norms * count)]
-        recurrent = [torch.zeros_like(part) for part in adjoints] if wanted.recurrent else []
-        fold = self._fold(inputs, tensors, states, tape, True)
-        fold.gradient = native.pointers(gradients)
-        fold.adjoint = native.pointers(adjoints)
-        fold.direct = native.array(native.Rows, [self._rows(grad) for grad in direct])
-        dinputs = None
-        if wanted.inputs:
-            dinputs = self.placed(torch.zeros(plan.rows, inputs.shape[-1], dtype=dtype))
-            fold.dinput = self._rows(dinputs)
-        if norms:
-            fold.square = native.pointers([*norms, *[None] * (3 * count - len(norms))])
-        if recurrent:
-            fold.recurrent = native.pointers(recurrent)
-        self._call(self.compiled.driver.fold_backward, fold)
-        for squares in norms:
-            squares.sqrt_()
-        first = [rows[:before] for rows in with_initial] if before else []
-        return _Found(adjoints, first, dinputs, gradients, norms, recurrent)
-
-    def _fold(
-        self, inputs: Tensor, tensors: Sequence[Tensor], states: Sequence[Tensor], tape: Tensor, keep: bool
-    ) -> Any:
-        plan = self.schedule
-        sizes = self.hidden, inputs.shape[-1], self.parts, len(plan.count), len(plan.arities), len(tensors)
-        fold = native.Fold(*sizes, self.table, *plan.addresses)
-        fold.tensor = native.pointers(tensors)
-        fold.state = native.pointers(states)
-        fold.tape, fold.keep = tape.data_ptr(), keep
-        fold.input = self._rows(inputs)
-        return fold
-
-    def _call(self, function: Any, fold: Any) -> None:
-        if function(ctypes.byref(fold)):
-            raise MemoryError("engine=native: no memory for the kernel's scratch; use a smaller batch")
-
-    def _rows(self, tensor: Tensor | None) -> Any:
-        """Where row r of a tensor on the structure's positions lies."""
-        if tensor is None:
-            return native.Rows()
-        if self.batch is None:
-            return native.Rows(tensor.data_ptr(), 1, tensor.stride(0), tensor.stride(0))
-        return native.Rows(tensor.data_ptr(), self.batch, tensor.stride(0), tensor.stride(1))
-
-    def placed(self, rows: Tensor) -> Tensor:
-        """The schedule's rows -> the structure's positions, as a view."""
-        if self.batch is None:
-            return rows
-        return rows.view(-1, self.batch, *rows.shape[1:]).transpose(0, 1)
-
-    def positions(self, rows: Tensor) -> Tensor:
-        """The schedule's row numbers -> flat positions."""
-        if self.batch is None:
-            return rows
-        return rows % self.batch * (self.schedule.rows // self.batch) + rows // self.batch
-
-
-def _side_by_side(tensor: Tensor) -> Tensor:
-    """With the features of a row side by side, as the kernel reads them."""
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()

@@ -97,5 +97,5 @@ def _made(arity: np.ndarray, count: np.ndarray, row: np.ndarray, child: np.ndarr
     left = np.repeat(count, pieces) - MOST * (np.arange(pieces.sum()) - start)
     arity, count = np.repeat(arity, pieces), np.minimum(left, MOST)
     arities, kind = np.unique(arity, return_inverse=True)
-    arrays = [np.ascontiguousarray(array, np.int32) for array in (kind, count, row, child)]
-    return Schedule(tuple(arities.tolist()), *arrays, *rest)
+    kind, count, row, child = (np.ascontiguousarray(array, np.int32) for array in (kind, count, row, child))
+    return Schedule(tuple(arities.tolist()), kind, count, row, child, *rest)

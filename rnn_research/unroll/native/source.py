@@ -1,221 +1,17 @@
-"""From a traced update to C: where each number lies, and the code of each segment, forwards and backwards.
+"""From a plan to C: the code of each segment, forwards and backwards.
 
-The driver (kernel.c) makes the products; between them stand *segments* of elementwise code, one a stage. An
-*accumulator* gathers everything that is only summed (W x + U h + b) before a segment reads it. A *slot* of the tape
-keeps what the backward pass reads again: the results of costly functions (a gate after its sigmoid), and accumulators
-whose own value a derivative needs. Whatever is cheap is computed again.
+A segment is a function of one group of nodes (`Group`, kernel.h): it goes over the rows, and along each in vectors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from torch import fx
 
-from rnn_research.unroll.native.trace import VALUE, Product, Trace
-
-
-class Operation(NamedTuple):
-    """C for the result y of operands a, b, and for what its adjoint g gives to each."""
-
-    forward: str
-    backward: tuple[str, ...]
-    keep: bool = False
-    """Costly: its result goes to the tape rather than being computed again."""
-
-
-OPERATIONS = {
-    "identity": Operation("{a}", ("{g}",)),
-    "add": Operation("{a} + {b}", ("{g}", "{g}")),
-    "sub": Operation("{a} - {b}", ("{g}", "-{g}")),
-    "mul": Operation("{a} * {b}", ("{g} * {b}", "{g} * {a}")),
-    "div": Operation("{a} / {b}", ("{g} / {b}", "-{g} * {y} / {b}")),
-    "neg": Operation("-{a}", ("-{g}",)),
-    "sigmoid": Operation("sigmoid_({a})", ("{g} * {y} * (1 - {y})",), keep=True),
-    "tanh": Operation("tanh_({a})", ("{g} * (1 - {y} * {y})",), keep=True),
-    "relu": Operation("relu_({a})", ("pick({y} <= 0, splat(0), {g})",)),
-    "exp": Operation("exp_({a})", ("{g} * {y}",), keep=True),
-    "expm1": Operation("expm1_({a})", ("{g} * ({y} + 1)",), keep=True),
-    "log": Operation("log_({a})", ("{g} / {a}",), keep=True),
-    "log1p": Operation("log1p_({a})", ("{g} / (1 + {a})",), keep=True),
-    "sqrt": Operation("sqrt_({a})", ("{g} / (2 * {y})",), keep=True),
-    "sin": Operation("sin_({a})", ("{g} * cos_({a})",), keep=True),
-    "cos": Operation("cos_({a})", ("-{g} * sin_({a})",), keep=True),
-    "erf": Operation("erf_({a})", ("{g} * splat((real)1.1283791670955126) * exp_(-{a} * {a})",), keep=True),
-    "abs": Operation("abs_({a})", ("{g} * sign_({a})",)),
-    "maximum": Operation(
-        "maximum_({a}, {b})",
-        _HALVES := (
-            "pick({a} == {b}, {g} / 2, pick({a} > {b}, {g}, splat(0)))",
-            "pick({a} == {b}, {g} / 2, pick({a} > {b}, splat(0), {g}))",
-        ),
-    ),
-    "minimum": Operation("minimum_({a}, {b})", tuple(reversed(_HALVES))),
-}
-
-
-@dataclass(eq=False)
-class Accumulator:
-    """Row blocks of products, and vectors, that are only summed."""
-
-    products: list[tuple[Product, int]]
-    vectors: list[tuple[int, int]]
-
-
-class Plan:
-    """One traced update, laid out."""
-
-    def __init__(self, trace: Trace) -> None:
-        self.trace, self.outputs = trace, trace.outputs
-        self._accumulators()
-        self._stages()
-        self._slots()
-
-    def tensors(self) -> set[int]:
-        """The numbers of the cell's tensors that the update reads."""
-        vectors = {tensor for acc in self.accs for tensor, _ in acc.vectors}
-        leaves = (node.meta.get("leaf", ("",)) for node in self.nodes)
-        return (
-            vectors
-            | {product.weight.tensor for product in self.products}
-            | {leaf[1] for leaf in leaves if leaf[0] == "tensor"}
-        )
-
-    # Accumulators
-
-    def _accumulators(self) -> None:
-        self.acc: dict[fx.Node, Accumulator] = {}
-        trace = self.trace
-        reached = _closure([*self.outputs, *(node for product in self._reached() for node in product.values)])
-        for node in trace.graph.nodes:
-            if node not in reached:
-                continue
-            leaf = node.meta.get("leaf", ("",))
-            if leaf[0] == "product":
-                self.acc[node] = Accumulator([(leaf[1], leaf[2])], [])
-            elif node.meta.get("operation") == "add":
-                self._merge(node, reached)
-        number = {product: place for place, product in enumerate(trace.products)}
-        self.accs = sorted(self.acc.values(), key=lambda acc: min((number[p], row) for p, row in acc.products))
-        self.products = [p for p in trace.products if any(p is own for acc in self.accs for own, _ in acc.products)]
-        self.nodes = [node for node in trace.graph.nodes if node in reached and node.op != "output"]
-
-    def _reached(self) -> list[Product]:
-        """The products that the outputs depend on."""
-        found: list[Product] = []
-        front = list(self.outputs)
-        while front:
-            products = {
-                node.meta["leaf"][1] for node in _closure(front) if node.meta.get("leaf", ("",))[0] == "product"
-            }
-            front = [node for product in products if product not in found for node in product.values]
-            found += [product for product in products if product not in found]
-        return found
-
-    def _merge(self, node: fx.Node, reached: set[fx.Node]) -> None:
-        """A sum of two accumulators, or of one and a vector, is one, where nothing else reads its parts."""
-        parts: list[Accumulator] = []
-        vectors: list[tuple[int, int]] = []
-        for operand in node.args:
-            if not isinstance(operand, fx.Node):
-                return
-            leaf = operand.meta.get("leaf", ("",))
-            if leaf[0] == "tensor":
-                vectors.append(leaf[1:])
-            elif operand in self.acc and [user for user in operand.users if user in reached or user.op == "output"] == [
-                node
-            ]:
-                parts.append(self.acc[operand])
-            else:
-                return
-        if not parts or len(set(map(id, parts))) != len(parts):
-            return
-        merged = Accumulator(
-            [one for part in parts for one in part.products], [*vectors, *(v for part in parts for v in part.vectors)]
-        )
-        for known, acc in list(self.acc.items()):
-            if acc in parts:
-                del self.acc[known]
-        self.acc[node] = merged
-
-    # Stages
-
-    def _stages(self) -> None:
-        """A product of values waits for the segment that computes them; values are computed as late as may be."""
-        self.values = [value for product in self.products for value in product.values]
-        self.stage_of: dict[Product, int] = {}
-        for product in self.products:  # in the order in which they were traced, so sources come first
-            self.stage_of[product] = 0
-            if product.source == VALUE:
-                accs = [self.acc[node] for node in self._closure(product.values) if node in self.acc]
-                self.stage_of[product] = 1 + max((self._ready(acc) for acc in accs), default=0)
-        self.stages = 1 + max(self.stage_of.values(), default=0)
-        self.roots: list[list[fx.Node]] = [[] for _ in range(self.stages)]
-        for product in self.products:
-            if product.source == VALUE:
-                self.roots[self.stage_of[product] - 1] += product.values
-        self.roots[-1] += self.outputs
-
-    def _ready(self, acc: Accumulator) -> int:
-        return max(self.stage_of.get(product, 0) for product, _ in acc.products)
-
-    def _closure(self, nodes: Iterable[fx.Node]) -> set[fx.Node]:
-        """The nodes, and what they are computed from, down to accumulators."""
-        return _closure(nodes, set(self.acc))
-
-    # The tape
-
-    def _slots(self) -> None:
-        """Which values the backward pass reads: each `keep` among them, and each accumulator, gets a slot."""
-        self.slot: dict[fx.Node, int] = {value: place for place, value in enumerate(self.values)}
-        needed: set[fx.Node] = set()
-        for roots in self.roots:
-            for node in self._closure(roots):
-                for operand in self._read_backward(node):
-                    self._need(operand, needed)
-        for node in self.nodes:
-            if node not in needed or node in self.slot or node in self.outputs:
-                continue
-            if node in self.acc or ("leaf" not in node.meta and OPERATIONS[_name(node)].keep):
-                self.slot[node] = len(self.slot)
-
-    def _read_backward(self, node: fx.Node) -> list[fx.Node]:
-        """The values that the derivative of a node mentions."""
-        if "leaf" in node.meta or node in self.acc:
-            return []
-        named = dict(zip("ab", node.args, strict=False)) | {"y": node}
-        texts = "".join(OPERATIONS[_name(node)].backward)
-        return [one for key, one in named.items() if f"{{{key}}}" in texts and isinstance(one, fx.Node)]
-
-    def _need(self, node: fx.Node, needed: set[fx.Node]) -> None:
-        if node in needed:
-            return
-        needed.add(node)
-        stored = node in self.outputs or node in self.slot or node in self.acc or "leaf" in node.meta
-        if not stored and not OPERATIONS[_name(node)].keep:
-            for operand in node.all_input_nodes:
-                self._need(operand, needed)
-
-
-def _closure(nodes: Iterable[fx.Node], stop: set[fx.Node] = frozenset()) -> set[fx.Node]:  # type: ignore[assignment]
-    found: set[fx.Node] = set()
-    stack = list(nodes)
-    while stack:
-        node = stack.pop()
-        if node not in found:
-            found.add(node)
-            if node not in stop:
-                stack += node.all_input_nodes
-    return found
-
-
-def _name(node: fx.Node) -> str:
-    return node.meta["operation"]
-
-
-# Code
+from rnn_research.unroll.native.graph import ChildLeaf, TensorLeaf, leaf_of, name_of, operands_of
+from rnn_research.unroll.native.operations import OPERATIONS, Value
+from rnn_research.unroll.native.plan import Plan
 
 
 class _Writer:
@@ -243,14 +39,14 @@ class _Writer:
     def state(self, part: int) -> str:
         return self.pointer(f"state{part}", f"g->state[{part}] + g->row[i] * h") + " + j"
 
-    def child(self, child: int, part: int, of: str = "state") -> str:
-        pointer = self.pointer(f"{of}{part}_child", f"g->{of}[{part}] + g->child[i] * h")
-        return f"{pointer} + {child} * h + j"
+    def child(self, leaf: ChildLeaf, of: str = "state") -> str:
+        pointer = self.pointer(f"{of}{leaf.part}_child", f"g->{of}[{leaf.part}] + g->child[i] * h")
+        return f"{pointer} + {leaf.child} * h + j"
 
-    def vector(self, tensor: int, block: int, of: str = "vector") -> str:
-        return f"g->{of}[{tensor}] + {block} * h + j"
+    def vector(self, leaf: TensorLeaf, of: str = "vector") -> str:
+        return f"g->{of}[{leaf.tensor}] + {leaf.block} * h + j"
 
-    def value(self, node: fx.Node | float | int) -> str:
+    def value(self, node: Value) -> str:
         """The name of a node's value; the code that loads or computes it is written when it is first asked for."""
         if not isinstance(node, fx.Node):
             return f"splat((real){float(node)!r})"
@@ -261,19 +57,19 @@ class _Writer:
         return self.names[node]
 
     def _expression(self, node: fx.Node) -> str:
-        plan, leaf = self.plan, node.meta.get("leaf", ("",))
+        plan, leaf = self.plan, leaf_of(node)
         if node in self.stored:
             if node in plan.outputs:
                 return f"reload({self.state(plan.outputs.index(node))}, n, h)"
             return f"reload({self.slot(node)}, n, g->width)"
         if node in plan.acc:
             return f"load({self.acc(node)}, n)"
-        if leaf[0] == "child":
-            return f"reload({self.child(leaf[1], leaf[2])}, n, {plan.trace.arity} * h)"
-        if leaf[0] == "tensor":
-            return f"load({self.vector(leaf[1], leaf[2])}, n)"
-        operands = dict(zip("ab", map(self.value, node.args), strict=False))
-        return OPERATIONS[_name(node)].forward.format(**operands)
+        if isinstance(leaf, ChildLeaf):
+            return f"reload({self.child(leaf)}, n, {plan.arity} * h)"
+        if isinstance(leaf, TensorLeaf):
+            return f"load({self.vector(leaf)}, n)"
+        operands = dict(zip("ab", map(self.value, operands_of(node)), strict=False))
+        return OPERATIONS[name_of(node)].forward.format(**operands)
 
     def function(self, signature: str, before: str = "", after: str = "") -> str:
         body = "\n            ".join(self.lines)
@@ -301,9 +97,9 @@ class _Writer:
 def forward(plan: Plan, stage: int, name: str) -> str:
     """C of a segment: its values and states from the accumulators, and what goes to the tape."""
     writer = _Writer(plan, stage)
-    earlier = set().union(*(plan._closure(roots) for roots in plan.roots[:stage]))
+    earlier = set().union(*(plan.within(roots) for roots in plan.roots[:stage]))
     writer.stored = {node for node in plan.slot if node in earlier}
-    here = plan._closure(plan.roots[stage])
+    here = plan.within(plan.roots[stage])
     for node in plan.roots[stage]:
         writer.value(node)
     for node in plan.slot:
@@ -343,20 +139,19 @@ def backward(plan: Plan, stage: int, name: str) -> str:
         lines.extend(f"store(adjoint{part} + j, {adjoints[node]}, n);" for part, node in enumerate(plan.outputs))
         _record(writer, plan, before, after)
     first_use = {
-        acc: max(s for s in range(plan.stages) if node in plan._closure(plan.roots[s]))
-        for node, acc in plan.acc.items()
+        acc: max(s for s in range(plan.stages) if node in plan.within(plan.roots[s])) for node, acc in plan.acc.items()
     }
     for node, adjoint in adjoints.items():
-        leaf = node.meta.get("leaf", ("",))
+        leaf = leaf_of(node)
         if node in plan.acc:
             known = f"load({writer.acc(node)}, n) + " if first_use[plan.acc[node]] != stage else ""
             lines.append(f"store({writer.acc(node)}, {known}{adjoint}, n);")
-        elif leaf[0] == "child":
-            where = writer.child(leaf[1], leaf[2], "adjoint")
+        elif isinstance(leaf, ChildLeaf):
+            where = writer.child(leaf, "adjoint")
             lines.append(f"store({where}, load({where}, n) + {adjoint}, n);")
-        elif leaf[0] == "tensor":
-            where = writer.vector(leaf[1], leaf[2], "dvector")
-            lines.append(f"if (g->dvector[{leaf[1]}]) store({where}, load({where}, n) + {adjoint}, n);")
+        elif isinstance(leaf, TensorLeaf):
+            where = writer.vector(leaf, "dvector")
+            lines.append(f"if (g->dvector[{leaf.tensor}]) store({where}, load({where}, n) + {adjoint}, n);")
     for node, acc in plan.acc.items():  # read by no segment: no adjoint
         if first_use[acc] == stage and node not in adjoints:
             lines.append(f"store({writer.acc(node)}, splat(0), n);")
@@ -383,20 +178,19 @@ def _reverse(
     """Reverse mode through a segment (or the nodes `among` it). The name of each node's adjoint."""
     parts = {node: list(terms) for node, terms in seeds.items()}
     names: dict[fx.Node, str] = {}
-    for node in sorted(plan._closure(roots), key=writer.order.__getitem__, reverse=True):
+    for node in sorted(plan.within(roots), key=writer.order.__getitem__, reverse=True):
         if node not in parts or (among is not None and node not in among):
             continue
         names[node] = f"{prefix}{writer.order[node]}"
         writer.lines.append(f"const vec {names[node]} = {' + '.join(parts[node])};")
-        if node in plan.acc or "leaf" in node.meta:
+        if node in plan.acc or leaf_of(node):
             continue
-        operation = OPERATIONS[_name(node)]
-        for operand, text in zip(node.args, operation.backward, strict=True):
+        operation = OPERATIONS[name_of(node)]
+        for operand, text in zip(operands_of(node), operation.backward, strict=True):
             if not isinstance(operand, fx.Node) or (among is not None and operand not in among):
                 continue
-            read = {key: writer.value(one) for key, one in zip("ab", node.args, strict=False) if f"{{{key}}}" in text}
-            if "{y}" in text:
-                read["y"] = writer.value(node)
+            named = dict(zip("ab", operands_of(node), strict=False)) | {"y": node}
+            read = {key: writer.value(one) for key, one in named.items() if f"{{{key}}}" in text}
             parts.setdefault(operand, []).append("(" + text.format(g=names[node], **read) + ")")
     return names
 
@@ -405,7 +199,7 @@ def _record(writer: _Writer, plan: Plan, before: list[str], after: list[str]) ->
     """Squared norms: of each state's adjoint (record >= 1), and (record >= 2) of its direct and its recurrent part,
     which may also be stored themselves."""
     count = len(plan.outputs)
-    between = {node for node in plan.nodes if any(out in _closure([node], set(plan.acc)) for out in plan.outputs)}
+    between = {node for node in plan.nodes if any(out in plan.within([node]) for out in plan.outputs)}
     totals = [f"g{writer.order[node]}" for node in plan.outputs]
     lines, writer.lines = writer.lines, []
     parts = []
@@ -432,7 +226,7 @@ def source(plans: Iterable[Plan]) -> str:
     """The C of some updates: `forward_A` and `backward_A`, the segments of the update with A previous states."""
     text = ['#include "kernel.h"\n']
     for plan in plans:
-        arity = plan.trace.arity
+        arity = plan.arity
         for direction, write in (("forward", forward), ("backward", backward)):
             names = [f"{direction}_{arity}_{stage}" for stage in range(plan.stages)]
             text += [write(plan, stage, name) for stage, name in enumerate(names)]
