@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         try:
             _check_folders(arguments)
             if "--help" in arguments or "-h" in arguments:
-                print(help_text(arguments))
+                _tell(help_text(arguments))
             else:
                 _compose_and_run(arguments)
         except UsageError as error:

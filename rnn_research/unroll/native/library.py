@@ -71,10 +71,12 @@ def _load(source: str, double: bool, cc: str | None, extra: str, folder: str) ->
                 if found is None:
                     _compile(source, [*compiler, *flags], path)
                     found = _open(path)
-        except OSError:  # the folder can't be written: for this process alone
-            path = Path(_private()) / path.name
-            _compile(source, [*compiler, *flags], path)
-            found = _open(path)
+        except OSError:
+            pass
+    if found is None:  # the folder can't be written to, or not loaded from: for this process alone
+        path = Path(_private()) / path.name
+        _compile(source, [*compiler, *flags], path)
+        found = _open(path)
     if found is None:
         raise Unavailable(f"{path} can't be loaded")
     return found
