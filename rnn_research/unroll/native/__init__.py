@@ -11,6 +11,7 @@ What a cell does is found by running its `step` once on symbols; nothing of it i
 * `library`: compiles C once for this CPU, and keeps and loads it.
 * `compiled`: a cell's updates for the numbers of children at hand, and what of a cell makes them another's.
 * `schedule`: the order in which a structure's nodes are computed.
+* `tapes`: memory that one call leaves to the next.
 * `kernel`: calls the driver (kernel.c, kernel.h) on tensors, as one operation of autograd.
 * `fold`: the engine's result, a `Fold`.
 

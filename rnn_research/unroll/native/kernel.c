@@ -10,6 +10,7 @@
 #define DEPTH 256 /* of a product at a time: a panel of DEPTH x PANEL stays in the first-level cache */
 #define WINDOW 64 /* rows whose inputs are projected together, at least */
 #define FAR (4 << 20) /* bytes of tape above which it is written past the caches, which could not keep it anyway */
+#define FEW 4
 #define BLOCK 256 /* rows whose adjoints are multiplied into the gradients together, at least */
 
 enum { INPUT, CHILD, VALUE };
@@ -198,6 +199,20 @@ static void accumulate(const real *const *a, int64_t from_a, const real *const *
             else EDGE(width, height, to, ld, across_narrow(height, from, 0, right, rows, edge, PANEL));
         }
     }
+}
+
+/* The same for an m of a few, where packing B would cost more than the product. */
+static void accumulate_few(const real *const *a, const real *const *b, int64_t from_b, int64_t rows, int64_t m, int64_t n,
+                           real *c, int64_t ld) {
+    for (int64_t r0 = 0; r0 < rows; r0 += 32)
+        for (int64_t j = 0; j < n; j += LANES) {
+            int64_t width = least(LANES, n - j), end = least(r0 + 32, rows);
+            for (int64_t k = 0; k < m; k++) {
+                vec sum = {0};
+                for (int64_t r = r0; r < end; r++) sum += splat(a[r][k]) * load(b[r] + from_b + j, width);
+                store(c + k * ld + j, load(c + k * ld + j, width) + sum, width);
+            }
+        }
 }
 
 /* Rows of a source, by pointer. */
@@ -401,7 +416,9 @@ static void flush(const Fold *f, const Extent *e, const Program *p, Work *w, int
                 const Run *run = product->run + r;
                 int64_t width = run->count * h, from = run->acc * h;
                 real *to = f->gradient[product->weight] + product->offset + run->block * h * product->row;
-                if (w->sum[i])
+                if (w->sum[i] && depth <= FEW)
+                    accumulate_few(rows, daccs, from, count, depth, width, w->sum[i] + column, total);
+                else if (w->sum[i])
                     accumulate(rows, 0, daccs, from, count, depth, width, w->sum[i] + column, total, room);
                 else
                     accumulate(daccs, from, rows, 0, count, width, depth, to, product->row, room);

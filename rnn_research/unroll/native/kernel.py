@@ -14,6 +14,7 @@ from torch import Tensor
 from rnn_research.cells.base import Cell
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.native import compiled as native
+from rnn_research.unroll.native import tapes
 from rnn_research.unroll.native.schedule import schedule
 
 _aside = False
@@ -130,7 +131,7 @@ class Kernel:
             if before:
                 rows[:before] = initial[part]
             states.append(rows[before:])
-        tape = torch.empty(self.compiled.tape_size(plan, keep) * self.hidden, dtype=inputs.dtype)
+        tape = tapes.take(self.compiled.tape_size(plan, keep) * self.hidden, inputs.dtype)
         tensors = [tensor.contiguous() for tensor in tensors]
         inputs = _side_by_side(inputs)
         fold = self._fold(inputs, tensors, states, tape, keep)
