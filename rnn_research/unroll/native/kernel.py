@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,18 +18,17 @@ from rnn_research.unroll.native import compiled as native
 from rnn_research.unroll.native import tapes
 from rnn_research.unroll.native.schedule import schedule
 
-_aside = False
+_aside = contextvars.ContextVar("aside", default=False)  # each thread its own
 
 
 @contextlib.contextmanager
 def aside() -> Iterator[None]:
     """Gradients flow for `adjoints_of`: nothing is recorded, and no weight's gradient is made."""
-    global _aside
-    _aside = True
+    before = _aside.set(True)
     try:
         yield
     finally:
-        _aside = False
+        _aside.reset(before)
 
 
 @dataclass
@@ -98,8 +98,9 @@ class Along(torch.autograd.Function):
         tensors, states, tape = rest[: -1 - kernel.parts], rest[-1 - kernel.parts : -1], rest[-1]
         needed = ctx.needs_input_grad[3:]
         used = kernel.compiled.used
-        of_tensors = [need and not _aside and number in used for number, need in enumerate(needed[1 + count :])]
-        recorded: Recorded | None = None if _aside else ctx.recorded
+        side = _aside.get()
+        of_tensors = [need and not side and number in used for number, need in enumerate(needed[1 + count :])]
+        recorded: Recorded | None = None if side else ctx.recorded
         wanted = Wanted(inputs=needed[0], tensors=of_tensors, norms=recorded.kinds if recorded else 0)
         found = kernel.backward(direct, inputs, tensors, states, tape, wanted)
         if recorded:
