@@ -23,7 +23,7 @@ from pathlib import Path
 
 FLAGS = (
     "-std=gnu11",
-    "-O3",
+    "-O2",
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-semantic-interposition",

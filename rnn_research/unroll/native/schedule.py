@@ -3,6 +3,7 @@ previous states, each group after those it reads."""
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,7 +67,20 @@ def schedule(structure: Chain | Forest, initial: bool) -> Schedule:
 
 
 def _of_chain(chain: Chain, initial: bool) -> Schedule:
-    lengths, time, batch = chain.lengths.numpy(), chain.time, len(chain)
+    lengths = chain.lengths.numpy()
+    if (lengths == chain.time).all():
+        return _of_equal_lengths(len(chain), chain.time, initial)
+    return _of_lengths(lengths, initial)
+
+
+@functools.lru_cache(maxsize=64)
+def _of_equal_lengths(batch: int, time: int, initial: bool) -> Schedule:
+    """The same for every batch of these lengths, so made once."""
+    return _of_lengths(np.full(batch, time), initial)
+
+
+def _of_lengths(lengths: np.ndarray, initial: bool) -> Schedule:
+    time, batch = int(lengths.max()), len(lengths)
     order = np.argsort(-lengths, kind="stable")
     active = lengths[order] > np.arange(time)[:, None]
     row = (np.arange(time)[:, None] * batch + order)[active]
