@@ -246,6 +246,24 @@ class InPlace(Cell):
         return Hidden(projected.clone().add_(self.recur(h)).tanh())
 
 
+class InPlaceByName(Cell):
+    def step(self, projected: Any, *previous: Any) -> Hidden:
+        h = projected + self.recur(self.summed(projected, previous).hidden)
+        nn.functional.relu(h, inplace=True)
+        return Hidden(0.5 * h)
+
+
+class ReadsNew(Cell):
+    """h is a product of the new c: the adjoint of c is complete only after that product's derivative."""
+
+    state_type = HiddenCell
+
+    def step(self, projected: Any, *previous: Any) -> HiddenCell:
+        state = self.summed(projected, previous)
+        c = torch.tanh(projected + self.recur(state.hidden) + 0.5 * state.cell)
+        return HiddenCell(torch.tanh(nn.functional.linear(c, self.weight_hh)), c)
+
+
 class Noisy(Cell):
     def step(self, projected: Any, *previous: Any) -> Hidden:
         h = self.summed(projected, previous).hidden
@@ -254,7 +272,15 @@ class Noisy(Cell):
 
 @pytest.mark.parametrize(
     ("make", "stopped"),
-    [(Normalised, "layer_norm"), (Branching, "gt"), (Masked, "slice of"), (InPlace, "add_"), (Noisy, "dropout")],
+    [
+        (Normalised, "layer_norm"),
+        (Branching, "gt"),
+        (Masked, "slice of"),
+        (InPlace, "add_"),
+        (InPlaceByName, "in place"),
+        (ReadsNew, "feeds a product"),
+        (Noisy, "dropout"),
+    ],
 )
 def test_what_cannot_be_compiled_is_computed_otherwise_and_says_what_stopped_it(make: type[Cell], stopped: str) -> None:
     torch.manual_seed(0)

@@ -14,6 +14,10 @@ from rnn_research.checks import choice
 from rnn_research.unroll.engines import Choice
 from rnn_research.unroll.fold import Fold
 
+CHANGED = (
+    "adjoints: the cell's parameters have changed since this unroll; read direct and recurrent "
+    "before the optimiser's step"
+)
 WHICH = ("adjoints", "direct", "recurrent")
 
 
@@ -103,7 +107,12 @@ class Layer:
 
         Call it before `backward` (which frees the graph); it leaves every `.grad` of the unroll and of the
         parameters as it is.
+
+        Raises:
+            RuntimeError: the parameters have changed since the unroll.
         """
+        if self._versions() != self._weights:
+            raise RuntimeError(CHANGED)
         return self._fold.adjoints_of(loss)
 
     def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
@@ -120,10 +129,7 @@ class Layer:
         if not self._fold.reached:
             raise RuntimeError("adjoints: no backward pass has reached these states; call backward on a loss of them")
         if weights and self._versions() != self._weights:
-            raise RuntimeError(
-                "adjoints: the cell's parameters have changed since this unroll; read direct and recurrent "
-                "before the optimiser's step"
-            )
+            raise RuntimeError(CHANGED)
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,6 +73,8 @@ def call(name: str, *args: Any, **kwargs: Any) -> Any:
     if name.startswith("__"):
         name = name.strip("_")
     name = SYNONYMS.get(name, name)
+    if kwargs.pop("inplace", False):
+        raise Untraceable(f"`{name}` in place")
     for known in (SHAPES, PRODUCTS, COMPOSED):
         if name in known:
             return known[name](*args, **kwargs)
@@ -169,18 +171,15 @@ COMPOSED: dict[str, Callable[..., Any]] = {
     "reciprocal": lambda x: elementwise("div", 1.0, x),
     "lerp": lambda a, b, w: a + w * (b - a),
     "addcmul": lambda a, b, c, value=1: a + value * (b * c),
-    "silu": lambda x, inplace=False: x * call("sigmoid", x),
+    "silu": lambda x: x * call("sigmoid", x),
     "softplus": lambda x: call("maximum", x, 0.0) + call("log1p", call("exp", -call("abs", x))),
-    "logsigmoid": lambda x: -call("softplus", -x),
+    "log_sigmoid": lambda x: -call("softplus", -x),
     "softsign": lambda x: x / (1 + call("abs", x)),
     "clamp": lambda x, min=None, max=None: _clamp(x, min, max),
-    "hardtanh": lambda x, min_val=-1.0, max_val=1.0, inplace=False: elementwise(
-        "below", elementwise("above", x, min_val), max_val
-    ),
-    "relu": lambda x, inplace=False: elementwise("relu", x),
-    "leaky_relu": lambda x, negative_slope=0.01, inplace=False: (
-        negative_slope * x + (1 - negative_slope) * call("relu", x)
-    ),
+    "hardtanh": lambda x, min_val=-1.0, max_val=1.0: elementwise("below", elementwise("above", x, min_val), max_val),
+    "relu": lambda x: elementwise("relu", x),
+    "clone": lambda x: elementwise("identity", x),  # a state of its own, with an adjoint of its own
+    "leaky_relu": lambda x, negative_slope=0.01: negative_slope * x + (1 - negative_slope) * call("relu", x),
     "pow": lambda x, power: _power(x, power),
 }
 """Functions made of `OPERATIONS`."""

@@ -56,7 +56,7 @@ def kernel(double: bool) -> ctypes.CDLL:
 @functools.cache
 def _load(source: str, double: bool, cc: str | None, extra: str, folder: str) -> ctypes.CDLL:
     compiler = _compiler(cc)
-    flags = [*FLAGS, *_for_this_cpu(compiler), *shlex.split(extra), *(["-DDOUBLE"] if double else [])]
+    flags = [*FLAGS, *_for_this_cpu(compiler), *_words(extra), *(["-DDOUBLE"] if double else [])]
     header = (HERE / "kernel.h").read_text(encoding="utf-8")
     key = hashlib.sha256(
         "\0".join([header, source, *compiler, *flags, _version(compiler), _cpu()]).encode()
@@ -113,11 +113,18 @@ def _compile(source: str, command: list[str], path: Path) -> None:
         os.replace(made, path)
 
 
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Unavailable(f"CC or RNN_RESEARCH_CFLAGS: {text!r} can't be read ({error})") from error
+
+
 @functools.cache
 def _compiler(cc: str | None) -> list[str]:
     names = [cc] if cc else ["cc", "gcc", "clang"]
     for name in names:
-        command = shlex.split(name)
+        command = _words(name)
         if command and shutil.which(command[0]):
             return command
     raise Unavailable(f"no C compiler: CC={cc} is not there" if cc else "no C compiler (cc, gcc, clang) on the path")

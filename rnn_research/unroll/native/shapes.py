@@ -120,6 +120,5 @@ SHAPES: dict[str, Callable[..., Any]] = {
     "new_zeros": zeros,
     "zeros_like": zeros,
     "contiguous": lambda x: x,
-    "clone": lambda x: x,
 }
 """By torch's name."""

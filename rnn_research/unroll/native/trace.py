@@ -63,6 +63,8 @@ def trace(cell: Cell, arity: int) -> Trace:
         if not isinstance(node, fx.Node) or leaf_of(node) or node in outputs:
             node = tracer.node("identity", node)
         outputs.append(node)
+    if closure(value for product in tracer.products for value in product.values) & set(outputs):
+        raise Untraceable("a part of the new state feeds a product of the same update")  # its adjoint would come late
     tracer.graph.output(tuple(outputs))
     products = tuple(product for product in tracer.products if product.node == 0)
     return Trace(arity, tracer.graph, tuple(outputs), products, frozenset(tracer.read))
