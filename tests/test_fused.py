@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import threading
 import weakref
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from rnn_research.cells import GRU, LSTM, RNN, Cell
 from rnn_research.structures import Chain
 from rnn_research.unroll import Unrolled, unroll
+from rnn_research.unroll.passes import aside, gradients_aside
 
 GRADIENTS = ("adjoints", "direct", "recurrent")
 LENGTHS = {"unequal": [3, 7, 1, 5], "equal": [5, 5, 5], "of one": [1, 1]}
@@ -223,3 +225,20 @@ def refuse(*_: Any) -> None:
     from rnn_research.unroll.native.library import Unavailable
 
     raise Unavailable("not here")
+
+
+def test_a_side_pass_is_its_own_threads_alone():
+    """Else a backward pass of another thread at that moment would leave weights without their gradient."""
+    seen = []
+
+    def look(_: Any) -> None:
+        seen.append(aside())
+        thread = threading.Thread(target=lambda: seen.append(aside()))
+        thread.start()
+        thread.join()
+
+    x = torch.ones(1, requires_grad=True)
+    y = x * 2
+    y.register_hook(look)
+    gradients_aside(y.sum(), [x])
+    assert (seen, aside()) == ([True, False], False)

@@ -15,6 +15,9 @@ from rnn_research.structures import Chain, Forest
 Record = bool | Literal["parts"]
 """Whether adjoints are kept; "parts": and the norms of their direct and recurrent parts, in passing."""
 
+GRADIENTS = ("adjoints", "direct", "recurrent")
+"""The total gradient in a state, and its two parts."""
+
 
 class Fold(ABC):
     """One cell along a structure. Everything is aligned with the structure's positions, with zeros at padding."""

@@ -12,13 +12,12 @@ from torch import Tensor
 from rnn_research.cells.base import State
 from rnn_research.checks import choice
 from rnn_research.unroll.engines import Choice
-from rnn_research.unroll.fold import Fold
+from rnn_research.unroll.fold import GRADIENTS, Fold
 
 CHANGED = (
     "adjoints: the cell's parameters have changed since this unroll; read direct and recurrent "
     "before the optimiser's step"
 )
-WHICH = ("adjoints", "direct", "recurrent")
 
 
 class Layer:
@@ -98,7 +97,7 @@ class Layer:
             RuntimeError: as the gradients themselves.
             ValueError: `which` is none of the three.
         """
-        choice("which", which, WHICH)
+        choice("which", which, GRADIENTS)
         self._check(weights=which != "adjoints")
         return self._fold.norms(which)
 

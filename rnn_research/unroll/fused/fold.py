@@ -10,12 +10,13 @@ from torch import Tensor
 from rnn_research.cells import GRU, LSTM, RNN, Cell, State, TreeRNN
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fold import Fold, Record
-from rnn_research.unroll.fused.form import Form, Found, Recorded, Unfused, gradients_aside
+from rnn_research.unroll.fused.form import Form, Found, Recorded, Unfused
 from rnn_research.unroll.fused.kernel_gru import GRUKernel
 from rnn_research.unroll.fused.kernel_lstm import LSTMKernel
 from rnn_research.unroll.fused.plan import plan_of, take
 from rnn_research.unroll.fused.vanilla import Vanilla
 from rnn_research.unroll.fused.written import UPDATES, Written
+from rnn_research.unroll.passes import gradients_aside, reachable
 
 ALONG_CHAINS: dict[type[Cell], Callable[..., Form]] = {
     LSTM: LSTMKernel,
@@ -45,8 +46,7 @@ class FusedFold(Fold):
     ) -> None:
         super().__init__(cell, structure, record)
         _check(cell, inputs)
-        if record and torch.is_grad_enabled() and not any(p.requires_grad for p in (inputs, *cell.parameters())):
-            inputs = inputs.detach().requires_grad_()  # so that there is a backward pass to record
+        inputs = reachable(inputs, cell, record)
         self.plan = plan_of(structure, initial is not None, inputs.device)
         first = () if initial is None else tuple(initial)
         if self.plan.order is not None:

@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from rnn_research.unroll.fused.plan import Plan
+from rnn_research.unroll.passes import aside
 
 
 class Unfused(Exception):
@@ -51,32 +51,6 @@ class Recorded:
                 self.direct[part] = self.direct[part] + grad if part in self.direct else grad
         if found is not None:
             self.found = found if self.found is None else self.found + found
-
-
-_ASIDE = [False]
-
-
-def aside() -> bool:
-    """Whether gradients flow for `adjoints_of`: then nothing is recorded."""
-    return _ASIDE[0]
-
-
-def gradients_aside(loss: Tensor, parts: Sequence[Tensor]) -> list[Tensor | None]:
-    """d loss/d parts, with nothing recorded on the way."""
-    _ASIDE[0] = True
-    try:
-        return list(torch.autograd.grad(loss, parts, retain_graph=True, allow_unused=True))
-    finally:
-        _ASIDE[0] = False
-
-
-def once() -> None:
-    """To be called on the way back: derivatives of the gradients are not to be had."""
-    if torch.is_grad_enabled():
-        raise RuntimeError(
-            "engine=torch: gives first derivatives alone, but create_graph=True asks for the derivative of one; "
-            "use engine=reference"
-        )
 
 
 class Form(ABC):

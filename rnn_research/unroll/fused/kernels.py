@@ -18,8 +18,9 @@ from torch import Tensor
 
 from rnn_research.cells import Cell
 from rnn_research.structures import Chain
-from rnn_research.unroll.fused.form import Form, Recorded, once
+from rnn_research.unroll.fused.form import Form, Recorded
 from rnn_research.unroll.fused.plan import Plan, Where, cut, plan_of, take
+from rnn_research.unroll.passes import once
 
 BLOCK = 2**16
 """Elements of a part of the state that are worked on at a time: few enough for a processor's caches."""
@@ -168,7 +169,7 @@ class Tap(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        once()
+        once("torch")
         grad = grads[0].contiguous()  # as the kernel would make it
         if ctx.recorded is not None:
             ctx.recorded.add([grad], first=ctx.part)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from rnn_research.cells import Cell
 from rnn_research.structures import Chain
-from rnn_research.unroll.fused.form import Form, Found, Recorded, aside, once
+from rnn_research.unroll.fused.form import Form, Found, Recorded
 from rnn_research.unroll.fused.plan import Plan, cut, put, take
 from rnn_research.unroll.fused.updates import nonlinearity_of
+from rnn_research.unroll.passes import aside, once
 
 # f, in place, and its slope (dL/df, f) -> out; identity: neither
 _tanh, _relu, _sigmoid = (
@@ -153,7 +154,7 @@ class _Along(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        once()
+        once("torch")
         passes: _Passes = ctx.passes
         inputs, weight_ih, weight, buffer = ctx.saved_tensors
         adjoints, slopes = passes.run_back(grads[0], weight)

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from rnn_research.cells import GRU, LSTM, RNN, Cell, ChildSumTreeLSTM, NaryTreeLSTM, TreeRNN
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.fused.form import Form, Found, Recorded, aside, once
+from rnn_research.unroll.fused.form import Form, Found, Recorded
 from rnn_research.unroll.fused.gru import GRUUpdate
 from rnn_research.unroll.fused.memory import MemoryUpdate
 from rnn_research.unroll.fused.plan import Plan, Where, add, put, take
 from rnn_research.unroll.fused.updates import Update, VanillaUpdate
+from rnn_research.unroll.passes import aside, once
 
 UPDATES: dict[type[Cell], Callable[..., Update]] = {
     RNN: VanillaUpdate,
@@ -179,7 +180,7 @@ class _Along(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *direct: Tensor | None) -> Any:
-        once()
+        once("torch")
         passes: _Passes = ctx.passes
         plan = passes.plan
         weight, hidden, *_ = ctx.saved_tensors

@@ -82,9 +82,9 @@ def array(kind: Any, items: Sequence[Any]) -> Any:
     return _of_type(kind, len(items))(*items)
 
 
-def pointers(tensors: Sequence[Tensor | None], offset: int = 0) -> Any:
-    """Their addresses, `offset` elements on; None is NULL."""
-    return array(_pointer, [None if t is None else t.data_ptr() + offset * t.element_size() for t in tensors])
+def pointers(tensors: Sequence[Tensor | None]) -> Any:
+    """Their addresses; None is NULL."""
+    return array(_pointer, [None if tensor is None else tensor.data_ptr() for tensor in tensors])
 
 
 @dataclass(eq=False)

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.fold import Fold, Record
+from rnn_research.unroll.fold import GRADIENTS, Fold, Record
 from rnn_research.unroll.native.graph import Untraceable, tensors_of
-from rnn_research.unroll.native.kernel import Along, Found, Kernel, Recorded, Wanted, aside
+from rnn_research.unroll.native.kernel import Along, Found, Kernel, Recorded, Wanted
+from rnn_research.unroll.passes import gradients_aside, reachable
 
 
 class NativeFold(Fold):
@@ -27,9 +28,7 @@ class NativeFold(Fold):
         super().__init__(cell, structure, record)
         self.tensors = tensors_of(cell)
         _check(inputs, self.tensors)
-        learns = inputs.requires_grad or any(tensor.requires_grad for tensor in self.tensors)
-        if record and torch.is_grad_enabled() and not learns:
-            inputs = inputs.detach().requires_grad_()  # so that there is a backward pass to record
+        inputs = reachable(inputs, cell, record)
         self.kernel = Kernel(cell, structure, inputs.dtype, initial is not None)
         self.inputs, self.initial = inputs, () if initial is None else tuple(initial)
         self.recorded = Recorded(3 if record == "parts" else 1) if record else None
@@ -59,14 +58,12 @@ class NativeFold(Fold):
     def norms(self, which: str) -> State:
         assert self.recorded is not None
         count = len(self.cell.state_names)
-        first = ("adjoints", "direct", "recurrent").index(which) * count
+        first = GRADIENTS.index(which) * count
         known = self.recorded.norms[first : first + count]
         return self._of(known) if known else super().norms(which)
 
     def adjoints_of(self, loss: Tensor) -> State:
-        with aside():
-            direct = torch.autograd.grad(loss, self._states, retain_graph=True, allow_unused=True)
-        return self._of(self._again(direct, Wanted()).adjoints)
+        return self._of(self._again(gradients_aside(loss, self._states), Wanted()).adjoints)
 
     def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
         plan = self.kernel.schedule

@@ -568,8 +568,3 @@ int fold_forward(const Fold *f) { return within_arena(f, run_forward); }
 /* The adjoints and gradients from the states, the tape and `direct`. Adds to `gradient` and `dinput`,
    which must be 0, and to `adjoint` at the last nodes. */
 int fold_backward(const Fold *f) { return within_arena(f, run_backward); }
-int sizes(int64_t *out) {
-    int64_t all[] = {sizeof(Run), sizeof(Product), sizeof(Bias), sizeof(Program), sizeof(Fold), sizeof(Rows), BYTES, sizeof(real)};
-    memcpy(out, all, sizeof all);
-    return sizeof all / sizeof *all;
-}

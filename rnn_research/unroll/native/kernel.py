@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +15,7 @@ from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.native import compiled as native
 from rnn_research.unroll.native import tapes
 from rnn_research.unroll.native.schedule import schedule
-
-_aside = contextvars.ContextVar("aside", default=False)  # each thread its own
-
-
-@contextlib.contextmanager
-def aside() -> Iterator[None]:
-    """Gradients flow for `adjoints_of`: nothing is recorded, and no weight's gradient is made."""
-    before = _aside.set(True)
-    try:
-        yield
-    finally:
-        _aside.reset(before)
+from rnn_research.unroll.passes import aside, once
 
 
 @dataclass
@@ -88,17 +75,13 @@ class Along(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *direct: Tensor | None) -> Any:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "engine=native: gives first derivatives alone, but create_graph=True asks for the derivative of one; "
-                "use engine=reference"
-            )
+        once("native")
         kernel, count = ctx.kernel, ctx.count
         inputs, *rest = ctx.saved_tensors
         tensors, states, tape = rest[: -1 - kernel.parts], rest[-1 - kernel.parts : -1], rest[-1]
         needed = ctx.needs_input_grad[3:]
         used = kernel.compiled.used
-        side = _aside.get()
+        side = aside()
         of_tensors = [need and not side and number in used for number, need in enumerate(needed[1 + count :])]
         recorded: Recorded | None = None if side else ctx.recorded
         wanted = Wanted(inputs=needed[0], tensors=of_tensors, norms=recorded.kinds if recorded else 0)

@@ -17,8 +17,8 @@ from rnn_research.unroll.native.plan import Plan
 class _Writer:
     """The code of one segment in one direction."""
 
-    def __init__(self, plan: Plan, stage: int) -> None:
-        self.plan, self.stage = plan, stage
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self.names: dict[fx.Node, str] = {}
         self.pointers: dict[str, str] = {}
         self.lines: list[str] = []
@@ -96,7 +96,7 @@ class _Writer:
 
 def forward(plan: Plan, stage: int, name: str) -> str:
     """C of a segment: its values and states from the accumulators, and what goes to the tape."""
-    writer = _Writer(plan, stage)
+    writer = _Writer(plan)
     earlier = set().union(*(plan.within(roots) for roots in plan.roots[:stage]))
     writer.stored = {node for node in plan.slot if node in earlier}
     here = plan.within(plan.roots[stage])
@@ -113,7 +113,7 @@ def forward(plan: Plan, stage: int, name: str) -> str:
 
 def backward(plan: Plan, stage: int, name: str) -> str:
     """C of a segment's derivative: from the adjoints of its states and values to those of what it read."""
-    writer = _Writer(plan, stage)
+    writer = _Writer(plan)
     writer.stored = {*plan.slot, *plan.outputs}
     final = stage == plan.stages - 1
     lines, before, after = writer.lines, [], []
