@@ -29,17 +29,19 @@ def number(
     least: float | int | None = None,
     above: float | int | None = None,
     most: float | int | None = None,
+    infinite: bool = False,
 ) -> float:
-    """`value` as a float, finite, `least <= value`, `above < value`, `value <= most`.
+    """`value` as a float, finite (or `infinite`, where that is allowed), `least <= value`, `above < value`,
+    `value <= most`.
 
     Raises:
-        ValueError: it is not a finite number, or is out of range.
+        ValueError: it is not a number, or is out of range.
     """
     limits = [f"{sign} {bound:g}" for sign, bound in ((">=", least), (">", above), ("<=", most)) if bound is not None]
     fits = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
+        and (math.isfinite(value) or (infinite and value == math.inf))
         and (least is None or value >= least)
         and (above is None or value > above)
         and (most is None or value <= most)

@@ -11,9 +11,10 @@ from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.engines import ENGINES, Choice, fold
 from rnn_research.unroll.fold import Fold, Record
+from rnn_research.unroll.inside import Inside, Unit, combine
 from rnn_research.unroll.layer import Layer, Unrolled
 
-__all__ = ["ENGINES", "Choice", "Layer", "Record", "Unrolled", "unroll"]
+__all__ = ["ENGINES", "Choice", "Inside", "Layer", "Record", "Unit", "Unrolled", "combine", "unroll"]
 
 
 def unroll(
