@@ -106,6 +106,13 @@ def make_named(node: Any, path: str, kind: type = object) -> dict[str, Any]:
                 "below a name of its own, as `mine:`"
             )
         return {path: make(node, path, kind)}
+    options = [str(name) for name, value in node.items() if OmegaConf.is_dict(value)]
+    for key in (str(key) for key in node if str(key) not in options and options):
+        known = [str(name) for name in node[options[0]] if not str(name).startswith("_")]
+        raise UsageError(
+            f"{path}.{key}: unknown, expected {path}.OPTION.KEY=VALUE, with a key of "
+            f"{' or '.join(f'{path}={name}' for name in options)}{nearest(key, known)}"
+        )
     if len(node) == 1:
         return {str(name): make(one, path, kind) for name, one in node.items()}
     return make_each(node, path, kind)

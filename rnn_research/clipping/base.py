@@ -1,8 +1,8 @@
 """The contract of a clipping strategy, and the record of what it did at one step.
 
 To add a strategy, subclass `Clipping` in one file and implement `forward`; or, for one that acts inside
-backpropagation or cuts the graph, subclass `WithinBackward` and implement `inside`. It is an `nn.Module` so that a strategy with a memory
-keeps it in buffers, which are checkpointed with the model.
+backpropagation or cuts the graph, subclass `WithinBackward` and implement `inside`. It is an `nn.Module` so that a
+strategy with a memory keeps it in buffers, which are checkpointed with the model.
 """
 
 from __future__ import annotations
@@ -140,18 +140,30 @@ def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> Clipped:
     with torch.no_grad():
         present = [parameter for parameter in parameters if parameter.grad is not None]
         norm = global_norm(present)
-        one, zero = torch.ones_like(norm), torch.zeros_like(norm)
         if not strategy.changes_gradients or not present:
-            coefficient = strategy(present)
-            return Clipped(norm, norm, one if coefficient is None else coefficient, one, zero)
+            coefficient, one = strategy(present), torch.ones_like(norm)
+            return Clipped(norm, norm, one if coefficient is None else coefficient, one, torch.zeros_like(norm))
         before = _flat(present)
         coefficient = strategy(present)
-        if all(parameter.grad is None for parameter in present):
-            return Clipped(norm, zero, zero, torch.full_like(norm, torch.nan), one)
-        after = global_norm(present)
-        if coefficient is None:
-            coefficient = torch.where(norm == 0, one, after / norm)
-        return Clipped(norm, after, coefficient, _cosine(before, _flat(present), norm, after), zero)
+        skipped = all(parameter.grad is None for parameter in present)
+        return did(before, norm, None if skipped else _flat(present), coefficient)
+
+
+def did(before: Tensor, norm: Tensor, after: Tensor | None, coefficient: Tensor | None) -> Clipped:
+    """What was done to a gradient.
+
+    Args:
+        before, after: all of it side by side; after None: the step is skipped.
+        norm: of `before`, in float64.
+        coefficient: as `Clipping.forward` gave it.
+    """
+    one, zero = torch.ones_like(norm), torch.zeros_like(norm)
+    if after is None:
+        return Clipped(norm, zero, zero, torch.full_like(norm, torch.nan), one)
+    norm_after = torch.linalg.vector_norm(after, dtype=torch.float64)
+    if coefficient is None:
+        coefficient = torch.where(norm == 0, one, norm_after / norm)
+    return Clipped(norm, norm_after, coefficient, _cosine(before, after, norm, norm_after), zero)
 
 
 def skip(parameters: Iterable[nn.Parameter]) -> None:
