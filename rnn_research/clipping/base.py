@@ -139,24 +139,24 @@ def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> Clipped:
     """Apply `strategy` to the gradients of `parameters`, and say what it did."""
     with torch.no_grad():
         present = [parameter for parameter in parameters if parameter.grad is not None]
-        norm = global_norm(present)
         if not strategy.changes_gradients or not present:
-            coefficient, one = strategy(present), torch.ones_like(norm)
-            return Clipped(norm, norm, one if coefficient is None else coefficient, one, torch.zeros_like(norm))
+            norm, coefficient = global_norm(present), strategy(present)
+            one, zero = torch.ones_like(norm), torch.zeros_like(norm)
+            return Clipped(norm, norm, one if coefficient is None else coefficient, one, zero)
         before = _flat(present)
         coefficient = strategy(present)
         skipped = all(parameter.grad is None for parameter in present)
-        return did(before, norm, None if skipped else _flat(present), coefficient)
+        return did(before, None if skipped else _flat(present), coefficient)
 
 
-def did(before: Tensor, norm: Tensor, after: Tensor | None, coefficient: Tensor | None) -> Clipped:
+def did(before: Tensor, after: Tensor | None, coefficient: Tensor | None) -> Clipped:
     """What was done to a gradient.
 
     Args:
         before, after: all of it side by side; after None: the step is skipped.
-        norm: of `before`, in float64.
         coefficient: as `Clipping.forward` gave it.
     """
+    norm = torch.linalg.vector_norm(before, dtype=torch.float64)
     one, zero = torch.ones_like(norm), torch.zeros_like(norm)
     if after is None:
         return Clipped(norm, zero, zero, torch.full_like(norm, torch.nan), one)

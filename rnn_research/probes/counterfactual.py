@@ -69,10 +69,10 @@ class Counterfactual(Probe):
             return {}
         kept = [parameter.grad for parameter in present]
         before = torch.cat([gradient.reshape(-1) for gradient in kept])  # type: ignore[union-attr]
-        norm, scratch = torch.linalg.vector_norm(before, dtype=torch.float64), torch.empty_like(before)
+        scratch = torch.empty_like(before)
         sizes = [parameter.numel() for parameter in present]
         views = [part.view_as(one) for part, one in zip(scratch.split(sizes), present, strict=True)]
-        values: dict[str, Tensor] = {"norm_before": norm}
+        values: dict[str, Tensor] = {"norm_before": torch.linalg.vector_norm(before, dtype=torch.float64)}
         try:
             for name, strategy in self.strategies.items():
                 scratch.copy_(before)
@@ -80,7 +80,7 @@ class Counterfactual(Probe):
                     parameter.grad = view
                 coefficient = strategy(present)
                 skipped = all(parameter.grad is None for parameter in present)
-                said = did(before, norm, None if skipped else scratch, coefficient)
+                said = did(before, None if skipped else scratch, coefficient)
                 values |= {f"{name}.{key}": getattr(said, key) for key in Clipped._fields[1:]}
         finally:
             for parameter, gradient in zip(present, kept, strict=True):
