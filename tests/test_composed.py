@@ -111,7 +111,7 @@ def test_the_name_is_also_spared_where_an_experiment_chose_the_option(here: Path
         ("clipping=[value,global_norm] clipping.max_norm=1", ("clipping.max_norm: unknown",)),
         ("clipping=[value,globalnorm]", ("clipping: given 'globalnorm'", "did you mean global_norm?")),
         ("clipping=[value,global_norm] clipping.value.max_value=-1", ("clipping.value.max_value: given -1",)),
-        ("clipping=[]", ("clipping: given nothing", "use clipping=none")),
+        ("clipping=[]", ("clipping: missing, expected clipping=OPTION",)),
         ("probe=counterfactual clipping@probe.counterfactual.strategies=[graves]", ("given graves", "leave it out")),
         ("probe=counterfactual clipping@probe.counterfactual.strategies=[]", ("strategies: given none",)),
     ],
@@ -127,7 +127,7 @@ def test_mistakes_in_lists(typed: str, parts: tuple[str, ...], here: Path) -> No
 
 
 def _steps(folder: Path, clipping: Clipping, **probes: Any) -> tuple[dict[str, torch.Tensor], Path]:
-    data = Given(SEQUENCES, sequences(40, 6))
+    data = Given(SEQUENCES, sequences(40))
     model = model_of(data, LSTM, clipping=clipping)
     run(data, model, folder, probes, max_epochs=2)
     return model.state_dict(), folder

@@ -31,7 +31,7 @@ class Counterfactual(Probe):
 
     def __init__(
         self,
-        strategies: Mapping[str, Clipping],
+        strategies: Mapping[str, Clipping] | None = None,
         every_n_steps: int = 1,
         first: bool = True,
         last: bool = True,
