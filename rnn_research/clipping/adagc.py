@@ -17,7 +17,7 @@ class AdaGC(Remembering):
     """g_p <- h g_p with h = min(1, lambda_rel gamma_p / ||g_p||) for each parameter p, and then
     gamma_p <- beta gamma_p + (1 - beta) ||h g_p||.
 
-    AdaGC (2025, arXiv:2502.11034, Algorithm 1). In the warm-up, steps 1 .. warmup_steps - 1, the whole gradient is
+    Wang et al. (2025, arXiv:2502.11034). In the warm-up, steps 1 .. warmup_steps - 1, the whole gradient is
     clipped to the norm lambda_abs, and gamma_p is the least norm of g_p after that; so also at a parameter's first
     gradient, later. gamma_p is left where g_p is zero, from which it could never rise again, or not finite. It changes
     the direction of the whole; the coefficient is the ratio of the global norms.

@@ -13,7 +13,7 @@ from rnn_research.clipping.memory import Remembering
 class AutoClip(Remembering):
     """g <- g * min(1, c_t / ||g||), where c_t is the p-th percentile of ||g|| at all steps so far, this one included.
 
-    Seetharaman et al. (2020, arXiv:2007.14469, Algorithm 1) and their code: the whole history counts, of norms before
+    Seetharaman et al. (2020, arXiv:2007.14469) and their code: the whole history counts, of norms before
     clipping, and percentiles are interpolated linearly, as `numpy.percentile` does. A norm that is not finite is not
     part of the history: one would be for ever.
 

@@ -136,8 +136,8 @@ def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
 
 
 def within(norm: Tensor, most: Tensor | float) -> Tensor:
-    """min(1, most / norm), the coefficient that scales a norm to at most `most`; 1 where the norm is zero, and NaN where
-    it is NaN."""
+    """min(1, most / norm): the coefficient that scales a norm to at most `most`. 1 where the norm is zero, NaN where it
+    is NaN."""
     return torch.where(norm == 0, 1.0, (most / norm).clamp(max=1.0))
 
 

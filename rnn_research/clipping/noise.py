@@ -13,8 +13,8 @@ from rnn_research.clipping.base import Clipping
 class Noise(Clipping):
     """g <- g + N(0, sigma_t^2) with sigma_t^2 = eta / (1 + t)^gamma at step t = 0, 1, ...
 
-    Neelakantan et al. (2015, arXiv:1511.06807, section 3, eq. 1). The draws of a step follow from (seed, t), the same on
-    every device, and touch no other generator. A zero gradient becomes noise too. It changes the direction; the
+    Neelakantan et al. (2015, arXiv:1511.06807, section 3, eq. 1). The draws of a step follow from (seed, t), the same
+    on every device, and touch no other generator. A zero gradient becomes noise too. It changes the direction; the
     coefficient is the ratio of the norms.
 
     Args:

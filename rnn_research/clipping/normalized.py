@@ -13,7 +13,7 @@ class Normalized(Clipping):
     """g <- c g / ||g||, with ||g|| over all parameters: small gradients grow to the norm c as large ones shrink to it.
 
     Normalised gradient descent (Nesterov 1984), which clipping comes near to where gradients are large (Zhang, He,
-    Sra and Jadbabaie 2020, arXiv:1905.11881, section 3). A zero gradient stays zero.
+    Sra and Jadbabaie 2020, arXiv:1905.11881). A zero gradient stays zero.
 
     Args:
         norm: c.

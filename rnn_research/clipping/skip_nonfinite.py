@@ -11,8 +11,8 @@ from rnn_research.clipping.base import Clipping, global_norm, skip
 class SkipNonfinite(Clipping):
     """The step is not taken where ||g|| over all parameters is NaN or infinite; else g stays.
 
-    The optimiser's moments and the weights stay as they are. The loss of that step is recorded as it is, and a run is
-    stopped by a loss that is not finite all the same: this is for a backward pass that overflows where the loss did not.
+    The optimiser's moments and the weights stay as they are. A run is stopped by a loss that is not finite all the
+    same: this is for a backward pass that overflows where the loss did not.
     """
 
     def forward(self, parameters: list[nn.Parameter]) -> Tensor:

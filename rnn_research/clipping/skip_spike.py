@@ -13,13 +13,13 @@ from rnn_research.clipping.memory import Remembering
 
 
 class SkipSpike(Remembering):
-    """The step is not taken where ||g|| > m + k s, the mean and standard deviation (of a sample, over N - 1) of the last
-    N norms before it; else g stays.
+    """The step is not taken where ||g|| > m + k s, with m and s the mean and (sample's) standard deviation of the last N
+    norms before it; else g stays.
 
     As the optimisers of OLMo-core do, with which OLMo 2 was trained (2025, arXiv:2501.00656), for the gradient's norm;
     they look at the loss too. The history is of every finite norm, those of skipped steps included, so that a lasting
-    change is followed; it judges once it holds N / 2 - 1 norms (at least 2), before which every step is taken. From then
-    on a step whose norm is not finite is skipped as well.
+    change is followed; it judges once it holds N / 2 - 1 norms (at least 2), before which every step is taken. From
+    then on a step whose norm is not finite is skipped as well.
 
     Args:
         deviations: k; infinity: no step is skipped.

@@ -15,7 +15,7 @@ from rnn_research.clipping.memory import Places, Remembering, lengthened
 class SPAM(Remembering):
     """g_i <- sign(g_i) sqrt(theta v_i) where g_i^2 > theta v_i, and then v_i <- beta v_i + (1 - beta) g_i^2.
 
-    The gradient's part of SPAM (Huang et al. 2025, arXiv:2501.06842, section 4): v is a second moment of its own, as
+    The gradient's part of SPAM (Huang et al. 2025, arXiv:2501.06842): v is a second moment of its own, as
     Adam's without the correction for its start. The optimiser's part, momentum that is reset, is left to the optimiser.
     A component that had no gradient so far has v_i = 0 and is left as it is: clipped, it would be zero for ever. It
     changes the direction of the whole; the coefficient is the ratio of the global norms.

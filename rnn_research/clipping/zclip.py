@@ -13,9 +13,9 @@ MODES = ("adaptive_scaling", "mean", "percentile")
 
 
 class ZClip(Remembering):
-    """Where z = (||g|| - m) / (s + eps) is above z*, the norm is clipped to m + z* s / (z / z*), and always to max_norm.
+    """Where z = (||g|| - m) / (s + eps) is above z*, the norm is clipped to m + z* s / (z / z*); always to max_norm.
 
-    Kumar et al. (2025, arXiv:2504.02507, Algorithm 1) and their package. m and s^2 are the mean and variance of the
+    Kumar et al. (2025, arXiv:2504.02507) and their package. m and s^2 are the mean and variance of the
     first `warmup_steps` norms, in which only max_norm acts; then moving averages of the norms as clipped by z alone:
     m <- alpha m + (1 - alpha) n, s^2 <- alpha s^2 + (1 - alpha) (n - m)^2. A norm that is not finite is not remembered.
 
