@@ -13,8 +13,8 @@ from rnn_research.clipping.memory import Remembering
 
 
 class SkipSpike(Remembering):
-    """The step is not taken where ||g|| > m + k s, with m and s the mean and (sample's) standard deviation of the last N
-    norms before it; else g stays.
+    """The step is not taken where ||g|| > m + k s, with m and s the mean and (sample's) standard deviation of the last
+    N norms before it; else g stays.
 
     As the optimisers of OLMo-core do, with which OLMo 2 was trained (2025, arXiv:2501.00656), for the gradient's norm;
     they look at the loss too. The history is of every finite norm, those of skipped steps included, so that a lasting

@@ -12,8 +12,8 @@ from rnn_research.clipping.base import Clipping, global_norm, scale
 class Soft(Clipping):
     """g <- g / (1 + ||g|| / c), with ||g|| over all parameters.
 
-    The norm stays below c and grows with ||g||, without the corner that min(1, c / ||g||) has at c; the two coefficients
-    are within a factor of 2 (Zhang, He, Sra and Jadbabaie 2020, arXiv:1905.11881).
+    The norm stays below c and grows with ||g||, without the corner that min(1, c / ||g||) has at c; the two
+    coefficients are within a factor of 2 (Zhang, He, Sra and Jadbabaie 2020, arXiv:1905.11881).
 
     Args:
         max_norm: c; infinity: no clipping.
