@@ -135,6 +135,12 @@ def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
     return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64)
 
 
+def within(norm: Tensor, most: Tensor | float) -> Tensor:
+    """min(1, most / norm): the coefficient that scales a norm to at most `most`. 1 where the norm is zero, NaN where it
+    is NaN."""
+    return torch.where(norm == 0, 1.0, (most / norm).clamp(max=1.0))
+
+
 def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> Clipped:
     """Apply `strategy` to the gradients of `parameters`, and say what it did."""
     with torch.no_grad():
