@@ -1,8 +1,8 @@
 """The contract of a regularizer.
 
-To add one, subclass `Regularizer` in one file and implement one of `penalty`, `after_backward` and `after_step`, by what
-it needs: a penalty is differentiated with the loss; what reads adjoints must wait for the backward pass; a projection
-of the weights comes after the optimiser's step.
+To add one, subclass `Regularizer` in one file and implement one of `penalty`, `after_backward` and `after_step`, by
+what it needs: a penalty is differentiated with the loss; what reads adjoints must wait for the backward pass; a
+projection of the weights comes after the optimiser's step.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 

@@ -17,9 +17,9 @@ TREES = "Lyapunov exponents are growth rates along one trajectory, and a tree's 
 
 
 class Flossing(Regularizer):
-    """weight * (1/k) sum_{i<=k} lambda_i^2, of the k largest finite-time Lyapunov exponents
-    lambda_i along the trajectory of the batch's own inputs, from the zero state; see `lyapunov_exponents`. The mean over
-    samples, the sum over layers.
+    """weight * (1/k) sum_{i<=k} lambda_i^2, of the k largest finite-time Lyapunov exponents lambda_i along the
+    trajectory of the batch's own inputs, from the zero state; see `lyapunov_exponents`. The mean over samples, the sum
+    over layers.
 
     It is differentiated in every parameter of the cell, through Jacobians, QR and the states alike. Each layer is by
     itself: what it reads (inputs; the states of the layer below, without dropout) is constant.
@@ -102,8 +102,8 @@ def lyapunov_exponents(
     where the time is long enough; differentiable.
 
     lambda_i = (1/T) sum_t ln |(R_t)_ii|, where J_t Q_{t-1} = Q_t R_t, J_t = ds_t/ds_{t-1} of the whole state, from the
-    zero state and random orthonormal vectors Q_0, over the T = length - warm_up steps after the warm-up (Benettin et al.
-    1980; Engelken 2023, Algorithm 1). Of a singular J (a unit of relu that is off) ln 0 is -infinity.
+    zero state and random orthonormal vectors Q_0, over the T = length - warm_up steps after the warm-up (Benettin et
+    al. 1980; Engelken 2023, Algorithm 1). Of a singular J (units of relu that are off) ln 0 is -infinity.
 
     Args:
         inputs: (samples, time, input).

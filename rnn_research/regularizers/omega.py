@@ -26,8 +26,8 @@ class Omega(Regularizer):
     * `form=code`: as the authors' program (github.com/pascanur/trainingRNNs), whose numbers the paper reports: ratios
       of squared norms, and the mean over samples is divided by the mean number of steps that count.
 
-    Steps with ||d_{k+1}||^2 < 1e-20, in units of the batch's mean loss, do not count. d is of the total loss. Each layer
-    has its own Omega; the value recorded is their sum, without alpha.
+    Steps with ||d_{k+1}||^2 < 1e-20, in units of the batch's mean loss, do not count. d is of the total loss. Each
+    layer has its own Omega; the value recorded is their sum, without alpha.
 
     Args:
         alpha: the factor, 4 in the paper's section 4.1 (2 for its polyphonic music). 0: measured only.

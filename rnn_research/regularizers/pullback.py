@@ -156,9 +156,9 @@ class Apart(TorchFunctionMode):
             if function in PRODUCTS:
                 return self._product(args[0], args[1].mT)
         result, name = function(*args, **kwargs), getattr(function, "__name__", str(function))
-        if any(map(self._ours, args)) and isinstance(result, Tensor) and not self._ours(result):
-            if not name.startswith("new_") and not name.endswith("_like"):  # those read no number of it
-                raise self._refusal(name)
+        reads = not name.startswith("new_") and not name.endswith("_like")
+        if reads and any(map(self._ours, args)) and isinstance(result, Tensor) and not self._ours(result):
+            raise self._refusal(name)
         return result
 
     def __exit__(self, *error: Any) -> None:
