@@ -29,6 +29,7 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model, count_parameters
 from rnn_research.probes.base import Probe
 from rnn_research.probes.clipping import clipping_table
+from rnn_research.probes.regularizer import regularizer_table
 
 log = logging.getLogger(__name__)
 
@@ -250,6 +251,8 @@ class Recorder(Callback):
         for name, probe in self.probes.items():
             runs.write_table(self.folder, name, probe.table())
         runs.write_table(self.folder, "clipping", clipping_table(model))
+        if model.regularizers:
+            runs.write_table(self.folder, "regularizer", regularizer_table(model))
         end = time.monotonic()
         self._flush_at = end + max(self.FLUSH_EVERY, self.FLUSH_SHARE * (end - start))
 

@@ -143,10 +143,10 @@ class Model(LightningModule):
         self.recording = False
         self.observed: Observed | None = None
         self.clipped = History(*Clipped._fields)
-        self.regularized = History()
+        self.regularized = History(*self.regularizers)
         self._attached = False
         self._unit = Unit()
-        self._values: dict[str, Tensor] = {}
+        self._values: dict[str, list[Tensor]] = {}
         self._acted: Tensor | None = None
         self._under_way: UnderWay | None = None
 
@@ -209,7 +209,8 @@ class Model(LightningModule):
             self.observed = Observed(unrolled, loss, labels, terminal)
         if not self._watched:
             return loss
-        self._under_way = UnderWay(Step(list(self.cells), batch.structure, inputs, unrolled), labels)
+        step = Step(list(self.cells), batch.structure, inputs, unrolled, self.global_step)
+        self._under_way = UnderWay(step, labels)
         loss.register_hook(self._start_backward)
         return self._penalized(loss)
 
@@ -238,11 +239,17 @@ class Model(LightningModule):
         """The loss, and what regularizers add to it. The metrics have counted the loss already, without."""
         assert self._under_way is not None
         for name, regularizer in self.regularizers.items():
-            penalty = regularizer.penalty(self._under_way.step)
-            if penalty is not None:
-                self._values[name] = penalty.detach()
-                loss = loss + penalty
+            with torch.set_grad_enabled(regularizer.weight != 0):
+                penalty = regularizer.penalty(self._under_way.step)
+            self._measured(name, penalty)
+            if penalty is not None and regularizer.weight != 0:
+                loss = loss + regularizer.weight * penalty
         return loss
+
+    def _measured(self, name: str, value: Tensor | None) -> None:
+        """Keep a regularizer's value until the step is done: accumulated batches have one each."""
+        if value is not None:
+            self._values.setdefault(name, []).append(value.detach())
 
     def on_after_backward(self) -> None:
         under_way, self._under_way = self._under_way, None
@@ -250,9 +257,7 @@ class Model(LightningModule):
             return
         assert under_way.unit is not None
         for name, regularizer in self.regularizers.items():
-            value = regularizer.after_backward(under_way.step, under_way.unit)
-            if value is not None:
-                self._values[name] = value
+            self._measured(name, regularizer.after_backward(under_way.step, under_way.unit))
         if self.clipping.acts_inside:
             self._acted = _share_acted(under_way.step.unrolled)
 
@@ -315,14 +320,18 @@ class Model(LightningModule):
         if self._acted is not None:
             did["acted"] = self._acted
         self.clipped.add(self.trainer.global_step, did)
-        if self._values:
-            self.regularized.add(self.trainer.global_step, self._values)
-            self._values = {}
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
         super().optimizer_step(*arguments, **named)
-        for regularizer in self.regularizers.values():
-            regularizer.after_step()
+        number = self.trainer.global_step  # lightning counts this step later
+        for name, regularizer in self.regularizers.items():
+            with torch.no_grad():
+                self._measured(name, regularizer.after_step(number))
+        if self.regularizers:
+            none = [self.readout.weight.new_full((), torch.nan)]
+            values = {name: torch.stack(self._values.get(name, none)).mean() for name in self.regularizers}
+            self.regularized.add(number, values)
+            self._values = {}
 
 
 def _share_acted(unrolled: Unrolled) -> Tensor:
