@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,15 +23,6 @@ class Nodes:
     depth: np.ndarray
     start: np.ndarray
     token: np.ndarray
-
-    def chosen(self, mask: np.ndarray) -> Nodes:
-        """The nodes where `mask` is true, which must be whole trees or leave out whole subtrees. Trees left without a
-        node are not counted."""
-        place = np.cumsum(mask) - 1
-        parent = self.parent[mask]
-        tree = np.unique(self.tree[mask], return_inverse=True)[1]
-        above = np.where(parent < 0, -1, place[parent])
-        return Nodes(tree, above, self.depth[mask], self.start[mask], self.token[mask])
 
 
 def assemble(nodes: Nodes, inputs: np.ndarray, lengths: np.ndarray, targets: np.ndarray) -> list[Sample]:
@@ -62,6 +52,22 @@ def sums(values: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
     return np.bincount(rows, weights=values, minlength=count).astype(np.int64)
 
 
-def first_of(samples: Sequence[Sequence[Sample]], count: int) -> list[Sample]:
-    """The first `count` of some lists of samples together."""
-    return [sample for part in samples for sample in part][:count]
+def bracketed(text: np.ndarray, lengths: np.ndarray, opening: int, closing: int) -> Nodes:
+    """The trees that brackets make of tokens: a bracket's node reads nothing, every other token is a leaf.
+
+    Args:
+        text: the tokens of all trees, end to end; brackets are balanced, and around the whole of a tree of several.
+        lengths: tokens of each tree, brackets included.
+        opening, closing: the tokens that are brackets.
+    """
+    opens, node = text == opening, text != closing
+    depth = np.cumsum(np.where(node, opens, -1)) - opens
+    at, deep = np.flatnonzero(node), len(text)
+    keys = depth[at] * deep + at
+    above = np.sort(keys[opens[at]])
+    # A node's parent is the last bracket opened before it, of those one less deep.
+    found = above[np.searchsorted(above, keys - deep) - 1] % deep if len(above) else at
+    place = np.cumsum(node) - 1
+    parent = np.where(depth[at] > 0, place[found], -1)
+    tree, starts = np.repeat(np.arange(len(lengths)), lengths), np.cumsum(lengths) - lengths
+    return Nodes(tree[at], parent, depth[at], at - starts[tree[at]], np.where(opens, 0, text)[at])

@@ -57,8 +57,8 @@ class ListOps(GeneratedModule):
     Args:
         root: the folder with the published files; None: generated samples.
         parse: binary or nary.
-        max_args: the most arguments of a list, at least 2. (Median and the like have room for 9.)
-        max_depth: of expressions, counting the digits' own level, at least 2.
+        max_args: the most arguments of a list, 2 to 9.
+        max_depth: of expressions, counting the digits' own level, 2 to 20.
         test_depths: also evaluate on expressions whose lists are nested exactly so deep, each a set `depth_<lists>`;
             below max_depth. With files: those of the test set.
         train_size: samples of train; likewise `val_size`, `test_size`.
@@ -123,9 +123,11 @@ class ListOps(GeneratedModule):
         return found, 1 + int(max(train.side.max(), test.side.max()))
 
     def _nested(self, test: Expressions, all_of_it: Sequence[Sample], lists: int) -> list[Sample]:
-        chosen = [all_of_it[index] for index in np.flatnonzero(test.nesting() == lists)]
+        chosen = [all_of_it[index] for index in np.flatnonzero(test.nesting() == lists).tolist()]
         if not chosen:
-            raise ValueError(f"dataset.test_depths: given {lists}, expected a depth of the test set, which has none such")
+            raise ValueError(
+                f"dataset.test_depths: given {lists}, expected a depth of the test set, which has none such"
+            )
         return chosen
 
 

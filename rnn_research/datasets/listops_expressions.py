@@ -13,10 +13,9 @@ from rnn_research.structures import Sample
 VOCABULARY = ("", *"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")  # a token is its place here; 0 is the empty token
 ZERO, MIN, MAX, MED, SM, END = 1, 11, 12, 13, 14, 15
 LIST = 0.25  # the probability that an argument is an operator's list: VALUE_P in the published generator
-DISTINCT = 100_000
-"""Expressions of the published data: all of them different, so that short ones, of which there are few, are rare."""
 DRAWS = 128_500
-"""Draws with an operator at the root after which, on average, so many different ones have been seen."""
+"""Draws with an operator at the root after which, on average, 100,000 different expressions have been seen: the size of
+the published data, in which none is twice, so that short ones, of which there are few, are rare."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +104,9 @@ def _applied(operator: np.ndarray, ordered: np.ndarray) -> np.ndarray:
     number = there.sum(axis=1)
     median = (ordered[rows, (number - 1) // 2] + ordered[rows, number // 2]) // 2
     total = np.where(there, ordered, 0).sum(axis=1) % 10
-    return np.select([operator == MIN, operator == MAX, operator == MED], [ordered[:, 0], ordered[rows, number - 1], median], total)
+    return np.select(
+        [operator == MIN, operator == MAX, operator == MED], [ordered[:, 0], ordered[rows, number - 1], median], total
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,7 @@ from math import comb
 
 import numpy as np
 
-from rnn_research.datasets.bulk import Nodes, assemble
-from rnn_research.datasets.generated import checksum
+from rnn_research.datasets.bulk import assemble, bracketed
 from rnn_research.structures import Sample
 
 VOCABULARY = ("", "(", ")", *"abcdef", "and", "or", "not", "<sep>")  # a token is its place here; 0 is the empty token
@@ -75,7 +74,9 @@ def truths(pairs: Pairs) -> np.ndarray:
     for slot in range(SLOTS)[::-1]:
         if slot < INNER:
             kind, first, second = pairs.kind[:, :, slot], table[:, :, 2 * slot + 1], table[:, :, 2 * slot + 2]
-            table[:, :, slot] = np.select([kind == AND, kind == OR], [first & second, first | second], table[:, :, slot])
+            table[:, :, slot] = np.select(
+                [kind == AND, kind == OR], [first & second, first | second], table[:, :, slot]
+            )
         table[:, :, slot] ^= np.where(pairs.negated[:, :, slot], FULL, np.uint64(0))
     return table[:, :, 0]
 
@@ -110,85 +111,42 @@ def as_if_distinct(random: np.random.Generator, pairs: Pairs) -> np.ndarray:
     return np.flatnonzero((random.random(len(pairs)) < ratio) | (copies < 1e-9))
 
 
-@dataclass(frozen=True, eq=False)
-class Written:
-    """Pairs as text, `left <sep> right`. Of each slot `start` is where its text begins in its pair's, the bracket of
-    its `not` included, `inside` where it begins without; `size` is its tokens. `text` is all end to end, `lengths`
-    that of each pair."""
+def write(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs as text, end to end, and the length of each: `( left ( <sep> right ) )`, with `<sep>` as an operator.
 
-    start: np.ndarray
-    inside: np.ndarray
-    size: np.ndarray
-    text: np.ndarray
-    lengths: np.ndarray
-
-
-def write(pairs: Pairs) -> Written:
-    """`( X ( and Y ) )`, `( not X )` and variables: the published form, whose brackets tell what belongs together."""
-    size = np.where(pairs.there, 1 + 3 * pairs.negated, 0)
+    Statements are in the published form: `( X ( and Y ) )`, `( not X )`, or a variable.
+    """
+    size = np.where(pairs.there, 1 + 3 * pairs.negated, 0)  # tokens of each slot's text
     for slot in range(INNER)[::-1]:
         operands = size[:, :, 2 * slot + 1] + size[:, :, 2 * slot + 2]
         size[:, :, slot] += np.where(pairs.kind[:, :, slot] > 0, 4 + operands, 0)
-    lengths = size[:, :, 0].sum(axis=1) + 1
-    start = np.zeros_like(size)
-    start[:, 1, 0] = size[:, 0, 0] + 1
-    inside = start + 2 * pairs.negated
+    lengths = size[:, :, 0].sum(axis=1) + 5
+    start = np.zeros_like(size)  # where each slot's text begins in all of the text, the bracket of its `not` included
+    start[:, :, 0] = (np.cumsum(lengths) - lengths + 1)[:, None]
+    start[:, 1, 0] += size[:, 0, 0] + 2
     for slot in range(INNER):
-        start[:, :, 2 * slot + 1] = inside[:, :, slot] + 1
-        start[:, :, 2 * slot + 2] = inside[:, :, slot] + 3 + size[:, :, 2 * slot + 1]
-        for operand in (2 * slot + 1, 2 * slot + 2):
-            inside[:, :, operand] = start[:, :, operand] + 2 * pairs.negated[:, :, operand]
-    return Written(start, inside, size, _text(pairs, start, inside, size, lengths), lengths)
+        first = start[:, :, slot] + 2 * pairs.negated[:, :, slot] + 1
+        start[:, :, 2 * slot + 1] = first
+        start[:, :, 2 * slot + 2] = first + size[:, :, 2 * slot + 1] + 2
+    return _text(pairs, start, size, int(lengths.sum())), lengths
 
 
-def _text(pairs: Pairs, start: np.ndarray, inside: np.ndarray, size: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    offset = np.cumsum(lengths) - lengths
-    text = np.full(int(lengths.sum()), CLOSING)  # wherever nothing else stands
-    text[offset + size[:, 0, 0]] = SEPARATOR
-    rows = offset[:, None, None]
-    start, inside = start + rows, inside + rows
-    text[start[pairs.negated]], text[start[pairs.negated] + 1] = OPENING, NOT
-    atom, inner = pairs.there & (pairs.kind == 0), pairs.kind > 0
+def _text(pairs: Pairs, start: np.ndarray, size: np.ndarray, total: int) -> np.ndarray:
+    text = np.full(total, CLOSING)  # wherever nothing else stands
+    text[start[:, 0, 0] - 1] = text[start[:, 1, 0] - 2] = OPENING
+    text[start[:, 1, 0] - 1] = SEPARATOR
+    around = start[pairs.negated]
+    text[around], text[around + 1] = OPENING, NOT
+    inside, atom, inner = start + 2 * pairs.negated, pairs.there & (pairs.kind == 0), pairs.kind > 0
     text[inside[atom]] = FIRST + pairs.variable[atom]
-    second = (inside + 1 + _first_size(size))[inner]  # where the bracket before the operator stands
-    text[inside[inner]], text[second], text[second + 1] = OPENING, OPENING, pairs.kind[inner]
+    second = start[:, :, 2 : 2 * INNER + 1 : 2][inner[:, :, :INNER]]
+    text[inside[inner]], text[second - 2], text[second - 1] = OPENING, OPENING, pairs.kind[inner]
     return text
 
 
-def _first_size(size: np.ndarray) -> np.ndarray:
-    """The tokens of each slot's first operand."""
-    found = np.zeros_like(size)
-    found[:, :, :INNER] = size[:, :, 1 : 2 * INNER : 2]
-    return found
-
-
-def trees(pairs: Pairs, written: Written) -> Nodes:
-    """The published binary parses of both statements, in one tree `( left ( <sep> right ) )`.
-
-    Tokens are at the leaves. A slot has room for five nodes: the node of its `not` and that word; itself; the node that
-    holds the operator and the second operand, and the operator.
-    """
-    around, word, itself, holder, operator = range(5)
-    shape, negated, inner = (*pairs.there.shape, 5), pairs.negated, pairs.kind > 0
-    there, depth, start, parent, token = (np.zeros(shape, dtype=np.int64) for _ in range(5))
-    there[..., around] = there[..., word] = negated
-    there[..., itself] = pairs.there
-    there[..., holder] = there[..., operator] = inner
-    number = 3 + np.arange(there.size).reshape(shape)  # three nodes come before all: see below
-    top = np.where(negated, number[..., around], number[..., itself])
-    outer, above = np.zeros(pairs.there.shape, dtype=np.int64), np.zeros_like(top)
-    roots = len(pairs) * 0
-    outer[:, 0, 0], outer[:, 1, 0] = 1, 2
-    return Nodes(top, above, outer, start, token) if roots else _placed(pairs, written, number, top, outer)
-
-
-def samples(pairs: Pairs, targets: np.ndarray) -> list[Sample]:
-    """A sample of each pair."""
-    written = write(pairs)
-    return assemble(trees(pairs, written), written.text, written.lengths, targets)
-
-
-def checksums(pairs: Pairs) -> np.ndarray:
-    """Of each pair's text."""
-    written = write(pairs)
-    return checksum(written.text, written.lengths)
+def samples(text: np.ndarray, lengths: np.ndarray, targets: np.ndarray) -> list[Sample]:
+    """A sample of each pair written in `text`: all of it as the parse, and as the sequence `left <sep> right`."""
+    ends = np.cumsum(lengths)
+    between = np.flatnonzero(text == SEPARATOR)
+    sequence = np.delete(text, np.concatenate([ends - lengths, between - 1, ends - 2, ends - 1]))
+    return assemble(bracketed(text, lengths, OPENING, CLOSING), sequence, lengths - 4, targets)

@@ -28,8 +28,9 @@ class NoiselessMemorization(GeneratedModule):
     the first symbol is to be given; inputs are one-hot: values, blank, trigger.
 
     The steps of reproduction are labelled. (The code also labels the steps before them, with a class for silence, which
-    says nothing of memory.) The best answer without memory is right for one in two symbols, or one in five. The sample's
-    own label is the last symbol. Solved is a run with fewer than 1% of symbols wrong. (In Pascanu et al., sequences.)
+    says nothing of memory.) The best answer without memory is right for one in two symbols, or one in five. The
+    sample's own label is the last symbol. Solved is a run with fewer than 1% of symbols wrong; Pascanu et al. ask for
+    fewer than 1% of sequences. It can be told where steps are labelled: with structure=chain.
 
     No pattern is in two splits: its checksum decides the split. So the 32 patterns of 5 bits are shared out, where the
     papers train and test on all 32.

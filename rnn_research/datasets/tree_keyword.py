@@ -82,9 +82,7 @@ def _depth(sample: Sample) -> int:
     return int(sample.tree.depth[(read > 0) & (read <= KEYWORDS)].item())
 
 
-def _make(
-    fewest: int, most: int, checksums: tuple[int, ...], random: np.random.Generator, count: int
-) -> list[Sample]:
+def _make(fewest: int, most: int, checksums: tuple[int, ...], random: np.random.Generator, count: int) -> list[Sample]:
     def draw(rows: int) -> tuple[np.ndarray, np.ndarray]:
         lengths = random.integers(fewest, most + 1, size=rows)
         words = random.integers(KEYWORDS + 1, KEYWORDS + WORDS + 1, size=(rows, most))
