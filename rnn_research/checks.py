@@ -23,6 +23,19 @@ def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> i
     return value
 
 
+def integers(name: str, values: Any, least: int = 1, most: int | None = None) -> tuple[int, ...]:
+    """`values`, a list of different integers in [least, most]; None is the empty list.
+
+    Raises:
+        ValueError: it is not a list, or has a member that is no such integer, or one twice.
+    """
+    if values is None:
+        return ()
+    if not isinstance(values, list | tuple) or len(set(map(str, values))) < len(values):
+        raise ValueError(f"{name}: given {values!r}, expected a list of different integers, such as [{least}], or null")
+    return tuple(integer(name, value, least, most) for value in values)
+
+
 def number(
     name: str,
     value: Any,

@@ -43,6 +43,7 @@ SMALL = {
     "dataset.batch_size": 4,
     "dataset.length": 10,
     "dataset.depth": 3,
+    "dataset.delay": 3,
     "dataset.by": "row",
     "trainer.accelerator": "cpu",
     "trainer.max_epochs": -1,
@@ -82,7 +83,8 @@ def config(pytestconfig: pytest.Config, treebank: Path) -> Callable[..., DictCon
         for group, option in groups.items():
             chosen = f"{group}=[{option}]" if group in LISTS else f"{group}={option}"
             cfg[group] = copy.deepcopy(composed(chosen)[group])
-        for key, value in {**SMALL, "dataset.root": str(treebank)}.items():
+        downloads = {"dataset.root": str(treebank)} if has(cfg, "dataset.url") else {}
+        for key, value in {**SMALL, **downloads}.items():
             if has(cfg, key):
                 OmegaConf.update(cfg, key, value)
         cfg.merge_with_dotlist(list(overrides))
