@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +30,19 @@ POOL = 50  # batches that bucketing sorts together: enough to cut padding, few e
 
 
 @dataclass(frozen=True)
+class Rule:
+    """When a run counts as solved: the validation set's `metric` is at least `bound` (`above`), or below it."""
+
+    metric: str
+    bound: float
+    above: bool = True
+
+    def met(self, value: float) -> bool:
+        """Whether a value of the metric solves the task; NaN does not."""
+        return value >= self.bound if self.above else value < self.bound
+
+
+@dataclass(frozen=True)
 class Task:
     """What a model must know of the data: sizes, and what is predicted.
 
@@ -36,6 +50,7 @@ class Task:
     counted. `output_size` is the number of classes or of regression targets. `max_children` is the largest arity
     of the data's parses, None where it has none. `step_targets` and `tree_targets`: whether every step, or every
     node of a parse, has a label. `tolerance`: an answer within this absolute distance counts as correct (regression).
+    `success`: when a run counts as solved, where the data's literature says so.
     """
 
     kind: Literal["classification", "regression"]
@@ -46,6 +61,7 @@ class Task:
     step_targets: bool = False
     tree_targets: bool = False
     tolerance: float | None = None
+    success: Rule | None = None
 
     @property
     def has_parse(self) -> bool:
@@ -57,7 +73,8 @@ class DataModule(LightningDataModule, ABC):
 
     Set `layout` (a chain, where it is not set) and, for another order of the training samples, `order_seed` before the
     first batch is asked for.
-    Batches depend on the samples, `batch_size`, `bucket` and `order_seed` alone: never on `num_workers`.
+    Batches depend on the samples, `batch_size`, `bucket` and `order_seed` alone: never on `num_workers`. Training
+    starts with batch `start[1]` of epoch `start[0]`, counted from 0: where a run that is resumed stood.
 
     Args:
         batch_size: samples a batch.
@@ -67,6 +84,7 @@ class DataModule(LightningDataModule, ABC):
 
     layout: Layout = Chains()
     order_seed: int = 0
+    start: tuple[int, int] = (0, 0)
 
     def __init__(self, batch_size: int = 32, num_workers: int = 0, bucket: bool = False) -> None:
         super().__init__()
@@ -78,6 +96,8 @@ class DataModule(LightningDataModule, ABC):
     @abstractmethod
     def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
         """The task, and the samples of "train", "val" and "test": fixed, and no sample in two of them.
+
+        Any other key is a further evaluation set, measured after training as the test set is, such as "length_100".
 
         Raises:
             ValueError: the data are missing or malformed: says which file and line, and the repair.
@@ -96,6 +116,23 @@ class DataModule(LightningDataModule, ABC):
     def samples(self, split: str) -> Sequence[Sample]:
         """The samples of one split. The first call loads the data."""
         return self._load()[1][split]
+
+    @property
+    def evaluation_sets(self) -> tuple[str, ...]:
+        """What is measured after training: "test", and every further set, in the order given."""
+        return ("test", *(name for name in self._load()[1] if name not in SPLITS))
+
+    def features(self, split: str) -> dict[str, np.ndarray]:
+        """What answers may depend on, by name: one number a sample, in the order of the samples.
+
+        `length`: steps of the sequence; where the data have a parse `depth`: edges from its root to its deepest leaf.
+        """
+        samples = self.samples(split)
+        found = {"length": np.array([len(samples[index].inputs) for index in range(len(samples))], dtype=np.int64)}
+        if self.task.has_parse:
+            trees = (samples[index].tree for index in range(len(samples)))
+            found["depth"] = np.array([tree.depth.max() for tree in trees if tree is not None], dtype=np.int64)
+        return found
 
     @cached_property
     def fingerprint(self) -> str:
@@ -154,13 +191,18 @@ class DataModule(LightningDataModule, ABC):
         return self._loader("val", shuffle=False)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return self._loader("test", shuffle=False)
+        return self.evaluation_dataloader("test")
+
+    def evaluation_dataloader(self, split: str) -> DataLoader[Any]:
+        """The batches of one split, in an order that is the same each time: its `batch_sampler` says which samples."""
+        return self._loader(split, shuffle=False)
 
     def _loader(self, split: str, shuffle: bool) -> DataLoader[Any]:
         samples = self.samples(split)
         sizes = [self.layout.size(samples[index]) for index in range(len(samples))] if self.bucket else None
         block = samples.BLOCK if isinstance(samples, Generated) else None
-        batches = Batches(len(samples), self.batch_size, self.order_seed if shuffle else None, sizes, block)
+        seed, start = (self.order_seed, self.start) if shuffle else (None, (0, 0))
+        batches = Batches(len(samples), self.batch_size, seed, sizes, block, start)
         return DataLoader(
             _Fetch(samples),
             batch_sampler=batches,
@@ -176,6 +218,7 @@ class Batches(Sampler[list[int]]):
 
     With `sizes`, samples of similar size share a batch (sorted within pools of up to `POOL`). With `block`, whole
     blocks are shuffled and then the samples in each: for samples that are made a block at a time, and independent.
+    With `start`, the first epoch is number `start[0]`, without its first `start[1]` batches.
     """
 
     def __init__(
@@ -185,6 +228,7 @@ class Batches(Sampler[list[int]]):
         seed: int | None = None,
         sizes: list[int] | None = None,
         block: int | None = None,
+        start: tuple[int, int] = (0, 0),
     ) -> None:
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.sizes = None if sizes is None else np.asarray(sizes)
@@ -192,15 +236,19 @@ class Batches(Sampler[list[int]]):
         # A pool's samples come from blocks that are kept together, or each batch would make its blocks anew.
         kept = POOL if block is None else (Generated.KEPT - 2) * block // batch_size
         self.pool = max(1, min(POOL, kept)) * batch_size
-        self.epoch = 0
+        self.start, self.epoch = start, start[0]
 
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         # A generator: where there are workers torch asks for two iterators an epoch, and draws from one.
+        first = self.start[1] if self.epoch == self.start[0] else 0
         random = None if self.seed is None else np.random.default_rng([self.seed, self.epoch])
         self.epoch += 1
+        yield from islice(self._batches(random), first, None)
+
+    def _batches(self, random: np.random.Generator | None) -> Iterator[list[int]]:
         order = np.arange(self.length)
         if random is not None:
             blocks = [order[start : start + self.block] for start in range(0, self.length, self.block)]
