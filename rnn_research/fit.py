@@ -85,7 +85,7 @@ def fit(
         baselines=data.baselines(),
         best={} if earlier is None else earlier.best,
         success=success if earlier is None else earlier.success,
-        resumed={} if earlier is None else {"folder": str(earlier.folder), "step": earlier.place.step},
+        resumed={} if earlier is None else {"folder": str(earlier.folder.resolve()), "step": earlier.place.step},
     )
     recorder = Recorder(record, folder, probes, progress, earlier, stop_when_solved, facts)
     live = _trainer(trainer, [*probes.values(), recorder], loggers or {}, folder)

@@ -6,6 +6,7 @@ import csv
 import logging
 import math
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Mapping
@@ -124,6 +125,8 @@ class Recorder(Callback):
             with warnings.catch_warnings():  # it looks at the loader, and the place is kept by the data
                 warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")
                 trainer.fit(model, datamodule=data, ckpt_path=self.earlier.path, weights_only=True)
+            if self.place is None:  # there was no step left to take
+                shutil.copyfile(self.earlier.path, self.folder / runs.CHECKPOINT)
         if self._validated != trainer.global_step:
             trainer.validate(model, datamodule=data, verbose=False)
 
@@ -199,7 +202,7 @@ class Recorder(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         fitting = trainer.state.fn == TrainerFn.FITTING
-        epoch = self.place.epoch if fitting and self.place is not None else trainer.current_epoch
+        epoch = self.place.epoch if fitting and self.place is not None else None
         row = self._row(trainer, pl_module, "val", "", epoch)
         self._validated, self._counted.validated = trainer.global_step, self._counted.batches
         best = dict(self.record.best)
@@ -286,7 +289,7 @@ class Recorder(Callback):
     ) -> dict[str, float]:
         """One dense row of metrics.csv, and the same to the loggers. `name`: of the set, where that is not `split`."""
         found, name = model.measured(split), name or split
-        epoch = trainer.current_epoch if epoch is None else epoch
+        epoch = self._epoch(trainer) if epoch is None else epoch
         with (self.folder / runs.METRICS).open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             if file.tell() == 0:
@@ -300,6 +303,12 @@ class Recorder(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(named, step=trainer.global_step)
         return found
+
+    def _epoch(self, trainer: Trainer) -> int:
+        """Lightning counts an epoch that the last step cut short as one; where no step was left to take, as it did."""
+        if self.earlier is not None and self.place is None:
+            return self.earlier.record.epochs
+        return trainer.current_epoch
 
     def _tables(self, model: Model) -> None:
         start = time.monotonic()
@@ -337,7 +346,7 @@ class Recorder(Callback):
             status=status,
             end=now(),
             steps=trainer.global_step,
-            epochs=trainer.current_epoch,
+            epochs=self._epoch(trainer),
             **changes,
         )
         unwritable = () if status == "done" else (OSError,)

@@ -179,18 +179,18 @@ def load(
 
 
 def check_limits(earlier: Earlier, trainer: Trainer) -> None:
-    """Whether the limits leave something to train.
+    """Whether the limits leave something to train, or the run was stopped between its last step and its end.
 
     Raises:
         CantResume: they don't.
     """
-    steps, epochs = trainer.max_steps, trainer.max_epochs
-    if steps not in (None, -1) and steps <= earlier.place.step:
+    steps, epochs, over = trainer.max_steps, trainer.max_epochs, earlier.record.status == "done"
+    if steps not in (None, -1) and steps < earlier.place.step + over:
         raise CantResume(
             f"resume: given {earlier.folder}, which is at step {earlier.place.step}, and trainer.max_steps={steps}; "
             "expected more steps than that"
         )
-    if epochs not in (None, -1) and epochs <= earlier.next[0]:
+    if epochs not in (None, -1) and epochs < earlier.next[0] + over:
         raise CantResume(
             f"resume: given {earlier.folder}, which has {earlier.next[0]} epochs behind it, and trainer.max_epochs="
             f"{epochs}; expected more epochs than that (or trainer.max_epochs=-1 trainer.max_steps=N)"
