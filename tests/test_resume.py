@@ -61,7 +61,7 @@ class Setting:
         chains = kind != "tree"
         task, make = ((STEPS if kind == "steps" else SEQUENCES), sequences) if chains else (TREES, sentences)
         task = replace(task, success=Rule("accuracy", 0.999))
-        options = {"steps": True} if kind == "steps" else {}
+        options: dict[str, Any] = {"steps": True} if kind == "steps" else {}
         samples = make(22, seed=3, **options)
         splits = {"train": samples, "val": samples[:7], "test": samples[3:9]}
         self.data: DataModule = Given(task, splits, layout=None if chains else Parse(), batch_size=4)
@@ -192,7 +192,7 @@ def test_the_training_is_one_where_a_difference_would_show(tmp_path: Path) -> No
 
 def test_epochs_may_be_the_limit(tmp_path: Path) -> None:
     for folder, epochs, earlier in (("whole", 3, None), ("first", 1, None), ("second", 3, "first")):
-        Setting().fit(tmp_path / folder, -1, earlier and tmp_path / earlier, max_epochs=epochs)
+        Setting().fit(tmp_path / folder, -1, tmp_path / earlier if earlier else None, max_epochs=epochs)
     assert_same_run(tmp_path / "whole", tmp_path / "second")
 
 
@@ -393,7 +393,7 @@ def test_another_value_of_the_config_is_refused(tmp_path: Path) -> None:
     [({"max_steps": 2}, "at step 2, and trainer.max_steps=2"), ({"max_epochs": 0}, "0 epochs behind it")],
 )
 def test_limits_that_leave_nothing_to_train_are_refused(
-    limits: dict[str, int], message: str, two_steps: Path, tmp_path: Path
+    limits: dict[str, Any], message: str, two_steps: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(CantResume, match=message):
         Setting().fit(tmp_path / "second", resume_from=two_steps, **limits)

@@ -23,8 +23,8 @@ BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class Grouped:
-    """One run's answers by the values of one feature, ascending: how many samples have each, and the sum of what was
-    measured over them."""
+    """One run's answers by the values of one feature, numbers ascending, names as they come: how many samples
+    have each, and the sum of what was measured over them."""
 
     value: Shaped[np.ndarray, " value"]
     count: Int[np.ndarray, " value"]
@@ -40,9 +40,9 @@ class Bins:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """`7`, `8–12`, or a set's name."""
+        """`7`, `8 to 12`, or a set's name."""
         pairs = zip(map(_short, self.low), map(_short, self.high), strict=True)
-        return tuple(low if low == high else f"{low}–{high}" for low, high in pairs)
+        return tuple(low if low == high else f"{low} to {high}" for low, high in pairs)
 
     @property
     def named(self) -> bool:
@@ -83,9 +83,10 @@ def _grouped(values: np.ndarray, said: np.ndarray) -> Grouped:
     if values.dtype.kind not in "Ubiuf":
         raise ValueError("has a column that is neither numbers nor names")
     there = np.isfinite(values) if values.dtype.kind == "f" else np.ones(len(values), dtype=bool)
-    value, where = np.unique(values[there], return_inverse=True)
-    count = np.bincount(where, minlength=len(value))
-    return Grouped(value, count, np.bincount(where, said[there], minlength=len(value)))
+    value, first, where = np.unique(values[there], return_index=True, return_inverse=True)
+    order = np.argsort(first) if values.dtype.kind == "U" else np.arange(len(value))
+    count, total = np.bincount(where, minlength=len(value)), np.bincount(where, said[there], minlength=len(value))
+    return Grouped(value[order], count[order], total[order])
 
 
 def bins(runs: Sequence[Mapping[str, Grouped]]) -> dict[str, Bins]:
@@ -97,16 +98,21 @@ def bins(runs: Sequence[Mapping[str, Grouped]]) -> dict[str, Bins]:
     for name in dict.fromkeys(name for run in runs for name in run):
         groups = [run[name] for run in runs if name in run]
         if len({group.value.dtype.kind == "U" for group in groups}) == 1:
-            values = np.concatenate([group.value for group in groups])
-            value, where = np.unique(values, return_inverse=True)
-            if len(value) > 1:
-                found[name] = _binned(value, np.bincount(where, np.concatenate([group.count for group in groups])))
+            among = _binned([group.value for group in groups], [group.count for group in groups])
+            if len(among.low) > 1:
+                found[name] = among
     return found
 
 
-def _binned(value: np.ndarray, count: np.ndarray) -> Bins:
-    if value.dtype.kind == "U" or len(value) <= MOST_VALUES:
+def _binned(values: Sequence[np.ndarray], counts: Sequence[np.ndarray]) -> Bins:
+    joined = np.concatenate(values)
+    if joined.dtype.kind == "U":
+        names = np.array(list(dict.fromkeys(joined.tolist())))
+        return Bins(names, names)
+    value, where = np.unique(joined, return_inverse=True)
+    if len(value) <= MOST_VALUES:
         return Bins(value, value)
+    count = np.bincount(where, np.concatenate(counts))
     middle = (np.cumsum(count) - count / 2) / count.sum()
     number = np.minimum((middle * BINS).astype(np.int64), BINS - 1)
     starts = np.flatnonzero(np.diff(number, prepend=-1))
@@ -124,7 +130,10 @@ def breakdown(runs: Sequence[Mapping[str, Grouped]], name: str, among: Bins) -> 
 
 
 def _means(group: Grouped, among: Bins) -> tuple[np.ndarray, np.ndarray]:
-    where = np.searchsorted(among.low, group.value, side="right") - 1
+    if among.named:
+        where = np.flatnonzero(group.value[:, None] == among.low[None]) % len(among.low)
+    else:
+        where = np.searchsorted(among.low, group.value, side="right") - 1
     count = np.bincount(where, group.count, minlength=len(among.low))
     with np.errstate(invalid="ignore"):
         return np.bincount(where, group.total, minlength=len(among.low)) / count, count.astype(np.int64)

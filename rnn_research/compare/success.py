@@ -62,7 +62,7 @@ def success(records: Sequence[RunRecord]) -> Success | None:
     censored = sorted(record.steps for record in unsolved if record.status != "diverged")
     at_risk_for_good = len(unsolved) - len(censored)
     x, share = _kaplan_meier(steps, censored, at_risk_for_good)
-    end = max([*steps, *censored, *(record.steps for record in unsolved)])
+    end = max(record.steps for record in judged)
     if x[-1] < end:
         x, share = np.append(x, end), np.append(share, share[-1])
     return Success(len(judged), tuple(steps), tuple(censored), x, share)

@@ -134,7 +134,7 @@ class Tally(nn.Module):
     @property
     def names(self) -> tuple[str, ...]:
         """What is measured, `loss` first."""
-        return ("loss", *self.answers, *(self.positions or ()))
+        return ("loss", *map(str, (*self.answers, *(self.positions or ()))))
 
     def state(self) -> dict[str, Any]:
         """What was counted since the last call of `measured`, to be restored by another process; changes nothing, not

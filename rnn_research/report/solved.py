@@ -26,8 +26,9 @@ def success(comparison: Comparison, look: Look) -> Made | None:
     rows = panels(shown, look)
     figure, grid = _grid(len(rows))
     for axes, (name, members) in zip(grid, rows, strict=True):
+        end = max(c.success.step[-1] for c in members if c.success)
         for condition in members:
-            _share(axes, condition, look)
+            _share(axes, condition, look, end)
         axes.set_title(name)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("optimiser step")
@@ -49,8 +50,8 @@ def answers(comparison: Comparison, look: Look) -> Made | None:
     figure, grid = _grid(len(features))
     for axes, feature in zip(grid, features, strict=True):
         shown = [c for c in comparison.conditions if feature in c.answers]
-        for condition in shown:
-            _by_bin(axes, condition, feature, comparison, look)
+        for place, condition in enumerate(shown):
+            _by_bin(axes, condition, feature, comparison, look, (place - (len(shown) - 1) / 2) / (2 * len(shown)))
         _bin_axis(axes, comparison.bins[feature], feature)
         if comparison.measure == "accuracy":
             axes.set_ylim(-0.03, 1.03)
@@ -75,20 +76,24 @@ def _grid(count: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, grid[:count]
 
 
-def _share(axes: Axes, condition: Condition, look: Look) -> None:
+def _share(axes: Axes, condition: Condition, look: Look, end: float) -> None:
+    """The curve; where all runs solved the task, as far as the others go."""
     found = condition.success
     assert found is not None
-    axes.step(found.step, found.share, where="post", **look.stroke(condition))
+    whole = found.solved == found.runs
+    x, share = (np.append(found.step, end), np.append(found.share, 1.0)) if whole else (found.step, found.share)
+    axes.step(x, share, where="post", **look.stroke(condition))
     ends = sorted(set(found.censored))
     heights = [found.share_at(end) for end in ends]
     axes.plot(ends, heights, linestyle="", marker="|", markersize=7, color=look.colour(condition))
 
 
-def _by_bin(axes: Axes, condition: Condition, feature: str, comparison: Comparison, look: Look) -> None:
+def _by_bin(axes: Axes, condition: Condition, feature: str, comparison: Comparison, look: Look, aside: float) -> None:
+    """A line with its band; where the bins are names, points with their intervals, side by side."""
     found, stroke = condition.answers[feature], look.stroke(condition)
     means = [mean if mean is None or comparison.measure != "accuracy" else cells.within(mean) for mean in found.mean]
     there = [index for index, mean in enumerate(means) if mean is not None]
-    x = _middles(found.bins)[there]
+    x = _middles(found.bins)[there] + (aside if found.bins.named else 0.0)
     kept = [mean for mean in means if mean is not None]
     joined = {**stroke, "linestyle": "" if found.bins.named else stroke["linestyle"]}
     axes.plot(x, [mean.mean for mean in kept], marker="o", markersize=3.2, **joined)
