@@ -84,7 +84,7 @@ def fit(
         start=now(),
         baselines=data.baselines(),
         best={} if earlier is None else earlier.best,
-        success=success if earlier is None else earlier.success,
+        success=success if earlier is None or not _same_rule(success, earlier.success) else earlier.success,
         resumed={} if earlier is None else {"folder": str(earlier.folder.resolve()), "step": earlier.place.step},
     )
     recorder = Recorder(record, folder, probes, progress, earlier, stop_when_solved, facts)
@@ -129,6 +129,11 @@ def _success(data: DataModule, model: Model, stop: bool) -> dict[str, Any]:
     if rule.metric not in (names := model.tallies["val_"].names):
         raise ValueError(f"success: given the metric {rule.metric!r}, expected one of {', '.join(names)}")
     return {"metric": rule.metric, "bound": rule.bound, "above": rule.above, "step": None}
+
+
+def _same_rule(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two records count by the same rule, whatever step it was met at."""
+    return {**one, "step": None} == {**other, "step": None}
 
 
 def _facts(data: DataModule, model: Model) -> dict[str, Any]:

@@ -136,8 +136,10 @@ class Recorder(Callback):
         for self._set in data.evaluation_sets:
             loader = data.evaluation_dataloader(self._set)
             trainer.test(model, dataloaders=loader, verbose=False)
-            tables.append(answers_of(self._set, loader, model.answered, data.features(self._set)))
-        runs.write_table(self.folder, runs.ANSWERS, together(tables))
+            if model.answered:  # the trainer's limits may leave none
+                tables.append(answers_of(self._set, loader, model.answered, data.features(self._set)))
+        if tables:
+            runs.write_table(self.folder, runs.ANSWERS, together(tables))
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         if self.earlier is None:
@@ -340,7 +342,8 @@ class Recorder(Callback):
         self._checkpoint_at = time.monotonic() + self.FLUSH_EVERY
 
     def _close(self, trainer: Trainer, model: Model, status: str, **changes: Any) -> None:
-        """The last tables and the record. Tables that can't be written stop only a run that is done."""
+        """The last tables and the record; of a run that is not done the record first, since it matters more, and tables
+        that can't be written stop nothing."""
         self.record = replace(
             self.record,
             status=status,
@@ -349,11 +352,13 @@ class Recorder(Callback):
             epochs=self._epoch(trainer),
             **changes,
         )
-        unwritable = () if status == "done" else (OSError,)
         with undisturbed():
-            with suppress(*unwritable):
+            if status == "done":
                 self._tables(model)
             runs.write(self.record, self.folder)
+            if status != "done":
+                with suppress(OSError):
+                    self._tables(model)
 
 
 def _due(trainer: Trainer, place: Place) -> bool:
