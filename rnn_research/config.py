@@ -19,7 +19,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from rnn_research.cells.base import Cell, Initialisation
-from rnn_research.checks import choice, integer, nearest, number
+from rnn_research.checks import choice, flag, integer, nearest, number
 from rnn_research.clipping.base import Clipping, Composed
 from rnn_research.datasets.base import DataModule
 from rnn_research.make import check_keys, check_targets, check_types, line, make, make_each, make_named, told
@@ -44,7 +44,7 @@ GROUPS = (
     "trainer",
     "logger",
 )
-SCALARS = ("seed", "threads", "engine", "trust")
+SCALARS = ("seed", "threads", "engine", "resume", "stop_when_solved", "trust")
 LARGEST_SEED = 2**32 - 1  # numpy's
 QUIET = {"logger": False} | dict.fromkeys(
     ("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
@@ -107,6 +107,7 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     with told(""):
         model.attach(layout.trees)
     _check_engine(cfg, model, data)
+    _check_validation(cfg, data)
     return Parts(data, layout, model, probes, trainer, loggers)
 
 
@@ -131,6 +132,9 @@ def _check_scalars(cfg: DictConfig) -> None:
         integer("seed", cfg.seed, least=0, most=LARGEST_SEED)
         integer("threads", cfg.threads, most=1024)
         choice("engine", cfg.engine, ENGINES)
+        flag("stop_when_solved", cfg.stop_when_solved)
+        if cfg.resume is not None and not isinstance(cfg.resume, str):
+            raise ValueError(f"resume: given {cfg.resume!r}, expected the folder of an earlier run, or null")
         for key, value in zip(("max_steps", "max_epochs"), limits, strict=True):
             if value is not None:
                 integer(f"trainer.{key}", value, least=-1)
@@ -189,6 +193,24 @@ def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:
     with told(""), torch.random.fork_rng(devices=[]), torch.no_grad():
         model.eval().fold(data.layout.collate([data.samples("train")[0]]))
     model.train()
+
+
+def _check_validation(cfg: DictConfig, data: DataModule) -> None:
+    """Whether there is a rule to stop by, and validations come: lightning says so only when it trains."""
+    if cfg.stop_when_solved and data.task.success is None:
+        raise UsageError(
+            f"stop_when_solved: given true, but dataset {type(data).__name__} does not say when it is solved; "
+            "use stop_when_solved=false"
+        )
+    interval, every = cfg.trainer.get("val_check_interval"), cfg.trainer.get("check_val_every_n_epoch", 1)
+    if isinstance(interval, bool) or not isinstance(interval, int | None) or interval is None or every is None:
+        return
+    batches = len(data.train_dataloader())
+    if interval > batches:
+        raise UsageError(
+            f"trainer.val_check_interval: given {interval}, but an epoch has {batches} batches; add "
+            "trainer.check_val_every_n_epoch=null to count them across epochs"
+        )
 
 
 def _has_gpu() -> bool:

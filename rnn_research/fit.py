@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import logging
-import math
-import os
 import random
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
-from tqdm import tqdm
 
-from rnn_research import provenance, runs
+from rnn_research import provenance, resume, runs
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model, count_parameters
 from rnn_research.probes.base import Probe
-from rnn_research.probes.clipping import clipping_table
-from rnn_research.probes.regularizer import regularizer_table
+from rnn_research.recorder import Diverged, Recorder, now
 
-log = logging.getLogger(__name__)
-
-
-class Diverged(Exception):
-    """The loss became NaN or infinite at `step`."""
-
-    def __init__(self, step: int, loss: float) -> None:
-        super().__init__(f"the loss became {loss} at step {step}")
-        self.step = step
+__all__ = ["Diverged", "Recorder", "fit"]
 
 
 def fit(
@@ -55,8 +35,10 @@ def fit(
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
     progress: bool = False,
+    resume_from: Path | None = None,
+    stop_when_solved: bool = False,
 ) -> runs.RunRecord:
-    """Train, then measure the last weights on the validation and the test set; leave everything in `folder`.
+    """Train, then measure the last weights on the validation, the test and further sets; leave everything in `folder`.
 
     Args:
         data: with its `layout` set.
@@ -67,17 +49,26 @@ def fit(
         loggers: make further loggers, given `save_dir`.
         name, factors, seed, config: kept in the record.
         progress: show a bar with the time left.
+        resume_from: an earlier run's folder, or its checkpoint: train on from there to the trainer's limits. That run
+            is left as it is; the tables of this one continue its.
+        stop_when_solved: end training at the first validation that finds the task solved, by its own rule.
 
     Returns:
         The record, as written: `done`, or `diverged` where the loss became NaN or infinite.
 
     Raises:
         FileExistsError: the folder already holds a run.
+        CantResume: the earlier run has no checkpoint that can be read, or is of another training (a ValueError).
+        ValueError: stop_when_solved, or a rule, that the task has no metric for.
         KeyboardInterrupt: after an `interrupted` record is written.
         Exception: whatever training raised, after a `failed` record is written.
     """
     if found := runs.in_use(folder):
         raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
+    success = _success(data, model, stop_when_solved)
+    facts = _facts(data, model)
+    earlier = None if resume_from is None else resume.load(resume_from, data, model, seed, config or {}, facts)
+    data.start = (0, 0) if earlier is None else earlier.next
     _seed(seed)
     record = runs.RunRecord(
         name=name or folder.name,
@@ -90,13 +81,29 @@ def fit(
         versions=provenance.versions(),
         commit=provenance.commit(),
         machine=provenance.machine(),
-        start=_now(),
+        start=now(),
         baselines=data.baselines(),
+        best={} if earlier is None else earlier.best,
+        success=success if earlier is None or not _same_rule(success, earlier.success) else earlier.success,
+        resumed={} if earlier is None else {"folder": str(earlier.folder.resolve()), "step": earlier.place.step},
     )
-    recorder = Recorder(record, folder, probes, progress)
-    live = trainer(
-        callbacks=[*probes.values(), recorder],
-        logger=[make(save_dir=folder) for make in (loggers or {}).values()] or False,
+    recorder = Recorder(record, folder, probes, progress, earlier, stop_when_solved, facts)
+    live = _trainer(trainer, [*probes.values(), recorder], loggers or {}, folder)
+    if earlier is not None:
+        resume.check_limits(earlier, live)
+    runs.write(record, folder)  # not before: nothing is left of a Trainer that can't be made
+    if earlier is not None and (lines := earlier.metrics()):
+        runs.replace_atomically(folder / runs.METRICS, lambda file: file.write(lines))
+    return recorder.run(live, model, data)
+
+
+def _trainer(
+    make: Callable[..., Trainer], callbacks: list[Any], loggers: Mapping[str, Callable[..., Any]], folder: Path
+) -> Trainer:
+    """Lightning's Trainer, less what it does slowly."""
+    live = make(
+        callbacks=callbacks,
+        logger=[logger(save_dir=folder) for logger in loggers.values()] or False,
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_checkpointing=False,
@@ -106,180 +113,42 @@ def fit(
     live.precision_plugin.convert_input = lambda data: data  # the model does it; lightning can't with a frozen Batch
     if type(live.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
         live.profiler = _Unprofiled()  # type: ignore[attr-defined]
-    runs.write(record, folder)  # not before: nothing is left of a Trainer that can't be made
-    return recorder.run(live, model, data)
+    return live
 
 
-class Recorder(Callback):
-    """Writes a run's record, metrics and tables while it trains, and stops it when the loss is not finite."""
-
-    FLUSH_EVERY = 10.0  # seconds between writes of the probes' tables: a killed run loses at most that much,
-    FLUSH_SHARE = 20  # or this many times what a write takes, where that is longer: tables grow
-
-    def __init__(self, record: runs.RunRecord, folder: Path, probes: Mapping[str, Probe], progress: bool) -> None:
-        self.record, self.folder, self.probes, self.progress = record, folder, probes, progress
-        self.losses: list[tuple[int, torch.Tensor]] = []
-        self.bar: tqdm[Any] | None = None
-        self._steps = 0
-        self._logged = 0
-        self._validated = -1
-        self._flush_at = time.monotonic() + self.FLUSH_EVERY
-
-    def run(self, trainer: Trainer, model: Model, data: DataModule) -> runs.RunRecord:
-        """Fit and test; whatever happens, the record says so."""
-        try:
-            trainer.fit(model, datamodule=data)
-            if self._validated != trainer.global_step:
-                trainer.validate(model, datamodule=data, verbose=False)
-            trainer.test(model, datamodule=data, verbose=False)
-            self._close(trainer, model, "done")
-        except Diverged as diverged:
-            log.warning("%s", diverged)
-            with suppress(OSError):  # as the tables: the record matters more
-                self._row(trainer, model, "train")
-            self._close(trainer, model, "diverged", diverged_step=diverged.step)
-        except BaseException as error:
-            if _stopped(error):
-                self._close(trainer, model, "interrupted", error="stopped by a signal")
-                raise KeyboardInterrupt from error
-            with suppress(OSError):  # a full disk is what is to be told
-                self._close(trainer, model, "failed", error=f"{type(error).__name__}: {error}")
-            log.exception("the run failed")
-            raise
-        finally:
-            if self.bar is not None:
-                self.bar.close()
-        return self.record
-
-    def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
-        if self.progress and sys.stderr is not None:
-            total = trainer.estimated_stepping_batches
-            self.bar = tqdm(
-                total=None if math.isinf(total) else int(total),
-                desc=self._label(),
-                unit="step",
-                mininterval=0.2 if sys.stderr.isatty() else 60,
-                maxinterval=1 if sys.stderr.isatty() else 120,
-                **_width(),
+def _success(data: DataModule, model: Model, stop: bool) -> dict[str, Any]:
+    """The task's rule, as the record keeps it."""
+    rule = data.task.success
+    if rule is None:
+        if stop:
+            raise ValueError(
+                f"stop_when_solved: given true, but {type(data).__name__} does not say when it is solved; expected "
+                "false, or data with a rule of success"
             )
+        return {}
+    if rule.metric not in (names := model.tallies["val_"].names):
+        raise ValueError(f"success: given the metric {rule.metric!r}, expected one of {', '.join(names)}")
+    return {"metric": rule.metric, "bound": rule.bound, "above": rule.above, "step": None}
 
-    def _label(self) -> str:
-        """Short: the run's name may be long."""
-        factors = self.record.factors
-        named = [factors[key] for key in ("model", "dataset", "clipping") if key in factors]
-        return "-".join([*named, f"seed{self.record.seed}"]) if named else self.record.name
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Model, outputs: Any, *rest: Any) -> None:  # type: ignore[override]
-        interval = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        self.losses.append((self._steps, outputs["loss"]))
-        if pl_module.device.type == "cpu" or len(self.losses) >= interval:  # elsewhere a look costs a wait
-            self._check_losses()
-        if trainer.global_step == self._steps:
-            return  # accumulating
-        self._steps = trainer.global_step
-        if not self.record.engine:
-            self._engine(pl_module)
-        if self.bar is not None:
-            self.bar.update(1)
-        if self._steps % interval == 0:
-            self._row(trainer, pl_module, "train")
-        if time.monotonic() > self._flush_at:
-            self._tables(pl_module)
+def _same_rule(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two records count by the same rule, whatever step it was met at."""
+    return {**one, "step": None} == {**other, "step": None}
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
-        row = self._row(trainer, pl_module, "val")
-        self._validated = trainer.global_step
-        best = dict(self.record.best)
-        for name, value in row.items():
-            pick = max if name.endswith("accuracy") else min
-            if math.isfinite(value):
-                best[f"val_{name}"] = pick(best.get(f"val_{name}", value), value)
-        self.record = replace(self.record, best=best)
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
-        self._row(trainer, pl_module, "test")
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
-        self._check_losses()
-        self._checkpoint(trainer)
-
-    def on_train_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
-        self._check_losses()
-        if self._logged != self._steps:
-            self._row(trainer, pl_module, "train")
-        self._checkpoint(trainer)
-
-    def on_exception(self, trainer: Trainer, pl_module: Model, exception: BaseException) -> None:  # type: ignore[override]
-        if isinstance(exception, KeyboardInterrupt | SystemExit | Diverged) and trainer.training:
-            self._checkpoint(trainer)
-
-    def _engine(self, model: Model) -> None:
-        """What folds the cells, known after the first batch: in the log and the record."""
-        for text in dict.fromkeys(map(str, model.engines)):
-            log.info("%s", text)
-        said = [(one.asked, one.used, one.why) for one in dict.fromkeys(model.engines)]
-        asked, used, why = ("; ".join(dict.fromkeys(parts)) for parts in zip(*said, strict=True))
-        self.record = replace(self.record, engine={"asked": asked, "used": used, "why": why})
-        runs.write(self.record, self.folder)
-
-    def _check_losses(self) -> None:
-        if self.losses:
-            steps, losses = zip(*self.losses, strict=True)
-            self.losses.clear()
-            for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
-                if not math.isfinite(loss):
-                    raise Diverged(step, loss)
-
-    def _row(self, trainer: Trainer, model: Model, split: str) -> dict[str, float]:
-        """One dense row of metrics.csv, and the same to the loggers."""
-        found = model.measured(split)
-        with (self.folder / runs.METRICS).open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if file.tell() == 0:
-                writer.writerow(["step", "epoch", "split", *found])
-            writer.writerow([trainer.global_step, trainer.current_epoch, split, *map(repr, found.values())])
-        named = {f"{split}_{name}": value for name, value in found.items()}
-        self.record = replace(self.record, final={**self.record.final, **named})
-        if split == "train":
-            self._logged = self._steps
-        for logger in trainer.loggers:
-            logger.log_metrics(named, step=trainer.global_step)
-        return found
-
-    def _tables(self, model: Model) -> None:
-        start = time.monotonic()
-        for name, probe in self.probes.items():
-            runs.write_table(self.folder, name, probe.table())
-        runs.write_table(self.folder, "clipping", clipping_table(model))
-        if model.regularizers:
-            runs.write_table(self.folder, "regularizer", regularizer_table(model))
-        end = time.monotonic()
-        self._flush_at = end + max(self.FLUSH_EVERY, self.FLUSH_SHARE * (end - start))
-
-    def _checkpoint(self, trainer: Trainer) -> None:
-        temporary = self.folder / f".{runs.CHECKPOINT}"
-        try:
-            trainer.save_checkpoint(temporary)
-            os.replace(temporary, self.folder / runs.CHECKPOINT)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-    def _close(self, trainer: Trainer, model: Model, status: str, **changes: Any) -> None:
-        """The last tables and the record. Tables that can't be written stop only a run that is done."""
-        self.record = replace(
-            self.record,
-            status=status,
-            end=_now(),
-            steps=trainer.global_step,
-            epochs=trainer.current_epoch,
-            **changes,
-        )
-        unwritable = () if status == "done" else (OSError,)
-        with _undisturbed():
-            with suppress(*unwritable):
-                self._tables(model)
-            runs.write(self.record, self.folder)
+def _facts(data: DataModule, model: Model) -> dict[str, Any]:
+    """What makes a training what it is, beside the data and the shapes of the weights."""
+    optimizer = getattr(model.optimizer, "func", model.optimizer)
+    return {
+        "cell": type(model.cells[0]).__name__,
+        "clipping": "+".join(type(one).__name__ for one in model.strategies),
+        "regularizer": "+".join(type(one).__name__ for one in model.regularizers.values()),
+        "optimizer": getattr(optimizer, "__name__", type(optimizer).__name__),
+        "structure": data.layout.name,
+        "batch_size": data.batch_size,
+        "bucket": data.bucket,
+        "order_seed": data.order_seed,
+    }
 
 
 class _Unprofiled(PassThroughProfiler):
@@ -291,38 +160,7 @@ class _Unprofiled(PassThroughProfiler):
         return self.NOTHING
 
 
-def _width() -> dict[str, Any]:
-    """For the bar: as wide as the terminal, where that tells (some have 0 by 0)."""
-    with suppress(OSError, ValueError):
-        if os.get_terminal_size(sys.stderr.fileno()).columns:
-            return {"dynamic_ncols": True}
-    return {"ncols": 100, "nrows": 20}
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C, or a worker that a signal killed as well, must not cost the record: neither is heard here."""
-    calm = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN, signal.SIGCHLD: signal.SIG_DFL}
-    calm = calm if threading.current_thread() is threading.main_thread() else {}
-    before = {number: signal.signal(number, handler) for number, handler in calm.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _stopped(error: BaseException | None) -> bool:
-    """Whether a signal stopped training: lightning makes a SystemExit of it, and a worker that the signal killed too
-    may add another error."""
-    return error is not None and (isinstance(error, KeyboardInterrupt | SystemExit) or _stopped(error.__context__))
-
-
 def _seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 (what other libraries draw from)
     torch.manual_seed(seed)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -8,6 +8,7 @@ folder:
 | `run.json`           | the `RunRecord`, replaced atomically at each change of status                  |
 | `metrics.csv`        | dense rows `step,epoch,split,loss,<metrics>`                                   |
 | `probes/<name>.npy`  | one structured array (a table with named columns) a probe, replaced atomically |
+| `probes/answers.npy` | a row a sample of the test set and of every further set: see `ANSWERS`         |
 | `checkpoint.ckpt`    | the last state of training                                                     |
 | `run.log`            | the log                                                                        |
 """
@@ -31,6 +32,9 @@ RECORD = "run.json"
 METRICS = "metrics.csv"
 PROBES = "probes"
 CHECKPOINT = "checkpoint.ckpt"
+ANSWERS = "answers"
+"""The table of answers after training. Columns: `set`, the data's features (NaN where a set lacks one), `correct` where
+the task says what that is, and `loss`, the sample's own at its last step or root."""
 MAGIC = b"\x93NUMPY"
 STATUSES = ("running", "done", "failed", "diverged", "interrupted")
 
@@ -69,6 +73,8 @@ class RunRecord:
     diverged_step: int | None = None
     engine: dict[str, str] = field(default_factory=dict)
     error: str | None = None
+    success: dict[str, Any] = field(default_factory=dict)
+    resumed: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION
 
     def __post_init__(self) -> None:

@@ -186,6 +186,7 @@ def _run(cfg: Any, folder: Path, progress: bool) -> Any:
 def _build_and_fit(cfg: Any, folder: Path, progress: bool) -> Any:
     from rnn_research.config import build
     from rnn_research.fit import fit
+    from rnn_research.resume import CantResume
 
     try:
         parts = build(cfg, _own_folders())
@@ -194,7 +195,11 @@ def _build_and_fit(cfg: Any, folder: Path, progress: bool) -> Any:
         raise
     identity = _identity(cfg, parts.layout.name, folder)
     live = parts.data, parts.model, parts.trainer, parts.probes
-    return fit(*live, folder, loggers=parts.loggers, progress=progress, **identity)
+    how = {"resume_from": cfg.resume and Path(cfg.resume).expanduser(), "stop_when_solved": cfg.stop_when_solved}
+    try:
+        return fit(*live, folder, loggers=parts.loggers, progress=progress, **how, **identity)
+    except CantResume as error:
+        raise UsageError(str(error)) from error
 
 
 def _own_folders() -> tuple[Path, ...]:
@@ -233,6 +238,9 @@ def _summary(record: Any) -> str:
     if record.status == "diverged":
         return f"diverged at step {record.diverged_step}"
     parts = [f"{record.status} after {record.steps} steps"]
+    if record.success:
+        solved = record.success["step"]
+        parts.append("not solved" if solved is None else f"solved at step {solved}")
     for name in ("test_accuracy", "test_mse"):
         if name in record.final:
             beside = f" (baseline {record.baselines[name]:.3g})" if name in record.baselines else ""

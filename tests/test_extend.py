@@ -198,7 +198,7 @@ TARGETS = (
     "torchx.f",
     "torch.hub.os.mkdir",
     "torch.load",
-    "rnn_research.fit.os.mkdir",
+    "rnn_research.recorder.os.mkdir",
 )
 
 

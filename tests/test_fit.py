@@ -176,7 +176,8 @@ def test_a_trainer_that_can_not_be_made_leaves_nothing(tmp_path: Path) -> None:
 
 def test_nothing_but_the_run_is_left(tmp_path: Path) -> None:
     Setting().fit(tmp_path)
-    names = {"run.json", "metrics.csv", "checkpoint.ckpt", "probes", "probes/adjoint.npy", "probes/clipping.npy"}
+    names = {"run.json", "metrics.csv", "checkpoint.ckpt", "probes"}
+    names |= {f"probes/{name}.npy" for name in ("adjoint", "clipping", "answers")}
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == names
 
 
@@ -273,7 +274,7 @@ def test_best_passes_over_what_is_not_finite(tmp_path: Path) -> None:
     )
     recorder._row = lambda *_: next(rows)  # type: ignore[method-assign]
     for _ in range(3):
-        recorder.on_validation_epoch_end(Mock(spec=Trainer, global_step=1), Mock(spec=Model))
+        recorder.on_validation_epoch_end(Mock(spec=Trainer, global_step=1, state=Mock()), Mock(spec=Model))
     assert recorder.record.best == {"val_loss": 2.0, "val_accuracy": 0.5}
 
 
@@ -366,7 +367,7 @@ def test_losses_on_a_device_are_looked_at_once_an_interval(tmp_path: Path) -> No
     recorder = Recorder(Setting().fit(tmp_path / "run"), tmp_path, {}, progress=False)
     recorder._row = lambda *_: {}  # type: ignore[method-assign]
     recorder._steps = 0
-    trainer = Mock(spec=Trainer, global_step=0)
+    trainer = Mock(spec=Trainer, global_step=0, current_epoch=0)
     trainer.log_every_n_steps = 10
     model = Mock(spec=Model, device=torch.device("cuda"))
 
@@ -393,16 +394,16 @@ def test_tables_are_written_now_and_then(tmp_path: Path, monkeypatch: pytest.Mon
         runs, "write_table", lambda folder, name, table: (written.append(name), write(folder, name, table))
     )
     Setting(max_steps=9).fit(tmp_path / "rarely")
-    assert written == ["adjoint", "clipping"]
+    assert written == ["answers", "adjoint", "clipping"]
     written.clear()
     monkeypatch.setattr(Recorder, "FLUSH_EVERY", 0.0)
     monkeypatch.setattr(Recorder, "FLUSH_SHARE", 0)
     Setting(max_steps=9).fit(tmp_path / "always")
-    assert len(written) == 2 * 9 + 2
+    assert len(written) == 2 * 9 + 3
     for name in ("adjoint", "clipping"):  # however often it is asked for
         tables = [runs.read_table(tmp_path / folder, name) for folder in ("rarely", "always")]
         np.testing.assert_array_equal(*tables)
     written.clear()
     monkeypatch.setattr(Recorder, "FLUSH_SHARE", 1_000_000)
     Setting(max_steps=9).fit(tmp_path / "slow")
-    assert len(written) == 2 + 2
+    assert len(written) == 2 + 3

@@ -14,13 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rnn_research.compare.answers import Bins, Breakdown
 from rnn_research.compare.comparison import Comparison, NothingToCompare, compare
 from rnn_research.compare.conditions import Condition, Norms
 from rnn_research.compare.effects import Effect
 from rnn_research.compare.reading import Run, Seen, Series
 from rnn_research.compare.select import Excluded
+from rnn_research.compare.success import Success
 
 __all__ = [
+    "Bins",
+    "Breakdown",
     "Comparison",
     "Condition",
     "Effect",
@@ -30,6 +34,7 @@ __all__ = [
     "Run",
     "Seen",
     "Series",
+    "Success",
     "compare",
     "compare_and_report",
     "main",
@@ -137,6 +142,13 @@ def _parser() -> argparse.ArgumentParser:
         default=0.01,
         metavar="F",
         help="the horizon is where the norm has fallen below this fraction (default: 0.01)",
+    )
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        default=[],
+        metavar="FEATURE",
+        help="print the accuracy by a feature of the samples, such as length, depth, or set (the page has all)",
     )
     parser.add_argument(
         "--no-figures", dest="figures", action="store_false", help="the table alone, without matplotlib"

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnn_research import checks
+from rnn_research.compare.answers import Bins
+from rnn_research.compare.answers import bins as bins_of
 from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import Effect, effects
-from rnn_research.compare.factors import IRRELEVANT, Factors, flat, option, short
-from rnn_research.compare.reading import Run, Step, read_run
+from rnn_research.compare.factors import IRRELEVANT, Factors, configured, option, short
+from rnn_research.compare.reading import Run, Step, read_run, split_metric
 from rnn_research.compare.select import Excluded, Found, Selection, select
+from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION
 
 
@@ -41,6 +44,21 @@ class Comparison:
     effects: tuple[Effect, ...]
     excluded: tuple[Excluded, ...]
     notes: tuple[str, ...]
+    bins: dict[str, Bins]
+    """Of each feature that answers are looked at by: all that have several values."""
+    against: tuple[str, ...]
+    """Those that were asked for."""
+
+    @property
+    def measure(self) -> str:
+        """What is averaged over answers: `accuracy` or `loss`; empty where there are none, or runs disagree."""
+        found = {run.measure for run in self.runs if run.measure}
+        return found.pop() if len(found) == 1 else ""
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """When tasks count as solved, in words."""
+        return tuple(dict.fromkeys(said for run in self.runs if (said := rule(run.record))))
 
     @property
     def telling(self) -> tuple[str, ...]:
@@ -73,6 +91,7 @@ def compare(
     metric: str | None = None,
     by: Sequence[str] = (),
     fraction: float = FRACTION,
+    against: Sequence[str] = (),
 ) -> Comparison:
     """Compare the runs at or below `folders`.
 
@@ -83,6 +102,7 @@ def compare(
             baseline, accuracy first, else what the records have.
         by: the factors that make conditions; default all that vary. Others are pooled.
         fraction: of the norm at the smallest distance, below which the horizon lies.
+        against: features of the samples, such as `length`, that the answers are to be told by.
 
     Raises:
         NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
@@ -98,7 +118,8 @@ def compare(
     varying = _varying(selection, by)
     read = [read_run(item.folder, item.record, state, step, name, fraction) for item in selection.found]
     _check_read(read, state, step)
-    conditions = tuple(condition(options, members, name) for options, members in _group(read, varying))
+    bins = _bins(read, against)
+    conditions = tuple(condition(options, members, name, bins) for options, members in _group(read, varying))
     pooled = tuple(factor for factor in selection.factors.varying if factor not in varying)
     return Comparison(
         folder=Path(os.path.commonpath([folder.resolve() for folder in folders])),
@@ -113,7 +134,18 @@ def compare(
         effects=effects(conditions, pooled, name),
         excluded=selection.excluded,
         notes=selection.notes,
+        bins=bins,
+        against=tuple(dict.fromkeys(against)),
     )
+
+
+def _bins(read: Sequence[Run], against: Sequence[str]) -> dict[str, Bins]:
+    """Of the features with several values; none where some runs' answers are measured otherwise than others'."""
+    found = bins_of([run.answers for run in read]) if len({run.measure for run in read if run.measure}) == 1 else {}
+    for name in against:
+        if name not in found:
+            raise NothingToCompare(_choice("against", name, list(found)))
+    return found
 
 
 def _check_folders(folders: Sequence[Path]) -> None:
@@ -155,10 +187,10 @@ def _metric(found: Iterable[Found], asked: str | None) -> str | None:
     )
     if asked is None:
         return ranked[0] if ranked else None
-    matching = [key for key in ranked if key == asked or key.partition("_")[2] == asked]
+    matching = [key for key in ranked if key == asked or split_metric(key)[1] == asked]
     if not matching:
         raise NothingToCompare(
-            _choice("metric", asked, [*ranked, *dict.fromkeys(key.partition("_")[2] for key in ranked)])
+            _choice("metric", asked, [*ranked, *dict.fromkeys(split_metric(key)[1] for key in ranked)])
         )
     return matching[0]
 
@@ -167,7 +199,7 @@ def _varying(selection: Selection, by: Sequence[str]) -> tuple[str, ...]:
     factors: Factors = selection.factors
     known = dict.fromkeys((*factors.varying, *factors.constant))
     for item in selection.found:
-        known |= dict.fromkeys(key for key in flat(item.record.config) if not IRRELEVANT.search(key))
+        known |= dict.fromkeys(key for key in configured(item.record) if not IRRELEVANT.search(key))
     names = {tail: factor for factor, tail in short(tuple(known)).items()} | {factor: factor for factor in known}
     for factor in by:
         if factor not in names:

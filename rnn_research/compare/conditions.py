@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from rnn_research.compare.answers import Bins, Breakdown, breakdown
 from rnn_research.compare.reading import Run, Seen, Series, share_clipped
+from rnn_research.compare.success import Success, success
 from rnn_research.curves import Band, Interval, Reading, band, interval, together
 
 BINS = 150
@@ -35,7 +37,7 @@ class Condition:
 
     `metric` and `learning` are of the runs that didn't diverge. `start` is at the first recorded step,
     `chosen` at the one asked for. `rates` is the decay rate over training. `clipped` is the share of steps
-    with a finite gradient norm in which clipping fired. None where no run has it.
+    with a finite gradient norm in which clipping fired. `answers` are by feature. None where no run has it.
     """
 
     options: dict[str, str]
@@ -48,6 +50,8 @@ class Condition:
     learning: Band | None
     norms: Norms | None
     clipped: Interval | None
+    success: Success | None
+    answers: dict[str, Breakdown]
 
     @property
     def diverged(self) -> tuple[Run, ...]:
@@ -64,11 +68,14 @@ class Condition:
         return tuple(sorted({run.chosen.curve.step for run in self.runs if run.chosen}))
 
 
-def condition(options: dict[str, str], members: Sequence[Run], metric: str | None) -> Condition:
-    """Put the runs of one condition together."""
+def condition(
+    options: dict[str, str], members: Sequence[Run], metric: str | None, bins: Mapping[str, Bins] | None = None
+) -> Condition:
+    """Put the runs of one condition together; `bins` are those of each feature that the answers are looked at by."""
     finished = [run for run in members if not run.diverged]
     nan = float("nan")
     baselines = interval([run.record.baselines.get(metric or "", nan) for run in members])
+    broken = {name: breakdown([run.answers for run in members], name, among) for name, among in (bins or {}).items()}
     clipped = [share_clipped(run.clipping) for run in members if run.clipping is not None]
     return Condition(
         options,
@@ -81,6 +88,8 @@ def condition(options: dict[str, str], members: Sequence[Run], metric: str | Non
         learning=_band([run.learning for run in finished]),
         norms=_norms([run.clipping for run in members if run.clipping is not None]),
         clipped=interval(clipped),
+        success=success([run.record for run in members]),
+        answers={name: found for name, found in broken.items() if found is not None},
     )
 
 

@@ -14,9 +14,11 @@ ABSENT = "–"
 CLIPPING = "clipping"
 # What changes no number of a training: where it writes, what watches it, its processes and threads.
 IRRELEVANT = re.compile(
-    r"^(seed|name|threads|trust|experiment|logger|probe|hydra)(\.|$)"
+    r"^(seed|name|threads|trust|experiment|logger|probe|resume|hydra)(\.|$)"
     r"|(^|\.)(num_workers|root|cache|url|\w*(dir|path|folder)|enable_\w+|log_every_n_steps)$"
 )
+# What runs did before these values could be chosen: of a record that does not name one.
+BEFORE = {"stop_when_solved": "false", "trainer.val_check_interval": "1.0"}
 SEED = re.compile(r"(^|[._])seed$")
 OF_THE_SEED = re.compile(r"\$\{[^{}]*\bseed\}")
 
@@ -61,7 +63,12 @@ def factors_of(records: Sequence[RunRecord]) -> Factors:
 def option(record: RunRecord, factor: str) -> str:
     """What `record` has for `factor`: as chosen or overridden, else as its whole config says."""
     chosen = record.factors.get(factor)
-    return str(chosen) if chosen is not None else flat(record.config).get(factor, ABSENT)
+    return str(chosen) if chosen is not None else configured(record).get(factor, ABSENT)
+
+
+def configured(record: RunRecord) -> dict[str, str]:
+    """The leaves of a record's config, by dotted key."""
+    return BEFORE | flat(record.config)
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, str]:
@@ -96,7 +103,7 @@ def _place(factor: str) -> int:
 
 def _disagreements(records: Sequence[RunRecord], factors: Factors, seeds: list[str]) -> list[str]:
     groups: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
-    configs = [flat(record.config) for record in records]
+    configs = [configured(record) for record in records]
     for record, config in zip(records, configs, strict=True):
         groups[factors.condition(record)].append(config)
     keys = dict.fromkeys(key for config in configs for key in config if not IRRELEVANT.search(key))

@@ -4,7 +4,7 @@ of them."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +12,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rnn_research import curves, runs
+from rnn_research.compare.answers import Grouped, grouped, measure
 from rnn_research.curves import Curve, Decay, Verdict
 from rnn_research.runs import RunRecord
 
 Step = int | Literal["first", "last"]
 CLIPPING = ("step", "norm_before", "norm_after", "fired")
+SPLITS = ("train", "val", "test")
+METRICS = ("position_accuracy", "accuracy", "mse", "loss")
 # Enough to draw a rate over training by.
 MOST_STEPS = 60
 
@@ -41,8 +44,8 @@ class Series:
 @dataclass(frozen=True, eq=False)
 class Run:
     """A comparable run. `start` is its first recorded step and `chosen` the one asked for; `rates` are of
-    every recorded step; `learning` is the validation metric. What can't be had is None, and `missing` says
-    why."""
+    every recorded step; `learning` is the validation metric; `answers` are grouped by feature, and `measure` says what
+    of. What can't be had is None, and `missing` says why."""
 
     folder: Path
     record: RunRecord
@@ -54,6 +57,8 @@ class Run:
     clipping: np.ndarray | None
     learning: Series | None
     missing: tuple[str, ...]
+    answers: dict[str, Grouped] = field(default_factory=dict)
+    measure: str = ""
 
     @property
     def diverged(self) -> bool:
@@ -81,8 +86,19 @@ def read_run(
         except ValueError as error:
             missing.append(str(error))
     clipping, learning = _clipping(folder, missing), _learning(folder, metric, missing)
-    told = (start, chosen, rates, clipping, learning, tuple(missing))
+    answers, measured = _answers(folder, missing)
+    told = (start, chosen, rates, clipping, learning, tuple(missing), answers, measured)
     return Run(folder, record, states, steps, *told)
+
+
+def split_metric(key: str) -> tuple[str, str]:
+    """`test_accuracy` as (test, accuracy), and `length_100_accuracy`, of a further evaluation set, as (length_100,
+    accuracy)."""
+    split, _, name = key.partition("_")
+    if split in SPLITS:
+        return split, name
+    known = [metric for metric in METRICS if key.endswith(f"_{metric}")]
+    return (key[: -len(known[0]) - 1], known[0]) if known else (split, name)
 
 
 def share_clipped(clipping: np.ndarray) -> float:
@@ -142,11 +158,23 @@ def _clipping(folder: Path, missing: list[str]) -> np.ndarray | None:
     return table
 
 
+def _answers(folder: Path, missing: list[str]) -> tuple[dict[str, Grouped], str]:
+    """Nothing where there is no table: runs that diverged, and those of earlier versions, have none."""
+    try:
+        table = runs.read_table(folder, runs.ANSWERS)
+        return ({}, "") if table is None else (grouped(table), measure(table))
+    except runs.DamagedRecord as error:
+        missing.append(f"{runs.ANSWERS} table: {str(error).partition(': ')[2]}")
+    except (ValueError, TypeError) as error:
+        missing.append(f"{runs.ANSWERS} table: {error}; run it again")
+    return {}, ""
+
+
 def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | None:
     """The validation curve of `metric` (`<split>_<name>`); of a step written twice the later row."""
     if metric is None:
         return None
-    name = metric.partition("_")[2]
+    name = split_metric(metric)[1]
     points: dict[int, float] = {}
     try:
         rows = runs.read_metrics(folder)

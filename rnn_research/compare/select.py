@@ -14,8 +14,8 @@ from rnn_research.runs import RunRecord
 # How samples are served, which changes none.
 BATCHING = ("batch_size", "bucket", "num_workers")
 UNFINISHED = {
-    "running": "unfinished: still running or killed; run it again",
-    "interrupted": "unfinished: interrupted; run it again",
+    "running": "unfinished: still running or killed; if killed, go on with resume=FOLDER or run it again",
+    "interrupted": "unfinished: interrupted; go on with resume=FOLDER, or run it again",
 }
 
 

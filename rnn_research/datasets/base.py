@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +36,10 @@ class Rule:
     metric: str
     bound: float
     above: bool = True
+
+    def met(self, value: float) -> bool:
+        """Whether a value of the metric solves the task; NaN does not."""
+        return value >= self.bound if self.above else value < self.bound
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ class DataModule(LightningDataModule, ABC):
 
     Set `layout` (a chain, where it is not set) and, for another order of the training samples, `order_seed` before the
     first batch is asked for.
-    Batches depend on the samples, `batch_size`, `bucket` and `order_seed` alone: never on `num_workers`.
+    Batches depend on the samples, `batch_size`, `bucket` and `order_seed` alone: never on `num_workers`. Training
+    starts with batch `start[1]` of epoch `start[0]`, counted from 0: where a run that is resumed stood.
 
     Args:
         batch_size: samples a batch.
@@ -78,6 +84,7 @@ class DataModule(LightningDataModule, ABC):
 
     layout: Layout = Chains()
     order_seed: int = 0
+    start: tuple[int, int] = (0, 0)
 
     def __init__(self, batch_size: int = 32, num_workers: int = 0, bucket: bool = False) -> None:
         super().__init__()
@@ -90,8 +97,8 @@ class DataModule(LightningDataModule, ABC):
     def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
         """The task, and the samples of "train", "val" and "test": fixed, and no sample in two of them.
 
-        Any other key of the mapping is a further set to evaluate on, such as "length_100"; it shares no sample with
-        "train".
+        Any other key of the mapping is a further evaluation set, measured after training as the test set is, such as
+        "length_100"; it shares no sample with "train".
 
         Raises:
             ValueError: the data are missing or malformed: says which file and line, and the repair.
@@ -111,16 +118,21 @@ class DataModule(LightningDataModule, ABC):
         """The samples of one split. The first call loads the data."""
         return self._load()[1][split]
 
-    def features(self, split: str) -> dict[str, np.ndarray]:
-        """Numbers that say how hard each sample of a split is, by name: arrays of shape (samples,).
+    @property
+    def evaluation_sets(self) -> tuple[str, ...]:
+        """What is measured after training: "test", and every further set, in the order given."""
+        return ("test", *(name for name in self._load()[1] if name not in SPLITS))
 
-        `length`: steps of the sequence; `depth`: edges from the root of the parse to its deepest leaf, where there is
-        a parse. To evaluate by: nothing trains on them.
+    def features(self, split: str) -> dict[str, np.ndarray]:
+        """What answers may depend on, by name: one number a sample of a split, in order. Nothing trains on them.
+
+        `length`: steps of the sequence; where the data have a parse `depth`: edges from its root to its deepest leaf.
         """
         samples = self.samples(split)
-        found = {"length": np.array([len(sample.inputs) for sample in samples])}
+        found = {"length": np.array([len(samples[index].inputs) for index in range(len(samples))], dtype=np.int64)}
         if self.task.has_parse:
-            found["depth"] = np.array([sample.tree.depth.max() for sample in samples if sample.tree is not None])
+            trees = (samples[index].tree for index in range(len(samples)))
+            found["depth"] = np.array([tree.depth.max() for tree in trees if tree is not None], dtype=np.int64)
         return found
 
     @cached_property
@@ -180,13 +192,18 @@ class DataModule(LightningDataModule, ABC):
         return self._loader("val", shuffle=False)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return self._loader("test", shuffle=False)
+        return self.evaluation_dataloader("test")
+
+    def evaluation_dataloader(self, split: str) -> DataLoader[Any]:
+        """The batches of one split, in an order that is the same each time: its `batch_sampler` says which samples."""
+        return self._loader(split, shuffle=False)
 
     def _loader(self, split: str, shuffle: bool) -> DataLoader[Any]:
         samples = self.samples(split)
         sizes = [self.layout.size(samples[index]) for index in range(len(samples))] if self.bucket else None
         block = samples.BLOCK if isinstance(samples, Generated) else None
-        batches = Batches(len(samples), self.batch_size, self.order_seed if shuffle else None, sizes, block)
+        seed, start = (self.order_seed, self.start) if shuffle else (None, (0, 0))
+        batches = Batches(len(samples), self.batch_size, seed, sizes, block, start)
         return DataLoader(
             _Fetch(samples),
             batch_sampler=batches,
@@ -202,6 +219,7 @@ class Batches(Sampler[list[int]]):
 
     With `sizes`, samples of similar size share a batch (sorted within pools of up to `POOL`). With `block`, whole
     blocks are shuffled and then the samples in each: for samples that are made a block at a time, and independent.
+    With `start`, the first epoch is number `start[0]`, without its first `start[1]` batches.
     """
 
     def __init__(
@@ -211,6 +229,7 @@ class Batches(Sampler[list[int]]):
         seed: int | None = None,
         sizes: list[int] | None = None,
         block: int | None = None,
+        start: tuple[int, int] = (0, 0),
     ) -> None:
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.sizes = None if sizes is None else np.asarray(sizes)
@@ -218,15 +237,19 @@ class Batches(Sampler[list[int]]):
         # A pool's samples come from blocks that are kept together, or each batch would make its blocks anew.
         kept = POOL if block is None else (Generated.KEPT - 2) * block // batch_size
         self.pool = max(1, min(POOL, kept)) * batch_size
-        self.epoch = 0
+        self.start, self.epoch = start, start[0]
 
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         # A generator: where there are workers torch asks for two iterators an epoch, and draws from one.
+        first = self.start[1] if self.epoch == self.start[0] else 0
         random = None if self.seed is None else np.random.default_rng([self.seed, self.epoch])
         self.epoch += 1
+        yield from islice(self._batches(random), first, None)
+
+    def _batches(self, random: np.random.Generator | None) -> Iterator[list[int]]:
         order = np.arange(self.length)
         if random is not None:
             blocks = [order[start : start + self.block] for start in range(0, self.length, self.block)]

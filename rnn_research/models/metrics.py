@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 from torchmetrics import MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
@@ -48,11 +49,23 @@ class WithinTolerance(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        self.right += ((preds - target).abs() <= self.tolerance).all(-1).sum()
+        self.right += within(self.tolerance, preds, target).sum()
         self.count += len(target)
 
     def compute(self) -> Tensor:
         return self.right / self.count
+
+
+def within(tolerance: float, predictions: Tensor, targets: Tensor) -> Tensor:
+    """Whether each answer is within an absolute distance of the target in every component."""
+    return ((predictions - targets).abs() <= tolerance).all(-1)
+
+
+def correct(task: Task, predictions: Tensor, targets: Tensor) -> Tensor | None:
+    """Whether each answer is right: the class, or within the task's tolerance; None where it has none."""
+    if task.kind == "classification":
+        return predictions == targets
+    return None if task.tolerance is None else within(task.tolerance, predictions, targets.to(predictions.dtype))
 
 
 def answer_metrics(task: Task) -> MetricCollection:
@@ -117,6 +130,28 @@ class Tally(nn.Module):
                 found |= {name: float(value) for name, value in metrics.compute().items()}
                 metrics.reset()
         return found
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is measured, `loss` first."""
+        return ("loss", *map(str, (*self.answers, *(self.positions or ()))))
+
+    def state(self) -> dict[str, Any]:
+        """What was counted since the last call of `measured`, to be restored by another process; changes nothing, not
+        even how batches are put together to be counted."""
+        return {"counted": {name: dict(one.metric_state) for name, one in self._metrics()}, "waiting": [*self._waiting]}
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from a `state`."""
+        state = move_data_to_device(state, device)
+        for name, metric in self._metrics():
+            for key, value in state["counted"][name].items():
+                setattr(metric, key, value)
+            metric._update_count = 1  # or torchmetrics would warn that nothing was counted
+        self._waiting = [tuple(batch) for batch in state["waiting"]]
+
+    def _metrics(self) -> list[tuple[str, Metric]]:
+        return [(name, one) for name, one in self.named_modules() if isinstance(one, Metric)]
 
     def _count(self) -> None:
         if not self._waiting:

@@ -20,7 +20,7 @@ from rnn_research.checks import choice, integer, number
 from rnn_research.clipping.base import Clipped, Clipping, Composed, clip
 from rnn_research.datasets.base import SPLITS, Task
 from rnn_research.models.history import History
-from rnn_research.models.metrics import Tally
+from rnn_research.models.metrics import Tally, correct
 from rnn_research.models.sizes import hidden_size_for
 from rnn_research.regularizers.base import Regularizer, Step
 from rnn_research.structures import Batch
@@ -142,6 +142,7 @@ class Model(LightningModule):
         self.regularizers: Any = nn.ModuleDict(regularizers or {})
         self.recording = False
         self.observed: Observed | None = None
+        self.answered: list[dict[str, Tensor]] = []
         self.clipped = History(*Clipped._fields)
         self.regularized = History(*self.regularizers)
         self._attached = False
@@ -176,6 +177,11 @@ class Model(LightningModule):
                     "it into windows, which contradict; leave one out"
                 )
         self._attached = True
+
+    @property
+    def strategies(self) -> list[Clipping]:
+        """The clipping strategies, in order."""
+        return list(self.clipping.strategies.values()) if isinstance(self.clipping, Composed) else [self.clipping]
 
     def setup(self, stage: str) -> None:
         if not self._attached:
@@ -264,8 +270,22 @@ class Model(LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         self._loss(batch, self.fold(batch), "val")
 
+    def on_test_epoch_start(self) -> None:
+        self.answered.clear()
+
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        self._loss(batch, self.fold(batch), "test")
+        unrolled = self.fold(batch)
+        self._loss(batch, unrolled, "test")
+        self.answered.append(self._answer(batch, unrolled))
+
+    def _answer(self, batch: Batch, unrolled: Unrolled) -> dict[str, Tensor]:
+        """Of each sample: `correct`, where the task says what that is, and `loss`, of its last step or root, taken in
+        float64."""
+        answers = self.readout(batch.structure.terminal(unrolled.hidden))
+        target = batch.target if self.task.kind == "classification" else batch.target.view_as(answers)
+        right = correct(self.task, self._predictions(answers), target)
+        loss = self._compare(answers.double(), target if self.task.kind == "classification" else target.double())
+        return {"loss": loss} if right is None else {"correct": right, "loss": loss}
 
     def _loss(self, batch: Batch, unrolled: Unrolled, split: str) -> tuple[Tensor, int, Tensor | None]:
         """The mean loss, the number of labels it is the mean of, and the part at last steps and roots where that is

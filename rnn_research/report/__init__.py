@@ -14,7 +14,8 @@ __all__ = ["text", "write"]
 
 
 def write(comparison: Comparison, out: Path, figures: bool = True) -> Path:
-    """Write `comparison.html`, `conditions.csv`, `runs.csv`, and each figure as PNG and SVG, to `out`.
+    """Write `comparison.html`, `conditions.csv`, `runs.csv`, where there are answers `answers.csv`, and each figure as
+    PNG and SVG, to `out`.
 
     Returns:
         The page.
@@ -24,6 +25,8 @@ def write(comparison: Comparison, out: Path, figures: bool = True) -> Path:
     """
     _put(out / "conditions.csv", tables.conditions_csv(comparison))
     _put(out / "runs.csv", tables.runs_csv(comparison))
+    if answers := tables.answers_csv(comparison):
+        _put(out / "answers.csv", answers)
     inline = _draw(comparison, out) if figures else {}
     _put(out / "comparison.html", page(comparison, inline))
     return out / "comparison.html"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rnn_research.compare import Comparison, Condition, Run
+from rnn_research.compare import Comparison, Condition, Run, Success
 from rnn_research.compare.factors import short
 from rnn_research.curves import Interval, Reading, spoken
 
@@ -70,10 +70,64 @@ def task_columns(comparison: Comparison) -> list[Column]:
     return [
         Column(f"{metric} [95%]", "mean over the seeds that did not diverge", lambda c: metric_cell(comparison, c)),
         Column("baseline", f"{metric} of a predictor without memory", lambda c: number(c.baseline)),
+        *(success_columns(comparison) if comparison.rules else []),
         Column("clipped", "share of steps with a finite norm in which clipping fired", lambda c: percent(c.clipped)),
         Column("diverged", "runs that diverged", diverged),
         Column("parameters", "trained numbers", parameters),
     ]
+
+
+def success_columns(comparison: Comparison) -> list[Column]:
+    """How many runs solved the task, and after how many steps."""
+    return [
+        Column("solved", f"runs that reached {rules(comparison)}", lambda c: solved(c.success)),
+        Column("steps to success", "median and range over the runs that solved it", lambda c: steps(c.success)),
+    ]
+
+
+def rules(comparison: Comparison) -> str:
+    """When the tasks count as solved."""
+    return " or ".join(comparison.rules)
+
+
+def solved(found: Success | None) -> str:
+    """`3 of 5`."""
+    return NOTHING if found is None else f"{found.solved} of {found.runs}"
+
+
+def steps(found: Success | None) -> str:
+    """`1,250 (900 to 2,000), 2 censored`."""
+    if found is None:
+        return NOTHING
+    said = NOTHING if found.median is None else f"{found.median:,.0f}"
+    if len(found.steps) > 1:
+        said += f" ({found.steps[0]:,} to {found.steps[-1]:,})"
+    return f"{said}, {len(found.censored)} censored" if found.censored else said
+
+
+def answer_columns(comparison: Comparison, feature: str) -> list[Column]:
+    """The answers by one feature, a column a bin."""
+    among = comparison.bins[feature]
+
+    def cell(index: int) -> Callable[[Condition], str]:
+        return lambda condition: answer(comparison, condition, feature, index)
+
+    return [
+        Column(f"{feature} {label}", f"mean {comparison.measure} [95%] over seeds", cell(index))
+        for index, label in enumerate(among.labels)
+    ]
+
+
+def answer(comparison: Comparison, condition: Condition, feature: str, index: int) -> str:
+    """The mean with its interval in one bin."""
+    found = condition.answers.get(feature)
+    mean = None if found is None else found.mean[index]
+    return interval(mean if mean is None or comparison.measure != "accuracy" else within(mean))
+
+
+def within(found: Interval) -> Interval:
+    """The interval of an accuracy, whose ends are where accuracies are; one seed's NaN stays NaN."""
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def seeds_column() -> Column:
@@ -148,8 +202,8 @@ def metric_cell(comparison: Comparison, condition: Condition) -> str:
     found = condition.metric
     if found is None:
         return NOTHING
-    if (comparison.metric or "").endswith("accuracy"):  # one seed's NaN stays NaN
-        found = replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+    if (comparison.metric or "").endswith("accuracy"):
+        found = within(found)
     some = f" (of {found.n})" if found.n < len(condition.runs) else ""
     return interval(found) + some
 

@@ -37,6 +37,7 @@ def page(comparison: Comparison, figures: Mapping[str, tuple[str, str, str]]) ->
         *(_figure(*figure) for name, figure in figures.items() if name in OF_THE_GRADIENT),
         "<h2>The task and clipping</h2>",
         _table(comparison, cells.task_columns(comparison)),
+        _answers(comparison),
         _effects(comparison),
         *(_figure(*figure) for name, figure in figures.items() if name not in OF_THE_GRADIENT),
         _left_out(comparison),
@@ -86,6 +87,17 @@ def _figure(title: str, caption: str, drawing: str) -> str:
         f'<figure><h3>{escape(title)}</h3><div class="scroll">{drawing}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
+
+
+def _answers(comparison: Comparison) -> str:
+    """A table a feature, closed: the figure shows them."""
+    parts = []
+    for feature in comparison.bins:
+        table = _table(comparison, cells.answer_columns(comparison, feature))
+        summary = f"{comparison.measure.capitalize()} of the answers against {feature}"
+        opened = " open" if feature in comparison.against else ""
+        parts.append(f"<details{opened}><summary>{escape(summary)}</summary>{table}</details>")
+    return "".join(parts)
 
 
 def _effects(comparison: Comparison) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from html import escape
 
-from rnn_research.compare import Comparison, Condition, Effect
+from rnn_research.compare import Comparison, Condition, Effect, Success
 from rnn_research.compare.factors import is_of_clipping
 from rnn_research.curves import CONFIDENCE, FALL, FLOOR, FRACTION, RISE, Interval, Reading, t_quantile
 from rnn_research.report import cells
@@ -45,6 +45,8 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
         against = "" if condition.baseline is None else f", baseline {cells.number(condition.baseline)}"
         metric = cells.metric_title(comparison).capitalize()
         said.append(f"{escape(metric)} {typeset(cells.metric_cell(comparison, condition) + against)}.")
+    if condition.success is not None:
+        said.append(f"Solved: {typeset(_success(condition.success))}.")
     if condition.diverged:
         said.append(f"Diverged: {escape(cells.diverged(condition))}.")
     if condition.clipped is not None:
@@ -52,6 +54,12 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
         said.append(f"Clipped {share} of steps." if condition.clipped.mean > 0 else "Never clipped.")
     label = escape(comparison.label(condition))
     return f"<strong>{label}</strong><br>{' '.join(said) or 'Nothing was recorded.'}"
+
+
+def _success(found: Success) -> str:
+    """`3 of 5 runs, after 1,250 (900 to 2,000) steps, 2 censored`."""
+    runs = f"{cells.solved(found)} {'run' if found.runs == 1 else 'runs'}"
+    return f"{runs}; steps: {cells.steps(found)}" if found.steps else runs
 
 
 def verdict_word(word: str) -> str:
@@ -93,8 +101,25 @@ def glossary(comparison: Comparison) -> dict[str, str]:
         "Horizon": f"The first distance with less than {comparison.fraction:g} of the norm at the smallest.",
         "Far ratio": "The norm at the largest distance over that at the smallest.",
         "Baseline": "What a predictor without memory reaches on the same data.",
+        **_of_success(comparison),
         "Diverged": "Runs whose loss stopped being finite. They count, but their metric is not averaged.",
     }
+
+
+def _of_success(comparison: Comparison) -> dict[str, str]:
+    said = {}
+    if comparison.rules:
+        said["Solved"] = (
+            f"A run counts from the first validation that finds {cells.rules(comparison)}. One that ended before is "
+            "censored at its last step, since more steps may have solved it; one that diverged never does. The share "
+            "of runs solved by a step is Kaplan and Meier's estimate."
+        )
+    if comparison.bins:
+        said["Answers"] = (
+            "Each sample of the test set and of further evaluation sets, told by what is known of it. Many values are "
+            "put in bins of about as many samples each; a sample that lacks a feature is left out of its table alone."
+        )
+    return said
 
 
 def _verdicts(comparison: Comparison, opening: str, view: Callable[[Condition], Reading | None]) -> str:

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from rnn_research.compare import Comparison, Condition, Run, Seen
+from rnn_research.compare import Comparison, Condition, Run, Seen, Success
 from rnn_research.compare.reading import share_clipped
 from rnn_research.curves import Interval, Reading
 from rnn_research.report import cells
@@ -28,6 +28,12 @@ def text(comparison: Comparison) -> str:
         "TASK AND CLIPPING",
         _aligned(comparison, [*conditions, *cells.task_columns(comparison)]),
     ]
+    for feature in comparison.against:
+        columns = cells.answer_columns(comparison, feature)
+        blocks += [
+            f"{comparison.measure.upper()} AGAINST {feature}: mean over seeds [95%]",
+            _aligned(comparison, [*cells.factor_columns(comparison), *columns]),
+        ]
     if comparison.effects:
         blocks += ["WHAT CLIPPING CHANGED: with it less without, paired by seed [95%]", _effects(comparison)]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -53,6 +59,24 @@ def runs_csv(comparison: Comparison) -> str:
     rows = [_run_row(comparison, condition, run) for condition in comparison.conditions for run in condition.runs]
     left_out = [{"run": comparison.name(item.folder), "left_out": item.reason} for item in comparison.excluded]
     return _csv([*rows, *left_out])
+
+
+def answers_csv(comparison: Comparison) -> str:
+    """One row a condition, feature and bin; empty where no run has answers."""
+    rows = [
+        {
+            **condition.options,
+            "feature": feature,
+            "from": low,
+            "to": high,
+            **_interval_cells(comparison.measure, mean),
+            "samples": samples,
+        }
+        for condition in comparison.conditions
+        for feature, found in condition.answers.items()
+        for low, high, mean, samples in zip(found.bins.low, found.bins.high, found.mean, found.samples, strict=True)
+    ]
+    return _csv(rows) if rows else ""
 
 
 def _aligned(comparison: Comparison, columns: Sequence[Column]) -> str:
@@ -100,6 +124,7 @@ def _condition_row(comparison: Comparison, condition: Condition) -> Row:
         "diverged": len(condition.diverged),
         **_interval_cells(metric, condition.metric),
         f"{metric}_baseline": condition.baseline,
+        **_success_cells(condition.success),
         **_reading_cells("", condition.chosen),
         **_reading_cells("start_", condition.start),
         **_interval_cells("clipped", condition.clipped),
@@ -111,6 +136,20 @@ def _interval_cells(name: str, found: Interval | None) -> Row:
     if found is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None, f"{name}_n": 0}
     return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_n": found.n}
+
+
+def _success_cells(found: Success | None) -> Row:
+    if found is None:
+        return {}
+    first, last = (found.steps[0], found.steps[-1]) if found.steps else (None, None)
+    return {
+        "solved": found.solved,
+        "solved_of": found.runs,
+        "steps_to_success": found.median,
+        "steps_to_success_least": first,
+        "steps_to_success_most": last,
+        "censored": len(found.censored),
+    }
 
 
 def _reading_cells(prefix: str, reading: Reading | None) -> Row:
@@ -144,6 +183,8 @@ def _run_row(comparison: Comparison, condition: Condition, run: Run) -> Row:
     row: Row = {"run": comparison.name(run.folder), **condition.options, "seed": run.record.seed}
     row |= {"status": run.record.status, "diverged_step": run.record.diverged_step}
     row |= {metric: run.record.final.get(metric), f"{metric}_baseline": run.record.baselines.get(metric)}
+    if run.record.success:
+        row["solved_at_step"] = run.record.success.get("step")
     for prefix, seen in (("", run.chosen), ("start_", run.start)):
         if seen is not None:
             curve = seen.curve

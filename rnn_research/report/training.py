@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnn_research.compare import Comparison, Condition
+from rnn_research.compare.reading import split_metric
 from rnn_research.curves import Band
 from rnn_research.report import style
 from rnn_research.report.marks import Made, band_says, legend, line
@@ -45,7 +46,7 @@ def learning(comparison: Comparison, look: Look) -> Made | None:
     if not shown or comparison.metric is None:
         return None
     figure, grid = _over_steps(shown, lambda c: c.learning, look, _baselines, _names(comparison, look), True)
-    metric = comparison.metric.partition("_")[2].replace("_", " ")
+    metric = split_metric(comparison.metric)[1].replace("_", " ")
     for axes in grid[:, 0]:
         axes.set_ylabel(f"validation {metric}")
     baseline = Line2D([], [], color=MUTED, linewidth=1, linestyle=SHORT_DASHES, label="baseline without memory")

@@ -1,0 +1,81 @@
+"""Success against budget: how many runs of a condition solved their task, and after how many steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from rnn_research.runs import RunRecord
+
+
+@dataclass(frozen=True, eq=False)
+class Success:
+    """The runs of a condition whose task says when it is solved.
+
+    A run that ended unsolved is censored at its last step: what more steps had brought is not known. One that diverged
+    would never have solved it, and stays among those that could have.
+    """
+
+    runs: int
+    steps: tuple[int, ...]
+    """Of the runs that solved the task, the steps at which they did, ascending."""
+    censored: tuple[int, ...]
+    """Of the runs that ended unsolved and did not diverge, their last steps, ascending."""
+    step: Float[np.ndarray, " point"]
+    share: Float[np.ndarray, " point"]
+    """The share of runs solved by each step, a step function from 0 to the longest run's end: Kaplan and Meier's
+    estimate, where runs were censored before the end."""
+
+    @property
+    def solved(self) -> int:
+        return len(self.steps)
+
+    @property
+    def median(self) -> float | None:
+        """The median step over the runs that solved the task."""
+        return float(np.median(self.steps)) if self.steps else None
+
+    def share_at(self, step: float) -> float:
+        """The share of runs solved by a step."""
+        return float(self.share[np.searchsorted(self.step, step, side="right") - 1])
+
+
+def rule(record: RunRecord) -> str:
+    """A record's rule in words, such as `validation accuracy ≥ 0.99`; empty where it has none."""
+    success = record.success
+    if not success:
+        return ""
+    sign = "≥" if success.get("above", True) else "<"
+    return f"validation {str(success.get('metric')).replace('_', ' ')} {sign} {success.get('bound'):g}"
+
+
+def success(records: Sequence[RunRecord]) -> Success | None:
+    """What the runs of a condition say of success; None where no task says when it is solved."""
+    judged = [record for record in records if record.success]
+    if not judged:
+        return None
+    steps = sorted(int(record.success["step"]) for record in judged if record.success.get("step") is not None)
+    unsolved = [record for record in judged if record.success.get("step") is None]
+    censored = sorted(record.steps for record in unsolved if record.status != "diverged")
+    at_risk_for_good = len(unsolved) - len(censored)
+    x, share = _kaplan_meier(steps, censored, at_risk_for_good)
+    end = max(record.steps for record in judged)
+    if x[-1] < end:
+        x, share = np.append(x, end), np.append(share, share[-1])
+    return Success(len(judged), tuple(steps), tuple(censored), x, share)
+
+
+def _kaplan_meier(solved: Sequence[int], censored: Sequence[int], never: int) -> tuple[np.ndarray, np.ndarray]:
+    """1 - prod over steps t <= s of (1 - d_t / n_t), at the steps where it changes, from (0, 0).
+
+    d_t runs solve the task at t, of the n_t that have not before, and were not censored before t. (Kaplan and Meier
+    1958, eq. 2b.)
+    """
+    times, counts = np.unique(np.asarray(solved, dtype=np.float64), return_counts=True)
+    ends = np.concatenate([np.asarray(solved, dtype=np.float64), np.asarray(censored, dtype=np.float64)])
+    at_risk = (ends[None] >= times[:, None]).sum(1) + never
+    left = np.cumprod(1 - counts / at_risk)
+    return np.concatenate([[0.0], times]), np.concatenate([[0.0], 1 - left])

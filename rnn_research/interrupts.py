@@ -1,0 +1,72 @@
+"""Signals while a run trains: heard between two steps of the optimiser, and not while the record is written."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Held:
+    """Signals that come while `holding` wait for `release`: weights are never left half updated."""
+
+    def __init__(self) -> None:
+        self.holding = False
+        self._waiting: list[tuple[Callable[..., Any], int]] = []
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Stand before the handlers of Ctrl-C and SIGTERM, where they are functions and this is the main thread."""
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: handler for number, handler in before.items() if callable(handler)}
+        for number, handler in before.items():
+            signal.signal(number, self._before(handler))
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def release(self) -> None:
+        """Answer what came meanwhile."""
+        self.holding = False
+        while self._waiting:
+            handler, number = self._waiting.pop(0)
+            handler(number, None)
+
+    def forget(self) -> None:
+        """Another error ends the run: what came meanwhile would only hide it."""
+        self.holding = False
+        self._waiting.clear()
+
+    def _before(self, handler: Callable[..., Any]) -> Callable[[int, Any], None]:
+        def hear(number: int, frame: Any) -> None:
+            if self.holding:
+                self._waiting.append((handler, number))
+            else:
+                handler(number, frame)
+
+        return hear
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """A second Ctrl-C, or a worker that a signal killed as well, must not cost the record: neither is heard here."""
+    calm = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN, signal.SIGCHLD: signal.SIG_DFL}
+    calm = calm if threading.current_thread() is threading.main_thread() else {}
+    before = {number: signal.signal(number, handler) for number, handler in calm.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def stopped(error: BaseException | None) -> bool:
+    """Whether a signal stopped training: lightning makes a SystemExit of it, and a worker that the signal killed too
+    may add another error."""
+    return error is not None and (isinstance(error, KeyboardInterrupt | SystemExit) or stopped(error.__context__))

@@ -1,0 +1,120 @@
+"""The figures of success: the share of runs solved against the budget, and where the answers are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from rnn_research.compare import Bins, Comparison, Condition
+from rnn_research.report import cells, style
+from rnn_research.report.marks import Made, band_says, legend, panels
+from rnn_research.report.style import Look
+
+WIDE = 3
+"""Panels a row."""
+
+
+def success(comparison: Comparison, look: Look) -> Made | None:
+    """The share of runs that had solved the task by each step."""
+    shown = [c for c in comparison.conditions if c.success is not None]
+    if not shown:
+        return None
+    rows = panels(shown, look)
+    figure, grid = _grid(len(rows))
+    for axes, (name, members) in zip(grid, rows, strict=True):
+        end = max(c.success.step[-1] for c in members if c.success)
+        for condition in members:
+            _share(axes, condition, look, end)
+        axes.set_title(name)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("optimiser step")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    grid[0].set_ylabel("share of runs solved")
+    legend(figure, comparison, look)
+    caption = (
+        f"The share of runs that had reached {cells.rules(comparison)} by each step (Kaplan and Meier's estimate). "
+        "A tick marks a run that ended unsolved; a run that diverged counts as unsolved for good."
+    )
+    return Made("success", "Success against budget", caption, figure)
+
+
+def answers(comparison: Comparison, look: Look) -> Made | None:
+    """The answers by each feature that varies, a panel a feature."""
+    features = [name for name in comparison.bins if any(name in c.answers for c in comparison.conditions)]
+    if not features:
+        return None
+    figure, grid = _grid(len(features))
+    for axes, feature in zip(grid, features, strict=True):
+        shown = [c for c in comparison.conditions if feature in c.answers]
+        for place, condition in enumerate(shown):
+            _by_bin(axes, condition, feature, comparison, look, (place - (len(shown) - 1) / 2) / (2 * len(shown)))
+        _bin_axis(axes, comparison.bins[feature], feature)
+        if comparison.measure == "accuracy":
+            axes.set_ylim(-0.03, 1.03)
+        if axes in grid[::WIDE]:
+            axes.set_ylabel(comparison.measure)
+    legend(figure, comparison, look)
+    caption = (
+        f"The {comparison.measure} of the answers on the test set and every further set, by what is known of a sample: "
+        f"mean over seeds, at the middle of each bin. {band_says(comparison.conditions)}"
+    )
+    return Made("answers", "Where the answers are right", caption, figure)
+
+
+def _grid(count: int) -> tuple[Figure, Sequence[Axes]]:
+    """So many panels, the surplus of the last row left empty."""
+    wide = min(count, WIDE)
+    high = -(-count // wide)
+    figure = Figure(figsize=(7.6, 0.5 + 2.6 * high), layout="constrained")
+    grid = list(figure.subplots(high, wide, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, grid[:count]
+
+
+def _share(axes: Axes, condition: Condition, look: Look, end: float) -> None:
+    """The curve; where all runs solved the task, as far as the others go."""
+    found = condition.success
+    assert found is not None
+    whole = found.solved == found.runs
+    x, share = (np.append(found.step, end), np.append(found.share, 1.0)) if whole else (found.step, found.share)
+    axes.step(x, share, where="post", **look.stroke(condition))
+    ends = sorted(set(found.censored))
+    heights = [found.share_at(end) for end in ends]
+    axes.plot(ends, heights, linestyle="", marker="|", markersize=7, color=look.colour(condition))
+
+
+def _by_bin(axes: Axes, condition: Condition, feature: str, comparison: Comparison, look: Look, aside: float) -> None:
+    """A line with its band; where the bins are names, points with their intervals, side by side."""
+    found, stroke = condition.answers[feature], look.stroke(condition)
+    means = [mean if mean is None or comparison.measure != "accuracy" else cells.within(mean) for mean in found.mean]
+    there = [index for index, mean in enumerate(means) if mean is not None]
+    x = _middles(found.bins)[there] + (aside if found.bins.named else 0.0)
+    kept = [mean for mean in means if mean is not None]
+    joined = {**stroke, "linestyle": "" if found.bins.named else stroke["linestyle"]}
+    axes.plot(x, [mean.mean for mean in kept], marker="o", markersize=3.2, **joined)
+    low, high = np.array([mean.low for mean in kept]), np.array([mean.high for mean in kept])
+    if np.isfinite(low).any() and not found.bins.named:
+        axes.fill_between(x, low, high, color=stroke["color"], alpha=0.12, linewidth=0)
+    elif np.isfinite(low).any():
+        axes.vlines(x, low, high, color=stroke["color"], alpha=0.4)
+
+
+def _middles(among: Bins) -> np.ndarray:
+    """Where a bin is drawn: in the middle of its values, or where they are names side by side."""
+    if among.named:
+        return np.arange(len(among.low), dtype=np.float64)
+    return (among.low.astype(np.float64) + among.high.astype(np.float64)) / 2
+
+
+def _bin_axis(axes: Axes, among: Bins, feature: str) -> None:
+    axes.set_xlabel(feature.replace("_", " "))
+    if among.named:
+        names = [style.shortened(label, 14) for label in among.labels]
+        axes.set_xticks(_middles(among), names, rotation=30, ha="right")
+    elif among.low.dtype.kind in "biu":
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
