@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor
 from rnn_research.cells import Cell
 from rnn_research.structures import Chain, Forest, Tree
 from rnn_research.structures.tree import unary
-from rnn_research.unroll import Unrolled, unroll
+from rnn_research.unroll import Inside, Unrolled, unroll
 
 SIZES = (1, 2, 7, 8, 16, 20, 33, 64, 100)
 TINY = 2.0**-23
@@ -36,14 +36,14 @@ class Case(NamedTuple):
     """Of each part of the top layer's states, the gradient that comes from outside."""
 
 
-def case(seed: int) -> Case:
-    """Everything drawn from the seed; in float64."""
+def case(seed: int, arity: int = 9) -> Case:
+    """Everything drawn from the seed; in float64. `arity`: the most children of a node."""
     random = np.random.default_rng(seed)
     torch.manual_seed(seed)
     name = list(VARIANTS)[seed % len(VARIANTS)]
     hidden, features = int(random.choice(SIZES)), int(random.choice([1, 2, 3, 10, 40]))
     count = int(random.integers(1, 3))
-    structure = forest(random) if random.random() < 0.5 else chain(random)
+    structure = forest(random, arity) if random.random() < 0.5 else chain(random)
     layers = [
         VARIANTS[name].build(
             hidden if layer else features, hidden, seed=seed + layer, max_children=max(1, structure.max_children)
@@ -81,11 +81,11 @@ def chain(random: np.random.Generator) -> Chain:
     return Chain(torch.tensor([1, *random.integers(1, 70, int(random.integers(1, 20))).tolist()]))
 
 
-def forest(random: np.random.Generator) -> Forest:
+def forest(random: np.random.Generator, most: int) -> Forest:
     trees: list[Tree] = [unary(1)]
     if random.random() < 0.2:
         trees.append(unary(500))
-    arity = int(random.integers(1, 10))
+    arity = int(random.integers(1, most + 1))
     trees += [random_tree(random, int(random.integers(1, 60)), arity) for _ in range(int(random.integers(1, 12)))]
     return Forest.of(trees)
 
@@ -96,14 +96,16 @@ def structure_name(structure: Chain | Forest) -> str:
     return f"{len(structure)} trees, {structure.nodes} nodes, arity {structure.max_children}"
 
 
-def results(given: Case, engine: str, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Outputs, gradients and adjoints by name."""
+def results(
+    given: Case, engine: str, dtype: torch.dtype, inside: Sequence[Inside | None] | None = None
+) -> dict[str, Tensor]:
+    """Outputs, gradients and adjoints by name, and what acted `inside`."""
     layers = [copy.deepcopy(cell).to(dtype) for cell in given.layers]
     inputs = given.inputs.to(dtype).clone().requires_grad_()
     initial = given.initial and [
         type(s)(*(part.to(dtype).clone().requires_grad_() for part in s)) for s in given.initial
     ]
-    unrolled = unroll(layers, given.structure, inputs, initial=initial, engine=engine, record="parts")
+    unrolled = unroll(layers, given.structure, inputs, initial=initial, engine=engine, record="parts", inside=inside)
     torch.autograd.backward(list(unrolled.states), [readout.to(dtype) for readout in given.readouts])
     found = {f"state {k}": part.detach() for k, part in enumerate(unrolled.states)} | {"inputs": inputs.grad}
     for layer, cell in enumerate(layers):
@@ -123,6 +125,8 @@ def adjoints(unrolled: Unrolled) -> dict[str, Tensor]:
             ):
                 found[f"layer {number} {which} {name}"] = part
                 found[f"layer {number} {which} {name} norms"] = norms
+        for point, norms in layer.acted().items():
+            found |= {f"layer {number} {point} {when} norms": one for when, one in zip("ab", norms, strict=True)}
     return found
 
 

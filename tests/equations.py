@@ -7,7 +7,8 @@ An `Update` maps a node's input and its previous states to its state, a tuple of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,6 +24,24 @@ State = tuple[Tensor, ...]
 Update = Callable[..., State]
 
 F64 = torch.float64
+
+
+_mark: list[Callable[[Tensor], Tensor]] = [lambda z: z]
+
+
+@contextlib.contextmanager
+def marking(mark: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Within it, each gate's pre-activation z is what `mark` makes of it."""
+    _mark.append(mark)
+    try:
+        yield
+    finally:
+        _mark.pop()
+
+
+def pre(z: Tensor) -> Tensor:
+    """z, the argument of a gate's nonlinearity."""
+    return _mark[-1](z)
 
 
 def sigma(x: Tensor) -> Tensor:
@@ -49,7 +68,7 @@ def total(cell: Cell, previous: Sequence[State], part: int = 0) -> Tensor:
 def rnn(f: Callable, cell: Cell, x: Tensor, previous: Sequence[State]) -> State:
     """Elman 1990: h = f(W x + U h' + b)."""
     W, U, b, d = weights(cell, "h")
-    return (f(W["h"] @ x + b["h"] + U["h"] @ total(cell, previous) + d["h"]),)
+    return (f(pre(W["h"] @ x + b["h"] + U["h"] @ total(cell, previous) + d["h"])),)
 
 
 def tree_rnn(f: Callable, cell: Cell, x: Tensor, previous: Sequence[State]) -> State:
@@ -57,14 +76,14 @@ def tree_rnn(f: Callable, cell: Cell, x: Tensor, previous: Sequence[State]) -> S
     W, U, b, d = weights(cell, "h")
     size = cell.hidden_size
     children = [U["h"][:, k * size : (k + 1) * size] @ h for k, (h,) in enumerate(previous)]
-    return (f(W["h"] @ x + b["h"] + d["h"] + sum(children)),)
+    return (f(pre(W["h"] @ x + b["h"] + d["h"] + sum(children))),)
 
 
 def lstm(cell: Cell, x: Tensor, previous: Sequence[State]) -> State:
     """Gers et al. 2000: c = f c' + i g, h = o tanh(c)."""
     W, U, b, d = weights(cell, "ifgo")
     h, c = total(cell, previous, 0), total(cell, previous, 1)
-    i, f, g, o = (W[gate] @ x + U[gate] @ h + b[gate] + d[gate] for gate in "ifgo")
+    i, f, g, o = (pre(W[gate] @ x + U[gate] @ h + b[gate] + d[gate]) for gate in "ifgo")
     c = sigma(f) * c + sigma(i) * torch.tanh(g)
     return sigma(o) * torch.tanh(c), c
 
@@ -73,18 +92,18 @@ def gru(reset_after: bool, cell: Cell, x: Tensor, previous: Sequence[State]) -> 
     """Cho et al. 2014: h = z h' + (1 - z) n; r before the product with U_n, or after it as cuDNN has it."""
     W, U, b, d = weights(cell, "rzn")
     h = total(cell, previous)
-    r = sigma(W["r"] @ x + b["r"] + U["r"] @ h + d["r"])
-    z = sigma(W["z"] @ x + b["z"] + U["z"] @ h + d["z"])
+    r = sigma(pre(W["r"] @ x + b["r"] + U["r"] @ h + d["r"]))
+    z = sigma(pre(W["z"] @ x + b["z"] + U["z"] @ h + d["z"]))
     from_h = r * (U["n"] @ h + d["n"]) if reset_after else U["n"] @ (r * h) + d["n"]
-    return (z * h + (1 - z) * torch.tanh(W["n"] @ x + b["n"] + from_h),)
+    return (z * h + (1 - z) * torch.tanh(pre(W["n"] @ x + b["n"] + from_h)),)
 
 
 def child_sum(cell: Cell, x: Tensor, previous: Sequence[State]) -> State:
     """Tai et al. 2015, equations 2 to 8 (their u is g)."""
     W, U, b, d = weights(cell, "ifgo")
     h = total(cell, previous)
-    i, g, o = (W[gate] @ x + U[gate] @ h + b[gate] + d[gate] for gate in "igo")
-    f = [sigma(W["f"] @ x + U["f"] @ h_k + b["f"] + d["f"]) for h_k, _ in previous]
+    i, g, o = (pre(W[gate] @ x + U[gate] @ h + b[gate] + d[gate]) for gate in "igo")
+    f = [sigma(pre(W["f"] @ x + U["f"] @ h_k + b["f"] + d["f"])) for h_k, _ in previous]
     c = sigma(i) * torch.tanh(g) + sum(f_k * c_k for f_k, (_, c_k) in zip(f, previous, strict=True))
     return sigma(o) * torch.tanh(c), c
 
@@ -100,12 +119,12 @@ def nary(cell: Cell, x: Tensor, previous: Sequence[State]) -> State:
             for k, (h, _) in enumerate(previous)
         )
 
-    i = sigma(W["i"] @ x + b["i"] + d["i"] + recurrent(0))
-    g = torch.tanh(W["g"] @ x + b["g"] + d["g"] + recurrent(most + 1))
-    o = sigma(W["o"] @ x + b["o"] + d["o"] + recurrent(most + 2))
+    i = sigma(pre(W["i"] @ x + b["i"] + d["i"] + recurrent(0)))
+    g = torch.tanh(pre(W["g"] @ x + b["g"] + d["g"] + recurrent(most + 1)))
+    o = sigma(pre(W["o"] @ x + b["o"] + d["o"] + recurrent(most + 2)))
     c = i * g
     for k, (_, c_k) in enumerate(previous):
-        c = c + sigma(W["f"] @ x + b["f"] + d["f"] + recurrent(1 + k)) * c_k
+        c = c + sigma(pre(W["f"] @ x + b["f"] + d["f"] + recurrent(1 + k))) * c_k
     return o * torch.tanh(c), c
 
 

@@ -24,7 +24,8 @@ class Fold(ABC):
     """One cell along a structure. Everything is aligned with the structure's positions, with zeros at padding."""
 
     def __init__(self, cell: Cell, structure: Chain | Forest, record: Record) -> None:
-        self.cell, self.structure, self.record = cell, structure, record
+        self.cell, self.structure = cell, structure
+        self.record: Record = record
 
     @property
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -38,6 +39,11 @@ def once(engine: str) -> None:
             f"engine={engine}: gives first derivatives alone, but create_graph=True asks for the derivative of one; "
             "use engine=reference"
         )
+
+
+def added(tensors: Sequence[Tensor]) -> Tensor:
+    """Their sum."""
+    return functools.reduce(torch.add, tensors)
 
 
 def reachable(inputs: Tensor, cell: Cell, record: object) -> Tensor:

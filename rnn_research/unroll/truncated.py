@@ -19,6 +19,7 @@ from rnn_research.checks import integer
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fold import Fold
 from rnn_research.unroll.inside import Inside, Points, combine
+from rnn_research.unroll.passes import added
 from rnn_research.unroll.stack import Made, Stack, stacked
 
 
@@ -78,18 +79,10 @@ class Windows(Fold):
 
     def _added(self, norms: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         before, after = zip(*norms, strict=True)
-        return sum_(before), sum_(after)
+        return added(before), added(after)
 
     def _sum(self, states: Sequence[State]) -> State:
-        return self.cell.state_type(*map(sum_, zip(*states, strict=True)))
-
-
-def sum_(tensors: Sequence[Tensor]) -> Tensor:
-    """Their sum."""
-    total = tensors[0]
-    for tensor in tensors[1:]:
-        total = total + tensor
-    return total
+        return self.cell.state_type(*map(added, zip(*states, strict=True)))
 
 
 def truncated(stack: Stack, inside: Sequence[Inside | None], windows: tuple[int, int]) -> Made:

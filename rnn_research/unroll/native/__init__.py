@@ -13,6 +13,7 @@ What a cell does is found by running its `step` once on symbols; nothing of it i
 * `schedule`: the order in which a structure's nodes are computed.
 * `tapes`: memory that one call leaves to the next.
 * `kernel`: calls the driver (kernel.c, kernel.h) on tensors, as one operation of autograd.
+* `acted`: what acts within a backward pass, and the record of it.
 * `fold`: the engine's result, a `Fold`.
 
 An update without a native form raises `Untraceable`, and a machine that can't compile `Unavailable`; each says what

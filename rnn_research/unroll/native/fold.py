@@ -14,7 +14,7 @@ from rnn_research.unroll.fold import GRADIENTS, Fold, Record
 from rnn_research.unroll.inside import Inside, Points, unmarked
 from rnn_research.unroll.native.graph import Untraceable, tensors_of
 from rnn_research.unroll.native.kernel import Along, Found, Kernel, Recorded, Wanted
-from rnn_research.unroll.passes import gradients_aside, reachable
+from rnn_research.unroll.passes import added, gradients_aside, reachable
 
 
 class NativeFold(Fold):
@@ -77,7 +77,7 @@ class NativeFold(Fold):
             return self._of(self._again(self._readouts(), Wanted(recurrent=True)).recurrent)
         wanted = [(one.direct, Wanted(recurrent=True, limits=one.limits)) for one in self.recorded.passes]
         found = [self._again(*one).recurrent for one in wanted]
-        return self._of([sum(parts[1:], parts[0]) for parts in zip(*found, strict=True)])
+        return self._of([added(parts) for parts in zip(*found, strict=True)])
 
     def norms(self, which: str) -> State:
         assert self.recorded is not None

@@ -465,17 +465,22 @@ static void clear(real *adjoint, const int32_t *child, int64_t count, int64_t ar
         memset(adjoint + child[i] * h, 0, (size_t)(arity * h) * sizeof(real));
 }
 
-/* The sum of the squares of a row's a scale_a + b scale_b; without b where it is NULL, without a where scale_a is 0. */
-static double squares(const real *a, real scale_a, const real *b, int64_t h) {
+/* The sum of the squares of a row's a scale + b; without b where it is NULL, without a where its scale is 0. */
+INLINE double squares_of(const int with_a, const int with_b, const real *a, real scale, const real *b, int64_t h) {
     Square sum = {0};
-    for (int64_t j = 0; j < h; j += LANES) {
-        vec v = scale_a == 0 ? splat(0) : load(a + j, h - j) * scale_a;
-        square(&sum, b ? v + load(b + j, h - j) : v);
-    }
+    int64_t j = 0;
+#define TERM(n) ((with_a ? load(a + j, n) * scale : splat(0)) + (with_b ? load(b + j, n) : splat(0)))
+    for (; j + LANES <= h; j += LANES) square(&sum, TERM(LANES));
+    if (j < h) square(&sum, TERM(h - j));
+#undef TERM
     return total(&sum);
 }
+INLINE double squares(const real *a, real scale, const real *b, int64_t h) {
+    if (!b) return scale == 0 ? 0 : squares_of(1, 0, a, scale, b, h);
+    return scale == 0 ? squares_of(0, 1, a, scale, b, h) : squares_of(1, 1, a, scale, b, h);
+}
 /* The recurrent part of a row's adjoint: what each part is kept by, to the later state's norm. Into `scale`. */
-static void act_on_recurrent(const Fold *f, const Acting *a, int64_t row, real *scale) {
+INLINE void act_on_recurrent(const Fold *f, const Acting *a, int64_t row, real *scale) {
     double before = 0, kept = 0, factor = 1, later = a->later ? a->later[row] : -1;
     for (int64_t k = 0; k < f->parts; k++) {
         double keep = a->keep[k] ? a->keep[k][row] : 1, part = squares(f->adjoint[k] + row * f->hidden, 1, NULL, f->hidden);
@@ -483,9 +488,9 @@ static void act_on_recurrent(const Fold *f, const Acting *a, int64_t row, real *
         if (keep != 0) kept += keep * keep * part;
         scale[k] = (real)keep;
     }
-    kept = sqrt(kept);
+    before = sqrt(before), kept = sqrt(kept);
     if (a->exponent != 0 && later >= 0 && isfinite(later) && kept > 0 && isfinite(kept)) {
-        factor = pow(later / kept, a->exponent);
+        factor = a->exponent == 1 ? later / kept : pow(later / kept, a->exponent);
 #ifdef DOUBLE
         if (factor > DBL_MAX) factor = DBL_MAX;
 #else
@@ -493,10 +498,10 @@ static void act_on_recurrent(const Fold *f, const Acting *a, int64_t row, real *
 #endif
         for (int64_t k = 0; k < f->parts; k++) scale[k] *= (real)factor;
     }
-    a->recurrent[0][row] = sqrt(before), a->recurrent[1][row] = kept * factor;
+    a->recurrent[0][row] = before, a->recurrent[1][row] = kept * factor;
 }
 /* The adjoint of a row, to the largest norm: what it is multiplied by. Its new norm is for the row's children. */
-static double act_on_adjoint(const Fold *f, const Acting *a, int64_t row, int64_t child, int64_t arity, const real *scale) {
+INLINE double act_on_adjoint(const Fold *f, const Acting *a, int64_t row, int64_t child, int64_t arity, const real *scale) {
     double sum = 0, factor = 1;
     for (int64_t k = 0; k < f->parts; k++) {
         const real *direct = f->direct[k].base ? at(f->direct + k, row) : NULL;
@@ -514,10 +519,11 @@ static void act(const Fold *f, const Group *g, int64_t arity, real *scale) {
     for (int64_t i = 0; i < g->rows; i++, scale += f->parts + 1) {
         int64_t row = g->row[i];
         double factor = 1;
-        for (int64_t k = 0; k <= f->parts; k++) scale[k] = 1;
+        for (int64_t k = 0; k < f->parts; k++) scale[k] = 1;
         if (a->recurrent[0]) act_on_recurrent(f, a, row, scale);
         if (a->adjoint[0] || a->later) factor = act_on_adjoint(f, a, row, g->child[i], arity, scale);
-        for (int64_t k = 0; k <= f->parts; k++) scale[k] *= (real)factor;
+        for (int64_t k = 0; factor != 1 && k < f->parts; k++) scale[k] *= (real)factor;
+        scale[f->parts] = (real)factor;
         if (a->factor) a->factor[row] = factor;
     }
 }
@@ -554,6 +560,8 @@ static void run_backward(const Fold *f, Arena *arena) {
         work[p] = w;
     }
     if (!arena->base) return;
+    const int acts = f->acting && (f->acting->recurrent[0] || f->acting->adjoint[0]);
+    for (int64_t i = 0; i < e.largest * (f->parts + 1); i++) scale[i] = 1;
     for (int64_t g = f->groups - 1; g >= 0; g--) {
         const Program *p = f->program + f->kind[g];
         Work *w = work + f->kind[g];
@@ -565,7 +573,7 @@ static void run_backward(const Fold *f, Arena *arena) {
         group.acc = w->dacc + (block - w->filled) * accs;
         group.dvalue = dvalue;
         if (f->acting) {
-            act(f, &group, p->arity, scale);
+            if (acts) act(f, &group, p->arity, scale);
             group.scale = scale, group.limit = (real)f->acting->value;
             group.clamped = f->acting->clamped[0] ? f->acting->clamped : NULL;
         }

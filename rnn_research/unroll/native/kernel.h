@@ -74,7 +74,8 @@ typedef struct {
 } Rows;
 INLINE real *at(const Rows *rows, int64_t r) {
     if (rows->far == rows->near * rows->inner) return rows->base + r * rows->near; /* evenly spaced: no division */
-    return rows->base + (r % rows->inner) * rows->near + (r / rows->inner) * rows->far;
+    const uint32_t inner = (uint32_t)rows->inner, block = (uint32_t)r / inner; /* rows fit, and divide sooner */
+    return rows->base + ((uint32_t)r - block * inner) * rows->near + block * rows->far;
 }
 
 /* One group of nodes with equally many previous states, as an update's code sees it. Row i of the group is row[i] of
