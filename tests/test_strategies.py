@@ -394,6 +394,17 @@ def test_skip_spike_is_olmo_core_s_rule(window: int) -> None:
     assert len(strategy.norms) == min(window, 100)
 
 
+@pytest.mark.parametrize("window", [2, 8, 9, 20])
+def test_skip_spike_begins_with_half_a_window(window: int) -> None:
+    begin = max(2, window // 2 - 1)
+    for at in (begin - 1, begin):
+        small, strategy = Small(), SkipSpike(6.0, window)
+        for step, parameters in steps(small, at + 1, size=1e-3):
+            if step == at:
+                parameters[0].grad.fill_(1e6)  # type: ignore[union-attr]
+            assert clip(strategy, parameters).skipped.item() == (step == at == begin)
+
+
 def test_skip_spike_is_not_misled_by_what_is_not_finite() -> None:
     small, strategy = Small(), SkipSpike(6.0, 8)
     for step, parameters in steps(small, 20):
