@@ -45,8 +45,8 @@ class AutoClip(Remembering):
 
     def _threshold(self) -> Tensor:
         last = (self.norms.isfinite().sum() - 1).clamp(min=0)
-        place = last * (self.percentile / 100.0)
-        below = place.double().floor()
+        place = last.double() * (self.percentile / 100.0)
+        below = place.floor()
         around = torch.stack([below.long(), torch.minimum(below.long() + 1, last)])
         low, high = self.norms.index_select(0, around).unbind()
         return torch.lerp(low, high, place - below)

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from rnn_research.checks import integer, number
 from rnn_research.clipping.base import Clipping
 
+LARGEST_SEED = 2**32 - 1
+"""One word of the hash: a larger seed would be two, of which the second could be taken for a step."""
+
 
 class Noise(Clipping):
     """g <- g + N(0, sigma_t^2) with sigma_t^2 = eta / (1 + t)^gamma at step t = 0, 1, ...
@@ -32,7 +35,7 @@ class Noise(Clipping):
         super().__init__()
         self.eta = number("eta", eta, least=0.0)
         self.gamma = number("gamma", gamma, least=0.0)
-        self.seed = integer("seed", seed, least=0)
+        self.seed = integer("seed", seed, least=0, most=LARGEST_SEED)
         # Read by the host at every step; the noise comes from there as well.
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
