@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,7 +11,9 @@ from torch import Tensor
 from rnn_research.cells.base import Cell
 from rnn_research.checks import choice, number
 from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
-from rnn_research.regularizers.pullback import Apart, Pullback, pullbacks
+from rnn_research.regularizers.apart import Apart
+from rnn_research.regularizers.pullback import Pullback
+from rnn_research.regularizers.written import pullbacks
 from rnn_research.unroll import Layer
 
 TREES = "the ratio of the gradient's norms after and before one update needs one previous state, and a node has several"
@@ -46,6 +49,7 @@ class Omega(Regularizer):
         super().__init__()
         self.alpha = number("alpha", alpha, least=0.0)
         self.form = choice("form", form, ("code", "paper"))
+        self._readouts: dict[int, Tensor] = {}
 
     def attach(self, cells: Sequence[Cell], trees: bool | None = None) -> None:
         refuse_trees(trees, TREES)
@@ -53,17 +57,29 @@ class Omega(Regularizer):
             with torch.no_grad(), Apart(cell):
                 cell.step(cell.project(cell.weight_ih.new_zeros(1, cell.input_size)), cell.initial_state(1))
 
+    def penalty(self, step: Step) -> None:
+        """Nothing is added; but where no readout's gradient will come by, the adjoint is what Omega would compute."""
+        refuse_trees(step.structure, TREES)
+        self._readouts = {}
+        for number, layer in enumerate(step.unrolled.layers):
+            if layer.hidden.requires_grad and not step.inside:
+                layer.hidden.register_hook(partial(self._readouts.__setitem__, number))
+
     def after_backward(self, step: Step, unit: Tensor) -> Tensor:
         refuse_trees(step.structure, TREES)
-        return torch.stack([self._layer(layer, len(step.structure), unit) for layer in step.unrolled.layers]).sum()
+        readouts, self._readouts = self._readouts, {}
+        silent = {number: (gradient == 0).all(-1) for number, gradient in readouts.items()}
+        layers = enumerate(step.unrolled.layers)
+        samples = len(step.structure)
+        return torch.stack([self._layer(layer, silent.get(number), samples, unit) for number, layer in layers]).sum()
 
-    def _layer(self, layer: Layer, samples: int, unit: Tensor) -> Tensor:
+    def _layer(self, layer: Layer, silent: Tensor | None, samples: int, unit: Tensor) -> Tensor:
         """One layer's Omega; alpha times its gradient goes to the weight's."""
         weight = layer.cell.weight_hh
         adds = self.alpha > 0 and weight.grad is not None
         value = number = torch.zeros((), dtype=torch.float64, device=weight.device)
         gradient = torch.zeros_like(weight)
-        for one in pullbacks(layer):
+        for one in pullbacks(layer, silent):
             counts = ~(one.norms < self.BOUND**0.5 * unit.abs())  # NaN counts: it must be seen
             terms, slopes = (torch.where(counts, values, 0.0) for values in self._terms(one))
             value, number = value + terms.sum(), number + counts.sum()
@@ -77,7 +93,7 @@ class Omega(Regularizer):
 
     def _terms(self, one: Pullback) -> tuple[Tensor, Tensor]:
         """(r - 1)^2 of each update's ratio r, in float64, and what its derivative in X = u J is X times."""
-        squared = torch.stack([part.square().sum(-1) for part in one.pulled]).sum(0).double()
+        squared = torch.stack([torch.linalg.vector_norm(part, dim=-1) for part in one.pulled]).double().square().sum(0)
         if self.form == "code":
             return (squared - 1).square(), 4 * (squared - 1)
         ratio = squared.sqrt()
