@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -10,11 +10,10 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import choice, number
-from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
 from rnn_research.regularizers.apart import Apart
+from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
 from rnn_research.regularizers.pullback import Pullback
 from rnn_research.regularizers.written import pullbacks
-from rnn_research.unroll import Layer
 
 TREES = "the ratio of the gradient's norms after and before one update needs one previous state, and a node has several"
 
@@ -61,34 +60,36 @@ class Omega(Regularizer):
         """Nothing is added; but where no readout's gradient will come by, the adjoint is what Omega would compute."""
         refuse_trees(step.structure, TREES)
         self._readouts = {}
-        for number, layer in enumerate(step.unrolled.layers):
+        for index, layer in enumerate(step.unrolled.layers):
             if layer.hidden.requires_grad and not step.inside:
-                layer.hidden.register_hook(partial(self._readouts.__setitem__, number))
+                layer.hidden.register_hook(partial(self._readouts.__setitem__, index))
 
     def after_backward(self, step: Step, unit: Tensor) -> Tensor:
         refuse_trees(step.structure, TREES)
         readouts, self._readouts = self._readouts, {}
-        silent = {number: (gradient == 0).all(-1) for number, gradient in readouts.items()}
-        layers = enumerate(step.unrolled.layers)
-        samples = len(step.structure)
-        return torch.stack([self._layer(layer, silent.get(number), samples, unit) for number, layer in layers]).sum()
+        silent = {index: (gradient == 0).all(-1) for index, gradient in readouts.items()}
+        inputs = {0: step.inputs}  # dropout may lie before those of the layers above
+        values = [
+            self._layer(layer.cell.weight_hh, pullbacks(layer, silent.get(index), inputs.get(index)), step, unit)
+            for index, layer in enumerate(step.unrolled.layers)
+        ]
+        return torch.stack(values).sum()
 
-    def _layer(self, layer: Layer, silent: Tensor | None, samples: int, unit: Tensor) -> Tensor:
+    def _layer(self, weight: Tensor, updates: Iterator[Pullback], step: Step, unit: Tensor) -> Tensor:
         """One layer's Omega; alpha times its gradient goes to the weight's."""
-        weight = layer.cell.weight_hh
-        adds = self.alpha > 0 and weight.grad is not None
-        value = number = torch.zeros((), dtype=torch.float64, device=weight.device)
+        adds_to = weight.grad if self.alpha > 0 else None
+        value = count = torch.zeros((), dtype=torch.float64, device=weight.device)
         gradient = torch.zeros_like(weight)
-        for one in pullbacks(layer, silent):
+        for one in updates:
             counts = ~(one.norms < self.BOUND**0.5 * unit.abs())  # NaN counts: it must be seen
             terms, slopes = (torch.where(counts, values, 0.0) for values in self._terms(one))
-            value, number = value + terms.sum(), number + counts.sum()
-            if adds:
+            value, count = value + terms.sum(), count + counts.sum()
+            if adds_to is not None:
                 factor = slopes.to(weight.dtype)[:, None]
                 gradient += one.immediate([factor * part for part in one.pulled])
-        total = number.clamp(min=1) if self.form == "code" else samples
-        if adds:
-            weight.grad += gradient * (self.alpha * unit / total).to(weight.dtype)
+        total = count.clamp(min=1) if self.form == "code" else len(step.structure)
+        if adds_to is not None:
+            adds_to += gradient * (self.alpha * unit / total).to(weight.dtype)
         return value / total
 
     def _terms(self, one: Pullback) -> tuple[Tensor, Tensor]:

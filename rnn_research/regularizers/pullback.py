@@ -14,7 +14,7 @@ from rnn_research.regularizers.apart import Apart
 from rnn_research.structures import Chain
 from rnn_research.unroll import Layer
 
-TOGETHER = 1024
+TOGETHER = 512
 """Updates that are pulled back at once."""
 
 
@@ -48,27 +48,53 @@ class Pullback:
     immediate: Callable[[Sequence[Tensor]], Tensor]
 
 
-def updates_of(layer: Layer, silent: Tensor | None = None) -> Iterator[Updates]:
-    """All updates of a layer along a chain, the first ones (from the initial state) included, some at a time: what is
+def updates_of(layer: Layer, silent: Tensor | None = None, inputs: Tensor | None = None) -> Iterator[Updates]:
+    """All updates of a layer along a chain, the first ones (from the zero state) included, some at a time: what is
     computed of them stays in the cache.
 
     Args:
         silent: (batch, time), where a state's gradient comes from the next update alone; None: not known.
+        inputs: what the layer read, (batch, time, input); None: the unroll says it, which takes longer.
 
     Raises:
         RuntimeError: the layer has no adjoints.
     """
+    states, adjoints = tuple(part.detach() for part in layer.states), layer.adjoints
+    for sample, step, projected, previous in _asked(layer) if inputs is None else _known(layer, inputs.detach()):
+        after, gradients = (tuple(_taken(part, sample, step) for part in both) for both in (states, adjoints))
+        known = silent is not None and bool(((step > 0) & silent[sample, step - 1]).all())
+        before = _taken(adjoints.hidden, sample, step - 1) if known else None
+        yield Updates(layer.cell, projected, previous, after, gradients, before)
+
+
+Asked = Iterator[tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]]
+"""Samples, steps, projected inputs and previous states."""
+
+
+def _asked(layer: Layer) -> Asked:
+    """As the unroll tells its updates."""
     assert isinstance(layer.structure, Chain)
-    states, adjoints, time = layer.states, layer.adjoints, layer.structure.time
     for rows, projected, previous in layer.updates():
         first = previous[0] if previous else layer.cell.initial_state(len(rows))
         for some, inputs, *parts in zip(*(part.split(TOGETHER) for part in (rows, projected, *first)), strict=True):
-            sample, step = some // time, some % time
-            after = tuple(_taken(part.detach(), sample, step) for part in states)
-            gradients = tuple(_taken(part, sample, step) for part in adjoints)
-            known = silent is not None and bool(((step > 0) & silent[sample, step - 1]).all())
-            before = _taken(adjoints.hidden, sample, step - 1) if known else None
-            yield Updates(layer.cell, inputs, tuple(part.detach() for part in parts), after, gradients, before)
+            yield some // layer.structure.time, some % layer.structure.time, inputs, tuple(parts)
+
+
+def _known(layer: Layer, inputs: Tensor) -> Asked:
+    """The first steps, then all others in time's order, from the inputs and the states."""
+    states, (steps, samples) = [part.detach() for part in layer.states], layer.mask.T.nonzero(as_tuple=True)
+    batch = len(inputs)
+    first, later = (steps[:batch], samples[:batch]), (steps[batch:].split(TOGETHER), samples[batch:].split(TOGETHER))
+    for step, sample in (first, *zip(*later, strict=True)):
+        if not len(step):  # every sequence has one step
+            continue
+        with torch.no_grad():
+            projected = layer.cell.project(_taken(inputs, sample, step))
+        if step is first[0]:
+            previous = layer.cell.initial_state(batch)
+        else:
+            previous = [_taken(part, sample, step - 1) for part in states]
+        yield sample, step, projected, tuple(part.detach() for part in previous)
 
 
 def _taken(values: Tensor, sample: Tensor, step: Tensor) -> Tensor:
@@ -91,7 +117,7 @@ def pull_back(given: Updates) -> Pullback:
         ValueError: the cell uses `weight_hh` otherwise than as the matrix of a product.
     """
     cell, apart = given.cell, Apart(given.cell)
-    previous = [part.requires_grad_() for part in given.previous]
+    previous = [part.detach().requires_grad_() for part in given.previous]
     with torch.enable_grad(), apart:
         state = cell.step(given.projected, cell.state_type(*previous))
     handed = [part.is_leaf for part in state]  # a previous state, handed on, or a number

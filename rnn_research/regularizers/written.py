@@ -22,11 +22,12 @@ DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor | float]
 """f' of a vanilla RNN, from h = f(.)."""
 
 
-def pullbacks(layer: Layer, silent: Tensor | None = None) -> Iterator[Pullback]:
+def pullbacks(layer: Layer, silent: Tensor | None = None, inputs: Tensor | None = None) -> Iterator[Pullback]:
     """All updates of a layer along a chain, some at a time. Padding may come as updates of norm 0.
 
     Args:
         silent: (batch, time), where a state's gradient comes from the next update alone; None: not known.
+        inputs: what the layer read; None: the unroll says it.
 
     Raises:
         ValueError: the cell uses `weight_hh` otherwise than as the matrix of a product.
@@ -36,7 +37,7 @@ def pullbacks(layer: Layer, silent: Tensor | None = None) -> Iterator[Pullback]:
         yield _vanilla(layer, layer.cell)
         return
     form = _lstm if type(layer.cell) is LSTM else pull_back
-    for given in updates_of(layer, silent):
+    for given in updates_of(layer, silent, inputs):
         yield form(given)
 
 
@@ -74,7 +75,7 @@ def _lstm(given: Updates) -> Pullback:
 
 
 def _gates(given: Updates) -> Tensor:
-    """(i, f, g, o) side by side, in the place of the projected inputs, which every call of `updates` makes anew."""
+    """(i, f, g, o) side by side, in the place of the projected inputs, which are made anew for each pullback."""
     size, bias = given.cell.hidden_size, given.cell.bias_hh
     gates = given.projected.addmm_(given.previous[0], given.cell.weight_hh.detach().T)
     gates = gates if bias is None else gates.add_(bias.detach())
