@@ -100,7 +100,9 @@ def refuse_trees(structure: Chain | Forest | bool | None, reason: str) -> None:
         ValueError: it is a forest, or True.
     """
     if structure is True or isinstance(structure, Forest):
-        raise ValueError(f"structure: given trees, expected chains: {reason}; use structure=chain, or leave it out")
+        raise ValueError(
+            f"structure: given trees, expected chains: {reason}; use structure=chain, or leave the regularizer out"
+        )
 
 
 def recurrent_weights(cells: Sequence[Cell], gates: Sequence[str] | None = None) -> list[list[Tensor]]:
