@@ -156,7 +156,7 @@ def _outside(state: Sequence[Tensor], handed: Sequence[bool], adjoints: Sequence
 def norms_of(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Each row's norm, over all parts, in float64; and 1 / norm, a column in the parts' precision: rows times that
     neither vanish nor overflow in products. It is 0 where the norm is as good as 0 in that precision."""
-    norms = torch.stack([torch.linalg.vector_norm(part, dim=-1, dtype=torch.float64) for part in parts])
-    norms = norms[0] if len(parts) == 1 else torch.linalg.vector_norm(norms, dim=0)
+    each = [torch.linalg.vector_norm(part, dim=-1, dtype=torch.float64) for part in parts]
+    norms = each[0] if len(each) == 1 else torch.stack([norm.square() for norm in each]).sum(0).sqrt()
     inverse = torch.where(norms < 2 * torch.finfo(parts[0].dtype).tiny, 0.0, 1 / norms)
     return norms, inverse[:, None].to(parts[0].dtype)
