@@ -32,7 +32,7 @@ class Omega(Regularizer):
     layer has its own Omega; the value recorded is their sum, without alpha.
 
     Args:
-        alpha: the factor, 4 in the paper's section 4.1 (2 for its polyphonic music). 0: measured only.
+        alpha: the factor, 4 in the paper's temporal order experiment. 0: measured only.
         form: code or paper.
 
     Raises:
