@@ -23,7 +23,7 @@ from rnn_research.config import build
 from rnn_research.fit import fit
 from rnn_research.help import CONF
 from rnn_research.mistakes import UsageError
-from rnn_research.regularizers import Regularizer, Step
+from rnn_research.regularizers import Regularizer, Step, pullback
 from rnn_research.regularizers.flossing import Flossing, lyapunov_exponents
 from rnn_research.regularizers.omega import Omega
 from rnn_research.regularizers.orthogonality import Orthogonality
@@ -50,7 +50,14 @@ GRADIENTS = ["rnn", "relu_rnn", "sigmoid_rnn", "linear_rnn", "lstm", "gru", "gru
 class Losses:
     """A loss at every step of each sample, sum_t w_t . h_t, and the mean over samples of their sum."""
 
-    def __init__(self, kind: str, lengths: Sequence[int], engine: str = "auto", inside: float = 1.0) -> None:
+    def __init__(
+        self,
+        kind: str,
+        lengths: Sequence[int],
+        engine: str = "auto",
+        inside: float = 1.0,
+        regularizer: Regularizer | None = None,
+    ) -> None:
         self.cell = VARIANTS[kind].build(2, 3, seed=1, max_children=1)
         random = torch.Generator().manual_seed(2)
         self.chain = Chain(torch.tensor(lengths))
@@ -59,8 +66,10 @@ class Losses:
         self.readouts = torch.randn(*shape, 3, dtype=F64, generator=random)
         self.readouts[self.chain.distance > 0] *= inside
         self.unrolled = unroll(self.cell, self.chain, self.inputs, engine=engine)
-        (self.unrolled.hidden * self.readouts).sum().div(len(lengths)).backward()
         self.step = Step([self.cell], self.chain, self.inputs, self.unrolled)
+        if regularizer is not None:
+            assert regularizer.penalty(self.step) is None
+        (self.unrolled.hidden * self.readouts).sum().div(len(lengths)).backward()
 
     def updates(self) -> list[tuple[int, Tensor, Tensor, Tensor]]:
         """(sample, input, s_k, dE/ds_{k+1}) of each update, s as one vector: the gradient of what is still to come, as
@@ -144,18 +153,28 @@ def test_omega_is_what_the_jacobians_say(kind: str, form: str) -> None:
     assert found > 1e-3
 
 
-@pytest.mark.parametrize(("form", "engine"), [("code", "native"), ("paper", "reference"), ("code", "torch")])
+@pytest.mark.parametrize(
+    ("form", "engine", "inside"),
+    [("code", "native", 1.0), ("paper", "native", 0.0), ("paper", "reference", 1.0), ("code", "torch", 0.0)],
+)
 @pytest.mark.parametrize("kind", GRADIENTS)
-def test_omegas_gradient_is_the_immediate_one(kind: str, engine: str, form: str) -> None:
-    """Autograd of the Jacobians written out, with everything but the weight that multiplies constant."""
-    given = Losses(kind, LENGTHS, engine)
+def test_omegas_gradient_is_the_immediate_one(
+    kind: str, engine: str, form: str, inside: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Autograd of the Jacobians written out, with everything but the weight that multiplies constant; where the loss
+    reads every step, or (`inside` 0) the last alone."""
+    monkeypatch.setattr(pullback, "TOGETHER", 3)
+    one = Omega(0.3, form)
+    given = Losses(kind, LENGTHS, engine, inside, one)
     weight = given.cell.weight_hh.detach().clone().requires_grad_()
     pairs = [
         (pulled_by_formula(kind, given.cell, weight, x, state.detach(), d), d) for _, x, state, d in given.updates()
     ]
-    expected = torch.autograd.grad(omega_by_hand(form, len(LENGTHS), pairs), weight)[0]
+    omega = omega_by_hand(form, len(LENGTHS), pairs)
+    expected = torch.autograd.grad(omega, weight)[0]
     before = {name: parameter.grad.clone() for name, parameter in given.cell.named_parameters()}
-    Omega(0.3, form).after_backward(given.step, torch.tensor(1.0, dtype=F64))
+    value = one.after_backward(given.step, torch.ones((), dtype=F64))
+    assert value.item() == pytest.approx(omega.item(), rel=1e-12, abs=0)
     after = {name: parameter.grad for name, parameter in given.cell.named_parameters()}
     added = (after["weight_hh"] - before["weight_hh"]) / 0.3
     torch.testing.assert_close(added, expected, rtol=1e-12, atol=1e-12 * expected.abs().max().item())
@@ -547,9 +566,9 @@ def test_each_layer_has_its_own_omega() -> None:
     model.training_step(batches(data)[0][0], 0).backward()
     step, unit = model._under_way.step, model._under_way.unit
     values = []
-    for layer in step.unrolled.layers:
+    for layer, inputs in zip(step.unrolled.layers, (step.inputs, step.unrolled.layers[0].hidden), strict=True):
         alone: Any = type(step.unrolled)((layer,))
-        values.append(Omega(0.0).after_backward(Step([layer.cell], step.structure, step.inputs, alone), unit))
+        values.append(Omega(0.0).after_backward(Step([layer.cell], step.structure, inputs, alone), unit))
     assert Omega(0.0).after_backward(step, unit).item() == pytest.approx(float(sum(values)), rel=1e-14)
     assert min(values) > 0
 

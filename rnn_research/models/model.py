@@ -215,7 +215,8 @@ class Model(LightningModule):
             self.observed = Observed(unrolled, loss, labels, terminal)
         if not self._watched:
             return loss
-        step = Step(list(self.cells), batch.structure, inputs, unrolled, self.global_step)
+        inside = self.clipping.acts_inside
+        step = Step(list(self.cells), batch.structure, inputs, unrolled, self.global_step, inside)
         self._under_way = UnderWay(step, labels)
         loss.register_hook(self._start_backward)
         return self._penalized(loss)

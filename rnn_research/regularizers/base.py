@@ -25,7 +25,8 @@ class Step:
 
     `cells` are the layers from the bottom up, `inputs` what the lowest reads, at the structure's positions. `unrolled`
     has the states and, after the backward pass, where the regularizer `needs_adjoints`, their adjoints. `number` counts
-    the optimiser's steps taken before it.
+    the optimiser's steps taken before it. `inside`: a clipping strategy acts inside backpropagation, so that an adjoint
+    is not what the later state's adjoint gives.
     """
 
     cells: Sequence[Cell]
@@ -33,6 +34,7 @@ class Step:
     inputs: Float[Tensor, "*positions input"]
     unrolled: Unrolled
     number: int = 0
+    inside: bool = False
 
 
 class Regularizer(nn.Module):
@@ -98,7 +100,9 @@ def refuse_trees(structure: Chain | Forest | bool | None, reason: str) -> None:
         ValueError: it is a forest, or True.
     """
     if structure is True or isinstance(structure, Forest):
-        raise ValueError(f"structure: given trees, expected chains: {reason}; use structure=chain, or leave it out")
+        raise ValueError(
+            f"structure: given trees, expected chains: {reason}; use structure=chain, or leave the regularizer out"
+        )
 
 
 def recurrent_weights(cells: Sequence[Cell], gates: Sequence[str] | None = None) -> list[list[Tensor]]:

@@ -143,11 +143,10 @@ def _advance(
 
     def along(column: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         tangent = column.split(cell.hidden_size, -1)
-        made, pushed = torch.func.jvp(update, state, tangent)
-        return made, torch.cat(pushed, -1)
+        both: Any = torch.func.jvp(update, state, tangent)
+        return both[0], torch.cat(both[1], -1)
 
-    made, pushed = torch.func.vmap(along, in_dims=2, out_dims=(None, 2))(columns)
-    return made, pushed
+    return torch.func.vmap(along, in_dims=2, out_dims=(None, 2))(columns)  # type: ignore[arg-type]
 
 
 def _orthonormal(cell: Cell, exponents: int, seed: int) -> Tensor:

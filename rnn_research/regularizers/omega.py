@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import choice, number
+from rnn_research.regularizers.apart import Apart
 from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
-from rnn_research.regularizers.pullback import Apart, Pullback, pullbacks
-from rnn_research.unroll import Layer
+from rnn_research.regularizers.pullback import Pullback
+from rnn_research.regularizers.written import pullbacks
 
 TREES = "the ratio of the gradient's norms after and before one update needs one previous state, and a node has several"
 
@@ -30,7 +32,7 @@ class Omega(Regularizer):
     layer has its own Omega; the value recorded is their sum, without alpha.
 
     Args:
-        alpha: the factor, 4 in the paper's section 4.1 (2 for its polyphonic music). 0: measured only.
+        alpha: the factor, 4 in the paper's temporal order experiment. 0: measured only.
         form: code or paper.
 
     Raises:
@@ -46,6 +48,7 @@ class Omega(Regularizer):
         super().__init__()
         self.alpha = number("alpha", alpha, least=0.0)
         self.form = choice("form", form, ("code", "paper"))
+        self._readouts: dict[int, Tensor] = {}
 
     def attach(self, cells: Sequence[Cell], trees: bool | None = None) -> None:
         refuse_trees(trees, TREES)
@@ -53,31 +56,45 @@ class Omega(Regularizer):
             with torch.no_grad(), Apart(cell):
                 cell.step(cell.project(cell.weight_ih.new_zeros(1, cell.input_size)), cell.initial_state(1))
 
+    def penalty(self, step: Step) -> None:
+        """Nothing is added; but where no readout's gradient will come by, the adjoint is what Omega would compute."""
+        refuse_trees(step.structure, TREES)
+        self._readouts = {}
+        for index, layer in enumerate(step.unrolled.layers):
+            if layer.hidden.requires_grad and not step.inside:
+                layer.hidden.register_hook(partial(self._readouts.__setitem__, index))
+
     def after_backward(self, step: Step, unit: Tensor) -> Tensor:
         refuse_trees(step.structure, TREES)
-        return torch.stack([self._layer(layer, len(step.structure), unit) for layer in step.unrolled.layers]).sum()
+        readouts, self._readouts = self._readouts, {}
+        silent = {index: (gradient == 0).all(-1) for index, gradient in readouts.items()}
+        inputs = {0: step.inputs}  # dropout may lie before those of the layers above
+        values = [
+            self._layer(layer.cell.weight_hh, pullbacks(layer, silent.get(index), inputs.get(index)), step, unit)
+            for index, layer in enumerate(step.unrolled.layers)
+        ]
+        return torch.stack(values).sum()
 
-    def _layer(self, layer: Layer, samples: int, unit: Tensor) -> Tensor:
+    def _layer(self, weight: Tensor, updates: Iterator[Pullback], step: Step, unit: Tensor) -> Tensor:
         """One layer's Omega; alpha times its gradient goes to the weight's."""
-        weight = layer.cell.weight_hh
-        adds = self.alpha > 0 and weight.grad is not None
-        value = number = torch.zeros((), dtype=torch.float64, device=weight.device)
+        adds_to = weight.grad if self.alpha > 0 else None
+        value = count = torch.zeros((), dtype=torch.float64, device=weight.device)
         gradient = torch.zeros_like(weight)
-        for one in pullbacks(layer):
+        for one in updates:
             counts = ~(one.norms < self.BOUND**0.5 * unit.abs())  # NaN counts: it must be seen
             terms, slopes = (torch.where(counts, values, 0.0) for values in self._terms(one))
-            value, number = value + terms.sum(), number + counts.sum()
-            if adds:
+            value, count = value + terms.sum(), count + counts.sum()
+            if adds_to is not None:
                 factor = slopes.to(weight.dtype)[:, None]
                 gradient += one.immediate([factor * part for part in one.pulled])
-        total = number.clamp(min=1) if self.form == "code" else samples
-        if adds:
-            weight.grad += gradient * (self.alpha * unit / total).to(weight.dtype)
+        total = count.clamp(min=1) if self.form == "code" else len(step.structure)
+        if adds_to is not None:
+            adds_to += gradient * (self.alpha * unit / total).to(weight.dtype)
         return value / total
 
     def _terms(self, one: Pullback) -> tuple[Tensor, Tensor]:
         """(r - 1)^2 of each update's ratio r, in float64, and what its derivative in X = u J is X times."""
-        squared = torch.stack([part.square().sum(-1) for part in one.pulled]).sum(0).double()
+        squared = torch.stack([torch.linalg.vector_norm(part, dim=-1) for part in one.pulled]).double().square().sum(0)
         if self.form == "code":
             return (squared - 1).square(), 4 * (squared - 1)
         ratio = squared.sqrt()

@@ -1,4 +1,4 @@
-"""A soft constraint: recurrent matrices near orthogonality (Vorontsov et al. 2017, arXiv:1702.00071, section 3)."""
+"""A soft constraint: recurrent matrices near orthogonality (Vorontsov et al. 2017, arXiv:1702.00071)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Orthogonality(Regularizer):
     and of its children). The value recorded is the sum.
 
     Args:
-        weight: lambda; the paper compares several and recommends none. 0: measured only.
+        weight: lambda; our own default, to be swept. 0: measured only.
         gates: the gates whose matrices are meant; None: all.
 
     Raises:

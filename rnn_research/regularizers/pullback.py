@@ -1,42 +1,42 @@
-"""Gradients pulled back through every update of a chain at once, u J with J = ds_{k+1}/ds_k, as a function of the
-recurrent weight that multiplies in it, all else constant.
-
-A vector-Jacobian product reads two things of an update: activations, and weights. `immediate` differentiates it in
-`weight_hh` as it stands in the product, not in the activations that depend on `weight_hh` too. For that, `Apart`
-intercepts the update's products with `weight_hh`: their results are constants to the weight, and on the way back they
-multiply by `leaf`, a variable of its own with the same numbers.
-"""
+"""Gradients pulled back through every update of a chain, u J with J = ds_{k+1}/ds_k, and what they owe the recurrent
+weight that multiplies in them, all else constant."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from rnn_research.cells.base import NONLINEARITIES, Cell
-from rnn_research.cells.rnn import RNN
+from rnn_research.cells.base import Cell
+from rnn_research.regularizers.apart import Apart
 from rnn_research.structures import Chain
 from rnn_research.unroll import Layer
 
-DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor | None]] = {
-    NONLINEARITIES["tanh"].apply: lambda h: 1 - h * h,
-    NONLINEARITIES["sigmoid"].apply: lambda h: h * (1 - h),
-    NONLINEARITIES["relu"].apply: lambda h: (h > 0).to(h.dtype),
-    NONLINEARITIES["identity"].apply: lambda h: None,
-}
-"""f' of a vanilla RNN, from h = f(.); None: 1."""
+TOGETHER = 512
+"""Updates that are pulled back at once."""
 
-TOGETHER = 1024
-"""Updates of a general cell that are pulled back at once."""
+
+@dataclass(frozen=True, eq=False)
+class Updates:
+    """Some updates s_k -> s_{k+1} of a cell: the projected inputs, (updates, projected), and of each part of the state,
+    (updates, hidden), s_k, s_{k+1}, and dL/ds_{k+1} as the unroll has it.
+
+    `before` is dL/dh_k where that is known to be what this update passes on, and nothing else; None where it is not.
+    """
+
+    cell: Cell
+    projected: Tensor
+    previous: tuple[Tensor, ...]
+    state: tuple[Tensor, ...]
+    adjoints: tuple[Tensor, ...]
+    before: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
 class Pullback:
-    """Some of a layer's updates, s_k -> s_{k+1}.
+    """Some of a layer's updates.
 
     `norms` are ||dL/ds_{k+1}||, over all parts of the state jointly, float64, one number an update. `pulled` is u J for
     u = dL/ds_{k+1} / ||dL/ds_{k+1}||, (updates, hidden) for each part of s_k, and zero where the norm is. `immediate`
@@ -48,150 +48,115 @@ class Pullback:
     immediate: Callable[[Sequence[Tensor]], Tensor]
 
 
-def pullbacks(layer: Layer) -> Iterator[Pullback]:
-    """All updates of a layer along a chain, the first ones (from the initial state) included, some at a time: what is
-    computed of them stays in the cache. Padding may come as updates of norm 0.
+def updates_of(layer: Layer, silent: Tensor | None = None, inputs: Tensor | None = None) -> Iterator[Updates]:
+    """All updates of a layer along a chain, the first ones (from the zero state) included, some at a time: what is
+    computed of them stays in the cache.
+
+    Args:
+        silent: (batch, time), where a state's gradient comes from the next update alone; None: not known.
+        inputs: what the layer read, (batch, time, input); None: the unroll says it, which takes longer.
+
+    Raises:
+        RuntimeError: the layer has no adjoints.
+    """
+    states, adjoints = tuple(part.detach() for part in layer.states), layer.adjoints
+    for sample, step, projected, previous in _asked(layer) if inputs is None else _known(layer, inputs.detach()):
+        after, gradients = (tuple(_taken(part, sample, step) for part in both) for both in (states, adjoints))
+        known = silent is not None and bool(((step > 0) & silent[sample, step - 1]).all())
+        before = _taken(adjoints.hidden, sample, step - 1) if known else None
+        yield Updates(layer.cell, projected, previous, after, gradients, before)
+
+
+Asked = Iterator[tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]]
+"""Samples, steps, projected inputs and previous states."""
+
+
+def _asked(layer: Layer) -> Asked:
+    """As the unroll tells its updates."""
+    assert isinstance(layer.structure, Chain)
+    for rows, projected, previous in layer.updates():
+        first = previous[0] if previous else layer.cell.initial_state(len(rows))
+        for some, inputs, *parts in zip(*(part.split(TOGETHER) for part in (rows, projected, *first)), strict=True):
+            yield some // layer.structure.time, some % layer.structure.time, inputs, tuple(parts)
+
+
+def _known(layer: Layer, inputs: Tensor) -> Asked:
+    """The first steps, then all others in time's order, from the inputs and the states."""
+    states, (steps, samples) = [part.detach() for part in layer.states], layer.mask.T.nonzero(as_tuple=True)
+    batch = len(inputs)
+    first, later = (steps[:batch], samples[:batch]), (steps[batch:].split(TOGETHER), samples[batch:].split(TOGETHER))
+    for step, sample in (first, *zip(*later, strict=True)):
+        if not len(step):  # every sequence has one step
+            continue
+        with torch.no_grad():
+            projected = layer.cell.project(_taken(inputs, sample, step))
+        if step is first[0]:
+            previous = layer.cell.initial_state(batch)
+        else:
+            previous = [_taken(part, sample, step - 1) for part in states]
+        yield sample, step, projected, tuple(part.detach() for part in previous)
+
+
+def _taken(values: Tensor, sample: Tensor, step: Tensor) -> Tensor:
+    """values[sample, step]; without a copy where these lie side by side, as in sequences of equal lengths."""
+    batch, time, size = values.shape
+    if values.is_contiguous():
+        flat, index = values.view(-1, size), sample * time + step
+    else:
+        flat, index = values.transpose(0, 1).reshape(-1, size), step * batch + sample
+    first, last = int(index[0]), int(index[-1])
+    if last - first == len(index) - 1 and bool((index.diff() == 1).all()):
+        return flat[first : last + 1]
+    return flat.index_select(0, index)
+
+
+def pull_back(given: Updates) -> Pullback:
+    """Of any cell, by one batched vector-Jacobian product of `cell.step`.
 
     Raises:
         ValueError: the cell uses `weight_hh` otherwise than as the matrix of a product.
-        RuntimeError: the layer has no adjoints.
     """
-    if type(layer.cell) is RNN and layer.cell.f in DERIVATIVES:
-        yield _vanilla(layer, layer.cell)
-        return
-    for rows, projected, previous in layer.updates():
-        before = previous[0] if previous else layer.cell.initial_state(len(rows))
-        parts = (rows, projected, *(part.detach() for part in before))
-        for some in zip(*(part.split(TOGETHER) for part in parts), strict=True):
-            yield _general(layer, *some)
-
-
-def _vanilla(layer: Layer, cell: RNN) -> Pullback:
-    """u J = (u f') U, from the states alone."""
-    weight = cell.weight_hh.detach()
-    (adjoints,), hidden = layer.adjoints, layer.hidden.detach()
-    if not adjoints.is_contiguous():  # time-major: then a view is contiguous
-        adjoints, hidden = adjoints.transpose(0, 1), hidden.transpose(0, 1)
-    adjoints, slope = adjoints.reshape(-1, cell.hidden_size), DERIVATIVES[cell.f](hidden)
-    norms, (at_product,) = _directions([adjoints])
-    if slope is not None:
-        at_product = at_product * slope.reshape(-1, cell.hidden_size)
-    return Pullback(norms, (at_product @ weight,), lambda gradients: at_product.T @ gradients[0])
-
-
-def _general(layer: Layer, rows: Tensor, projected: Tensor, *previous: Tensor) -> Pullback:
-    """By one batched vector-Jacobian product of `cell.step`."""
-    cell, apart = layer.cell, Apart(layer.cell)
-    before = [part.detach().requires_grad_() for part in previous]
+    cell, apart = given.cell, Apart(given.cell)
+    previous = [part.detach().requires_grad_() for part in given.previous]
     with torch.enable_grad(), apart:
-        state = cell.step(projected, cell.state_type(*before))
-    kept = [part.is_leaf for part in state]  # a previous state, handed on
-    after = [part.view_as(part) if leaf else part for part, leaf in zip(state, kept, strict=True)]
-    adjoints = [_rows(part, layer.structure, rows) for part in layer.adjoints]
-    inner = [part for part, leaf in zip(after, kept, strict=True) if part.requires_grad and not leaf]
-    norms, directions = _directions(_outside(after, inner, adjoints))
+        state = cell.step(given.projected, cell.state_type(*previous))
+    handed = [part.is_leaf for part in state]  # a previous state, handed on, or a number
+    after = [part.view_as(part) if leaf else part for part, leaf in zip(state, handed, strict=True)]
+    adjoints = _outside(after, handed, given.adjoints)
+    norms, inverse = norms_of(adjoints)
     reached = [k for k, part in enumerate(after) if part.requires_grad]
     pulled = torch.autograd.grad(
         [after[k] for k in reached],
-        before,
-        [directions[k] for k in reached],
+        previous,
+        [adjoints[k] * inverse for k in reached],
         create_graph=True,
         materialize_grads=True,
     )
 
     def immediate(gradients: Sequence[Tensor]) -> Tensor:
-        pairs = [(out, grad) for out, grad in zip(pulled, gradients, strict=True) if out.requires_grad]
+        pairs = [(out, gradient) for out, gradient in zip(pulled, gradients, strict=True) if out.requires_grad]
         outs, grads = zip(*pairs, strict=True)
         return torch.autograd.grad(outs, apart.leaf, grads)[0]
 
     return Pullback(norms, tuple(part.detach() for part in pulled), immediate)
 
 
-def _outside(state: Sequence[Tensor], inner: Sequence[Tensor], adjoints: list[Tensor]) -> list[Tensor]:
+def _outside(state: Sequence[Tensor], handed: Sequence[bool], adjoints: Sequence[Tensor]) -> list[Tensor]:
     """dL/ds with the state's parts taken as independent of each other: an adjoint less what came to its part within
     the update, as to an LSTM's c from its own h. Each round settles the parts one path further in."""
-    found = list(adjoints)
-    places = [k for k, part in enumerate(state) if any(part is one for one in inner)]
-    for _ in range(len(inner) - 1):
-        within = torch.autograd.grad(inner, inner, [found[k] for k in places], retain_graph=True)
-        pairs = zip(places, within, strict=True)
-        found = [*found[: places[0]], *(adjoints[k] - (grad - found[k]) for k, grad in pairs), *found[places[-1] + 1 :]]
+    places = [k for k, leaf in enumerate(handed) if not leaf and state[k].requires_grad]
+    made, found = [state[k] for k in places], list(adjoints)
+    for _ in range(len(places) - 1):
+        within = torch.autograd.grad(made, made, [found[k] for k in places], retain_graph=True)
+        for k, gradient in zip(places, within, strict=True):
+            found[k] = adjoints[k] - (gradient - found[k])
     return found
 
 
-def _directions(parts: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Each row's norm, over all parts, in float64; and the rows divided by it (0 where it is 0): their products neither
-    vanish nor overflow."""
-    norms = torch.linalg.vector_norm(parts[0], dim=-1, dtype=torch.float64)
-    for part in parts[1:]:
-        norms = torch.hypot(norms, torch.linalg.vector_norm(part, dim=-1, dtype=torch.float64))
-    safe = torch.where(norms == 0, 1.0, norms)[:, None]
-    return norms, [(part / safe).to(part.dtype) for part in parts]
-
-
-def _rows(part: Tensor, structure: Any, rows: Tensor) -> Tensor:
-    """The rows at these flat positions, whatever the layout of `part`."""
-    return part[rows // structure.time, rows % structure.time] if isinstance(structure, Chain) else part[rows]
-
-
-class Apart(TorchFunctionMode):
-    """Within it, products with a cell's `weight_hh`, or with views of it, differentiate in `leaf` instead.
-
-    Raises:
-        ValueError: on leaving, no such product was made; or `weight_hh` was used for anything else.
-    """
-
-    def __init__(self, cell: Cell) -> None:
-        self.name, self.storage = type(cell).__name__, cell.weight_hh.untyped_storage().data_ptr()
-        self.leaf = cell.weight_hh.detach().requires_grad_()
-        self.found = False
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if len(args) > 1 and not self._ours(args[0]) and self._ours(args[1]):
-            if function is torch.nn.functional.linear:
-                bias = args[2] if len(args) > 2 else kwargs.get("bias")
-                product = self._product(args[0], args[1])
-                return product if bias is None else product + bias
-            if function in PRODUCTS:
-                return self._product(args[0], args[1].mT)
-        result, name = function(*args, **kwargs), getattr(function, "__name__", str(function))
-        reads = not name.startswith("new_") and not name.endswith("_like")
-        if reads and any(map(self._ours, args)) and isinstance(result, Tensor) and not self._ours(result):
-            raise self._refusal(name)
-        return result
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        if error[0] is None and not self.found:
-            raise self._refusal("nothing")
-
-    def _ours(self, value: Any) -> bool:
-        return isinstance(value, Tensor) and value.untyped_storage().data_ptr() == self.storage
-
-    def _product(self, x: Tensor, matrix: Tensor) -> Tensor:
-        self.found = True
-        view = self.leaf.as_strided(matrix.shape, matrix.stride(), matrix.storage_offset())
-        return Product.apply(x, (view,))  # type: ignore[return-value]
-
-    def _refusal(self, use: str) -> ValueError:
-        return ValueError(
-            f"regularizer: differentiates products x W^T with weight_hh, but {self.name}.step uses weight_hh in {use}; "
-            "write it with self.recur(h), torch.nn.functional.linear or @, or leave the regularizer out"
-        )
-
-
-PRODUCTS = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
-
-
-class Product(torch.autograd.Function):
-    """x W^T, whose derivative in x is of W. `held` is W in a tuple: autograd sees it only on the way back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, held: tuple[Tensor]) -> Tensor:  # type: ignore[override]
-        ctx.held = held
-        return torch.nn.functional.linear(x, held[0])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return gradient @ ctx.held[0], None
+def norms_of(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Each row's norm, over all parts, in float64; and 1 / norm, a column in the parts' precision: rows times that
+    neither vanish nor overflow in products. It is 0 where the norm is as good as 0 in that precision."""
+    each = [torch.linalg.vector_norm(part, dim=-1, dtype=torch.float64) for part in parts]
+    norms = each[0] if len(each) == 1 else torch.stack([norm.square() for norm in each]).sum(0).sqrt()
+    inverse = torch.where(norms < 2 * torch.finfo(parts[0].dtype).tiny, 0.0, 1 / norms)
+    return norms, inverse[:, None].to(parts[0].dtype)

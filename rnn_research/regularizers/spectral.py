@@ -18,7 +18,7 @@ class Spectral(Regularizer):
     matrix (in Frobenius norm) whose singular values lie within the bounds. With least = most = 1 it is the polar factor
     U V^T, so that W stays orthogonal. A matrix within the bounds already keeps every bit.
 
-    Vorontsov et al. 2017 (arXiv:1702.00071, section 3) bound the same singular values to [1 - m, 1 + m], but train U,
+    Vorontsov et al. 2017 (arXiv:1702.00071) bound the same singular values to [1 - m, 1 + m], but train U,
     S and V themselves: U and V by geodesic steps on the Stiefel manifold, S through a sigmoid. Here the optimiser, with
     its momentum, acts on W as ever, and W is projected.
 
