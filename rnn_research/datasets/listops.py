@@ -145,18 +145,20 @@ def _make(
 ) -> list[Sample]:
     """Expressions are drawn until `count` of them belong to the set."""
     made: list[Sample] = []
-    for _ in range(TRIES):
+    vain = 0
+    while len(made) < count and vain < TRIES:
         drawn = draw(random, OVERDRAW * count, max_args, max_depth)
         kept = as_if_distinct(random, drawn, max_args, max_depth)
         if nested is not None:
             kept = kept[drawn.nesting()[kept] == nested]
         drawn = drawn.chosen(kept)
         wanted = np.flatnonzero(np.isin(checksums(drawn), allowed))[: count - len(made)] if len(kept) else kept
+        vain = 0 if len(wanted) else vain + 1
         if len(wanted):
             drawn = drawn.chosen(wanted)
             made += samples(drawn, form, values(drawn, max_args)[drawn.parent < 0])
-        if len(made) == count:
-            return made
+    if len(made) == count:
+        return made
     raise ValueError(
         f"dataset.test_depths: given {nested}, expected a depth that is not so rare with dataset.max_args={max_args}; "
         "leave it out, or allow more arguments"
