@@ -235,16 +235,16 @@ def size_of(name: str, data: DataModule, sample: Sample) -> int:
 @pytest.mark.parametrize("name", FURTHER)
 def test_further_sets_have_their_own_size_and_share_nothing_with_train(name):
     make, key, sizes, prefix = FURTHER[name]
-    data = make(**{key: sizes}, train_size=600, val_size=20, test_size=70)
-    plain = make(train_size=600, val_size=20, test_size=70)
+    data = make(**{key: sizes}, train_size=300, val_size=20, test_size=40)
+    plain = make(train_size=300, val_size=20, test_size=40)
     assert set(data.load()[1]) == {*SPLITS, *(f"{prefix}_{size}" for size in sizes)}
     assert set(plain.load()[1]) == set(SPLITS)
     train = {sample.inputs.tobytes() for sample in everything(data)}
     for size in sizes:
         found = everything(data, f"{prefix}_{size}")
-        assert len(found) == 70
+        assert len(found) == 40
         assert {size_of(name, data, sample) for sample in found} == {size}
-        again = make(**{key: [size]}, train_size=1, val_size=1, test_size=70).samples(f"{prefix}_{size}")
+        again = make(**{key: [size]}, train_size=1, val_size=1, test_size=40).samples(f"{prefix}_{size}")
         assert [sample.inputs.tolist() for sample in again] == [sample.inputs.tolist() for sample in found]
         held = {sample.inputs.tobytes() for sample in found}
         assert not held & train

@@ -131,7 +131,7 @@ def text_of(sample: Sample) -> list[str]:
 @pytest.mark.parametrize("form", ["binary", "nary"])
 @pytest.mark.parametrize("keys", [{}, {"max_args": 2, "max_depth": 7}, {"max_args": 9, "max_depth": 3}])
 def test_listops_values_and_parses_are_right(form, keys):
-    data = ListOps(parse=form, train_size=250, **keys)
+    data = ListOps(parse=form, train_size=200, **keys)
     counts, operators, arity = set(), data.features("train")["operators"].tolist(), keys.get("max_args", 5)
     for sample, count in zip(everything(data), operators, strict=True):
         words = text_of(sample)
@@ -326,7 +326,7 @@ def bracketed(tree: Nested) -> str:
 
 @pytest.mark.parametrize("most", [2, 6, 12])
 def test_logic_relations_hold_in_every_world_and_parses_are_the_brackets(most):
-    data = PropositionalLogic(max_operators=most, train_size=250)
+    data = PropositionalLogic(max_operators=most, train_size=150)
     counts = data.features("train")["operators"].tolist()
     for sample, count in zip(everything(data), counts, strict=True):
         left, right = sides(sample)
