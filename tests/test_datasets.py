@@ -37,6 +37,7 @@ from rnn_research.structures.layout import NO_TARGET
 ROOT = Path(__file__).parents[1]
 OPTIONS = {path.stem: path for path in sorted((ROOT / "conf" / "dataset").glob("*.yaml"))}
 SIZES = {"train_size": 300, "val_size": 70, "test_size": 70}  # 300: two blocks of generated samples
+SHORT = {"length": 20, "delay": 5}
 
 PTB = {
     "train.txt": [
@@ -74,7 +75,7 @@ def build(name: str, ptb: Path, **changed: Any) -> DataModule:
     changed = {"root": str(ptb)} | changed if "url" in settings(name) else changed
     keys = settings(name)
     module, _, target = keys.pop("_target_").rpartition(".")
-    keys |= {key: size for key, size in SIZES.items() if key in keys} | changed
+    keys |= {key: size for key, size in (SIZES | SHORT).items() if key in keys} | changed
     return getattr(importlib.import_module(module), target)(**keys)
 
 

@@ -27,7 +27,7 @@ from rnn_research.datasets.listops_expressions import (
 from rnn_research.datasets.listops_files import read
 from rnn_research.structures import Sample
 
-TRIES = 1000  # drawn in vain so often, expressions are too rare to wait for
+TRIES = 300  # drawn in vain so often, expressions are too rare to wait for
 FILES = {"train": "train_d20s.tsv", "test": "test_d20s.tsv"}
 
 
@@ -105,7 +105,10 @@ class ListOps(GeneratedModule):
         further: Mapping[str, Make] = {
             f"depth_{lists}": partial(make, CHECKSUMS["test"], lists) for lists in self.test_depths
         }
-        return self.drawn(lambda split: partial(make, CHECKSUMS[split], None), further), self.max_args
+        found = self.drawn(lambda split: partial(make, CHECKSUMS[split], None), further)
+        for name in further:
+            found[name][0]  # what is too rare to draw is told before training
+        return found, self.max_args
 
     def _read(self, root: Path) -> tuple[dict[str, Sequence[Sample]], int]:
         (train, train_labels), (test, test_labels) = (read(root / name) for name in FILES.values())
@@ -142,18 +145,20 @@ def _make(
 ) -> list[Sample]:
     """Expressions are drawn until `count` of them belong to the set."""
     made: list[Sample] = []
-    for _ in range(TRIES):
+    vain = 0
+    while len(made) < count and vain < TRIES:
         drawn = draw(random, OVERDRAW * count, max_args, max_depth)
         kept = as_if_distinct(random, drawn, max_args, max_depth)
         if nested is not None:
             kept = kept[drawn.nesting()[kept] == nested]
         drawn = drawn.chosen(kept)
         wanted = np.flatnonzero(np.isin(checksums(drawn), allowed))[: count - len(made)] if len(kept) else kept
+        vain = 0 if len(wanted) else vain + 1
         if len(wanted):
             drawn = drawn.chosen(wanted)
             made += samples(drawn, form, values(drawn, max_args)[drawn.parent < 0])
-        if len(made) == count:
-            return made
+    if len(made) == count:
+        return made
     raise ValueError(
         f"dataset.test_depths: given {nested}, expected a depth that is not so rare with dataset.max_args={max_args}; "
         "leave it out, or allow more arguments"
