@@ -147,7 +147,7 @@ def record_of(step: int | None, steps: int, status: str = "done", rule: bool = T
     return RunRecord(**blank, **common, status=status, steps=steps, success=kept)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_share_solved_is_kaplan_and_meiers(seed: int) -> None:
     """As scipy's, with ties between successes and censored runs."""
     random = np.random.default_rng(seed)
