@@ -23,23 +23,38 @@ def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> i
     return value
 
 
+def integers(name: str, values: Any, least: int = 1, most: int | None = None) -> tuple[int, ...]:
+    """`values`, a list of different integers in [least, most]; None is the empty list.
+
+    Raises:
+        ValueError: it is not a list, or has a member that is no such integer, or one twice.
+    """
+    if values is None:
+        return ()
+    if not isinstance(values, list | tuple) or len(set(map(str, values))) < len(values):
+        raise ValueError(f"{name}: given {values!r}, expected a list of different integers, such as [{least}], or null")
+    return tuple(integer(name, value, least, most) for value in values)
+
+
 def number(
     name: str,
     value: Any,
     least: float | int | None = None,
     above: float | int | None = None,
     most: float | int | None = None,
+    infinite: bool = False,
 ) -> float:
-    """`value` as a float, finite, `least <= value`, `above < value`, `value <= most`.
+    """`value` as a float, finite (or `infinite`, where that is allowed), `least <= value`, `above < value`,
+    `value <= most`.
 
     Raises:
-        ValueError: it is not a finite number, or is out of range.
+        ValueError: it is not a number, or is out of range.
     """
     limits = [f"{sign} {bound:g}" for sign, bound in ((">=", least), (">", above), ("<=", most)) if bound is not None]
     fits = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
+        and (math.isfinite(value) or (infinite and value == math.inf))
         and (least is None or value >= least)
         and (above is None or value > above)
         and (most is None or value <= most)

@@ -20,18 +20,30 @@ from omegaconf import DictConfig, OmegaConf
 
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, flag, integer, nearest, number
-from rnn_research.clipping.base import Clipping
+from rnn_research.clipping.base import Clipping, Composed
 from rnn_research.datasets.base import DataModule
-from rnn_research.make import check_keys, check_targets, check_types, line, make, make_each, told
+from rnn_research.make import check_keys, check_targets, check_types, line, make, make_each, make_named, told
 from rnn_research.mistakes import REFUSED, UsageError
 from rnn_research.models.model import Model
 from rnn_research.probes.base import Probe
+from rnn_research.regularizers.base import Regularizer
 from rnn_research.structures import Layout
 from rnn_research.unroll import ENGINES
 
 __all__ = ["Parts", "UsageError", "build"]
 
-GROUPS = ("model", "dataset", "structure", "init", "clipping", "optimizer", "probe", "trainer", "logger")
+GROUPS = (
+    "model",
+    "dataset",
+    "structure",
+    "init",
+    "clipping",
+    "regularizer",
+    "optimizer",
+    "probe",
+    "trainer",
+    "logger",
+)
 SCALARS = ("seed", "threads", "engine", "resume", "stop_when_solved", "trust")
 LARGEST_SEED = 2**32 - 1  # numpy's
 QUIET = {"logger": False} | dict.fromkeys(
@@ -67,7 +79,7 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     torch.set_num_threads(cfg.threads)
     trainer, loggers = _trainer(cfg.trainer), _loggers(cfg.get("logger"))
     probes = make_each(cfg.get("probe"), "probe", Probe)
-    clipping: Clipping = make(cfg.clipping, "clipping", Clipping)
+    clipping, regularizers = _clipping(cfg.clipping), make_named(cfg.get("regularizer"), "regularizer", Regularizer)
     optimizer = _optimizer(cfg.optimizer)
     cell: partial[Cell] = make(cfg.model.get("cell"), "model.cell", Cell)
     initialise = make_each(cfg.get("init"), "init")
@@ -90,7 +102,10 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
             max_children=children,
             position_targets=layout.position_targets(task.step_targets, task.tree_targets),
             engine=cfg.engine,
+            regularizers=regularizers,
         )
+    with told(""):
+        model.attach(layout.trees)
     _check_engine(cfg, model, data)
     _check_validation(cfg, data)
     return Parts(data, layout, model, probes, trainer, loggers)
@@ -104,7 +119,7 @@ def _check_names(cfg: DictConfig) -> None:
             known = [*GROUPS, *SCALARS]
             raise UsageError(f"{key}: unknown, expected one of {', '.join(known)}{nearest(key, known)}")
     for key in (*GROUPS, *SCALARS):
-        if key not in cfg and key not in ("init", "probe", "logger"):
+        if key not in cfg and key not in ("init", "probe", "logger", "regularizer"):
             raise UsageError(f"{key}: missing, expected {key}={'OPTION' if key in GROUPS else 'VALUE'}")
     for key in ("dataset", "model", "trainer", "optimizer", "clipping", "structure"):
         if not OmegaConf.is_dict(cfg[key]):
@@ -133,6 +148,16 @@ def _check_scalars(cfg: DictConfig) -> None:
     for key, what in REFUSED.items():
         if OmegaConf.select(cfg, key) is not None:
             raise UsageError(f"{key}: {what}")
+
+
+def _clipping(node: DictConfig) -> Clipping:
+    strategies: dict[str, Clipping] = make_named(node, "clipping", Clipping)
+    if len(strategies) == 1:
+        return next(iter(strategies.values()))
+    if not strategies:
+        raise UsageError("clipping: given nothing, expected a strategy; use clipping=none for the control")
+    with told(""):
+        return Composed(strategies)
 
 
 def _layout(cfg: DictConfig, has_parse: bool, reads_children: bool) -> Layout:

@@ -141,7 +141,8 @@ def _facts(data: DataModule, model: Model) -> dict[str, Any]:
     optimizer = getattr(model.optimizer, "func", model.optimizer)
     return {
         "cell": type(model.cells[0]).__name__,
-        "clipping": type(model.clipping).__name__,
+        "clipping": "+".join(type(one).__name__ for one in model.clipping.modules()),
+        "regularizers": "+".join(type(one).__name__ for one in model.regularizers.values()) or "none",
         "optimizer": getattr(optimizer, "__name__", type(optimizer).__name__),
         "structure": data.layout.name,
         "batch_size": data.batch_size,

@@ -24,7 +24,16 @@ from rnn_research.mistakes import UsageError
 TRUSTED = ("rnn_research", "torch", "lightning", "torchmetrics")
 """Packages that a `_target_` may name without the user's word: a config from a stranger is code."""
 LATER = {
-    "model": {"task", "optimizer", "clipping", "initialise", "max_children", "position_targets", "engine"},
+    "model": {
+        "task",
+        "optimizer",
+        "clipping",
+        "initialise",
+        "max_children",
+        "position_targets",
+        "engine",
+        "regularizers",
+    },
     "model.cell": {"input_size", "initialise", "max_children"},
     "structure": {"has_parse", "reads_children"},
     "optimizer": {"params"},
@@ -42,7 +51,7 @@ LATER = {
     },
 }
 """Arguments that this project's own code gives later: a config can't. By node, or by the group that names it."""
-LISTS = ("init.", "probe.", "logger.")
+LISTS = ("init.", "probe.", "logger.", "clipping.", "regularizer.")
 """Groups of which several options can be taken, each under its own name."""
 MANY = 16
 """More arguments than this are not listed."""
@@ -77,6 +86,36 @@ def make(node: Any, path: str, kind: type = object, **live: Any) -> Any:
 def make_each(nodes: DictConfig | None, path: str, kind: type = object) -> dict[str, Any]:
     """Each named member of a group of which several can be taken."""
     return {str(name): make(node, f"{path}.{name}", kind) for name, node in (nodes or {}).items()}
+
+
+def make_named(node: Any, path: str, kind: type = object) -> dict[str, Any]:
+    """What a group gives of which one option or several can be taken: each under its own name; or one option alone,
+    whose keys may also be the group's own (a user's yaml needs no name in it). None or an empty mapping: none.
+
+    A lone option is told of by the group's name: that is how its keys are set.
+    """
+    if node is None or (OmegaConf.is_dict(node) and not node):
+        return {}
+    if not OmegaConf.is_dict(node):
+        raise UsageError(f"{path}: given {node}, expected one of its options")
+    if "_target_" in node:
+        others = [str(key) for key, value in node.items() if OmegaConf.is_dict(value) and "_target_" in value]
+        if others:
+            raise UsageError(
+                f"{path}: given {', '.join(others)} beside an option whose keys have no name; in its yaml, put them "
+                "below a name of its own, as `mine:`"
+            )
+        return {path: make(node, path, kind)}
+    options = [str(name) for name, value in node.items() if OmegaConf.is_dict(value)]
+    for key in (str(key) for key in node if str(key) not in options and options):
+        known = [str(name) for name in node[options[0]] if not str(name).startswith("_")]
+        raise UsageError(
+            f"{path}.{key}: unknown, expected {path}.OPTION.KEY=VALUE, with a key of "
+            f"{' or '.join(f'{path}={name}' for name in options)}{nearest(key, known)}"
+        )
+    if len(node) == 1:
+        return {str(name): make(one, path, kind) for name, one in node.items()}
+    return make_each(node, path, kind)
 
 
 def check_keys(node: DictConfig, path: str) -> None:

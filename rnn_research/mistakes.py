@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,9 @@ def unknown(key: str, known: list[str]) -> str:
 def _options_with(group: str, leaf: str) -> list[str]:
     """The options of a group whose yaml has the key."""
     paths = sorted((CONF / group).glob("*.yaml")) if group and (CONF / group).is_dir() else []
-    return [path.stem for path in paths if re.search(rf"^{re.escape(leaf)}:", path.read_text("utf-8"), re.MULTILINE)]
+    return [
+        path.stem for path in paths if re.search(rf"^(  )?{re.escape(leaf)}:", path.read_text("utf-8"), re.MULTILINE)
+    ]
 
 
 def _yaml(error: Exception, text: str, arguments: list[str]) -> str:
@@ -227,8 +230,16 @@ def _known_keys(arguments: list[str]) -> list[str]:
     with contextlib.suppress(Exception), initialize_config_dir(str(CONF), version_base="1.3"):
         chosen += [f"hydra.searchpath=[{folders}]"] if folders else []
         cfg = OmegaConf.to_container(compose("train", chosen, return_hydra_config=True))
-        return list(dict.fromkeys([*groups, *_flat(cfg, "")]))
+        return list(dict.fromkeys([*groups, *map(partial(_short, cfg), _flat(cfg, ""))]))
     return list(groups)
+
+
+def _short(cfg: Any, key: str) -> str:
+    """The key, without the name of an option that is the only one taken of its group (see `names`)."""
+    group, _, rest = key.partition(".")
+    taken = cfg[group] if group in ("clipping", "regularizer") else None
+    lone = isinstance(taken, dict) and len(taken) == 1 and "." in rest
+    return f"{group}.{rest.partition('.')[2]}" if lone else key
 
 
 def _flat(node: Any, path: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ from rnn_research.help import CONF, config_dirs, help_text
 from rnn_research.mistakes import OTHER_FOLDER, REFUSED, UsageError, composition_error, os_error
 from rnn_research.process import LOG, answering, leave, logged, stop, stopped
 
-ONE = ("model", "dataset", "structure", "clipping", "optimizer", "trainer", "experiment")
+ONE = ("model", "dataset", "structure", "optimizer", "trainer", "experiment")
 """Groups of which one option is taken."""
 _failures: list[int] = []
 """Exit codes of this process's runs that did not end well: Hydra goes on with a sweep's other runs."""
@@ -66,15 +66,19 @@ def _compose_and_run(arguments: list[str]) -> None:
     import hydra
     from hydra.errors import HydraException
 
+    from rnn_research.names import check_once, register, short_keys
     from rnn_research.sweep import FolderInUse, Sweep, set_aside
 
     flags, overrides = _checked(arguments)
+    check_once(overrides)
+    register()
     full, argv = os.environ.get("HYDRA_FULL_ERROR", "0"), sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors as they are: they are told here
     sys.argv = [argv[0], *flags, *set_aside(overrides)]  # flags first: Hydra finds no overrides behind one
     Sweep.forget()
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(run)()
+        with short_keys():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(run)()
     except FolderInUse as error:
         text = f"output folder {error}: already holds runs, nothing was written over; {OTHER_FOLDER}"
         raise UsageError(text) from error
@@ -211,10 +215,13 @@ def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
+    from rnn_research.names import NAMED, names
+
     job = HydraConfig.get()
     choices = {key: str(value) for key, value in job.runtime.choices.items() if not key.startswith("hydra/")}
-    choices = {key: value for key, value in choices.items() if value != "None" or key == "clipping"}
+    choices = {key: value for key, value in choices.items() if value != "None"}
     lists = {"init": cfg.get("init") or ["default"], "probe": cfg.get("probe") or ["none"]}
+    lists |= {group: names(cfg, group, choices) or ["none"] for group in NAMED}
     choices |= {"structure": structure} | {key: "+".join(names) for key, names in lists.items()}
     overrides = dict(item.lstrip("+~").split("=", 1) for item in job.overrides.task if "=" in item)
     left_out = {*choices, "seed", "experiment"}

@@ -14,13 +14,14 @@ from small import SEQUENCES, STEPS, Given, batches, model_of, run, sequences
 
 from rnn_research import runs
 from rnn_research.cells import LSTM
-from rnn_research.clipping import Clipped, Clipping, History, clip
+from rnn_research.clipping import Clipped, Clipping, clip
 from rnn_research.clipping.base import global_norm, scale
 from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.none import NoClipping
 from rnn_research.clipping.per_parameter import PerParameter
 from rnn_research.clipping.value import Value
 from rnn_research.models import Model
+from rnn_research.models.history import History
 
 SCALES = [1e-30, 1e-20, 1e-6, 1e-3, 1.0, 1e3, 1e6, 1e20, 1e30]
 THRESHOLDS = [1e-8, 0.25, 1.0, 15.0, 1e5]
@@ -141,7 +142,7 @@ def test_norms_are_accumulated_in_float64() -> None:
 @pytest.mark.parametrize(
     ("strategy", "key"), [(GlobalNorm, "max_norm"), (PerParameter, "max_norm"), (Value, "max_value")]
 )
-@pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), -float("inf")])
 def test_a_bound_is_a_positive_number(strategy: Any, key: str, bound: Any) -> None:
     with pytest.raises(ValueError, match=f"^{key}: given {bound!r}, expected a number > 0"):
         strategy(bound)
@@ -152,9 +153,9 @@ def test_a_history_is_what_was_done_at_every_step() -> None:
     history, expected = History(), []
     assert history.table().tolist() == []
     for step in range(2 * History.TOGETHER + 5):
-        did = Clipped(*torch.randn(3, dtype=torch.float64).unbind())
+        did = Clipped(*torch.randn(5, dtype=torch.float64).unbind())
         expected.append((2 * step, *(value.item() for value in did)))
-        history.add(2 * step, did)
+        history.add(2 * step, did._asdict())
         if step == 0:
             first = weakref.ref(did.norm_after)
         if step in (3, History.TOGETHER, 300):
@@ -164,7 +165,7 @@ def test_a_history_is_what_was_done_at_every_step() -> None:
     table = history.table()
     assert table.tolist() == history.table().tolist() == expected
     assert table.dtype.names == ("step", *Clipped._fields)
-    assert table.itemsize == 32
+    assert table.itemsize == 48
 
 
 # In a run.

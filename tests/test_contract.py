@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from omegaconf import DictConfig, OmegaConf
 from small import TREES, Given, model_of, sentences
 
 from rnn_research import runs, train
+from rnn_research.cells import LSTM
 from rnn_research.cells.base import Cell
 from rnn_research.clipping.base import Clipped, Clipping, clip
 from rnn_research.config import Parts, build
 from rnn_research.datasets.base import Generated
 from rnn_research.fit import fit
 from rnn_research.help import CONF, first_line
-from rnn_research.make import LATER, make, make_each
+from rnn_research.make import LATER, make, make_each, make_named
 from rnn_research.mistakes import UsageError
 from rnn_research.structures import Balanced, Batch, Chain, Layout, Parse, Sample, Sequence, balanced
 from rnn_research.structures.layout import NO_TARGET
@@ -41,6 +43,7 @@ SMALL = {
     "dataset.batch_size": 4,
     "dataset.length": 10,
     "dataset.depth": 3,
+    "dataset.delay": 3,
     "dataset.by": "row",
     "trainer.accelerator": "cpu",
     "trainer.max_epochs": -1,
@@ -80,7 +83,8 @@ def config(pytestconfig: pytest.Config, treebank: Path) -> Callable[..., DictCon
         for group, option in groups.items():
             chosen = f"{group}=[{option}]" if group in LISTS else f"{group}={option}"
             cfg[group] = copy.deepcopy(composed(chosen)[group])
-        for key, value in {**SMALL, "dataset.root": str(treebank)}.items():
+        downloads = {"dataset.root": str(treebank)} if has(cfg, "dataset.url") else {}
+        for key, value in {**SMALL, **downloads}.items():
             if has(cfg, key):
                 OmegaConf.update(cfg, key, value)
         cfg.merge_with_dotlist(list(overrides))
@@ -276,10 +280,16 @@ def test_a_dataset_trains(dataset: str, config: Callable[..., DictConfig], tmp_p
 
 # Clipping.
 
+ADDS = ("noise",)
+"""They change a gradient of zero."""
+REPLACES = ("shrink_on_nan",)
+"""They put something finite in place of a NaN."""
+
 
 @pytest.fixture
 def strategy(clipping: str, config: Callable[..., DictConfig]) -> Any:
-    return make(config(clipping=clipping).clipping, "clipping", Clipping)
+    (made,) = make_named(config(clipping=clipping).clipping, "clipping", Clipping).values()
+    return made
 
 
 def _parameters(*gradients: Any) -> list[torch.nn.Parameter]:
@@ -295,27 +305,69 @@ def test_a_strategy_says_what_it_did_in_place(strategy: Any, scale: float) -> No
     parameters = _parameters([3.0 * scale, 0.0], [-4.0 * scale])
     before = [parameter.grad for parameter in parameters]
     did = clip(strategy, parameters)
-    assert all(parameter.grad is gradient for parameter, gradient in zip(parameters, before, strict=True))
+    kept = [None, None] if did.skipped else before
+    assert all(parameter.grad is gradient for parameter, gradient in zip(parameters, kept, strict=True))
     assert all(torch.equal(parameter, torch.ones_like(parameter)) for parameter in parameters)
     assert all((value.shape, value.dtype) == ((), torch.float64) for value in did)
     assert did.norm_before.item() == pytest.approx(5.0 * scale, rel=1e-6, abs=0)
     assert did.norm_after.item() == pytest.approx((did.norm_before * did.coefficient).item(), rel=1e-6, abs=0)
 
 
-def test_a_strategy_leaves_nothing_and_zero_as_they_are(strategy: Any) -> None:
+def test_a_strategy_leaves_nothing_and_zero_as_they_are(strategy: Any, clipping: str) -> None:
     """And ours say so, with a coefficient of 1."""
     zeros = _parameters([0.0, -0.0], [0.0])
     for parameters in ([], [torch.nn.Parameter(torch.ones(2))], zeros):
         did = clip(strategy, parameters)
-        assert (did.norm_before.item(), did.norm_after.item()) == (0.0, 0.0)
+        adds = clipping in ADDS and parameters is zeros
+        assert did.norm_before.item() == 0.0
+        assert (did.norm_after.item() != 0.0) == adds
         assert did.coefficient.item() == 1.0 or not type(strategy).__module__.startswith("rnn_research.")
-    assert torch.equal(torch.cat([parameter.grad for parameter in zeros]), torch.zeros(3))
+    assert torch.equal(torch.cat([parameter.grad for parameter in zeros]), torch.zeros(3)) == (clipping not in ADDS)
 
 
-def test_a_strategy_hides_no_nan(strategy: Any) -> None:
+def test_a_strategy_hides_no_nan(strategy: Any, clipping: str) -> None:
+    """It is left, or the step is skipped, or (by those that are for it) replaced, with a coefficient that is NaN."""
     did: Clipped = clip(strategy, _parameters([float("nan"), 1.0], [1.0]))
     assert did.norm_before.isnan()
-    assert did.norm_after.isnan()
+    if clipping in REPLACES:
+        assert did.norm_after.isfinite()
+        assert did.coefficient.isnan()
+    else:
+        assert did.norm_after.isnan() or did.skipped
+
+
+def test_a_strategy_s_memory_is_its_state(strategy: Any, clipping: str, config: Callable[..., DictConfig]) -> None:
+    """50 steps, a checkpoint and 50 more are 100 steps, bit by bit; none and a NaN are remembered as well."""
+    parts = LSTM(input_size=2, hidden_size=3), torch.nn.Linear(3, 2)
+    whole, half = copy.deepcopy(strategy), strategy
+    for each in (whole, half):
+        each.attach(parts[:1], parts[1])
+    for step in range(100):
+        if step == 50:
+            saved = io.BytesIO()
+            torch.save(half.state_dict(), saved)
+            saved.seek(0)
+            (half,) = make_named(config(clipping=clipping).clipping, "clipping", Clipping).values()
+            half.attach(parts[:1], parts[1])
+            half.load_state_dict(torch.load(saved, weights_only=True))
+        (one, ours), (other, theirs) = (_one_step(each, parts, step) for each in (whole, half))
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(dict(half.state_dict()), dict(whole.state_dict()), rtol=0, atol=0)
+
+
+def _one_step(strategy: Any, parts: Any, step: int) -> tuple[Clipped, list[torch.Tensor]]:
+    """What it did to gradients that are large now and then, once NaN, and twice missing; and what it left."""
+    random = torch.Generator().manual_seed(step)
+    parameters = [parameter for part in parts for parameter in part.parameters()]
+    for parameter in parameters:
+        parameter.grad = {30: 1e3, 70: 1e4}.get(step, 1.0) * torch.randn(parameter.shape, generator=random)
+    if step == 40:
+        parameters[1].grad[0] = float("nan")
+    elif step in (20, 50):
+        parameters[0].grad = None
+    did = clip(strategy, parameters)
+    return did, [torch.zeros(0) if parameter.grad is None else parameter.grad.clone() for parameter in parameters]
 
 
 # Probes.

@@ -71,11 +71,10 @@ def settings(name: str) -> dict[str, Any]:
 
 def build(name: str, ptb: Path, **changed: Any) -> DataModule:
     """The option, small, and reading the small treebank instead of a download."""
+    changed = {"root": str(ptb)} | changed if "url" in settings(name) else changed
     keys = settings(name)
     module, _, target = keys.pop("_target_").rpartition(".")
     keys |= {key: size for key, size in SIZES.items() if key in keys} | changed
-    if "root" in keys:
-        keys["root"] = str(ptb)
     return getattr(importlib.import_module(module), target)(**keys)
 
 
@@ -173,9 +172,12 @@ def test_parses_fit_the_task(data):
             assert set(sample.tree_targets.tolist()) <= {NO_TARGET, *range(task.output_size)}
 
 
-def test_every_class_occurs(data):
+def test_every_class_occurs(option, data):
     if data.task.kind == "classification":
-        assert {sample.target for sample in everything(data, "train")} == set(range(data.task.output_size))
+        samples = everything(data, "train")
+        steps = {label for sample in samples if data.task.step_targets for label in sample.step_targets.tolist()}
+        expected = {"random_permutation": range(2)}.get(option, range(data.task.output_size))
+        assert {sample.target for sample in samples} | steps - {NO_TARGET} == set(expected)
 
 
 def test_no_sample_is_in_two_splits(data):
@@ -237,12 +239,17 @@ def test_a_batch_is_its_samples_taken_one_by_one(option, ptb, batch_size, bucket
             assert batch.target.dtype == expected.target.dtype
 
 
-def test_layouts_of_the_same_samples_hold_the_same_tokens(data):
+BRACKETS = {"propositional_logic": (1, 2)}
+"""Tokens that a sequence needs and a parse does not."""
+
+
+def test_layouts_of_the_same_samples_hold_the_same_tokens(option, data):
     chosen = everything(data, "train")[:40]
-    expected = [sorted(map(tuple, np.atleast_2d(s.inputs.T).T.tolist())) for s in chosen]
+    sequences = [sorted(map(tuple, np.atleast_2d(s.inputs.T).T.tolist())) for s in chosen]
     for layout in layouts(data):
         batch = layout.collate(chosen)
-        for row, tokens in enumerate(expected):
+        marks = BRACKETS.get(option, ()) if layout.needs_parse else ()
+        for row, tokens in enumerate([t for t in sequence if t[0] not in marks] for sequence in sequences):
             inputs = batch.inputs[batch.structure.mask & (batch.structure.sample == row)].numpy()
             found = sorted(map(tuple, inputs.reshape(len(inputs), -1).tolist()))
             empty = (0,) * len(tokens[0])
@@ -325,7 +332,8 @@ def test_constructors_refuse_bad_values(option, ptb):
     for key, default in settings(option).items():
         if key in ("_target_", "root", "url", "sha256", "cache") or isinstance(default, bool):
             continue
-        wrong = {str: "nodez", float: -0.1}.get(type(default), -3)
+        further = default is None and key.startswith("test_")  # the sizes of further sets: a list
+        wrong = [-3] if further else {str: "nodez", float: -0.1}.get(type(default), -3)
         with pytest.raises(ValueError, match=f"^{key}: given .*expected"):
             build(option, ptb, **{key: wrong})
 

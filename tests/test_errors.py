@@ -103,7 +103,7 @@ RANGES = [
     ("clipping=global_norm clipping.max_norm=0", "clipping.max_norm: given 0, expected a number > 0"),
     ("clipping=global_norm clipping.max_norm=-1", "clipping.max_norm: given -1, expected a number > 0"),
     ("clipping=global_norm clipping.max_norm=nan", "clipping.max_norm: given nan, expected a number > 0"),
-    ("clipping=value clipping.max_value=inf", "clipping.max_value: given inf, expected a number > 0"),
+    ("clipping=value clipping.max_value=-inf", "clipping.max_value: given -inf, expected a number > 0"),
     ("optimizer.lr=-1", "optimizer.lr: given -1, expected a number >= 0"),
     ("optimizer.weight_decay=-1", "optimizer: ", "weight_decay", "-1"),
     ("trainer.max_steps=-5", "trainer.max_steps: given -5, expected an integer >= -1"),

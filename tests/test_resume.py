@@ -24,6 +24,7 @@ from rnn_research import resume, runs
 from rnn_research.cells import LSTM, ChildSumTreeLSTM
 from rnn_research.clipping import Clipping
 from rnn_research.clipping.global_norm import GlobalNorm
+from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
 from rnn_research.datasets.base import Batches, DataModule, Rule
 from rnn_research.fit import fit
@@ -280,6 +281,15 @@ def test_a_run_that_was_interrupted_is_resumed(
     assert rows[0] == rows[1]
     for name in ("adjoint", "gradient_norm", "clipping"):
         np.testing.assert_array_equal(runs.read_table(whole, name), runs.read_table(second, name))
+
+
+def test_a_strategy_that_counts_batches_counts_an_interrupted_one_once(tmp_path: Path) -> None:
+    make = Setting
+    make(clipping=HDetach(0.5)).fit(tmp_path / "whole", 6)
+    with pytest.raises(KeyboardInterrupt):
+        make(clipping=HDetach(0.5)).fit(tmp_path / "first", 6, callbacks=(Interrupts("on_before_backward", 4),))
+    make(clipping=HDetach(0.5)).fit(tmp_path / "second", 6, tmp_path / "first")
+    assert same(state(tmp_path / "whole")["state_dict"], state(tmp_path / "second")["state_dict"])
 
 
 def test_weights_are_never_left_half_updated(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
         "structure": "chain",
         "init": "default",
         "clipping": "none",
+        "regularizer": "none",
         "optimizer": "adam",
         "probe": "adjoint+gradient_norm",
         "trainer": "default",

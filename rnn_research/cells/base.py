@@ -4,11 +4,14 @@ An update has two halves, because they cost differently. `project` is everything
 (W x_t + b): a structure's nodes are projected at once, in one product. `step` is the rest, which must wait for the
 previous states. A chain gives `step` one previous state, a tree one per child, a chain's start and a leaf none.
 
-To add a cell, subclass `Cell` in one file: name its `gates`, build its weights, implement `step`.
+To add a cell, subclass `Cell` in one file: name its `gates`, build its weights, implement `step`. There, mark what each
+gate's nonlinearity reads by `self.preactivation(z)`, for strategies that clamp its gradient (Graves 2013).
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
@@ -53,6 +56,19 @@ NONLINEARITIES = {
     "sigmoid": Nonlinearity(torch.sigmoid, (0.0, 1.0)),
     "identity": Nonlinearity(lambda x: x, None),
 }
+
+
+_mark: contextvars.ContextVar[Callable[[Tensor], Tensor] | None] = contextvars.ContextVar("mark", default=None)
+
+
+@contextlib.contextmanager
+def marking(mark: Callable[[Tensor], Tensor] | None) -> Iterator[None]:
+    """Within it, in this thread, a cell's pre-activations are what `mark` makes of them (None: themselves)."""
+    before = _mark.set(mark)
+    try:
+        yield
+    finally:
+        _mark.reset(before)
 
 
 class Cell(nn.Module, ABC):
@@ -145,6 +161,12 @@ class Cell(nn.Module, ABC):
     def recur(self, hidden: Float[Tensor, "nodes hidden"]) -> Float[Tensor, "nodes rows"]:
         """U h' + b_hh."""
         return nn.functional.linear(hidden, self.weight_hh, self.bias_hh)
+
+    def preactivation(self, z: Tensor) -> Tensor:
+        """z itself, marked as the argument of one or several gates' nonlinearity: where a strategy clamps the
+        gradients of pre-activations, it clamps z's. Several gates may lie side by side in z."""
+        mark = _mark.get()
+        return z if mark is None else mark(z)
 
     def activations(self, projected: Float[Tensor, "nodes projected"], *previous: State) -> dict[str, Tensor]:
         """Each gate's and the state's activation, by name, for the saturation probe: by default the state's parts

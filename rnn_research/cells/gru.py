@@ -45,13 +45,14 @@ class GRU(Cell):
         gates, candidate = projected.split([2 * self.hidden_size, self.hidden_size], -1)
         if self.reset_after:
             from_gates, from_hidden = self.recur(hidden).split([2 * self.hidden_size, self.hidden_size], -1)
-            r, z = torch.sigmoid(gates + from_gates).chunk(2, -1)
-            return {"r": r, "z": z, "n": torch.tanh(candidate + r * from_hidden)}
+            r, z = torch.sigmoid(self.preactivation(gates + from_gates)).chunk(2, -1)
+            return {"r": r, "z": z, "n": torch.tanh(self.preactivation(candidate + r * from_hidden))}
         rows = 2 * self.hidden_size
         biases = (None, None) if self.bias_hh is None else (self.bias_hh[:rows], self.bias_hh[rows:])
-        r, z = torch.sigmoid(gates + nn.functional.linear(hidden, self.weight_hh[:rows], biases[0])).chunk(2, -1)
+        from_gates = nn.functional.linear(hidden, self.weight_hh[:rows], biases[0])
+        r, z = torch.sigmoid(self.preactivation(gates + from_gates)).chunk(2, -1)
         from_hidden = nn.functional.linear(r * hidden, self.weight_hh[rows:], biases[1])
-        return {"r": r, "z": z, "n": torch.tanh(candidate + from_hidden)}
+        return {"r": r, "z": z, "n": torch.tanh(self.preactivation(candidate + from_hidden))}
 
     def step(self, projected: Tensor, *previous: Any) -> Hidden:
         state = self.summed(projected, previous)

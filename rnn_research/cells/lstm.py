@@ -26,7 +26,7 @@ class LSTM(Cell):
 
     def activations(self, projected: Tensor, *previous: Any) -> dict[str, Tensor]:
         hidden = self.summed(projected, previous).hidden
-        i, f, g, o = (projected + self.recur(hidden)).chunk(4, -1)
+        i, f, g, o = self.preactivation(projected + self.recur(hidden)).chunk(4, -1)
         return {"i": torch.sigmoid(i), "f": torch.sigmoid(f), "g": torch.tanh(g), "o": torch.sigmoid(o)}
 
     def step(self, projected: Tensor, *previous: Any) -> HiddenCell:

@@ -36,4 +36,4 @@ class RNN(Cell):
 
     def step(self, projected: Tensor, *previous: Any) -> Hidden:
         hidden = self.summed(projected, previous).hidden
-        return Hidden(self.f(projected + self.recur(hidden)))
+        return Hidden(self.f(self.preactivation(projected + self.recur(hidden))))

@@ -52,7 +52,8 @@ class ChildSumTreeLSTM(TreeLSTM):
     def activations(self, projected: Tensor, *previous: Any) -> dict[str, Tensor]:
         """i, g, o of shape (nodes, hidden) and, where there are children, f of shape (nodes, children, hidden)."""
         size = self.hidden_size
-        i, f, g, o = (projected + self.recur(self.summed(projected, previous).hidden)).chunk(4, -1)
+        summed = projected + self.recur(self.summed(projected, previous).hidden)
+        i, f, g, o = self.preactivation(summed).chunk(4, -1)
         gates = {"i": torch.sigmoid(i), "g": torch.tanh(g), "o": torch.sigmoid(o)}
         if len(previous) == 1:
             gates["f"] = torch.sigmoid(f)[:, None]
@@ -60,7 +61,7 @@ class ChildSumTreeLSTM(TreeLSTM):
             bias = None if self.bias_hh is None else self.bias_hh[size : 2 * size]
             children = torch.stack([state.hidden for state in previous], 1)
             forget = nn.functional.linear(children, self.weight_hh[size : 2 * size], bias)
-            gates["f"] = torch.sigmoid(projected[:, None, size : 2 * size] + forget)
+            gates["f"] = torch.sigmoid(self.preactivation(projected[:, None, size : 2 * size] + forget))
         return gates
 
 
@@ -83,17 +84,18 @@ class NaryTreeLSTM(TreeLSTM):
         """i, g, o of shape (nodes, hidden) and, where there are children, f of shape (nodes, children, hidden)."""
         if self.bias_hh is not None:
             projected = projected + self.bias_hh
-        i, f, g, o = projected.chunk(4, -1)
         if not previous:
+            i, _, g, o = self.preactivation(projected).chunk(4, -1)
             return {"i": torch.sigmoid(i), "g": torch.tanh(g), "o": torch.sigmoid(o)}
         hidden = torch.cat([state.hidden for state in previous], -1)
         blocks = child_blocks(hidden, self.weight_hh, None).view(len(hidden), -1, self.hidden_size)
+        i, f, g, o = projected.chunk(4, -1)
         forget = f[:, None] + blocks[:, 1 : 1 + len(previous)]
         return {
-            "i": torch.sigmoid(i + blocks[:, 0]),
-            "f": torch.sigmoid(forget),
-            "g": torch.tanh(g + blocks[:, -2]),
-            "o": torch.sigmoid(o + blocks[:, -1]),
+            "i": torch.sigmoid(self.preactivation(i + blocks[:, 0])),
+            "f": torch.sigmoid(self.preactivation(forget)),
+            "g": torch.tanh(self.preactivation(g + blocks[:, -2])),
+            "o": torch.sigmoid(self.preactivation(o + blocks[:, -1])),
         }
 
     def recurrent_blocks(self) -> Iterator[tuple[str, Tensor]]:

@@ -50,11 +50,11 @@ class TreeRNN(RNN):
 
     def step(self, projected: Tensor, *previous: Any) -> Hidden:
         if not previous:
-            return Hidden(self.f(projected if self.bias_hh is None else projected + self.bias_hh))
+            return Hidden(self.f(self.preactivation(projected if self.bias_hh is None else projected + self.bias_hh)))
         if self.shared:
             return super().step(projected, *previous)
         hidden = torch.cat([state.hidden for state in previous], -1)
-        return Hidden(self.f(projected + child_blocks(hidden, self.weight_hh, self.bias_hh)))
+        return Hidden(self.f(self.preactivation(projected + child_blocks(hidden, self.weight_hh, self.bias_hh))))
 
     def recurrent_blocks(self) -> Iterator[tuple[str, Tensor]]:
         for block in self.weight_hh.view(self.hidden_size, -1, self.hidden_size).unbind(1):

@@ -1,38 +1,74 @@
 """The contract of a clipping strategy, and the record of what it did at one step.
 
-To add a strategy, subclass `Clipping` in one file and implement `forward`. It is an `nn.Module` so that a strategy with
-a memory keeps it in buffers, which are checkpointed with the model.
+To add a strategy, subclass `Clipping` in one file and implement `forward`; or, for one that acts inside
+backpropagation or cuts the graph, subclass `WithinBackward` and implement `inside`. It is an `nn.Module` so that a
+strategy with a memory keeps it in buffers, which are checkpointed with the model.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from rnn_research.cells.base import Cell
+from rnn_research.structures import Chain, Forest
+from rnn_research.unroll import Inside, Unit, combine
 
 
 class Clipped(NamedTuple):
     """What a strategy did to one step's gradient; 0-dimensional tensors on the gradient's device, float64.
 
-    `coefficient` is what the strategy says it scaled the gradient's norm by; it `fired` where that is not 1.
+    `coefficient` is what the strategy says it scaled the gradient's norm by; it `fired` where that is not 1. `cosine`
+    is that of the angle between the gradient before and after (1 where nothing was changed, NaN where one of them is
+    zero or not finite). `skipped` is 1 where the step is not taken at all: then the norm after and the coefficient
+    are 0.
     """
 
     norm_before: Float[Tensor, ""]
     norm_after: Float[Tensor, ""]
     coefficient: Float[Tensor, ""]
+    cosine: Float[Tensor, ""]
+    skipped: Float[Tensor, ""]
 
 
 class Clipping(nn.Module, ABC):
-    """Rescales gradients in place, once an optimiser step, after accumulation and unscaling."""
+    """Changes gradients in place, once an optimiser step, after accumulation and unscaling."""
+
+    changes_gradients: bool = True
+    """Whether `forward` may change a gradient."""
+    acts_inside: bool = False
+    """Whether `inside` or `truncate` says something."""
+    truncate: tuple[int, int] | None = None
+    """k1 and k2 of truncated backpropagation through time; None: whole. See `unroll`."""
+
+    def attach(self, cells: Sequence[Cell], readout: nn.Module, trees: bool | None = None) -> None:
+        """Told once, before training, what the parameters belong to: a layer's cell each, and the last linear layer.
+
+        Args:
+            trees: whether the data are laid out as trees; None: as chains or trees, not known.
+
+        Raises:
+            ValueError: the strategy has no meaning there; says why.
+        """
+
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside | None:
+        """What acts in the backward pass through this layer, for one training batch; None: nothing.
+
+        Called once a layer and training batch, from the bottom up.
+
+        Args:
+            unit: to be handed to `Inside`, so that thresholds are in units of a sample's own summed loss.
+        """
+        return None
 
     @abstractmethod
     def forward(self, parameters: list[nn.Parameter]) -> Float[Tensor, ""] | None:
-        """Change each `parameter.grad` in place.
+        """Change each `parameter.grad` in place, or `skip` the step.
 
         Args:
             parameters: those that have a gradient.
@@ -43,36 +79,54 @@ class Clipping(nn.Module, ABC):
         """
 
 
-class History:
-    """What clipping did at every step so far, at 32 bytes a step."""
+class WithinBackward(Clipping):
+    """Acts inside backpropagation, at every state: the parameters' gradients are left as they come out of it."""
 
-    TOGETHER = 256  # steps whose tensors wait: a look at each would cost a wait on a device
+    changes_gradients = False
+    acts_inside = True
 
-    def __init__(self) -> None:
-        self._waiting: list[tuple[int, Clipped]] = []
-        self._tables: list[np.ndarray] = []
+    @abstractmethod
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside | None: ...
 
-    def add(self, step: int, did: Clipped) -> None:
-        """Keep what was done at one step."""
-        self._waiting.append((step, did))
-        if len(self._waiting) >= self.TOGETHER:
-            self._settle()
+    def forward(self, parameters: list[nn.Parameter]) -> Tensor:
+        return torch.ones((), dtype=torch.float64)
 
-    def table(self) -> np.ndarray:
-        """A row a step: `step`, and what `Clipped` has, in order."""
-        self._settle()
-        self._tables = [np.concatenate(self._tables)]
-        return self._tables[0]
 
-    def _settle(self) -> None:
-        table = np.empty(len(self._waiting), [("step", np.int64), *((name, np.float64) for name in Clipped._fields)])
-        if self._waiting:
-            steps, clipped = zip(*self._waiting, strict=True)
-            table["step"] = steps
-            for name, values in zip(Clipped._fields, zip(*clipped, strict=True), strict=True):
-                table[name] = torch.stack(values).cpu().numpy()
-            self._waiting.clear()
-        self._tables.append(table)
+class Composed(Clipping):
+    """Strategies one after another, in order: each acts on what the one before left.
+
+    `did` says what each did at the last step.
+
+    Args:
+        strategies: by name.
+
+    Raises:
+        ValueError: two of them contradict each other.
+    """
+
+    def __init__(self, strategies: dict[str, Clipping]) -> None:
+        super().__init__()
+        self.strategies: Any = nn.ModuleDict(strategies)
+        self.did: dict[str, Clipped] = {}
+        self.changes_gradients = any(one.changes_gradients for one in strategies.values())
+        self.acts_inside = any(one.acts_inside for one in strategies.values())
+        truncating = {name: one.truncate for name, one in strategies.items() if one.truncate is not None}
+        if len(truncating) > 1:
+            raise ValueError(f"clipping: given {' and '.join(truncating)}, expected one way to truncate; leave one out")
+        self.truncate = next(iter(truncating.values()), None)
+        if "none" in strategies and len(strategies) > 1:
+            others = ",".join(name for name in strategies if name != "none")
+            raise ValueError(f"clipping: given none beside {others}, which contradict; leave none out")
+
+    def attach(self, cells: Sequence[Cell], readout: nn.Module, trees: bool | None = None) -> None:
+        for strategy in self.strategies.values():
+            strategy.attach(cells, readout, trees)
+
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside | None:
+        return combine(one.inside(cell, structure, layer, unit) for one in self.strategies.values())
+
+    def forward(self, parameters: list[nn.Parameter]) -> None:
+        self.did = {name: clip(strategy, parameters) for name, strategy in self.strategies.items()}
 
 
 def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
@@ -81,16 +135,47 @@ def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
     return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64)
 
 
+def within(norm: Tensor, most: Tensor | float) -> Tensor:
+    """min(1, most / norm): the coefficient that scales a norm to at most `most`. 1 where the norm is zero, NaN where it
+    is NaN."""
+    return torch.where(norm == 0, 1.0, (most / norm).clamp(max=1.0))
+
+
 def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> Clipped:
     """Apply `strategy` to the gradients of `parameters`, and say what it did."""
     with torch.no_grad():
         present = [parameter for parameter in parameters if parameter.grad is not None]
-        before = global_norm(present)
+        if not strategy.changes_gradients or not present:
+            norm, coefficient = global_norm(present), strategy(present)
+            one, zero = torch.ones_like(norm), torch.zeros_like(norm)
+            return Clipped(norm, norm, one if coefficient is None else coefficient, one, zero)
+        before = _flat(present)
         coefficient = strategy(present)
-        after = global_norm(present)
-        if coefficient is None:
-            coefficient = torch.where(before == 0, torch.ones_like(before), after / before)
-        return Clipped(before, after, coefficient)
+        skipped = all(parameter.grad is None for parameter in present)
+        return did(before, None if skipped else _flat(present), coefficient)
+
+
+def did(before: Tensor, after: Tensor | None, coefficient: Tensor | None) -> Clipped:
+    """What was done to a gradient.
+
+    Args:
+        before, after: all of it side by side; after None: the step is skipped.
+        coefficient: as `Clipping.forward` gave it.
+    """
+    norm = torch.linalg.vector_norm(before, dtype=torch.float64)
+    one, zero = torch.ones_like(norm), torch.zeros_like(norm)
+    if after is None:
+        return Clipped(norm, zero, zero, torch.full_like(norm, torch.nan), one)
+    norm_after = torch.linalg.vector_norm(after, dtype=torch.float64)
+    if coefficient is None:
+        coefficient = torch.where(norm == 0, one, norm_after / norm)
+    return Clipped(norm, norm_after, coefficient, _cosine(before, after, norm, norm_after), zero)
+
+
+def skip(parameters: Iterable[nn.Parameter]) -> None:
+    """The optimiser's step is not taken: without a gradient a parameter and its moments stay as they are."""
+    for parameter in parameters:
+        parameter.grad = None
 
 
 def scale(parameter: nn.Parameter, coefficient: Float[Tensor, ""]) -> None:
@@ -101,6 +186,24 @@ def scale(parameter: nn.Parameter, coefficient: Float[Tensor, ""]) -> None:
     subnormal number.
     """
     if parameter.grad is not None:
-        slack = torch.finfo(parameter.grad.dtype).eps + 1e-12
-        factor = torch.where(coefficient < 1.0, coefficient * (1.0 - slack), coefficient)
-        parameter.grad.copy_(parameter.grad.double() * factor)
+        rescale(parameter.grad, coefficient)
+
+
+def rescale(gradient: Tensor, coefficient: Tensor) -> None:
+    """`scale`, of a gradient or some of its rows, with a coefficient for all or one that is broadcast."""
+    slack = torch.finfo(gradient.dtype).eps + 1e-12
+    factor = torch.where(coefficient < 1.0, coefficient * (1.0 - slack), coefficient)
+    gradient.copy_(gradient.double() * factor)
+
+
+def _flat(parameters: list[nn.Parameter]) -> Tensor:
+    """All gradients side by side; a copy."""
+    return torch.cat([parameter.grad.reshape(-1) for parameter in parameters if parameter.grad is not None])
+
+
+def _cosine(before: Tensor, after: Tensor, norm_before: Tensor, norm_after: Tensor) -> Tensor:
+    """Of float64 each is divided by its norm first: the product of two small ones would vanish, of two large ones be
+    infinite. Products of any two float32 are within float64's range."""
+    if before.dtype == torch.float64:
+        return torch.dot(before / norm_before, after / norm_after)
+    return torch.dot(before.double(), after.double()) / norm_before / norm_after

@@ -12,7 +12,7 @@ class GlobalNorm(Clipping):
     """g <- g * min(1, c / ||g||), with ||g|| over all parameters. The direction stays.
 
     Args:
-        max_norm: c.
+        max_norm: c; infinity: no clipping.
 
     Raises:
         ValueError: max_norm is not a positive number.
@@ -20,7 +20,7 @@ class GlobalNorm(Clipping):
 
     def __init__(self, max_norm: float) -> None:
         super().__init__()
-        self.max_norm = number("max_norm", max_norm, above=0.0)
+        self.max_norm = number("max_norm", max_norm, above=0.0, infinite=True)
 
     def forward(self, parameters: list[nn.Parameter]) -> Tensor:
         coefficient = (self.max_norm / global_norm(parameters)).clamp(max=1.0)

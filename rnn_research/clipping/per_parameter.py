@@ -14,7 +14,7 @@ class PerParameter(Clipping):
     The coefficient is the ratio of the global norms.
 
     Args:
-        max_norm: c, the bound for each parameter.
+        max_norm: c, the bound for each parameter; infinity: no clipping.
 
     Raises:
         ValueError: max_norm is not a positive number.
@@ -22,7 +22,7 @@ class PerParameter(Clipping):
 
     def __init__(self, max_norm: float) -> None:
         super().__init__()
-        self.max_norm = number("max_norm", max_norm, above=0.0)
+        self.max_norm = number("max_norm", max_norm, above=0.0, infinite=True)
 
     def forward(self, parameters: list[nn.Parameter]) -> None:
         for parameter in parameters:

@@ -12,7 +12,7 @@ class Value(Clipping):
     """g_i <- min(max(g_i, -v), v). It changes the gradient's direction. The coefficient is the ratio of the norms.
 
     Args:
-        max_value: v.
+        max_value: v; infinity: no clipping.
 
     Raises:
         ValueError: max_value is not a positive number.
@@ -20,7 +20,7 @@ class Value(Clipping):
 
     def __init__(self, max_value: float) -> None:
         super().__init__()
-        self.max_value = number("max_value", max_value, above=0.0)
+        self.max_value = number("max_value", max_value, above=0.0, infinite=True)
 
     def forward(self, parameters: list[nn.Parameter]) -> None:
         for parameter in parameters:

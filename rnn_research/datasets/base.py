@@ -50,7 +50,7 @@ class Task:
     counted. `output_size` is the number of classes or of regression targets. `max_children` is the largest arity
     of the data's parses, None where it has none. `step_targets` and `tree_targets`: whether every step, or every
     node of a parse, has a label. `tolerance`: an answer within this absolute distance counts as correct (regression).
-    `success`: when a run counts as solved, where the data's literature says so.
+    `success`: when a run counts as solved, None where the literature has no rule.
     """
 
     kind: Literal["classification", "regression"]
@@ -97,7 +97,8 @@ class DataModule(LightningDataModule, ABC):
     def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
         """The task, and the samples of "train", "val" and "test": fixed, and no sample in two of them.
 
-        Any other key is a further evaluation set, measured after training as the test set is, such as "length_100".
+        Any other key of the mapping is a further set to evaluate on, such as "length_100"; it shares no sample with
+        "train".
 
         Raises:
             ValueError: the data are missing or malformed: says which file and line, and the repair.
@@ -123,15 +124,15 @@ class DataModule(LightningDataModule, ABC):
         return ("test", *(name for name in self._load()[1] if name not in SPLITS))
 
     def features(self, split: str) -> dict[str, np.ndarray]:
-        """What answers may depend on, by name: one number a sample, in the order of the samples.
+        """Numbers that say how hard each sample of a split is, by name: arrays of shape (samples,).
 
-        `length`: steps of the sequence; where the data have a parse `depth`: edges from its root to its deepest leaf.
+        `length`: steps of the sequence; `depth`: edges from the root of the parse to its deepest leaf, where there is
+        a parse. To evaluate by: nothing trains on them.
         """
         samples = self.samples(split)
-        found = {"length": np.array([len(samples[index].inputs) for index in range(len(samples))], dtype=np.int64)}
+        found = {"length": np.array([len(sample.inputs) for sample in samples])}
         if self.task.has_parse:
-            trees = (samples[index].tree for index in range(len(samples)))
-            found["depth"] = np.array([tree.depth.max() for tree in trees if tree is not None], dtype=np.int64)
+            found["depth"] = np.array([sample.tree.depth.max() for sample in samples if sample.tree is not None])
         return found
 
     @cached_property
@@ -290,6 +291,7 @@ class Generated(Sequence[Sample]):
 
     Args:
         make: returns `count` samples drawn from the generator given; a `Stack`, where it can.
+        split: "train", "val", "test", or the name of a further set: each name has a stream of its own.
     """
 
     BLOCK = 256
@@ -305,7 +307,7 @@ class Generated(Sequence[Sample]):
         if block not in self._blocks:
             if len(self._blocks) >= self.KEPT:
                 self._blocks.pop(next(iter(self._blocks)))
-            random = np.random.default_rng([self.seed, SPLITS.index(self.split), block])
+            random = np.random.default_rng([self.seed, *_stream(self.split), block])
             self._blocks[block] = self.make(random, self.BLOCK)
         return self._blocks[block]
 
@@ -327,6 +329,11 @@ class Generated(Sequence[Sample]):
         if isinstance(block, Stack) and most // self.BLOCK == number:
             return block.take(np.array(indices) - number * self.BLOCK)
         return [self[index] for index in indices]
+
+
+def _stream(split: str) -> list[int]:
+    """What seeds a set beside the data's seed: other numbers for every name."""
+    return [SPLITS.index(split)] if split in SPLITS else [len(SPLITS), *split.encode()]
 
 
 def _targets(samples: Sequence[Sample]) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import final
 
 import numpy as np
 
-from rnn_research.checks import integer
-from rnn_research.datasets.base import Task
+from rnn_research.checks import integer, integers
+from rnn_research.datasets.base import Rule, Task
 from rnn_research.datasets.generated import GeneratedModule
 from rnn_research.structures import Sample, Stack
 from rnn_research.structures.layout import NO_INPUT
@@ -18,6 +18,8 @@ SYMBOLS = ("A", "B", "c", "d", "e", "f")
 RELEVANT = 2  # A and B; the other four distract
 # Distractors' sums modulo 4, of each split: no sequence can occur in two splits, however short sequences are.
 SUMS = {"train": (0, 1), "val": (2,), "test": (3,)}
+PLACES = {2: ((1, 2), (5, 6)), 3: ((1, 2), (3, 4), (6, 7))}
+"""Where the relevant symbols stand, by their number: from and below which tenth of the sequence."""
 
 
 @final
@@ -26,14 +28,20 @@ class TemporalOrder(GeneratedModule):
 
     Hochreiter & Schmidhuber 1997, experiment 6a, in the form of Pascanu, Mikolov & Bengio 2013
     (arXiv:1211.5063, section 4.1): in a sequence of length L the places are uniform in [L/10, L/5) and in
-    [L/2, 3L/5), and the class is `v0 + 2 v1`, where v is 0 for A and 1 for B. All draws are uniform and
-    independent, save that the last distractor decides the split (see `SUMS`) and tells nothing of the class.
+    [L/2, 3L/5), and the class is `v0 + 2 v1`, where v is 0 for A and 1 for B. With three symbols (experiment
+    6b), the places are in [L/10, L/5), [3L/10, 2L/5) and [3L/5, 7L/10), as in the code of the same authors, and
+    the class is `v0 + 2 v1 + 4 v2`. All draws are uniform and independent, save that the last distractor
+    decides the split (see `SUMS`) and tells nothing of the class.
+
+    Solved is a run with fewer than 1% of sequences wrong (Pascanu et al.).
 
     Samples: inputs (length, 6) float32.
 
     Args:
-        length: steps, at least 10: shorter sequences have no room for the two places.
+        length: steps, at least 10: shorter sequences have no room for the places.
         max_length: each sequence has a length uniform in [length, max_length]; None: `length` exactly.
+        symbols: how many places are relevant, 2 (4 classes) or 3 (8 classes).
+        test_lengths: also evaluate on sequences of exactly these lengths, each a set `length_<steps>`.
         train_size: samples of train; likewise `val_size`, `test_size`.
         seed: which samples are drawn.
 
@@ -45,6 +53,8 @@ class TemporalOrder(GeneratedModule):
         self,
         length: int = 50,
         max_length: int | None = None,
+        symbols: int = 2,
+        test_lengths: list[int] | None = None,
         train_size: int = 20_000,
         val_size: int = 1_000,
         test_size: int = 2_000,
@@ -56,29 +66,42 @@ class TemporalOrder(GeneratedModule):
         super().__init__(train_size, val_size, test_size, seed, batch_size, num_workers, bucket)
         self.length = integer("length", length, least=10)
         self.max_length = length if max_length is None else integer("max_length", max_length, least=length)
+        self.symbols = integer("symbols", symbols, least=2, most=3)
+        self.test_lengths = integers("test_lengths", test_lengths, least=10)
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
-        samples = self.drawn(lambda split: partial(_make, self.length, self.max_length, SUMS[split]))
-        return Task("classification", input_size=len(SYMBOLS), output_size=4), samples
+        make = partial(_make, PLACES[self.symbols])
+        further = {f"length_{steps}": partial(make, steps, steps, SUMS["test"]) for steps in self.test_lengths}
+        samples = self.drawn(lambda split: partial(make, self.length, self.max_length, SUMS[split]), further)
+        classes = 2**self.symbols
+        return Task("classification", len(SYMBOLS), classes, success=Rule("accuracy", 0.99)), samples
 
 
-def _make(shortest: int, longest: int, sums: tuple[int, ...], random: np.random.Generator, count: int) -> Stack:
+def _make(
+    tenths: tuple[tuple[int, int], ...],
+    shortest: int,
+    longest: int,
+    sums: tuple[int, ...],
+    random: np.random.Generator,
+    count: int,
+) -> Stack:
     lengths = random.integers(shortest, longest + 1, size=count)
     rows = np.arange(count)
-    first = random.integers(_ceil(lengths, 10), _ceil(lengths, 5))
-    second = random.integers(_ceil(lengths, 2), _ceil(3 * lengths, 5))
+    places = [random.integers(_ceil(first * lengths, 10), _ceil(end * lengths, 10)) for first, end in tenths]
     distractors = random.integers(4, size=(count, longest))
     padding = np.arange(longest) >= lengths[:, None]
     distractors[padding] = 0
-    distractors[rows, first] = distractors[rows, second] = distractors[rows, lengths - 1] = 0
+    for place in (*places, lengths - 1):
+        distractors[rows, place] = 0
     wanted = random.choice(sums, size=count)
     distractors[rows, lengths - 1] = (wanted - distractors.sum(axis=1)) % 4
-    pair = random.integers(2, size=(2, count))
+    relevant = random.integers(2, size=(len(places), count))
     codes = distractors + RELEVANT
-    codes[rows, first], codes[rows, second] = pair
+    for place, symbol in zip(places, relevant, strict=True):
+        codes[rows, place] = symbol
     inputs = np.eye(len(SYMBOLS), dtype=np.float32).take(codes, axis=0)
     inputs[padding] = NO_INPUT
-    return Stack(inputs, lengths, pair[0] + 2 * pair[1])
+    return Stack(inputs, lengths, 2 ** np.arange(len(places)) @ relevant)
 
 
 def _ceil(numerator: np.ndarray, denominator: int) -> np.ndarray:

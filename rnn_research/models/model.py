@@ -6,8 +6,8 @@ Knows nothing of who observes it. A probe sets `recording` before a step; the st
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,15 +17,27 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, integer, number
-from rnn_research.clipping.base import Clipping, History, clip
+from rnn_research.clipping.base import Clipped, Clipping, Composed, clip
 from rnn_research.datasets.base import SPLITS, Task
+from rnn_research.models.history import History
 from rnn_research.models.metrics import Tally, correct
 from rnn_research.models.sizes import hidden_size_for
+from rnn_research.regularizers.base import Regularizer, Step
 from rnn_research.structures import Batch
 from rnn_research.structures.layout import NO_TARGET
-from rnn_research.unroll import ENGINES, Choice, Record, Unrolled, unroll
+from rnn_research.unroll import ENGINES, Choice, Record, Unit, Unrolled, unroll
 
 LOSSES = ("auto", "terminal", "every")
+
+
+@dataclass(frozen=True, eq=False)
+class UnderWay:
+    """A training batch between its forward pass and its backward pass. `unit` is what the backward pass starts with at
+    the batch's mean loss: accumulation and loss scaling."""
+
+    step: Step
+    labels: int
+    unit: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +62,7 @@ class Model(LightningModule):
         task: the sizes of the data.
         cell: makes one layer's cell, given `input_size`, `initialise` and `max_children`.
         optimizer: makes the optimiser, given the parameters.
-        clipping: the strategy applied to the gradient before each step of the optimiser.
+        clipping: the strategy applied to the gradient before each step of the optimiser, or inside backpropagation.
         initialise: initialisations of each cell, in order.
         max_children: the most children of a node in the structures to come.
         num_layers: layers of cells, each reading the hidden states of the one below.
@@ -61,6 +73,7 @@ class Model(LightningModule):
         position_targets: whether batches label positions.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
         engine: what folds the cells; see `unroll.engines`.
+        regularizers: by name, what acts on training beside the loss.
 
     Raises:
         ValueError: a value out of range, or `loss=every` where positions have no labels.
@@ -81,6 +94,7 @@ class Model(LightningModule):
         position_targets: bool = False,
         match_parameters: int | None = None,
         engine: str = "auto",
+        regularizers: Mapping[str, Regularizer] | None = None,
     ) -> None:
         super().__init__()
         integer("num_layers", num_layers)
@@ -125,10 +139,17 @@ class Model(LightningModule):
         self.between = nn.Dropout(dropout)
         self.readout = nn.Linear(size, task.output_size)
         self.tallies: Any = nn.ModuleDict({f"{split}_": Tally(task, self.every) for split in SPLITS})
+        self.regularizers: Any = nn.ModuleDict(regularizers or {})
         self.recording = False
         self.observed: Observed | None = None
         self.answered: list[dict[str, Tensor]] = []
-        self.clipped = History()
+        self.clipped = History(*Clipped._fields)
+        self.regularized = History(*self.regularizers)
+        self._attached = False
+        self._unit = Unit()
+        self._values: dict[str, list[Tensor]] = {}
+        self._acted: Tensor | None = None
+        self._under_way: UnderWay | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As torch's, but for the name of the hook that lightning is in: it is set some 60 times a step, and each time
@@ -138,13 +159,39 @@ class Model(LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def fold(self, batch: Batch, record: bool = False) -> Unrolled:
+    def attach(self, trees: bool | None = None) -> None:
+        """Tell the strategies and regularizers what they act on, once, before training.
+
+        Args:
+            trees: whether the data are laid out as trees; None: not known.
+
+        Raises:
+            ValueError: one has no meaning there.
+        """
+        self.clipping.attach(list(self.cells), self.readout, trees)
+        for name, regularizer in self.regularizers.items():
+            regularizer.attach(list(self.cells), trees)
+            if regularizer.needs_whole and self.clipping.truncate is not None:
+                raise ValueError(
+                    f"regularizer={name}: reads how the gradient passes over the full length, but clipping=tbptt cuts "
+                    "it into windows, which contradict; leave one out"
+                )
+        self._attached = True
+
+    def setup(self, stage: str) -> None:
+        if not self._attached:
+            self.attach()
+
+    def fold(self, batch: Batch, record: Record = False) -> Unrolled:
         """The states of every layer at every position of the batch."""
-        inputs = batch.inputs.to(self.dtype) if self.embedding is None else self.embedding(batch.inputs)
-        how: Record = "parts" if record else False  # probes read the norms of an adjoint's parts too
-        unrolled = unroll(
-            list(self.cells), batch.structure, inputs, between=self.between, record=how, engine=self.engine
-        )
+        return self._unroll(batch, self._inputs(batch), record)
+
+    def _inputs(self, batch: Batch) -> Tensor:
+        return batch.inputs.to(self.dtype) if self.embedding is None else self.embedding(batch.inputs)
+
+    def _unroll(self, batch: Batch, inputs: Tensor, record: Record = False, **acting: Any) -> Unrolled:
+        cells, how = list(self.cells), {"between": self.between, "engine": self.engine}
+        unrolled = unroll(cells, batch.structure, inputs, record=record, **how, **acting)
         self.engines = tuple(layer.engine for layer in unrolled.layers)
         return unrolled
 
@@ -154,12 +201,66 @@ class Model(LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         self.observed = None
-        unrolled = self.fold(batch, record=self.recording)
+        inputs, needs = self._inputs(batch), any(one.needs_adjoints for one in self.regularizers.values())
+        record: Record = "parts" if self.recording else needs  # probes read the norms of an adjoint's parts too
+        unrolled = self._unroll(batch, inputs, record, **self._acting(batch))
         loss, labels, terminal = self._loss(batch, unrolled, "train")
         if self.recording:
             loss.retain_grad()
             self.observed = Observed(unrolled, loss, labels, terminal)
+        if not self._watched:
+            return loss
+        step = Step(list(self.cells), batch.structure, inputs, unrolled, self.global_step)
+        self._under_way = UnderWay(step, labels)
+        loss.register_hook(self._start_backward)
+        return self._penalized(loss)
+
+    @property
+    def _watched(self) -> bool:
+        """Whether anything acts within the backward pass, or on the loss."""
+        return bool(self.regularizers) or self.clipping.acts_inside
+
+    def _acting(self, batch: Batch) -> dict[str, Any]:
+        """What acts inside backpropagation, as `unroll` takes it."""
+        if not self.clipping.acts_inside:
+            return {}
+        layers = enumerate(self.cells)
+        inside = [self.clipping.inside(cell, batch.structure, layer, self._unit) for layer, cell in layers]
+        return {"inside": inside, "truncate": self.clipping.truncate}
+
+    def _start_backward(self, gradient: Tensor) -> None:
+        """The pass begins: a gradient in a sample's own summed loss is this many times as large as in what is
+        differentiated."""
+        assert self._under_way is not None
+        self._under_way = replace(self._under_way, unit=gradient)
+        if self.clipping.acts_inside:
+            self._unit.value = float(gradient) / self._under_way.labels
+
+    def _penalized(self, loss: Tensor) -> Tensor:
+        """The loss, and what regularizers add to it. The metrics have counted the loss already, without."""
+        assert self._under_way is not None
+        for name, regularizer in self.regularizers.items():
+            with torch.set_grad_enabled(regularizer.weight != 0):
+                penalty = regularizer.penalty(self._under_way.step)
+            self._measured(name, penalty)
+            if penalty is not None and regularizer.weight != 0:
+                loss = loss + regularizer.weight * penalty
         return loss
+
+    def _measured(self, name: str, value: Tensor | None) -> None:
+        """Keep a regularizer's value until the step is done: accumulated batches have one each."""
+        if value is not None:
+            self._values.setdefault(name, []).append(value.detach())
+
+    def on_after_backward(self) -> None:
+        under_way, self._under_way = self._under_way, None
+        if under_way is None:
+            return
+        assert under_way.unit is not None
+        for name, regularizer in self.regularizers.items():
+            self._measured(name, regularizer.after_backward(under_way.step, under_way.unit))
+        if self.clipping.acts_inside:
+            self._acted = _share_acted(under_way.step.unrolled)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         self._loss(batch, self.fold(batch), "val")
@@ -227,7 +328,36 @@ class Model(LightningModule):
         step's gradient is smaller by as much.
         """
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        self.clipped.add(self.trainer.global_step, clip(self.clipping, parameters))
+        did = clip(self.clipping, parameters)._asdict()
+        if isinstance(self.clipping, Composed):
+            parts = self.clipping.did.items()
+            did |= {f"{name}.{key}": value for name, part in parts for key, value in part._asdict().items()}
+        if self._acted is not None:
+            did["acted"] = self._acted
+        self.clipped.add(self.trainer.global_step, did)
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        super().optimizer_step(*arguments, **named)
+        number = self.trainer.global_step  # lightning counts this step later
+        for name, regularizer in self.regularizers.items():
+            with torch.no_grad():
+                self._measured(name, regularizer.after_step(number))
+        if self.regularizers:
+            none = [self.readout.weight.new_full((), torch.nan)]
+            values = {name: torch.stack(self._values.get(name, none)).mean() for name in self.regularizers}
+            self.regularized.add(number, values)
+            self._values = {}
+
+
+def _share_acted(unrolled: Unrolled) -> Tensor:
+    """The share of states, of all layers, at which something inside the backward pass changed a norm."""
+    changed, count = [], 0
+    for layer in unrolled.layers:
+        points = [before != after for before, after in layer.acted().values()]
+        if points:
+            changed.append(torch.stack(points).any(0)[layer.mask].sum())
+        count += int(layer.mask.sum())
+    return torch.stack(changed).sum().double() / count if changed else torch.zeros((), dtype=torch.float64)
 
 
 def _embedding(vocabulary: int, size: int) -> nn.Embedding:

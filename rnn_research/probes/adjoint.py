@@ -24,6 +24,10 @@ class Adjoint(Probe):
     the loss reads more positions than the last one, `<state>_terminal` is the adjoint of the last one's loss alone:
     only there has a state one distance to the loss, so it is what a vanishing curve is drawn from.
 
+    Where a strategy acts inside backpropagation these are the adjoints that flow, after it; and for each point at
+    which one acts (see `unroll.inside`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
+    `<point>_after`, the norm over all parts of the state (or all gates) before and after.
+
     Args:
         samples: how many samples of the batch are kept; null: all.
 
@@ -64,6 +68,9 @@ class Adjoint(Probe):
         for suffix, which in {"": "adjoints", "_direct": "direct", "_recurrent": "recurrent"}.items():
             for name, norms in zip(layer.cell.state_names, layer.norms(which), strict=True):
                 rows[name + suffix] = norms[kept] * per_sample
+        for point, norms in layer.acted().items():
+            for when, values in zip(("before", "after"), norms, strict=True):
+                rows[f"{point}_{when}"] = values[kept] * per_sample
         if terminal is not None:  # of a sum over samples, so each sample's own already
             for name, values in zip(layer.cell.state_names, terminal, strict=True):
                 rows[f"{name}_terminal"] = torch.linalg.vector_norm(values[kept], dim=-1, dtype=torch.float64)

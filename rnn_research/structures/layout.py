@@ -116,6 +116,8 @@ class Layout(ABC):
 
     name: str
     needs_parse = False
+    trees = True
+    """Whether the structure is a forest, not a chain."""
 
     @abstractmethod
     def collate(self, samples: Samples[Sample]) -> Batch:
@@ -138,6 +140,7 @@ class Sequence(Layout):
     """`structure=chain`: the sample's sequence, the state after each step feeding the next."""
 
     name = "chain"
+    trees = False
 
     def collate(self, samples: Samples[Sample]) -> Batch:
         stack = samples if isinstance(samples, Stack) else Stack.of(samples)

@@ -9,11 +9,14 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.engines import ENGINES, Choice, fold
-from rnn_research.unroll.fold import Fold, Record
+from rnn_research.unroll.engines import ENGINES, Choice
+from rnn_research.unroll.fold import Record
+from rnn_research.unroll.inside import Inside, Unit, check, combine
 from rnn_research.unroll.layer import Layer, Unrolled
+from rnn_research.unroll.stack import Stack, stacked
+from rnn_research.unroll.truncated import truncated
 
-__all__ = ["ENGINES", "Choice", "Layer", "Record", "Unrolled", "unroll"]
+__all__ = ["ENGINES", "Choice", "Inside", "Layer", "Record", "Unit", "Unrolled", "combine", "unroll"]
 
 
 def unroll(
@@ -25,6 +28,8 @@ def unroll(
     between: Callable[[Tensor], Tensor] | None = None,
     record: Record = True,
     engine: str = "auto",
+    inside: Sequence[Inside | None] | None = None,
+    truncate: tuple[int, int] | None = None,
 ) -> Unrolled:
     """Apply `cell` along `structure`; several cells are layers, each reading the hidden states of the one below.
 
@@ -37,6 +42,9 @@ def unroll(
         record: keep every state's adjoint in the backward pass; "parts": and take the norms of its direct and its
             recurrent part in passing. The numbers computed are the same bits either way.
         engine: what computes it: `auto`, or one of `ENGINES`. See `unroll.engines`.
+        inside: what acts within each layer's backward pass; None: nothing. See `unroll.inside`.
+        truncate: (k1, k2): backpropagation through time, truncated: windows of k1 steps from the start, from whose
+            end the gradient of the window's losses reaches k2 steps back. Chains only. See `unroll.truncated`.
 
     Returns:
         `Unrolled`: `.states`, and after `backward` on a loss of them `.adjoints`, `.direct` and `.recurrent`, all
@@ -44,7 +52,9 @@ def unroll(
 
     Raises:
         ValueError: no cell, inputs that do not fit the structure or the cell, an initial state that does not
-            fit the cells, or one for a forest; an engine that is unknown, or can't do this.
+            fit the cells, or one for a forest; an engine that is unknown, or can't do this; something to act inside
+            that does not fit the layers or the structure, or a clamp of pre-activations of a cell that marks none;
+            a truncation of a forest, or one that is not k2 >= k1 >= 1.
     """
     cells = [cell] if isinstance(cell, Cell) else list(cell)
     if not cells:
@@ -59,17 +69,11 @@ def unroll(
         raise ValueError("initial: given for a forest, expected none: a leaf has no state before it")
     if initial is not None:
         _check_initial(initial, cells, len(structure))
-    layers: list[Layer] = []
-    folds: list[Fold] = []
-    for index, layer in enumerate(cells):
-        if index and between is not None:
-            inputs = between(inputs)
-        first = None if initial is None else initial[index]
-        made, chosen = fold(engine, layer, structure, inputs, first, record, folds)
-        folds.append(made)
-        layers.append(Layer(made, len(cells) - 1 - index, chosen))
-        inputs = made.hidden
-    return Unrolled(tuple(layers))
+    inside = [None] * len(cells) if inside is None else list(inside)
+    check(inside, cells, structure)
+    stack = Stack(engine, cells, structure, inputs, initial, between, record)
+    made = stacked(stack, inside) if truncate is None else truncated(stack, inside, truncate)
+    return Unrolled(tuple(Layer(fold, len(cells) - 1 - index, how) for index, (fold, how) in enumerate(made)))
 
 
 def _check_initial(initial: Sequence[State], cells: list[Cell], batch: int) -> None:

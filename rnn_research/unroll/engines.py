@@ -18,6 +18,7 @@ from rnn_research.checks import choice
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fold import Fold, Record
 from rnn_research.unroll.fused import FusedFold, Unfused
+from rnn_research.unroll.inside import Inside
 from rnn_research.unroll.native.fold import NativeFold
 from rnn_research.unroll.native.library import Unavailable
 from rnn_research.unroll.native.trace import Untraceable
@@ -46,28 +47,33 @@ def fold(
     initial: State | None,
     record: Record,
     family: Sequence[Fold],
+    inside: Inside | None = None,
 ) -> tuple[Fold, Choice]:
-    """The cell along the structure by the engine asked for, as one of a `family` of layers.
+    """The cell along the structure by the engine asked for, as one of a `family` of layers. `inside`: what acts
+    within its backward pass.
 
     Raises:
-        ValueError: no such engine, or (other than with auto) it can't do this: says what stopped it.
+        ValueError: no such engine, or (other than with auto) it can't do this: says what stopped it. The cell marks
+            no pre-activations, and these are to be clamped.
     """
     choice("engine", engine, ENGINES)
     given = cell, structure, inputs, initial, record
     stopped = []
     if engine in ("auto", "native"):
         try:
-            return NativeFold(*given), Choice(engine, "native", "the update is compiled for this CPU")
+            return NativeFold(*given, inside), Choice(engine, "native", "the update is compiled for this CPU")
         except (Untraceable, Unavailable) as error:
             stopped.append(("native", str(error)))
     if engine in ("auto", "torch"):
         try:
+            if inside is not None:
+                raise Unfused("nothing can act inside the backward pass of its kernels")
             made = FusedFold(*given)
             return made, Choice(engine, "torch", _why(stopped, made.how))
         except Unfused as error:
             stopped.append(("torch", str(error)))
     if engine in ("auto", "reference"):
-        return ReferenceFold(*given, family), Choice(engine, "reference", _why(stopped, "plain autograd"))
+        return ReferenceFold(*given, family, inside), Choice(engine, "reference", _why(stopped, "plain autograd"))
     raise ValueError(f"engine: given {engine}, but {stopped[0][1]}; use engine=auto or engine=reference")
 
 

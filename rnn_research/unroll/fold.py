@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.inside import Points
 
 Record = bool | Literal["parts"]
 """Whether adjoints are kept; "parts": and the norms of their direct and recurrent parts, in passing."""
@@ -51,6 +52,11 @@ class Fold(ABC):
     @abstractmethod
     def recurrent(self) -> State:
         """The part of it from later states."""
+
+    @abstractmethod
+    def acted(self) -> Points | None:
+        """Of each point at which something acts within the backward pass, the norms before and after it, by position,
+        float64; None: no backward pass has come by."""
 
     @abstractmethod
     def adjoints_of(self, loss: Tensor) -> State:

@@ -13,6 +13,7 @@ from rnn_research.cells.base import State
 from rnn_research.checks import choice
 from rnn_research.unroll.engines import Choice
 from rnn_research.unroll.fold import GRADIENTS, Fold
+from rnn_research.unroll.inside import Points
 
 CHANGED = (
     "adjoints: the cell's parameters have changed since this unroll; read direct and recurrent "
@@ -26,10 +27,14 @@ class Layer:
     All are aligned with the structure's positions: (batch, time, hidden) on a chain, with zeros at padding, and
     (nodes, hidden) on a forest. Three gradients of a state s (h, and c where there is one):
 
-    * `adjoints`: dL/ds, the total.
+    * `adjoints`: dL/ds, the total. Where something acts inside the backward pass (`unroll(..., inside=...)`), what
+      flows after it has acted on the adjoint at this position.
     * `direct`: the part that reaches s from the readout (or the layer above) at its own position. c has no readout;
       its direct part is what comes through the h of the same position.
-    * `recurrent`: the part that reaches s from later states (towards the root). direct + recurrent = adjoints.
+    * `recurrent`: the part that reaches s from later states (towards the root). direct + recurrent = adjoints. Where
+      something acts inside: after it has acted on that part, and both parts times the factor that scales their sum,
+      so that this still holds. (Not included in the parts: what a callable of the user's makes of the sum; and a
+      clamp of a pre-activation that reads another part of the same new state, as that of a peephole does.)
 
     `distance` is the number of cell applications between the state and the last state of its structure, whose loss
     it is measured to: `length - 1 - t` in a chain, the depth in a tree, plus one a layer above. Every path is as long.
@@ -101,11 +106,25 @@ class Layer:
         self._check(weights=which != "adjoints")
         return self._fold.norms(which)
 
+    def acted(self) -> Points:
+        """What acted inside the backward pass: of each point that acts, among "recurrent", "adjoint" and
+        "preactivation", the L2 norms before and after it at each position, float64, over all parts of the state
+        jointly (all marked pre-activations of the node); zero at padding. Whatever `record` was. Over several
+        backward passes, and over the classes of windows of a truncated one, they are added up.
+
+        Raises:
+            RuntimeError: something acts, and no backward pass has been run.
+        """
+        points = self._fold.acted()
+        if points is None:
+            raise RuntimeError("acted: no backward pass has reached these states; call backward on a loss of them")
+        return points
+
     def adjoints_of(self, loss: Tensor) -> State:
         """d loss/ds of every state, for a scalar of this unroll's graph other than the one trained on.
 
         Call it before `backward` (which frees the graph); it leaves every `.grad` of the unroll and of the
-        parameters as it is.
+        parameters as it is. What acts inside the backward pass acts on this loss's as well, and leaves no record.
 
         Raises:
             RuntimeError: the parameters have changed since the unroll.

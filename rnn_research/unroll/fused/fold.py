@@ -16,6 +16,7 @@ from rnn_research.unroll.fused.kernel_lstm import LSTMKernel
 from rnn_research.unroll.fused.plan import plan_of, take
 from rnn_research.unroll.fused.vanilla import Vanilla
 from rnn_research.unroll.fused.written import UPDATES, Written
+from rnn_research.unroll.inside import Points
 from rnn_research.unroll.passes import gradients_aside, reachable
 
 ALONG_CHAINS: dict[type[Cell], Callable[..., Form]] = {
@@ -76,6 +77,9 @@ class FusedFold(Fold):
 
     def adjoints(self) -> State:
         return self._of(self._found().adjoints)
+
+    def acted(self) -> Points:
+        return {}
 
     def direct(self) -> State:
         assert self.recorded is not None

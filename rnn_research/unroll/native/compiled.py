@@ -55,6 +55,16 @@ class Rows(ctypes.Structure):
     _fields_ = [("base", _pointer), ("inner", _long), ("near", _long), ("far", _long)]
 
 
+class Acting(ctypes.Structure):
+    _fields_ = [
+        ("keep", ctypes.POINTER(_pointer)),
+        *((name, ctypes.c_double) for name in ("exponent", "norm", "value")),
+        ("later", _pointer),
+        ("factor", _pointer),
+        *((name, _pointer * 2) for name in ("recurrent", "adjoint", "preactivation")),
+    ]
+
+
 class Fold(ctypes.Structure):
     _fields_ = [
         *((name, _long) for name in ("hidden", "features", "parts", "groups", "programs", "tensors")),
@@ -68,6 +78,7 @@ class Fold(ctypes.Structure):
         *((name, ctypes.POINTER(_pointer)) for name in ("adjoint", "recurrent")),
         ("direct", ctypes.POINTER(Rows)),
         ("square", ctypes.POINTER(_pointer)),
+        ("acting", ctypes.POINTER(Acting)),
     ]
 
 
@@ -97,6 +108,11 @@ class Compiled:
     held: list[Any] = field(default_factory=list)
     """What the programs point to."""
 
+    @property
+    def marked(self) -> bool:
+        """Whether there are marked pre-activations to act on."""
+        return any(plan.marks for plan in self.plans.values())
+
     @functools.cached_property
     def used(self) -> frozenset[int]:
         """The cell's tensors that some update reads, by number: the others have no gradient."""
@@ -119,8 +135,9 @@ Found = Compiled | Untraceable | library.Unavailable
 _COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Found]] = weakref.WeakKeyDictionary()
 
 
-def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype) -> Compiled:
-    """The cell's native updates for these numbers of previous states.
+def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, acting: bool = False) -> Compiled:
+    """The cell's native updates for these numbers of previous states. `acting`: those with what acts within the
+    backward pass, a library of their own.
 
     Raises:
         Untraceable: the update can't be compiled; says what stopped it.
@@ -128,11 +145,11 @@ def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype) -> Compil
     """
     if dtype not in (torch.float32, torch.float64):
         raise Untraceable(f"{dtype}, expected float32 or float64")
-    key = (arities, dtype, *_fingerprint(cell))
+    key = (arities, dtype, acting, *_fingerprint(cell))
     known = _COMPILED.setdefault(cell, {})
     if key not in known:
         try:
-            known[key] = _compile(cell, arities, dtype == torch.float64)
+            known[key] = _compile(cell, arities, dtype == torch.float64, acting)
         except (Untraceable, library.Unavailable) as error:
             known[key] = error  # it would fail each time, and take its time
     found = known[key]
@@ -170,11 +187,14 @@ def _plain(value: Any) -> Any:
     return type(value)
 
 
-def _compile(cell: Cell, arities: Sequence[int], double: bool) -> Compiled:
-    plans = {arity: Plan(trace(cell, arity)) for arity in arities}
+def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> Compiled:
+    plans = {arity: Plan(trace(cell, arity, marks=acting)) for arity in arities}
+    for plan in plans.values():
+        if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
+            raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
     made = Compiled(library.kernel(double), plans, {})
     for arity, plan in plans.items():
-        code = library.load(source([plan]), double)
+        code = library.load(source([plan], acting), double)
         made.programs[arity] = _program(plan, code, cell.hidden_size, made.held)
         made.held.append(code)
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.fold import GRADIENTS, Fold, Record
+from rnn_research.unroll.inside import Inside, Points, unmarked
 from rnn_research.unroll.native.graph import Untraceable, tensors_of
 from rnn_research.unroll.native.kernel import Along, Found, Kernel, Recorded, Wanted
 from rnn_research.unroll.passes import gradients_aside, reachable
@@ -20,21 +22,33 @@ class NativeFold(Fold):
 
     Raises:
         Untraceable, Unavailable: there is no native form of this update, or here.
+        ValueError: pre-activations are to be clamped, and the cell marks none.
     """
 
     def __init__(
-        self, cell: Cell, structure: Chain | Forest, inputs: Tensor, initial: State | None, record: Record
+        self,
+        cell: Cell,
+        structure: Chain | Forest,
+        inputs: Tensor,
+        initial: State | None,
+        record: Record,
+        inside: Inside | None = None,
     ) -> None:
         super().__init__(cell, structure, record)
         self.tensors = tensors_of(cell)
         _check(inputs, self.tensors)
+        if inside is not None and inside.calls:
+            raise Untraceable(f"{' and '.join(inside.calls)} is Python, which compiled code does not call")
         inputs = reachable(inputs, cell, record)
-        self.kernel = Kernel(cell, structure, inputs.dtype, initial is not None)
+        self.kernel = Kernel(cell, structure, inputs.dtype, initial is not None, inside)
+        self.inside, self._points = inside, Points()
+        if inside is not None and inside.max_value < math.inf and not self.kernel.compiled.marked:
+            raise unmarked(cell)
         self.inputs, self.initial = inputs, () if initial is None else tuple(initial)
         self.recorded = Recorded(3 if record == "parts" else 1) if record else None
         arguments = (inputs, *self.initial, *self.tensors)
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in arguments)
-        self._states = cell.state_type(*Along.apply(self.kernel, self.recorded, keep, *arguments))
+        self._states = cell.state_type(*Along.apply(self.kernel, self.recorded, self._points, keep, *arguments))
 
     @property
     def states(self) -> State:
@@ -48,12 +62,22 @@ class NativeFold(Fold):
         assert self.recorded is not None
         return self._of(self.recorded.adjoints)
 
+    def acted(self) -> Points | None:
+        if self.inside is None:
+            return {}
+        pairs = self._points.items()
+        return {name: (self.kernel.placed(one), self.kernel.placed(other)) for name, (one, other) in pairs} or None
+
     def direct(self) -> State:
         return self.inside_update(self._readouts())
 
     def recurrent(self) -> State:
-        out = self._again(self._readouts(), Wanted(recurrent=True))
-        return self._of(out.recurrent)
+        assert self.recorded is not None
+        if self.inside is None:
+            return self._of(self._again(self._readouts(), Wanted(recurrent=True)).recurrent)
+        wanted = [(one.direct, Wanted(recurrent=True, limits=one.limits)) for one in self.recorded.passes]
+        found = [self._again(*one).recurrent for one in wanted]
+        return self._of([sum(parts[1:], parts[0]) for parts in zip(*found, strict=True)])
 
     def norms(self, which: str) -> State:
         assert self.recorded is not None
@@ -85,10 +109,21 @@ class NativeFold(Fold):
             yield positions, projected.detach(), previous
 
     def _readouts(self) -> list[Tensor]:
-        """The gradient that reached each part of the states from outside."""
+        """The gradient that reached each part of the states from outside, times what its sum was scaled by."""
         assert self.recorded is not None
+        if self.inside is not None:
+            return [self._scaled(number, part) for number, part in enumerate(self._states)]
         pairs = zip(self._states, self.recorded.direct, strict=True)
         return [torch.zeros_like(part) if grad is None else grad for part, grad in pairs]
+
+    def _scaled(self, number: int, part: Tensor) -> Tensor:
+        assert self.recorded is not None
+        total = torch.zeros_like(part)
+        for one in self.recorded.passes:
+            grad = one.direct[number]
+            if grad is not None:
+                total += grad * self.kernel.placed(one.factor)[..., None].to(grad.dtype)
+        return total
 
     def _again(self, direct: Sequence[Tensor | None], wanted: Wanted) -> Found:
         """The backward pass once more, for adjoints alone."""

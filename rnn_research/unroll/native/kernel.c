@@ -4,6 +4,7 @@
    do their adjoints, which are multiplied into the weights' gradients a block of rows at a time. Single-threaded, in
    a fixed order: the same input gives the same bits, and a row's result does not depend on the rows beside it. */
 #include "kernel.h"
+#include <float.h>
 #include <stdlib.h>
 
 #define PANEL (2 * LANES)
@@ -35,6 +36,14 @@ typedef struct {
     const Bias *bias;
     const Update *forward, *backward; /* a segment a stage */
 } Program;
+/* What acts within the backward pass (unroll/inside.py). Arrays are by the states' rows. */
+typedef struct {
+    const double *const *keep;      /* factors of each part's recurrent part; NULL: 1 */
+    double exponent, norm, value;   /* of the later norm over a state's own; thresholds, infinite: none */
+    double *later;                  /* norms of the adjoints of the states that read these; below 0: none does */
+    double *factor;                 /* what an adjoint was multiplied by */
+    double *recurrent[2], *adjoint[2], *clamped[2]; /* norms before and after (clamped: their squares) */
+} Acting;                           /* an array that is not wanted is NULL */
 typedef struct {
     int64_t hidden, features, parts, groups, programs, tensors;
     const Program *program;
@@ -47,6 +56,7 @@ typedef struct {
     real *const *adjoint, *const *recurrent;
     const Rows *direct;
     double *const *square;
+    const Acting *acting; /* NULL: nothing acts */
 } Fold;
 
 /* Scratch memory: one allocation a call, handed out in aligned pieces. The first pass only measures. */
@@ -455,11 +465,69 @@ static void clear(real *adjoint, const int32_t *child, int64_t count, int64_t ar
         memset(adjoint + child[i] * h, 0, (size_t)(arity * h) * sizeof(real));
 }
 
+/* The sum of the squares of a row's a scale_a + b scale_b; without b where it is NULL, without a where scale_a is 0. */
+static double squares(const real *a, real scale_a, const real *b, int64_t h) {
+    Square sum = {0};
+    for (int64_t j = 0; j < h; j += LANES) {
+        vec v = scale_a == 0 ? splat(0) : load(a + j, h - j) * scale_a;
+        square(&sum, b ? v + load(b + j, h - j) : v);
+    }
+    return total(&sum);
+}
+/* The recurrent part of a row's adjoint: what each part is kept by, to the later state's norm. Into `scale`. */
+static void act_on_recurrent(const Fold *f, const Acting *a, int64_t row, real *scale) {
+    double before = 0, kept = 0, factor = 1, later = a->later ? a->later[row] : -1;
+    for (int64_t k = 0; k < f->parts; k++) {
+        double keep = a->keep[k] ? a->keep[k][row] : 1, part = squares(f->adjoint[k] + row * f->hidden, 1, NULL, f->hidden);
+        before += part;
+        if (keep != 0) kept += keep * keep * part;
+        scale[k] = (real)keep;
+    }
+    kept = sqrt(kept);
+    if (a->exponent != 0 && later >= 0 && isfinite(later) && kept > 0 && isfinite(kept)) {
+        factor = pow(later / kept, a->exponent);
+#ifdef DOUBLE
+        if (factor > DBL_MAX) factor = DBL_MAX;
+#else
+        if (factor > FLT_MAX) factor = FLT_MAX;
+#endif
+        for (int64_t k = 0; k < f->parts; k++) scale[k] *= (real)factor;
+    }
+    a->recurrent[0][row] = sqrt(before), a->recurrent[1][row] = kept * factor;
+}
+/* The adjoint of a row, to the largest norm: what it is multiplied by. Its new norm is for the row's children. */
+static double act_on_adjoint(const Fold *f, const Acting *a, int64_t row, int64_t child, int64_t arity, const real *scale) {
+    double sum = 0, factor = 1;
+    for (int64_t k = 0; k < f->parts; k++) {
+        const real *direct = f->direct[k].base ? at(f->direct + k, row) : NULL;
+        sum += squares(f->adjoint[k] + row * f->hidden, scale[k], direct, f->hidden);
+    }
+    double norm = sqrt(sum);
+    if (norm > a->norm && isfinite(norm)) factor = a->norm / norm;
+    if (a->adjoint[0]) a->adjoint[0][row] = norm, a->adjoint[1][row] = norm * factor;
+    for (int64_t k = 0; a->later && k < arity; k++) a->later[child + k] = norm * factor;
+    return factor;
+}
+/* What acts on the adjoints of a group's states before its update's derivative. */
+static void act(const Fold *f, const Group *g, int64_t arity, real *scale) {
+    const Acting *a = f->acting;
+    for (int64_t i = 0; i < g->rows; i++, scale += f->parts + 1) {
+        int64_t row = g->row[i];
+        double factor = 1;
+        for (int64_t k = 0; k <= f->parts; k++) scale[k] = 1;
+        if (a->recurrent[0]) act_on_recurrent(f, a, row, scale);
+        if (a->adjoint[0] || a->later) factor = act_on_adjoint(f, a, row, g->child[i], arity, scale);
+        for (int64_t k = 0; k <= f->parts; k++) scale[k] *= (real)factor;
+        if (a->factor) a->factor[row] = factor;
+    }
+}
+
 static void run_backward(const Fold *f, Arena *arena) {
     Extent e = measure(f, arena);
     int64_t h = f->hidden, block = most(BLOCK, e.largest), left = most(e.widest, e.accs * h) + TILE;
     real *room = TAKE(arena, real, block * (left + PANEL)), *wide = TAKE(arena, real, block * e.widest);
     real *dvalue = TAKE(arena, real, e.largest * e.values * h);
+    real *scale = TAKE(arena, real, e.largest * (f->parts + 1));
     const real **rows = TAKE(arena, const real *, block), **daccs = TAKE(arena, const real *, block);
     Work *work = TAKE(arena, Work, f->programs);
     for (int64_t p = 0; p < f->programs; p++) {
@@ -496,6 +564,11 @@ static void run_backward(const Fold *f, Arena *arena) {
         w->group[w->groups++] = g;
         group.acc = w->dacc + (block - w->filled) * accs;
         group.dvalue = dvalue;
+        if (f->acting) {
+            act(f, &group, p->arity, scale);
+            group.scale = scale, group.limit = (real)f->acting->value;
+            group.clamped = f->acting->clamped[0] ? f->acting->clamped : NULL;
+        }
         for (int64_t part = 0; part < f->parts; part++) clear(f->adjoint[part], group.child, group.rows, p->arity, h);
         memset(dvalue, 0, (size_t)(group.rows * group.dvalues) * sizeof(real));
         for (int32_t stage = p->stages - 1; stage >= 0; stage--) {
@@ -566,5 +639,6 @@ static int within_arena(const Fold *f, void (*run)(const Fold *, Arena *)) {
 /* The states from the inputs; 1 where there is no memory. */
 int fold_forward(const Fold *f) { return within_arena(f, run_forward); }
 /* The adjoints and gradients from the states, the tape and `direct`. Adds to `gradient` and `dinput`,
-   which must be 0, and to `adjoint` at the last nodes. */
+   which must be 0, and to `adjoint` at the last nodes. Where something acts, the squares of clamped norms must be 0, and
+   the later norms below 0. */
 int fold_backward(const Fold *f) { return within_arena(f, run_backward); }

@@ -96,6 +96,12 @@ typedef struct {
     double *const *square;  /* NULL: not wanted; the squared norms of each part, then of its direct and recurrent parts */
     real *dvalue;           /* adjoints of the values that products read */
     int64_t dvalues;
+    /* What acts within the backward pass; code without it reads none of these. Of each row in turn, a factor for each
+       part's recurrent part (0: cut), and one for the direct parts; the limit of marked pre-activations' gradients,
+       and where the squares of their norms before and after are added. */
+    const real *scale;
+    real limit;
+    double *const *clamped;
 } Group;
 typedef void (*Update)(const Group *);
 
@@ -140,6 +146,20 @@ INLINE double total(const Square *s) {
 #endif
 }
 #endif
+
+/* Within -limit and limit; NaN stays NaN. */
+INLINE vec limited(vec x, real limit) {
+#if BYTES == 64 /* these give their second operand where either is NaN */
+#ifdef DOUBLE
+    return (vec)_mm512_min_pd(_mm512_set1_pd(limit), _mm512_max_pd(_mm512_set1_pd(-limit), (__m512d)x));
+#else
+    return (vec)_mm512_min_ps(_mm512_set1_ps(limit), _mm512_max_ps(_mm512_set1_ps(-limit), (__m512)x));
+#endif
+#else
+    x = pick(x > limit, splat(limit), x);
+    return pick(x < -limit, splat(-limit), x);
+#endif
+}
 
 /* Elementary functions. In float: e^x = 2^n e^r, |r| <= ln(2)/2, by Cephes' polynomial, so that small results keep their
    digits (a gate that is shut at 1e-9 is not 0 or 1e-7). A NaN stays a NaN: every comparison with it is false. */

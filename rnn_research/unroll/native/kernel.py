@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell
 from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.inside import Inside, Points
 from rnn_research.unroll.native import compiled as native
 from rnn_research.unroll.native import tapes
+from rnn_research.unroll.native.acted import Acted, Limits
 from rnn_research.unroll.native.schedule import schedule
 from rnn_research.unroll.passes import aside, once
 
@@ -27,6 +29,8 @@ class Recorded:
     adjoints: Sequence[Tensor] = ()
     norms: Sequence[Tensor] = ()
     direct: Sequence[Tensor | None] = ()
+    passes: list[Pass] = field(default_factory=list)
+    """Where something acts: what each pass is made of, as its parts do not follow from a sum of passes."""
 
     def add(self, found: Found, direct: Sequence[Tensor | None]) -> None:
         """Gradients add up over backward passes, as `.grad` does; the norms of sums are not in what is there."""
@@ -39,6 +43,16 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class Pass:
+    """A backward pass in which something acts: the gradients from outside, the thresholds, and the factor by which
+    each row's adjoint was multiplied."""
+
+    direct: Sequence[Tensor | None]
+    limits: Limits
+    factor: Tensor
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What a backward pass is to give besides the adjoints."""
 
@@ -47,6 +61,8 @@ class Wanted:
     norms: int = 0
     """Of how many of: the adjoints, their direct and recurrent parts. 0, 1 or 3."""
     recurrent: bool = False
+    limits: Limits | None = None
+    """What acts has these thresholds; None: as they are now."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +73,21 @@ class Found:
     gradients: list[Tensor | None]
     norms: list[Tensor]
     recurrent: list[Tensor]
+    acted: Acted | None
 
 
 class Along(torch.autograd.Function):
-    """(kernel, recorded, keep, inputs, *initial, *tensors) -> the parts of the states."""
+    """(kernel, recorded, points, keep, inputs, *initial, *tensors) -> the parts of the states. What acts adds its
+    record to `points`."""
 
     @staticmethod
-    def forward(ctx: Any, kernel: Kernel, recorded: Recorded | None, keep: bool, *arguments: Tensor) -> Any:
+    def forward(
+        ctx: Any, kernel: Kernel, recorded: Recorded | None, points: Points, keep: bool, *arguments: Tensor
+    ) -> Any:
         count = kernel.parts if kernel.initial else 0
         inputs, initial, tensors = arguments[0], arguments[1 : 1 + count], arguments[1 + count :]
         states, tape = kernel.forward(inputs, initial, tensors, keep)
-        ctx.kernel, ctx.recorded, ctx.count = kernel, recorded, count
+        ctx.kernel, ctx.recorded, ctx.points, ctx.count = kernel, recorded, points, count
         ctx.set_materialize_grads(False)
         if keep:
             ctx.save_for_backward(inputs, *tensors, *states, tape)
@@ -79,7 +99,7 @@ class Along(torch.autograd.Function):
         kernel, count = ctx.kernel, ctx.count
         inputs, *rest = ctx.saved_tensors
         tensors, states, tape = rest[: -1 - kernel.parts], rest[-1 - kernel.parts : -1], rest[-1]
-        needed = ctx.needs_input_grad[3:]
+        needed = ctx.needs_input_grad[4:]
         used = kernel.compiled.used
         side = aside()
         of_tensors = [need and not side and number in used for number, need in enumerate(needed[1 + count :])]
@@ -88,16 +108,23 @@ class Along(torch.autograd.Function):
         found = kernel.backward(direct, inputs, tensors, states, tape, wanted)
         if recorded:
             recorded.add(found, direct)
+        if found.acted and not side:
+            found.acted.add_to(ctx.points)
+            if recorded:
+                recorded.passes.append(Pass(direct, found.acted.limits, found.acted.factor))
         initial = [grad if need else None for grad, need in zip(found.initial, needed[1 : 1 + count], strict=True)]
-        return None, None, None, found.inputs, *initial, *found.gradients
+        return None, None, None, None, found.inputs, *initial, *found.gradients
 
 
 class Kernel:
     """The driver called on tensors, for one cell, structure and precision."""
 
-    def __init__(self, cell: Cell, structure: Chain | Forest, dtype: torch.dtype, initial: bool) -> None:
+    def __init__(
+        self, cell: Cell, structure: Chain | Forest, dtype: torch.dtype, initial: bool, inside: Inside | None = None
+    ) -> None:
         self.schedule = schedule(structure, initial)
-        self.compiled = native.compiled(cell, self.schedule.arities, dtype)
+        self.inside = inside
+        self.compiled = native.compiled(cell, self.schedule.arities, dtype, inside is not None)
         self.parts, self.hidden, self.initial = len(cell.state_names), cell.hidden_size, initial
         self.batch = len(structure) if isinstance(structure, Chain) else None
         self.table = self.compiled.table(self.schedule)
@@ -161,11 +188,17 @@ class Kernel:
             fold.square = native.pointers([*norms, *[None] * (3 * count - len(norms))])
         if recurrent:
             fold.recurrent = native.pointers(recurrent)
+        acted = None
+        if self.inside is not None:
+            acted = Acted(self.inside, plan.rows, before, self.rows_of, count, wanted.limits)
+            fold.acting = ctypes.pointer(acted.struct)
         self._call(self.compiled.driver.fold_backward, fold)
+        if acted is not None:
+            acted.finish()
         for squares in norms:
             squares.sqrt_()
         first = [rows[:before] for rows in with_initial] if before else []
-        return Found(adjoints, first, dinputs, gradients, norms, recurrent)
+        return Found(adjoints, first, dinputs, gradients, norms, recurrent, acted)
 
     def _fold(
         self, inputs: Tensor, tensors: Sequence[Tensor], states: Sequence[Tensor], tape: Tensor, keep: bool
@@ -196,6 +229,10 @@ class Kernel:
         if self.batch is None:
             return rows
         return rows.view(-1, self.batch, *rows.shape[1:]).transpose(0, 1)
+
+    def rows_of(self, values: Tensor) -> Tensor:
+        """The inverse of `placed`, for a number a position."""
+        return values if self.batch is None else values.transpose(0, 1).reshape(-1)
 
     def positions(self, rows: Tensor) -> Tensor:
         """The schedule's row numbers -> flat positions."""

@@ -30,6 +30,7 @@ _HALVES = (
 
 OPERATIONS = {
     "identity": Operation(torch.clone, "{a}", ("{g}",)),
+    "mark": Operation(torch.clone, "{a}", ("{g}",)),  # a pre-activation: `source` clamps its adjoint
     "add": Operation(torch.add, "{a} + {b}", ("{g}", "{g}")),
     "sub": Operation(torch.sub, "{a} - {b}", ("{g}", "-{g}")),
     "mul": Operation(torch.mul, "{a} * {b}", ("{g} * {b}", "{g} * {a}")),

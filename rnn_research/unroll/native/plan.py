@@ -42,7 +42,8 @@ class Plan:
     those that the new state depends on, and `nodes` what it depends on, sources first. `stage_of` a product is the
     segment that waits for it, and `roots` has what each segment is to compute: `values` that products of later stages
     read, and in the last one the `outputs`.
-    `tensors` are the trace's. `slot` is the place of a node on the tape; the values come first.
+    `tensors` are the trace's. `slot` is the place of a node on the tape; the values come first. `marks` are the marked
+    pre-activations.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -50,6 +51,7 @@ class Plan:
         self._accumulators(trace)
         self._stages()
         self._slots()
+        self.marks = [node for node in self.nodes if leaf_of(node) is None and name_of(node) == "mark"]
 
     def within(self, nodes: Iterable[fx.Node]) -> set[fx.Node]:
         """The nodes, and what they are computed from, down to accumulators."""

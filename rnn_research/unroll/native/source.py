@@ -5,6 +5,7 @@ A segment is a function of one group of nodes (`Group`, kernel.h): it goes over 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from torch import fx
@@ -111,8 +112,9 @@ def forward(plan: Plan, stage: int, name: str) -> str:
     return writer.function(f"static void {name}(const Group *g)")
 
 
-def backward(plan: Plan, stage: int, name: str) -> str:
-    """C of a segment's derivative: from the adjoints of its states and values to those of what it read."""
+def backward(plan: Plan, stage: int, name: str, acting: bool = False) -> str:
+    """C of a segment's derivative: from the adjoints of its states and values to those of what it read. `acting`: with
+    what acts on adjoints and on marked pre-activations (`Group.scale`, `Group.limit`)."""
     writer = _Writer(plan)
     writer.stored = {*plan.slot, *plan.outputs}
     final = stage == plan.stages - 1
@@ -126,15 +128,26 @@ def backward(plan: Plan, stage: int, name: str) -> str:
                 f"g->direct[{part}].base ? at(g->direct + {part}, g->row[i]) : (real *)0",
                 "const real *",
             )
-            lines.append(f"const vec r{part} = load({pointer} + j, n);")
-            lines.append(f"const vec d{part} = {direct} ? load({direct} + j, n) : splat(0);")
+            recurrent, own = f"load({pointer} + j, n)", f"load({direct} + j, n)"
+            if acting:
+                count = len(plan.outputs)
+                scale = writer.pointer("scale", f"g->scale + i * {count + 1}", "const real *")
+                recurrent = f"{scale}[{part}] == 0 ? splat(0) : {recurrent} * {scale}[{part}]"
+                own = f"{own} * {scale}[{count}]"
+            lines.append(f"const vec r{part} = {recurrent};")
+            lines.append(f"const vec d{part} = {direct} ? {own} : splat(0);")
             seeds[node] = [f"r{part}", f"d{part}"]
     for node in plan.roots[stage]:
         if node in plan.values:
             pointer = writer.pointer("dvalue", "g->dvalue + i * g->dvalues")
             lines.append(f"const vec s{writer.order[node]} = load({pointer} + {plan.slot[node]} * h + j, n);")
             seeds.setdefault(node, []).append(f"s{writer.order[node]}")
-    adjoints = _reverse(writer, plan, plan.roots[stage], seeds, "g")
+    adjoints = _reverse(writer, plan, plan.roots[stage], seeds, "g", clamps=acting)
+    if "limit" in writer.pointers:
+        before.append("Square came = {0}, left = {0};")
+        after += [
+            f"if (clamped) clamped[{k}][g->row[i]] += total(&{which});" for k, which in enumerate(("came", "left"))
+        ]
     if final:
         lines.extend(f"store(adjoint{part} + j, {adjoints[node]}, n);" for part, node in enumerate(plan.outputs))
         _record(writer, plan, before, after)
@@ -174,8 +187,10 @@ def _reverse(
     seeds: dict[fx.Node, list[str]],
     prefix: str,
     among: set[fx.Node] | None = None,
+    clamps: bool = False,
 ) -> dict[fx.Node, str]:
-    """Reverse mode through a segment (or the nodes `among` it). The name of each node's adjoint."""
+    """Reverse mode through a segment (or the nodes `among` it). The name of each node's adjoint. `clamps`: those of
+    marked pre-activations are clamped before they go on."""
     parts = {node: list(terms) for node, terms in seeds.items()}
     names: dict[fx.Node, str] = {}
     for node in sorted(plan.within(roots), key=writer.order.__getitem__, reverse=True):
@@ -186,13 +201,23 @@ def _reverse(
         if node in plan.acc or leaf_of(node):
             continue
         operation = OPERATIONS[name_of(node)]
+        passed = _clamped(writer, names[node]) if clamps and name_of(node) == "mark" else names[node]
         for operand, text in zip(operands_of(node), operation.backward, strict=True):
             if not isinstance(operand, fx.Node) or (among is not None and operand not in among):
                 continue
             named = dict(zip("ab", operands_of(node), strict=False)) | {"y": node}
             read = {key: writer.value(one) for key, one in named.items() if f"{{{key}}}" in text}
-            parts.setdefault(operand, []).append("(" + text.format(g=names[node], **read) + ")")
+            parts.setdefault(operand, []).append("(" + text.format(g=passed, **read) + ")")
     return names
+
+
+def _clamped(writer: _Writer, name: str) -> str:
+    """The name of a clamped adjoint, whose square is recorded before and after."""
+    limit = writer.pointer("limit", "g->limit", "real ")
+    clamped = writer.pointer("clamped", "g->clamped", "double *const *")
+    writer.lines.append(f"const vec k{name} = limited({name}, {limit});")
+    writer.lines.append(f"if ({clamped}) square(&came, {name}), square(&left, k{name});")
+    return f"k{name}"
 
 
 def _record(writer: _Writer, plan: Plan, before: list[str], after: list[str]) -> None:
@@ -222,12 +247,13 @@ def _record(writer: _Writer, plan: Plan, before: list[str], after: list[str]) ->
     ]
 
 
-def source(plans: Iterable[Plan]) -> str:
-    """The C of some updates: `forward_A` and `backward_A`, the segments of the update with A previous states."""
+def source(plans: Iterable[Plan], acting: bool = False) -> str:
+    """The C of some updates: `forward_A` and `backward_A`, the segments of the update with A previous states.
+    `acting`: with what acts within the backward pass."""
     text = ['#include "kernel.h"\n']
     for plan in plans:
         arity = plan.arity
-        for direction, write in (("forward", forward), ("backward", backward)):
+        for direction, write in (("forward", forward), ("backward", functools.partial(backward, acting=acting))):
             names = [f"{direction}_{arity}_{stage}" for stage in range(plan.stages)]
             text += [write(plan, stage, name) for stage, name in enumerate(names)]
             text.append(f"const Update {direction}_{arity}[] = {{{', '.join(names)}}};\n")

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from rnn_research.cells.base import Cell
-from rnn_research.unroll.native.functions import Tracing
+from rnn_research.cells.base import Cell, marking
+from rnn_research.unroll.native.functions import Tracing, elementwise
 from rnn_research.unroll.native.graph import (
     ChildLeaf,
     ProductLeaf,
@@ -30,8 +30,10 @@ from rnn_research.unroll.native.symbols import Input, Symbol
 __all__ = ["Untraceable", "trace"]
 
 
-def trace(cell: Cell, arity: int) -> Trace:
+def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
     """The update `cell.step(cell.project(x), *previous)` with `arity` previous states.
+
+    `marks`: pre-activations that the cell marks are nodes of their own; else they leave no trace.
 
     Raises:
         Untraceable: it does something other than products with its weights and elementwise operations.
@@ -42,7 +44,8 @@ def trace(cell: Cell, arity: int) -> Trace:
     previous = [cell.state_type(*(_child(tracer, child, part) for part in parts)) for child in range(arity)]
     versions = [tensor._version for tensor in tracer.tensors]
     try:
-        with torch.inference_mode(False), torch.enable_grad(), Tracing():  # so that what is detached can be told
+        # With gradients enabled, what is detached can be told.
+        with torch.inference_mode(False), torch.enable_grad(), Tracing(), marking(_mark if marks else None):
             state = cell.step(cell.project(inputs), *previous)
     except Untraceable:
         raise
@@ -68,6 +71,10 @@ def trace(cell: Cell, arity: int) -> Trace:
     tracer.graph.output(tuple(outputs))
     products = tuple(product for product in tracer.products if product.node == 0)
     return Trace(arity, tracer.graph, tuple(outputs), products, frozenset(tracer.read))
+
+
+def _mark(z: Any) -> Symbol:
+    return elementwise("mark", z)
 
 
 def _child(tracer: Tracer, child: int, part: int) -> Symbol:

@@ -1,0 +1,51 @@
+"""Adaptive gradient clipping (Brock, De, Smith and Simonyan 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rnn_research.cells.base import Cell
+from rnn_research.checks import number
+from rnn_research.clipping.base import Clipping, rescale, within
+
+
+class AGC(Clipping):
+    """G_i <- G_i * min(1, lambda max(||W_i||, eps) / ||G_i||) for each unit i of every parameter W but the readout's.
+
+    Brock et al. (2021, arXiv:2102.06171, eq. 3); they except the final linear layer (section 4.1). A unit is a row:
+    of a stacked gate matrix, what one hidden unit reads in one gate; of an embedding, one token's vector. A bias' unit
+    is a scalar; the authors' code takes a whole bias as one. It changes the direction of the whole; the coefficient is
+    the ratio of the global norms.
+
+    Args:
+        clipping: lambda, the largest ratio of a unit's gradient to its weights; infinity: no clipping.
+        eps: the least norm of a unit's weights that counts, so that weights of zero can learn.
+
+    Raises:
+        ValueError: a value is not a positive number.
+    """
+
+    def __init__(self, clipping: float = 0.01, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.clipping = number("clipping", clipping, above=0.0, infinite=True)
+        self.eps = number("eps", eps, above=0.0)
+        self._excepted: set[nn.Parameter] = set()
+
+    def attach(self, cells: Sequence[Cell], readout: nn.Module, trees: bool | None = None) -> None:
+        self._excepted.update(readout.parameters())
+
+    def forward(self, parameters: list[nn.Parameter]) -> None:
+        for parameter in parameters:
+            if parameter.grad is not None and parameter not in self._excepted:
+                most = self.clipping * unit_norms(parameter).clamp(min=self.eps)
+                rescale(parameter.grad, within(unit_norms(parameter.grad), most))
+
+
+def unit_norms(values: Tensor) -> Tensor:
+    """The L2 norm of each row, in float64, or of each element where there are no rows; broadcasts with `values`."""
+    if values.ndim < 2:
+        return values.double().abs()
+    return torch.linalg.vector_norm(values, dim=tuple(range(1, values.ndim)), keepdim=True, dtype=torch.float64)

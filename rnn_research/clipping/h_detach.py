@@ -1,0 +1,62 @@
+"""h-detach: cutting the gradient's path through h at random (Kanuparthi et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rnn_research.cells.base import Cell
+from rnn_research.checks import integer, number
+from rnn_research.clipping.base import WithinBackward
+from rnn_research.structures import Chain, Forest
+from rnn_research.unroll import Inside, Unit
+
+
+class HDetach(WithinBackward):
+    """At each step, with probability p, no gradient passes from the step to the h before it; c's path stays.
+
+    Kanuparthi, Arpit, Kerg, Ke, Mitliagkas and Bengio (2019, arXiv:1810.03023, section 2.3, and their code): one draw
+    a time step for the whole batch. In a tree one a node: none passes from the parent to the node's h. The forward
+    pass is unchanged, and no draw touches torch's own generator: the k-th batch's draws follow from (seed, layer, k).
+
+    Args:
+        probability: p; 0.5 for copying and 0.25 for sequential digits in the paper.
+        until_step: batches after which nothing is cut any more (the paper's last 40 of 600 epochs); null: never.
+        seed: which draws.
+
+    Raises:
+        ValueError: a value out of range; or a cell whose state is h alone, which would lose its only path.
+    """
+
+    batches: Tensor
+
+    def __init__(self, probability: float = 0.5, until_step: int | None = None, seed: int = 0) -> None:
+        super().__init__()
+        self.probability = number("probability", probability, least=0.0, most=1.0)
+        self.until_step = None if until_step is None else integer("until_step", until_step, least=0)
+        self.seed = integer("seed", seed, least=0)
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    def attach(self, cells: Sequence[Cell], readout: nn.Module, trees: bool | None = None) -> None:
+        for cell in cells:
+            if len(cell.state_names) == 1:
+                raise ValueError(
+                    f"clipping=h_detach: leaves the path through c, but the state of {type(cell).__name__} is h alone; "
+                    "use model=lstm or a Tree-LSTM (or clipping=tbptt)"
+                )
+
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside | None:
+        batch = int(self.batches)
+        if layer == 0:
+            self.batches += 1
+        else:
+            batch -= 1  # counted with the lowest layer
+        if self.until_step is not None and batch >= self.until_step:
+            return None
+        random, shape = np.random.default_rng([self.seed, layer, batch]), structure.mask.shape
+        kept = torch.from_numpy(random.random(shape[-1]) >= self.probability)
+        others = (None for _ in cell.state_names[1:])
+        return Inside((kept.expand(shape).to(structure.mask.device, torch.float32), *others), unit=unit)

@@ -1,0 +1,95 @@
+"""The groups of which several options can be taken, `clipping` and `regularizer`, and their names on a command line.
+
+Each option's keys are below its own name (`clipping.global_norm.max_norm`), so that several can stand side by side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rnn_research.mistakes import UsageError
+
+NAMED = ("clipping", "regularizer")
+
+
+def names(cfg: Any, group: str, choices: Any) -> list[str]:
+    """The options that a composed config has of a group, in order.
+
+    Args:
+        choices: Hydra's: the name of an option whose keys are the group's own.
+    """
+    node = cfg.get(group)
+    if not isinstance(node, DictConfig):
+        return []
+    if "_target_" in node:
+        return [str(choices.get(group, group))]
+    return [str(name) for name in node]
+
+
+def register() -> None:
+    """Let configs use `${strategies:}`: the clipping options of this run, joined by +."""
+
+    def strategies(_root_: DictConfig) -> str:
+        return "+".join(names(_root_, "clipping", _root_.hydra.runtime.choices))
+
+    OmegaConf.register_new_resolver("strategies", strategies, replace=True)
+
+
+def check_once(overrides: list[str]) -> None:
+    """Refuse an option that is given twice in a list: Hydra would take it once, and say nothing.
+
+    Raises:
+        UsageError: says which.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    for text in overrides:
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException:  # it is told when Hydra parses it again
+            continue
+        values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+        for value in values if override.key_or_group in (*NAMED, "init", "probe", "logger") else ():
+            twice = [
+                name for name, count in Counter(map(str, value if isinstance(value, list) else ())).items() if count > 1
+            ]
+            if twice:
+                raise UsageError(f"{override.key_or_group}: given {twice[0]} twice, expected each option once")
+
+
+@contextmanager
+def short_keys() -> Iterator[None]:
+    """Let `clipping.max_norm=1` stand for `clipping.global_norm.max_norm=1` where global_norm is the one option taken.
+
+    Which it is, Hydra knows once the config's groups are composed, before it applies the values.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    apply = ConfigLoaderImpl._apply_overrides_to_config
+
+    def completed(overrides: list[Any], cfg: DictConfig) -> None:
+        for override in overrides:
+            override.key_or_group = _completed(override.key_or_group, cfg)
+        apply(overrides, cfg)
+
+    ConfigLoaderImpl._apply_overrides_to_config = staticmethod(completed)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)  # type: ignore[method-assign]
+
+
+def _completed(key: str, cfg: DictConfig) -> str:
+    group, _, rest = key.partition(".")
+    node = OmegaConf.select(cfg, group) if group in NAMED and rest else None
+    if not isinstance(node, DictConfig) or len(node) != 1 or "_target_" in node:
+        return key
+    name, option = next(iter(node.items()))
+    known = isinstance(option, DictConfig) and rest.partition(".")[0] in option
+    return f"{group}.{name}.{rest}" if known and rest.partition(".")[0] != name else key

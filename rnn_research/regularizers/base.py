@@ -1,0 +1,130 @@
+"""The contract of a regularizer.
+
+To add one, subclass `Regularizer` in one file and implement one of `penalty`, `after_backward` and `after_step`, by
+what it needs: a penalty is differentiated with the loss; what reads adjoints must wait for the backward pass; a
+projection of the weights comes after the optimiser's step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rnn_research.cells.base import Cell
+from rnn_research.structures import Chain, Forest
+from rnn_research.unroll import Unrolled
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One training batch, as a regularizer sees it.
+
+    `cells` are the layers from the bottom up, `inputs` what the lowest reads, at the structure's positions. `unrolled`
+    has the states and, after the backward pass, where the regularizer `needs_adjoints`, their adjoints. `number` counts
+    the optimiser's steps taken before it.
+    """
+
+    cells: Sequence[Cell]
+    structure: Chain | Forest
+    inputs: Float[Tensor, "*positions input"]
+    unrolled: Unrolled
+    number: int = 0
+
+
+class Regularizer(nn.Module):
+    """Acts on training beside the loss. Its value at each step is recorded: what `penalty`, `after_backward` or
+    `after_step` returned (of accumulated batches the mean), NaN where that is None. The task's loss is reported without
+    it."""
+
+    weight: float = 1.0
+    """The factor of `penalty` in the loss. Recorded is the penalty without it; 0: it is only measured."""
+
+    needs_adjoints: ClassVar[bool] = False
+    """Whether the adjoint of every state must be kept in the backward pass."""
+
+    needs_whole: ClassVar[bool] = False
+    """Whether it has no meaning where backpropagation through time is truncated."""
+
+    def attach(self, cells: Sequence[Cell], trees: bool | None = None) -> None:
+        """Told once, before training, what is regularized.
+
+        Args:
+            trees: whether the data are laid out as trees; None: as chains or trees, not known.
+
+        Raises:
+            ValueError: the regularizer has no meaning there; says why.
+        """
+
+    def penalty(self, step: Step) -> Float[Tensor, ""] | None:
+        """A number that is added to the batch's mean loss, times `weight`, and differentiated with it; None: nothing
+        is added."""
+        return None
+
+    def after_backward(self, step: Step, unit: Float[Tensor, ""]) -> Float[Tensor, ""] | None:
+        """Add to the gradients of the cells' parameters what is not the derivative of a penalty.
+
+        Args:
+            unit: the derivative of what is differentiated with respect to the batch's mean loss (accumulation and loss
+                scaling included): what is added must be multiplied by it.
+
+        Returns:
+            The regularizer's value at this step, to be recorded; None: it has none.
+        """
+        return None
+
+    def after_step(self, number: int) -> Float[Tensor, ""] | None:
+        """Change the weights after the optimiser's step, in place.
+
+        Args:
+            number: the optimiser's steps taken before this one.
+
+        Returns:
+            The regularizer's value, to be recorded at this step; None: it has none.
+        """
+        return None
+
+
+def refuse_trees(structure: Chain | Forest | bool | None, reason: str) -> None:
+    """Raise where the data are laid out as trees, which `reason` says have no such quantity.
+
+    Args:
+        structure: a batch's structure, or what `attach` was told.
+
+    Raises:
+        ValueError: it is a forest, or True.
+    """
+    if structure is True or isinstance(structure, Forest):
+        raise ValueError(f"structure: given trees, expected chains: {reason}; use structure=chain, or leave it out")
+
+
+def recurrent_weights(cells: Sequence[Cell], gates: Sequence[str] | None = None) -> list[list[Tensor]]:
+    """Of each layer the gates' square recurrent matrices, (hidden, hidden), as views of the parameters.
+
+    Args:
+        gates: those of these gates alone; None: all.
+
+    Raises:
+        ValueError: a layer has no such gate.
+    """
+    found = [list(cell.recurrent_blocks()) for cell in cells]
+    for known in ({name for name, _ in blocks} for blocks in found):
+        for gate in set(gates or ()) - known:
+            raise ValueError(f"gates: given {gate}, expected some of {', '.join(sorted(known))}, or null for all")
+    return [[block for name, block in blocks if gates is None or name in gates] for blocks in found]
+
+
+def checked_gates(gates: Sequence[str] | None) -> tuple[str, ...] | None:
+    """`gates` as a tuple.
+
+    Raises:
+        ValueError: it is neither None nor a non-empty list of names.
+    """
+    if gates is None:
+        return None
+    if isinstance(gates, str) or not isinstance(gates, Sequence) or not gates:
+        raise ValueError(f"gates: given {gates!r}, expected a list of gates, or null for all")
+    return tuple(map(str, gates))

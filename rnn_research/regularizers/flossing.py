@@ -1,0 +1,158 @@
+"""Gradient flossing: Lyapunov exponents are pushed towards zero (Engelken 2023, NeurIPS, arXiv:2312.17306)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnn_research.cells.base import Cell
+from rnn_research.checks import integer, number
+from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
+from rnn_research.structures import Chain
+
+TREES = "Lyapunov exponents are growth rates along one trajectory, and a tree's states come together from several"
+
+
+class Flossing(Regularizer):
+    """weight * (1/k) sum_{i<=k} lambda_i^2, of the k largest finite-time Lyapunov exponents lambda_i along the
+    trajectory of the batch's own inputs, from the zero state; see `lyapunov_exponents`. The mean over samples, the sum
+    over layers.
+
+    It is differentiated in every parameter of the cell, through Jacobians, QR and the states alike. Each layer is by
+    itself: what it reads (inputs; the states of the layer below, without dropout) is constant.
+
+    It acts on the first `first_steps` steps of the optimiser, and every `every_n_steps` from then on. The paper flosses
+    alone before training, and alone for a while at intervals; here it is added to the loss.
+
+    Args:
+        weight: its factor in the loss. 0: measured only.
+        exponents: k, at most the size of the whole state (h, and c where there is one). The authors' example takes 75
+            of 80 units.
+        interval: steps between two QR decompositions.
+        warm_up: steps at a sequence's start that are left out; sequences that are no longer have no exponents. The
+            authors' example leaves out 16 of 55.
+        samples: of each batch, the first so many; the example has 1.
+        first_steps: the example's 50.
+        every_n_steps: None: only the first steps.
+        seed: of the first orthonormal vectors.
+
+    Raises:
+        ValueError: a value out of range; in `attach`, trees, or fewer state components than exponents.
+    """
+
+    needs_whole = True
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        exponents: int = 8,
+        interval: int = 1,
+        warm_up: int = 10,
+        samples: int = 1,
+        first_steps: int = 50,
+        every_n_steps: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.weight = number("weight", weight, least=0.0)
+        self.exponents, self.interval = integer("exponents", exponents), integer("interval", interval)
+        self.warm_up, self.samples = integer("warm_up", warm_up, least=0), integer("samples", samples)
+        self.first_steps = integer("first_steps", first_steps, least=0)
+        self.every_n_steps = None if every_n_steps is None else integer("every_n_steps", every_n_steps)
+        self.seed = integer("seed", seed, least=0)
+
+    def attach(self, cells: Sequence[Cell], trees: bool | None = None) -> None:
+        refuse_trees(trees, TREES)
+        for cell in cells:
+            size = len(cell.state_names) * cell.hidden_size
+            if self.exponents > size:
+                raise ValueError(
+                    f"exponents: given {self.exponents}, but a state has {size} components ("
+                    f"{' and '.join(cell.state_names)} of {cell.hidden_size} each); lower it to at most {size}"
+                )
+
+    def acts(self, number: int) -> bool:
+        """Whether it acts on the step after `number` others."""
+        return number < self.first_steps or (self.every_n_steps is not None and number % self.every_n_steps == 0)
+
+    def penalty(self, step: Step) -> Tensor | None:
+        refuse_trees(step.structure, TREES)
+        assert isinstance(step.structure, Chain)
+        lengths = step.structure.lengths[: self.samples].tolist()
+        longer = [sample for sample, length in enumerate(lengths) if length > self.warm_up]
+        if not self.acts(step.number) or not longer:
+            return None
+        lengths = [lengths[sample] for sample in longer]
+        read = [step.inputs, *(layer.hidden for layer in step.unrolled.layers[:-1])]
+        layers = zip(step.cells, (values.detach()[longer] for values in read), strict=True)
+        spectra = [
+            lyapunov_exponents(cell, inputs, lengths, self.exponents, self.interval, self.warm_up, self.seed)
+            for cell, inputs in layers
+        ]
+        return torch.stack([spectrum.square().mean() for spectrum in spectra]).sum()
+
+
+def lyapunov_exponents(
+    cell: Cell, inputs: Tensor, lengths: list[int], exponents: int, interval: int = 1, warm_up: int = 0, seed: int = 0
+) -> Tensor:
+    """The largest finite-time Lyapunov exponents of a driven cell, per step, (samples, exponents), in descending order
+    where the time is long enough; differentiable.
+
+    lambda_i = (1/T) sum_t ln |(R_t)_ii|, where J_t Q_{t-1} = Q_t R_t, J_t = ds_t/ds_{t-1} of the whole state, from the
+    zero state and random orthonormal vectors Q_0, over the T = length - warm_up steps after the warm-up (Benettin et
+    al. 1980; Engelken 2023, Algorithm 1). Of a singular J (units of relu that are off) ln 0 is -infinity.
+
+    Args:
+        inputs: (samples, time, input).
+        lengths: of each sample, above `warm_up`.
+        interval: steps between two decompositions; the numbers stay the same until columns align.
+        seed: of Q_0.
+    """
+    longest_first = sorted(range(len(lengths)), key=lambda sample: -lengths[sample])
+    ends = [lengths[sample] for sample in longest_first]
+    projected = cell.project(inputs[longest_first, : ends[0]])
+    state = tuple(cell.initial_state(len(ends)))
+    columns = _orthonormal(cell, exponents, seed).expand(len(ends), -1, -1)
+    growth = columns.new_zeros(len(ends), exponents)
+    done: list[Tensor] = []
+    for time in range(ends[0]):
+        active = sum(end > time for end in ends)
+        if active < len(growth):
+            done.append(growth[active:])
+            state, columns, growth = tuple(part[:active] for part in state), columns[:active], growth[:active]
+        state, columns = _advance(cell, projected[:active, time], state, columns)
+        if (time + 1) % interval == 0 or time + 1 == warm_up or time + 1 in ends:
+            columns, triangle = torch.linalg.qr(columns)
+            if time + 1 > warm_up:
+                growth = growth + triangle.diagonal(dim1=-2, dim2=-1).abs().log()
+    counted = torch.tensor(ends, dtype=growth.dtype, device=growth.device)[:, None] - warm_up
+    sorted_rates = torch.cat([growth, *reversed(done)]) / counted
+    return sorted_rates[torch.tensor(longest_first).argsort()]
+
+
+def _advance(
+    cell: Cell, projected: Tensor, state: tuple[Tensor, ...], columns: Tensor
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """s_t and J_t Q: each column's derivative of the update, all columns at once; (samples, state, exponents)."""
+
+    def update(*parts: Tensor) -> tuple[Tensor, ...]:
+        return tuple(cell.step(projected, cell.state_type(*parts)))
+
+    def along(column: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        tangent = column.split(cell.hidden_size, -1)
+        made, pushed = torch.func.jvp(update, state, tangent)
+        return made, torch.cat(pushed, -1)
+
+    made, pushed = torch.func.vmap(along, in_dims=2, out_dims=(None, 2))(columns)
+    return made, pushed
+
+
+def _orthonormal(cell: Cell, exponents: int, seed: int) -> Tensor:
+    """Q_0, (state, exponents): the same for the same sizes and seed, on every device."""
+    generator: Any = torch.Generator().manual_seed(seed)
+    size = len(cell.state_names) * cell.hidden_size
+    drawn = torch.randn(size, exponents, dtype=torch.float64, generator=generator)
+    return torch.linalg.qr(drawn).Q.to(cell.weight_hh)

@@ -1,0 +1,184 @@
+"""What acts inside the backward pass, for the reference engine: functions of autograd that are identities forwards."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnn_research.cells.base import Cell, State, marking
+from rnn_research.unroll.inside import Inside, Points, cut_or_scaled, unmarked
+
+Rows = slice | Tensor
+"""Which rows of the fold."""
+
+
+class Acting:
+    """An `Inside` at the rows of one fold, and the record of what it did.
+
+    Args:
+        later: the row of the state that reads each row's; -1: none does.
+        positions: the row's place among the structure's flat positions.
+        record: keep the direct and the recurrent part of the adjoints, as they are added to each other.
+    """
+
+    def __init__(
+        self, inside: Inside, cell: Cell, positions: Tensor, later: Tensor, like: Tensor, record: bool
+    ) -> None:
+        rows, device = len(positions), like.device
+        self.inside, self.cell, self.later = inside, cell, later.to(device)
+        factors = [None if one is None else one.detach().to(device).reshape(-1)[positions] for one in inside.keep]
+        self.keep = [None if one is None else one.to(like.dtype)[:, None] for one in factors]
+        zeros = functools.partial(torch.zeros, rows, dtype=torch.float64, device=device)
+        self.norms = zeros()  # of each delta of this pass, after the second point
+        self.acted: Points = {point: (zeros(), zeros()) for point in inside.points}
+        self.squares = zeros(), zeros()  # of this pass's gradients of pre-activations, before and after
+        parts = len(cell.state_names) if record else 0
+        self.direct = [like.new_zeros(rows, cell.hidden_size) for _ in range(parts)]
+        self.recurrent = [like.new_zeros(rows, cell.hidden_size) for _ in range(parts)]
+        self.recording, self.reached, self.marks = True, False, 0
+
+    def step(self, rows: Rows, projected: Tensor, *previous: State) -> State:
+        """`cell.step` of these rows, with what acts on its pre-activations."""
+        acts = "preactivation" in self.acted
+        with marking(functools.partial(self._mark, rows)) if acts else contextlib.nullcontext():
+            return self.cell.step(projected, *previous)
+
+    def readers(self, rows: Rows, state: State) -> tuple[State, State]:
+        """The state for its readers at its own position, and for the later state."""
+        made = _Act.apply(self, rows, *state)
+        count = len(state)
+        return type(state)(*made[:count]), type(state)(*made[count:])
+
+    @contextlib.contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Within it, passes act and leave no trace."""
+        self.recording = False
+        try:
+            yield
+        finally:
+            self.recording = True
+
+    def check(self) -> None:
+        """Raise ValueError where pre-activations are to be clamped and none was marked."""
+        if "preactivation" in self.acted and not self.marks:
+            raise unmarked(self.cell)
+
+    def points(self) -> Points:
+        """The norms before and after each point: of every pass, added up."""
+        self._finish(slice(None))
+        return self.acted
+
+    def _mark(self, rows: Rows, z: Tensor) -> Tensor:
+        self.marks += 1
+        return _Mark.apply(self, rows, z)  # type: ignore[return-value]
+
+    def act(self, rows: Rows, recurrent: Sequence[Tensor], direct: Sequence[Tensor]) -> list[Tensor]:
+        """The first two points: the gradients of a state's two readers -> the state's adjoint."""
+        max_norm, _ = self.inside.limits
+        came, later = norm(recurrent), self.later[rows]
+        kept = self._kept(rows, recurrent)
+        kept = self._scaled(kept, torch.where(later < 0, torch.nan, self.norms[later]))
+        kept = self._own(self.inside.on_recurrent, kept)
+        total = [r + d for r, d in zip(kept, direct, strict=True)]
+        before = norm(total)
+        factor = torch.where((before > max_norm) & before.isfinite(), max_norm / before, 1.0).to(total[0].dtype)
+        delta = self._own(self.inside.on_adjoint, [part * factor[:, None] for part in total])
+        self.norms[rows] = norm(delta)
+        if self.recording:
+            self._finish(rows)
+            self.reached = True
+            self._record("recurrent", rows, came, norm(kept))
+            self._record("adjoint", rows, before, self.norms[rows])
+            for own, parts in ((self.direct, direct), (self.recurrent, kept)):
+                for sum_, part in zip(own, parts, strict=False):
+                    sum_[rows] += part * factor[:, None]
+        return delta
+
+    def _kept(self, rows: Rows, parts: Sequence[Tensor]) -> list[Tensor]:
+        if not self.keep:
+            return list(parts)
+        pairs = zip(parts, self.keep, strict=True)
+        return [part if factor is None else cut_or_scaled(part, factor[rows]) for part, factor in pairs]
+
+    def _scaled(self, parts: list[Tensor], later: Tensor) -> list[Tensor]:
+        """To the later state's norm, as far as the exponent goes."""
+        if self.inside.exponent == 0:
+            return parts
+        own = norm(parts)
+        fits = (own > 0) & own.isfinite() & later.isfinite()
+        factor = torch.where(fits, (later / own) ** self.inside.exponent, 1.0)
+        factor = factor.clamp(max=torch.finfo(parts[0].dtype).max).to(parts[0].dtype)[:, None]
+        return [cut_or_scaled(part, factor) for part in parts]
+
+    def _own(self, function: Callable[[Any], Any] | None, parts: Sequence[Tensor]) -> list[Tensor]:
+        return list(parts if function is None else function(tuple(parts)))
+
+    def clamped(self, rows: Rows, grad: Tensor) -> Tensor:
+        """The third point."""
+        _, limit = self.inside.limits
+        out = grad.clamp(-limit, limit)
+        if self.inside.on_preactivation is not None:
+            out = self.inside.on_preactivation(out)
+        if self.recording:
+            for squares, value in zip(self.squares, (grad, out), strict=True):
+                squares[rows] += value.double().square().flatten(1).sum(1)
+        return out
+
+    def _record(self, point: str, rows: Rows, before: Tensor, after: Tensor) -> None:
+        if point in self.acted:
+            for total, value in zip(self.acted[point], (before, after), strict=True):
+                total[rows] += value
+
+    def _finish(self, rows: Rows) -> None:
+        """Squares of the last pass that reached these rows, made norms."""
+        if "preactivation" in self.acted:
+            self._record("preactivation", rows, *(squares[rows].sqrt() for squares in self.squares))
+            for squares in self.squares:
+                squares[rows] = 0
+
+
+def norm(parts: Sequence[Tensor]) -> Tensor:
+    """L2 over all parts jointly, a row each, in float64."""
+    return torch.linalg.vector_norm(torch.cat(list(parts), -1), dim=-1, dtype=torch.float64)
+
+
+class _Act(torch.autograd.Function):
+    """(acting, rows, *parts) -> each part for its own position's readers, then each for the later state."""
+
+    @staticmethod
+    def forward(ctx: Any, acting: Acting, rows: Rows, *parts: Tensor) -> Any:
+        ctx.acting, ctx.rows = acting, rows
+        return (*(part.view_as(part) for part in parts), *(part.view_as(part) for part in parts))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        _once()
+        count = len(grads) // 2
+        return None, None, *ctx.acting.act(ctx.rows, grads[count:], grads[:count])
+
+
+class _Mark(torch.autograd.Function):
+    """(acting, rows, z) -> z, whose gradient is clamped."""
+
+    @staticmethod
+    def forward(ctx: Any, acting: Acting, rows: Rows, z: Tensor) -> Tensor:
+        ctx.acting, ctx.rows = acting, rows
+        return z.view_as(z)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        _once()
+        return None, None, ctx.acting.clamped(ctx.rows, grads[0])
+
+
+def _once() -> None:
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "inside: what acts within the backward pass has no derivative of its own, but create_graph=True asks for "
+            "one; leave inside out"
+        )

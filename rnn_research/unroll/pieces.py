@@ -1,0 +1,175 @@
+"""The reference engine's pass forward: one `step` at a time along a chain, one level at a time up a forest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from rnn_research.cells.base import Cell, State
+from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.acting import Acting, Rows
+from rnn_research.unroll.inside import Inside
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of `cell.step`: its arguments, its result (whose parts keep their gradients), and which rows of the
+    fold the result became."""
+
+    rows: Tensor
+    projected: Tensor
+    previous: tuple[State, ...]
+    state: State
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """All states of one layer, in the order of `positions`: an index into the structure's flat positions.
+
+    `states` and `passed` hold the same numbers, an entry a step of the chain or a level of the forest; `passed` is
+    what the next update read. `acting` is what acts on their gradients.
+    """
+
+    positions: Tensor
+    states: list[State]
+    passed: list[State]
+    calls: list[Call]
+    acting: Acting | None
+
+
+def fold_chain(
+    cell: Cell, chain: Chain, inputs: Tensor, initial: State | None, record: bool, inside: Inside | None = None
+) -> Pieces:
+    """Time runs forwards over the sequences that have not ended, longest first: padding is never computed."""
+    lengths = chain.lengths.tolist()
+    longest_first = sorted(range(len(lengths)), key=lambda b: -lengths[b])
+    active = [sum(length > t for length in lengths) for t in range(chain.time)]
+    batch = torch.cat([torch.tensor(longest_first[:count]) for count in active])
+    step = torch.repeat_interleave(torch.arange(chain.time), torch.tensor(active))
+    positions = (batch * chain.time + step).to(inputs.device)
+    if min(lengths) == max(lengths):
+        flat = inputs.transpose(0, 1).reshape(-1, inputs.shape[-1])
+    else:
+        flat = inputs.reshape(-1, inputs.shape[-1]).index_select(0, positions)
+        initial = None if initial is None else _apply(initial, lambda part: part[longest_first])
+    acting = None if inside is None else Acting(inside, cell, positions, _next(active), inputs, record)
+    states: list[State] = []
+    passed: list[State] = []
+    calls: list[Call] = []
+    previous, row = initial, 0
+    for projected, count in zip(_project(cell, flat, record).split(active), active, strict=True):
+        if previous is not None and len(previous[0]) > count:
+            previous = _apply(previous, lambda part, count=count: part[:count])
+        arguments = () if previous is None else (previous,)
+        rows = slice(row, row + count)
+        state = _recorded(_step(cell, acting, rows, projected, arguments), record)
+        calls.append(Call(torch.arange(row, row + count), projected, arguments, state))
+        handed, previous = _readers(state, record, acting, rows)
+        states.append(handed)
+        passed.append(previous)
+        row += count
+    return Pieces(positions, states, passed, calls, acting)
+
+
+def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool, inside: Inside | None = None) -> Pieces:
+    """Levels run from the deepest to the roots; the nodes of a level with equally many children go together."""
+    depths = range(len(forest.groups))
+    sizes = [forest.levels[depth + 1] - forest.levels[depth] for depth in depths]
+    projected = _project(cell, inputs, record).split(sizes)
+    positions = torch.arange(forest.nodes, device=inputs.device)
+    acting = None if inside is None else Acting(inside, cell, positions, _parents(forest), inputs, record)
+    states: list[State] = []
+    passed: list[State] = []
+    calls: list[Call] = []
+    below: State | None = None
+    for depth in reversed(depths):
+        results = []
+        for group in forest.groups[depth]:
+            rows = projected[depth] if len(forest.groups[depth]) == 1 else projected[depth].index_select(0, group.rows)
+            arguments = _children(cell, below, group.children)
+            places = group.rows + forest.levels[depth]
+            results.append(_recorded(_step(cell, acting, places, rows, arguments), record))
+            calls.append(Call(places, rows, arguments, results[-1]))
+        state = _joined(results, [group.rows for group in forest.groups[depth]])
+        handed, below = _readers(state, record, acting, slice(forest.levels[depth], forest.levels[depth + 1]))
+        states.append(handed)
+        passed.append(below)
+    return Pieces(positions, states[::-1], passed[::-1], calls, acting)
+
+
+def _next(active: list[int]) -> Tensor:
+    """The row of each state's next step, for so many active sequences a step; -1: there is none."""
+    later, row = torch.full((sum(active),), -1), 0
+    for count, following in pairwise(active):
+        later[row : row + following] = torch.arange(row + count, row + count + following)
+        row += count
+    return later
+
+
+def _parents(forest: Forest) -> Tensor:
+    """The row of each node's parent; -1: there is none."""
+    parents = torch.full((forest.nodes,), -1)
+    for depth, groups in enumerate(forest.groups):
+        for group in groups:
+            if group.arity:
+                above = (group.rows + forest.levels[depth])[:, None].expand_as(group.children)
+                parents[group.children + forest.levels[depth + 1]] = above.to(parents.device)
+    return parents
+
+
+def _step(cell: Cell, acting: Acting | None, rows: Rows, projected: Tensor, previous: tuple[State, ...]) -> State:
+    return cell.step(projected, *previous) if acting is None else acting.step(rows, projected, *previous)
+
+
+def _readers(state: State, record: bool, acting: Acting | None, rows: Rows) -> tuple[State, State]:
+    """The state for its own position's readers, and an alias for the later state."""
+    if acting is not None:
+        return acting.readers(rows, state)
+    return state, _recorded(_alias(state), record)
+
+
+def _project(cell: Cell, inputs: Tensor, record: bool) -> Tensor:
+    """The projected inputs. Recording, they want a gradient even where no parameter does: autograd must see how
+    the parts of a first state depend on each other (an LSTM's h on its c)."""
+    projected = cell.project(inputs)
+    if record and torch.is_grad_enabled() and not projected.requires_grad:
+        return projected.detach().requires_grad_()
+    return projected
+
+
+def _children(cell: Cell, below: State | None, children: Tensor) -> tuple[State, ...]:
+    """The states of the 1st, 2nd, ... child of each node of a group."""
+    if children.shape[1] == 0 or below is None:
+        return ()
+    parts = [part.index_select(0, children.reshape(-1)).view(*children.shape, -1).unbind(1) for part in below]
+    return tuple(cell.state_type(*child) for child in zip(*parts, strict=True))
+
+
+def _joined(results: list[State], places: list[Tensor]) -> State:
+    """The level's states from those of its groups."""
+    if len(results) == 1:
+        return results[0]
+    order = torch.cat(places).argsort()
+    return type(results[0])(*(torch.cat(parts).index_select(0, order) for parts in zip(*results, strict=True)))
+
+
+def _apply(state: State, function: Callable[[Tensor], Tensor]) -> State:
+    return type(state)(*map(function, state))
+
+
+def _alias(state: State) -> State:
+    return _apply(state, lambda part: part.view_as(part))
+
+
+def _recorded(state: State, record: bool) -> State:
+    """The state, whose parts keep their gradients in the backward pass."""
+    if record and torch.is_grad_enabled():
+        for part in state:
+            if not part.requires_grad:
+                part.requires_grad_()
+            part.retain_grad()
+    return state
