@@ -142,7 +142,7 @@ def _facts(data: DataModule, model: Model) -> dict[str, Any]:
     return {
         "cell": type(model.cells[0]).__name__,
         "clipping": "+".join(type(one).__name__ for one in model.strategies),
-        "regularizer": "+".join(type(one).__name__ for one in model.regularizers.values()),
+        "regularizers": "+".join(type(one).__name__ for one in model.regularizers.values()) or "none",
         "optimizer": getattr(optimizer, "__name__", type(optimizer).__name__),
         "structure": data.layout.name,
         "batch_size": data.batch_size,

@@ -85,9 +85,10 @@ class Recorder(Callback):
         self.bar = Bar(record, progress)
         self.losses: list[tuple[int, torch.Tensor]] = []
         self.place: Place | None = None
-        self._tables_before = earlier.tables((*probes, "clipping")) if earlier else {}
+        self._tables_before = earlier.tables((*probes, "clipping", "regularizer")) if earlier else {}
         self._rows = earlier.rows if earlier else 0
         self._counted = Counted()
+        self._counters: dict[str, torch.Tensor] = {}
         self._held = Held()
         self._set = "test"
         self._steps = 0
@@ -145,6 +146,7 @@ class Recorder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         if self.earlier is None:
             self.place = Place(generators=resume.generators(pl_module.device))
+            self._counters = resume.counters(pl_module)
         else:
             self._go_on(self.earlier, trainer, pl_module)
         self.bar.open(trainer)
@@ -161,6 +163,7 @@ class Recorder(Callback):
             trainer.fit_loop.epoch_loop.val_loop.run()
             trainer.training = True
         resume.restore(place, model.device)
+        self._counters = resume.counters(model)
         log.info("resumed at step %d of %s", place.step, earlier.folder)
         if len(self._tables_before.get("clipping", ())) != place.step:
             log.warning("%s was killed: its tables lack the last steps before its checkpoint", earlier.folder)
@@ -193,6 +196,7 @@ class Recorder(Callback):
         self._steps, counted = trainer.global_step, self._counted
         epoch, drawn = trainer.current_epoch, resume.generators(model.device)
         self.place = Place(self._steps, epoch, counted.in_epoch, counted.batches, generators=drawn)
+        self._counters = resume.counters(model)
 
     def _stepped(self, trainer: Trainer, model: Model) -> None:
         if not self.record.engine:
@@ -267,6 +271,7 @@ class Recorder(Callback):
             "success": self.record.success,
             "tally": pl_module.tallies["train_"].state() if between else None,
         }
+        checkpoint["state_dict"].update(self._counters)
         pending = counted.validated != place.batches and _due(trainer, place)
         resume.save(checkpoint, replace(place, pending=pending), self.facts, kept)
 

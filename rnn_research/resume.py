@@ -24,7 +24,7 @@ from rnn_research.models.model import Model
 
 PLACE = "rnn_research"
 SAME = re.compile(
-    r"^((model|dataset|structure|clipping|optimizer)\.|seed$|trainer\.(accumulate_grad_batches|precision|limit_train))"
+    r"^((model|dataset|structure|clipping|regularizer|optimizer)\.|seed$|trainer\.(accumulate_grad_batches|precision|limit_train))"
 )
 """Values of a config that make the training what it is."""
 ELSEWHERE = re.compile(r"^dataset\.(num_workers|root|cache|url|\w*(dir|path|folder))$")
@@ -99,6 +99,17 @@ def generators(device: torch.device) -> dict[str, Any]:
     found: dict[str, Any] = {"torch": torch.get_rng_state()}
     if device.type == "cuda" and torch.cuda.is_initialized():
         found["cuda"] = torch.cuda.get_rng_state(device)
+    return found
+
+
+def counters(model: Model) -> dict[str, torch.Tensor]:
+    """The single numbers that strategies and regularizers keep, by their names in the model's state: one may count
+    batches, and a batch that was interrupted is taken anew."""
+    found = {}
+    for part in ("clipping", "regularizers"):
+        for name, value in getattr(model, part).named_buffers(part):
+            if value.numel() == 1:
+                found[name] = value.clone()
     return found
 
 

@@ -369,7 +369,7 @@ def test_losses_on_a_device_are_looked_at_once_an_interval(tmp_path: Path) -> No
     recorder._steps = 0
     trainer = Mock(spec=Trainer, global_step=0, current_epoch=0)
     trainer.log_every_n_steps = 10
-    model = Mock(spec=Model, device=torch.device("cuda"))
+    model = Mock(spec=Model, device=torch.device("cuda"), clipping=nn.Module(), regularizers=nn.Module())
 
     def step(loss: float) -> None:
         trainer.global_step += 1

@@ -24,11 +24,13 @@ from rnn_research import resume, runs
 from rnn_research.cells import LSTM, ChildSumTreeLSTM
 from rnn_research.clipping import Clipping
 from rnn_research.clipping.global_norm import GlobalNorm
+from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
 from rnn_research.datasets.base import Batches, DataModule, Rule
 from rnn_research.fit import fit
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.gradient_norm import GradientNorm
+from rnn_research.recorder import Recorder
 from rnn_research.resume import CantResume
 from rnn_research.structures import Parse
 
@@ -281,6 +283,15 @@ def test_a_run_that_was_interrupted_is_resumed(
         np.testing.assert_array_equal(runs.read_table(whole, name), runs.read_table(second, name))
 
 
+def test_a_strategy_that_counts_batches_counts_an_interrupted_one_once(tmp_path: Path) -> None:
+    make = Setting
+    make(clipping=HDetach(0.5)).fit(tmp_path / "whole", 6)
+    with pytest.raises(KeyboardInterrupt):
+        make(clipping=HDetach(0.5)).fit(tmp_path / "first", 6, callbacks=(Interrupts("on_before_backward", 4),))
+    make(clipping=HDetach(0.5)).fit(tmp_path / "second", 6, tmp_path / "first")
+    assert same(state(tmp_path / "whole")["state_dict"], state(tmp_path / "second")["state_dict"])
+
+
 def test_weights_are_never_left_half_updated(tmp_path: Path) -> None:
     """Ctrl-C in the midst of an update waits for its end."""
     make = partial(Setting, optimizer=partial(InTheUpdate, lr=0.01))
@@ -300,6 +311,31 @@ def test_elsewhere_than_in_the_main_thread_signals_are_left_alone(tmp_path: Path
     thread.join()
     assert runs.read(tmp_path).status == "done"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+class Copies(Callback):
+    """Leaves the folder as a run that is killed before its tenth batch would."""
+
+    def __init__(self, folder: Path, to: Path) -> None:
+        self.folder, self.to = folder, to
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:  # type: ignore[override]
+        if trainer.global_step == 9:
+            shutil.copytree(self.folder, self.to)
+
+
+def test_a_run_that_was_killed_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the last validation within an epoch; what was written since is written anew."""
+    monkeypatch.setattr(Recorder, "FLUSH_EVERY", 0.0)
+    monkeypatch.setattr(Recorder, "FLUSH_SHARE", 0)
+    limits = {"val_check_interval": 4, "check_val_every_n_epoch": None}
+    killed = tmp_path / "killed"
+    Setting().fit(tmp_path / "whole", 13, callbacks=(Copies(tmp_path / "whole", killed),), **limits)
+    assert runs.read(killed).status == "running"
+    assert state(killed)["global_step"] == 8
+    assert list(runs.read_table(killed, "clipping")["step"])[-1] == 8  # type: ignore[index]
+    Setting(seed=7).fit(tmp_path / "second", 13, killed, **limits)
+    assert_same_run(tmp_path / "whole", tmp_path / "second")
 
 
 def test_a_killed_run_loses_rows_and_it_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -122,7 +122,6 @@ def test_the_command_resumes_and_refuses(tmp_path: Path, monkeypatch: pytest.Mon
     for change, message in {
         "resume=nowhere": "resume: given nowhere, which is no run's folder",
         "optimizer.lr=0.5": "resume: given optimizer.lr=0.5, but a has optimizer.lr=0.001; give the same",
-        "stop_when_solved=true": "stop_when_solved: given true, but dataset Adding does not say when it is solved",
         "trainer.val_check_interval=7": "trainer.val_check_interval: given 7, but an epoch has 6 batches; add trainer",
     }.items():
         ended = rnn_train(*small, *on, change)
@@ -147,7 +146,7 @@ def record_of(step: int | None, steps: int, status: str = "done", rule: bool = T
     return RunRecord(**blank, **common, status=status, steps=steps, success=kept)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_share_solved_is_kaplan_and_meiers(seed: int) -> None:
     """As scipy's, with ties between successes and censored runs."""
     random = np.random.default_rng(seed)
