@@ -36,7 +36,7 @@ class TreeKeyword(GeneratedModule):
     splits: its checksum decides the split.
 
     Args:
-        min_leaves: of a tree, at least 1.
+        min_leaves: of a tree, at least 1; null: max_leaves - 9, a data set of the paper.
         max_leaves: each tree has a number of leaves uniform in [min_leaves, max_leaves].
         test_leaves: also evaluate on trees of exactly so many leaves, each a set `leaves_<count>`.
         train_size: samples of train; likewise `val_size`, `test_size`.
@@ -48,7 +48,7 @@ class TreeKeyword(GeneratedModule):
 
     def __init__(
         self,
-        min_leaves: int = 1,
+        min_leaves: int | None = None,
         max_leaves: int = 10,
         test_leaves: list[int] | None = None,
         train_size: int = 20_000,
@@ -60,8 +60,9 @@ class TreeKeyword(GeneratedModule):
         bucket: bool = False,
     ) -> None:
         super().__init__(train_size, val_size, test_size, seed, batch_size, num_workers, bucket)
-        self.min_leaves = integer("min_leaves", min_leaves)
-        self.max_leaves = integer("max_leaves", max_leaves, least=min_leaves)
+        least = integer("max_leaves", max_leaves) - 9 if min_leaves is None else min_leaves
+        self.min_leaves = integer("min_leaves", max(1, least) if min_leaves is None else least)
+        self.max_leaves = integer("max_leaves", max_leaves, least=self.min_leaves)
         self.test_leaves = integers("test_leaves", test_leaves)
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:

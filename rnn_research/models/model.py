@@ -46,13 +46,15 @@ class Observed:
 
     `loss` is the mean over `labels` labels, and keeps its gradient: what the backward pass started with there
     (accumulation and loss scaling included). `terminal` is the summed loss of the last step or root of each sample,
-    where the loss also reads other positions; None where it reads those alone.
+    where the loss also reads other positions; None where it reads those alone. `inputs` are the batch's, at the
+    structure's positions.
     """
 
     unrolled: Unrolled
     loss: Tensor
     labels: int
     terminal: Tensor | None
+    inputs: Tensor
 
 
 class Model(LightningModule):
@@ -212,7 +214,7 @@ class Model(LightningModule):
         loss, labels, terminal = self._loss(batch, unrolled, "train")
         if self.recording:
             loss.retain_grad()
-            self.observed = Observed(unrolled, loss, labels, terminal)
+            self.observed = Observed(unrolled, loss, labels, terminal, batch.inputs)
         if not self._watched:
             return loss
         inside = self.clipping.acts_inside

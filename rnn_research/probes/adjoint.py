@@ -22,7 +22,8 @@ class Adjoint(Probe):
     gradient accumulation, or on loss scaling. They are accumulated in float64. Columns: `layer`, `sample`, `distance`
     (see `unroll.Layer`), and for each state `<state>` (the total), `<state>_direct` and `<state>_recurrent`. Where
     the loss reads more positions than the last one, `<state>_terminal` is the adjoint of the last one's loss alone:
-    only there has a state one distance to the loss, so it is what a vanishing curve is drawn from.
+    only there has a state one distance to the loss, so it is what a vanishing curve is drawn from. Where the data are
+    tokens, `token` is the one read there (0: nothing is read).
 
     Where a strategy acts inside backpropagation these are the adjoints that flow, after it; and for each point at
     which one acts (see `unroll.inside`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
@@ -54,17 +55,22 @@ class Adjoint(Probe):
         assert observed is not None
         assert observed.loss.grad is not None
         per_sample = observed.labels / observed.loss.grad.double()
+        tokens = observed.inputs if model.task.tokens else None
         parts = []
         for index, layer in enumerate(observed.unrolled.layers):
             terminal = self._terminal[index] if observed.terminal is not None else None
-            parts.append(self._rows(index, layer, per_sample, terminal))
+            parts.append(self._rows(index, layer, per_sample, terminal, tokens))
         self._terminal = []
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _rows(self, index: int, layer: Layer, per_sample: Tensor, terminal: State | None) -> dict[str, Any]:
+    def _rows(
+        self, index: int, layer: Layer, per_sample: Tensor, terminal: State | None, tokens: Tensor | None
+    ) -> dict[str, Any]:
         kept = layer.mask if self.samples is None else layer.mask & (layer.structure.sample < self.samples)
         sample, distance = layer.structure.sample[kept].int(), layer.distance[kept].int()
         rows = {"layer": torch.full_like(sample, index).short(), "sample": sample, "distance": distance}
+        if tokens is not None:
+            rows["token"] = tokens[kept].int()
         for suffix, which in {"": "adjoints", "_direct": "direct", "_recurrent": "recurrent"}.items():
             for name, norms in zip(layer.cell.state_names, layer.norms(which), strict=True):
                 rows[name + suffix] = norms[kept] * per_sample

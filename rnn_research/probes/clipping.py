@@ -9,14 +9,15 @@ from rnn_research.models import Model
 
 def clipping_table(model: Model) -> np.ndarray:
     """One row a step: `step`, what `Clipped` has (norms are global L2 norms), and whether it `fired`: the coefficient
-    is a number other than 1, and the gradient finite, which can't be clipped else; or the step was skipped; or
-    something acted inside backpropagation, at a share `acted` of the states. Of several strategies, what each did by
+    is a number other than 1, and the gradient finite, which can't be clipped else; or the step was skipped; or a
+    gradient that was not finite was replaced; or something acted inside backpropagation, at a share `acted` of the states. Of several strategies, what each did by
     itself is in columns `<strategy>.<column>`."""
     did = model.clipped.table()
     table = np.empty(len(did), dtype=[*did.dtype.descr, ("fired", np.bool_)])
     for name in did.dtype.names or ():
         table[name] = did[name]
-    table["fired"] = ((did["coefficient"] != 1.0) & np.isfinite(did["norm_before"])) | (did["skipped"] == 1.0)
+    before, after = np.isfinite(did["norm_before"]), np.isfinite(did["norm_after"])
+    table["fired"] = ((did["coefficient"] != 1.0) & before) | (did["skipped"] == 1.0) | (after & ~before)
     if "acted" in (did.dtype.names or ()):
         table["fired"] |= did["acted"] > 0
     return table
