@@ -6,6 +6,7 @@ What a user typed wrongly in the node becomes one `UsageError` that names the ke
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import sys
 import traceback
@@ -20,6 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from rnn_research.checks import flag, nearest, number
 from rnn_research.mistakes import UsageError
+
+log = logging.getLogger(__name__)
 
 TRUSTED = ("rnn_research", "torch", "lightning", "torchmetrics")
 """Packages that a `_target_` may name without the user's word: a config from a stranger is code."""
@@ -107,15 +110,19 @@ def make_named(node: Any, path: str, kind: type = object) -> dict[str, Any]:
             )
         return {path: make(node, path, kind)}
     options = [str(name) for name, value in node.items() if OmegaConf.is_dict(value)]
+    aside = [name for name in options if "_target_" not in node[name]]
+    for name in aside:  # an experiment's values for an option, of which the command line took another
+        log.warning("%s.%s: has values, but %s is not taken: they are left aside", path, name, name)
     for key in (str(key) for key in node if str(key) not in options and options):
         known = [str(name) for name in node[options[0]] if not str(name).startswith("_")]
         raise UsageError(
             f"{path}.{key}: unknown, expected {path}.OPTION.KEY=VALUE, with a key of "
             f"{' or '.join(f'{path}={name}' for name in options)}{nearest(key, known)}"
         )
-    if len(node) == 1:
-        return {str(name): make(one, path, kind) for name, one in node.items()}
-    return make_each(node, path, kind)
+    taken = [name for name in options if name not in aside]
+    if len(taken) == 1:
+        return {taken[0]: make(node[taken[0]], path, kind)}
+    return {name: make(node[name], f"{path}.{name}", kind) for name in taken}
 
 
 def check_keys(node: DictConfig, path: str) -> None:

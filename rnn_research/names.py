@@ -28,7 +28,7 @@ def names(cfg: Any, group: str, choices: Any) -> list[str]:
         return []
     if "_target_" in node:
         return [str(choices.get(group, group))]
-    return [str(name) for name in node]
+    return _taken(node)
 
 
 def register() -> None:
@@ -88,8 +88,12 @@ def short_keys() -> Iterator[None]:
 def _completed(key: str, cfg: DictConfig) -> str:
     group, _, rest = key.partition(".")
     node = OmegaConf.select(cfg, group) if group in NAMED and rest else None
-    if not isinstance(node, DictConfig) or len(node) != 1 or "_target_" in node:
+    if not isinstance(node, DictConfig) or "_target_" in node or len(taken := _taken(node)) != 1:
         return key
-    name, option = next(iter(node.items()))
-    known = isinstance(option, DictConfig) and rest.partition(".")[0] in option
-    return f"{group}.{name}.{rest}" if known and rest.partition(".")[0] != name else key
+    known = rest.partition(".")[0] in node[taken[0]]
+    return f"{group}.{taken[0]}.{rest}" if known and rest.partition(".")[0] != taken[0] else key
+
+
+def _taken(node: DictConfig) -> list[str]:
+    """The options that are: an experiment may also have values for one that the command line replaced."""
+    return [str(name) for name, option in node.items() if isinstance(option, DictConfig) and "_target_" in option]
