@@ -20,6 +20,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from rnn_research.checks import flag, nearest, number
+from rnn_research.help import CONF
 from rnn_research.mistakes import UsageError
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def make(node: Any, path: str, kind: type = object, **live: Any) -> Any:
 
 def make_each(nodes: DictConfig | None, path: str, kind: type = object) -> dict[str, Any]:
     """Each named member of a group of which several can be taken."""
-    return {str(name): make(node, f"{path}.{name}", kind) for name, node in (nodes or {}).items()}
+    return {name: make(node, f"{path}.{name}", kind) for name, node in _taken(nodes or {}, path).items()}
 
 
 def make_named(node: Any, path: str, kind: type = object) -> dict[str, Any]:
@@ -110,19 +111,26 @@ def make_named(node: Any, path: str, kind: type = object) -> dict[str, Any]:
             )
         return {path: make(node, path, kind)}
     options = [str(name) for name, value in node.items() if OmegaConf.is_dict(value)]
-    aside = [name for name in options if "_target_" not in node[name]]
-    for name in aside:  # an experiment's values for an option, of which the command line took another
-        log.warning("%s.%s: has values, but %s is not taken: they are left aside", path, name, name)
     for key in (str(key) for key in node if str(key) not in options and options):
         known = [str(name) for name in node[options[0]] if not str(name).startswith("_")]
         raise UsageError(
             f"{path}.{key}: unknown, expected {path}.OPTION.KEY=VALUE, with a key of "
             f"{' or '.join(f'{path}={name}' for name in options)}{nearest(key, known)}"
         )
-    taken = [name for name in options if name not in aside]
-    if len(taken) == 1:
-        return {taken[0]: make(node[taken[0]], path, kind)}
-    return {name: make(node[name], f"{path}.{name}", kind) for name in taken}
+    taken = _taken(node, path)
+    return {name: make(one, path if len(taken) == 1 else f"{path}.{name}", kind) for name, one in taken.items()}
+
+
+def _taken(nodes: Any, path: str) -> dict[str, Any]:
+    """The members by name, but for values of an option that is not taken: an experiment may set some for an option of
+    which the command line took another."""
+    found = {}
+    for name, node in nodes.items():
+        if OmegaConf.is_dict(node) and "_target_" not in node and (CONF / path / f"{name}.yaml").is_file():
+            log.warning("%s.%s: has values, but %s is not taken: they are left aside", path, name, name)
+        else:
+            found[str(name)] = node
+    return found
 
 
 def check_keys(node: DictConfig, path: str) -> None:

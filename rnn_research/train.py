@@ -220,8 +220,8 @@ def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
     job = HydraConfig.get()
     choices = {key: str(value) for key, value in job.runtime.choices.items() if not key.startswith("hydra/")}
     choices = {key: value for key, value in choices.items() if value != "None"}
-    lists = {"init": cfg.get("init") or ["default"], "probe": cfg.get("probe") or ["none"]}
-    lists |= {group: names(cfg, group, choices) or ["none"] for group in NAMED}
+    lists = {group: names(cfg, group, choices) or ["none"] for group in ("probe", *NAMED)}
+    lists["init"] = names(cfg, "init", choices) or ["default"]
     choices |= {"structure": structure} | {key: "+".join(names) for key, names in lists.items()}
     overrides = dict(item.lstrip("+~").split("=", 1) for item in job.overrides.task if "=" in item)
     left_out = {*choices, "seed", "experiment"}

@@ -137,7 +137,7 @@ MACHINE = [
     ("+trainer.strategy=ddp", "trainer.strategy: given 'ddp', expected one of auto"),
     ("model.cell.hidden_size=100000000", "model.cell: needs more memory than there is"),
     ("trainer.precision=foo", "trainer.precision: given 'foo'", "32-true"),
-    ("clipping.max_norm=1", "a key of clipping=global_norm, per_parameter"),
+    ("clipping.max_norm=1", "a key of clipping=adjoint_norm, global_norm, per_gate, per_parameter"),
     ("trainer.gradient_clip_val=1", "trainer.gradient_clip_val: not supported", "clipping=global_norm"),
     ("+trainer.gradient_clip_val=1", "trainer.gradient_clip_val: not supported", "clipping=global_norm"),
     ("++trainer.gradient_clip_algorithm=norm", "trainer.gradient_clip_algorithm: not supported"),

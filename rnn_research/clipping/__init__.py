@@ -3,6 +3,6 @@
 One file a strategy; the contract is in `base`.
 """
 
-from rnn_research.clipping.base import Clipped, Clipping, Composed, WithinBackward, clip
+from rnn_research.clipping.base import Clipped, Clipping, Composed, WithinBackward, clip, skip
 
-__all__ = ["Clipped", "Clipping", "Composed", "WithinBackward", "clip"]
+__all__ = ["Clipped", "Clipping", "Composed", "WithinBackward", "clip", "skip"]

@@ -8,10 +8,13 @@ from rnn_research.models import Model
 
 
 def clipping_table(model: Model) -> np.ndarray:
-    """One row a step: `step`, what `Clipped` has (norms are global L2 norms), and whether it `fired`: the coefficient
-    is a number other than 1, and the gradient finite, which can't be clipped else; or the step was skipped; or a
-    gradient that was not finite was replaced; or something acted inside backpropagation, at a share `acted` of the states. Of several strategies, what each did by
-    itself is in columns `<strategy>.<column>`."""
+    """One row a step: `step`, what `Clipped` has (norms are global L2 norms), and whether it `fired`.
+
+    It did where the coefficient is a number other than 1 and the gradient finite (another can't be clipped); where the
+    step was skipped, or a gradient that was not finite was replaced; and where something acted inside backpropagation,
+    at a share `acted` of the states. Of several strategies, what each did by itself is in columns
+    `<strategy>.<column>`.
+    """
     did = model.clipped.table()
     table = np.empty(len(did), dtype=[*did.dtype.descr, ("fired", np.bool_)])
     for name in did.dtype.names or ():
