@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import chains, inside, runs, trees
+from benchmarks import chains, inside, runs, strategies, trees
 from benchmarks.timing import NotThere, Registry
 from rnn_research import provenance
 
@@ -36,7 +36,7 @@ OUTPUTS = Path("outputs")
 def registry() -> Registry:
     """Everything that can be measured."""
     found: Registry = {}
-    for part in (chains.REGISTRY, trees.REGISTRY, runs.REGISTRY, inside.REGISTRY):
+    for part in (chains.REGISTRY, trees.REGISTRY, runs.REGISTRY, inside.REGISTRY, strategies.REGISTRY):
         for name, cases in part.items():
             found.setdefault(name, {}).update(cases)
     return found

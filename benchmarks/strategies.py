@@ -1,0 +1,76 @@
+"""What Omega and counterfactual clipping cost: a training step with them, beside the same step without.
+
+A step is a model's forward and backward pass, clipping of the global norm with its record, and the optimiser's step.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks.timing import Case, Measured, Registry, Step, ratio
+
+SHAPES = {"rnn 20x50, 50 units": ("rnn", 20, 50, 50), "lstm 32x100, 128 units": ("lstm", 32, 100, 128)}
+SIX = "[global_norm,value,per_parameter,agc,autoclip,zclip]"
+
+
+def _parts(shape: str, *more: str) -> Any:
+    from hydra import compose, initialize_config_dir
+
+    from rnn_research.config import build
+    from rnn_research.help import CONF
+    from rnn_research.names import register
+
+    register()
+    model, batch, length, hidden = SHAPES[shape]
+    given = [f"model={model}", f"model.cell.hidden_size={hidden}", f"dataset.length={length}"]
+    given += [f"dataset.batch_size={batch}", "dataset=temporal_order", "optimizer=sgd", "optimizer.lr=0.01", *more]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return build(compose("train", ["clipping=global_norm", "probe=none", *given]))
+
+
+def _step(parts: Any) -> Step:
+    """As lightning runs the hooks, without lightning."""
+    from types import SimpleNamespace
+
+    from rnn_research.clipping import clip
+
+    model, (batch,) = parts.model, [batch for batch, _ in zip(parts.data.train_dataloader(), [0], strict=False)]
+    optimizer, probes = model.configure_optimizers(), list(parts.probes.values())
+    model._trainer = SimpleNamespace(global_step=0)  # what the model asks its trainer
+    for probe in probes:
+        probe.on_train_start(SimpleNamespace(estimated_stepping_batches=float("inf")), model)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss = model.training_step(batch, 0)
+        loss.backward()
+        model.on_after_backward()
+        with torch.no_grad():
+            for probe in probes:
+                probe.measure(model)
+        clip(model.clipping, model.parameters())
+        optimizer.step()
+
+    return step
+
+
+def beside(shape: str, more: tuple[str, ...], rounds: int) -> Measured:
+    """The step with `more` in its config, to the one without."""
+    steps = _step(_parts(shape, *more)), _step(_parts(shape))
+    return ratio(*steps, rounds, "the same step without")
+
+
+MORE = {
+    "omega": ("<= 2.0", ("regularizer=omega",)),
+    "counterfactual_of_six": (
+        "<= 1.2",
+        ("probe=counterfactual", f"clipping@probe.counterfactual.strategies={SIX}"),
+    ),
+}
+REGISTRY: Registry = {
+    name: {shape: Case(partial(beside, shape, more), target) for shape in SHAPES}
+    for name, (target, more) in MORE.items()
+}
