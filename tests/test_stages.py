@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from command import SMALL, Ended, rnn_train
 from rnn_research import runs
 
 STRATEGIES = Path(__file__).parents[1] / "docs" / "strategies.md"
-MORE = '''
+MORE = """
 
 class EverySecond(Clipping):  # the step
     def __init__(self):
@@ -31,16 +32,17 @@ class Front(WithinBackward):  # the graph: no gradient reaches the first two ste
     def inside(self, cell, structure, layer, unit):
         kept = (torch.arange(structure.mask.shape[1]) >= 2).float().expand(structure.mask.shape)
         return Inside(keep=[kept for _ in cell.state_names], unit=unit)
-'''
+"""
 
 
 @pytest.fixture
-def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The classes of docs/strategies.md, and two more, with a yaml each."""
     code = re.search(r"```python\n(.*?)```", STRATEGIES.read_text(encoding="utf-8"), re.DOTALL)
     assert code is not None
     folder = tmp_path / "mine"
-    named = {name: "clipping" for name in ("Halve", "Gentle", "Signed", "EverySecond", "Front")} | {"Small": "regularizer"}
+    named = dict.fromkeys(("Halve", "Gentle", "Signed", "EverySecond", "Front"), "clipping")
+    named["Small"] = "regularizer"
     for name, group in named.items():
         (folder / group).mkdir(parents=True, exist_ok=True)
         text = f"# mine\n{name.lower()}:\n  _target_: stages.{name}\n"
