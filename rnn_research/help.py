@@ -65,6 +65,6 @@ def help_text(arguments: list[str]) -> str:
         lines.append(f"{group}=")
         lines += [f"  {name:22} {line}" for name, line in sorted(members.items())]
         lines.append("")
-    lines.append("init=, clipping=, regularizer= and probe= take lists, in order:")
-    lines.append("  init=[orthogonal,forget_bias] init.orthogonal.gain=1.5    clipping=[value,global_norm]")
+    lines.append("init=, clipping=, regularizer= and probe= take lists, in order: clipping=[value,global_norm]")
+    lines.append("in a list, an option's keys stand below its name: clipping.value.max_value=0.1")
     return "\n".join(lines)

@@ -81,7 +81,7 @@ def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
     assert ended.code == 0
     (folder,) = (here / "outputs" / "runs").iterdir()
     assert re.fullmatch(
-        r"dataset=adding, .*, seed=4: done after 3 steps, test_accuracy \S+ \(baseline \S+\), "
+        r"dataset=adding, .*, seed=4: done after 3 steps, not solved, test_accuracy \S+ \(baseline \S+\), "
         r"test_mse \S+ \(baseline \S+\), "
         rf"engine native, \d+\.\d s, in {re.escape(str(folder))}\n",
         ended.out,
