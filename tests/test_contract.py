@@ -432,7 +432,8 @@ def test_an_experiment_runs(experiment: str, treebank: Path, tmp_path: Path, mon
         "trainer.fast_dev_run=true",
         f"hydra.sweep.dir={tmp_path}",
         f"hydra.sweeper.params={{{fewer}}}",
-        *(f"{key}={value}" for key, value in {**sizes, "dataset.root": treebank}.items() if has(cfg, key)),
+        *(f"{key}={value}" for key, value in sizes.items() if has(cfg, key)),
+        *([f"dataset.root={treebank}"] if "sst" in cfg.dataset._target_ else []),
     ]
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit) as ended:

@@ -214,7 +214,8 @@ def test_adjoints_are_of_each_samples_own_loss(
     states = alone.cells[0].state_names
     names = [name + suffix for suffix in ("", "_direct", "_recurrent") for name in states]
     terminal = [f"{name}_terminal" for name in states] if alone.every else []
-    assert table.dtype.names == ("step", "layer", "sample", "distance", *names, *terminal)
+    tokens = ["token"] if task.tokens else []
+    assert table.dtype.names == ("step", "layer", "sample", "distance", *tokens, *names, *terminal)
     rows = 0
     for place, index in enumerate(measured[:samples]):
         own = _alone(alone, data, given[index], "own")

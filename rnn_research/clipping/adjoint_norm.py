@@ -13,6 +13,9 @@ class AdjointNorm(WithinBackward):
     """delta <- delta * min(1, c / ||delta||) for the adjoint delta of each state, h and c together, at every step of a
     chain or node of a tree, before it goes on to previous states, inputs and weights.
 
+    delta is what the update passes on: the gradients in h and in c as two things apart. The adjoint of c that a probe
+    reports also has what comes through the h of the same step, and may be larger than c.
+
     The norm form of Graves's clamp (2013): the direction of each delta stays, that of the parameters' gradient does
     not. c is in units of a sample's own summed loss. A delta whose norm is not finite is left as it is.
 

@@ -136,9 +136,10 @@ def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
 
 
 def within(norm: Tensor, most: Tensor | float) -> Tensor:
-    """min(1, most / norm): the coefficient that scales a norm to at most `most`. 1 where the norm is zero, NaN where it
-    is NaN."""
-    return torch.where(norm == 0, 1.0, (most / norm).clamp(max=1.0))
+    """min(1, most / norm): the coefficient that scales a norm to at most `most`. 1 where the norm is zero or `most` is
+    infinite; else NaN where the norm is NaN."""
+    free = (norm == 0) | (torch.as_tensor(most) == torch.inf)
+    return torch.where(free, 1.0, (most / norm).clamp(max=1.0))
 
 
 def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> Clipped:
@@ -181,7 +182,7 @@ def skip(parameters: Iterable[nn.Parameter]) -> None:
 def scale(parameter: nn.Parameter, coefficient: Float[Tensor, ""]) -> None:
     """Multiply one gradient by `coefficient` (1 changes no bit).
 
-    Below 1 the product is smaller by an epsilon of the gradient's precision (and by 1e-12): rounding could otherwise
+    Below 1 the product is smaller by an epsilon of the gradient's precision (and by 5e-13): rounding could otherwise
     leave its norm above the threshold. It is taken in float64, where the coefficient of an exploding gradient is no
     subnormal number.
     """
@@ -191,7 +192,7 @@ def scale(parameter: nn.Parameter, coefficient: Float[Tensor, ""]) -> None:
 
 def rescale(gradient: Tensor, coefficient: Tensor) -> None:
     """`scale`, of a gradient or some of its rows, with a coefficient for all or one that is broadcast."""
-    slack = torch.finfo(gradient.dtype).eps + 1e-12
+    slack = torch.finfo(gradient.dtype).eps + 5e-13
     factor = torch.where(coefficient < 1.0, coefficient * (1.0 - slack), coefficient)
     gradient.copy_(gradient.double() * factor)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.base import Clipping, global_norm, scale
+from rnn_research.clipping.base import Clipping, global_norm, scale, within
 
 
 class GlobalNorm(Clipping):
@@ -23,7 +23,7 @@ class GlobalNorm(Clipping):
         self.max_norm = number("max_norm", max_norm, above=0.0, infinite=True)
 
     def forward(self, parameters: list[nn.Parameter]) -> Tensor:
-        coefficient = (self.max_norm / global_norm(parameters)).clamp(max=1.0)
+        coefficient = within(global_norm(parameters), self.max_norm)
         for parameter in parameters:
             scale(parameter, coefficient)
         return coefficient

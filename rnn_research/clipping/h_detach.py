@@ -45,7 +45,7 @@ class HDetach(WithinBackward):
             if len(cell.state_names) == 1:
                 raise ValueError(
                     f"clipping=h_detach: leaves the path through c, but the state of {type(cell).__name__} is h alone; "
-                    "use model=lstm or a Tree-LSTM (or clipping=tbptt)"
+                    "use model=lstm or a Tree-LSTM (or clipping=tbptt, on trees clipping=depth_detach)"
                 )
 
     def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside | None:

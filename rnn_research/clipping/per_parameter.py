@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.base import Clipping, global_norm, scale
+from rnn_research.clipping.base import Clipping, global_norm, scale, within
 
 
 class PerParameter(Clipping):
@@ -26,4 +26,4 @@ class PerParameter(Clipping):
 
     def forward(self, parameters: list[nn.Parameter]) -> None:
         for parameter in parameters:
-            scale(parameter, (self.max_norm / global_norm([parameter])).clamp(max=1.0))
+            scale(parameter, within(global_norm([parameter]), self.max_norm))

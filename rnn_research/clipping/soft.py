@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,8 @@ class Soft(Clipping):
         self.max_norm = number("max_norm", max_norm, above=0.0, infinite=True)
 
     def forward(self, parameters: list[nn.Parameter]) -> Tensor:
+        if self.max_norm == math.inf:
+            return torch.ones((), dtype=torch.float64)
         coefficient = torch.reciprocal(1.0 + global_norm(parameters) / self.max_norm)
         for parameter in parameters:
             scale(parameter, coefficient)

@@ -53,7 +53,7 @@ def factors_of(records: Sequence[RunRecord]) -> Factors:
     varying = [
         key
         for key, values in options.items()
-        if len(set(values)) > 1 and not (_is_seed(key, records) and values == seeds)
+        if len(set(values)) > 1 and not (_is_seed(key, records) and _follow(values, seeds, ABSENT))
     ]
     constant = {key: values[0] for key, values in options.items() if len(set(values)) == 1}
     unnamed = _disagreements(records, Factors(tuple(varying), constant), seeds)
@@ -111,9 +111,14 @@ def _disagreements(records: Sequence[RunRecord], factors: Factors, seeds: list[s
         key
         for key in keys
         if key not in factors.varying
-        and not (_is_seed(key, records) and [config.get(key) for config in configs] == seeds)
+        and not (_is_seed(key, records) and _follow([config.get(key) for config in configs], seeds, None))
         and any(len({config.get(key) for config in group}) > 1 for group in groups.values())
     ]
+
+
+def _follow(values: Sequence[str | None], seeds: list[str], absent: str | None) -> bool:
+    """Whether each value is the run's seed, where the run has one: a strategy's own seed is only where it is taken."""
+    return all(value in (absent, seed) for value, seed in zip(values, seeds, strict=True))
 
 
 def _is_seed(key: str, records: Sequence[RunRecord]) -> bool:

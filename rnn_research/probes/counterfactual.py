@@ -34,9 +34,8 @@ class Counterfactual(Probe):
         strategies: Mapping[str, Clipping] | None = None,
         every_n_steps: int = 1,
         first: bool = True,
-        last: bool = True,
     ) -> None:
-        super().__init__(every_n_steps, first, last)
+        super().__init__(every_n_steps, first, last=False)  # which one is last would stay in the memories, on a resume
         if not strategies:
             raise ValueError(
                 "strategies: given none, expected some, as clipping@probe.counterfactual.strategies=[value]"
