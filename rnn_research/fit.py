@@ -125,8 +125,8 @@ def _success(data: DataModule, model: Model, stop: bool) -> dict[str, Any]:
     if rule is None:
         if stop:
             raise ValueError(
-                f"stop_when_solved: given true, but {type(data).__name__} does not say here when it is solved; "
-                "expected false, or data with a rule (where that is of every position: structure=chain model.loss=auto)"
+                f"stop_when_solved: given true, but {type(data).__name__} does not say when it is solved; "
+                "expected false, or data with a rule (of every position: with structure=chain model.loss=auto)"
             )
         return {}
     if rule.metric not in names:

@@ -92,7 +92,8 @@ def short(factors: Sequence[str]) -> dict[str, str]:
     for factor in factors:
         parts = factor.split(".")
         tails = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
-        names[factor] = next(tail for tail in tails if sum(f".{other}".endswith(f".{tail}") for other in factors) == 1)
+        alone = (tail for tail in tails if sum(f".{other}".endswith(f".{tail}") for other in factors) == 1)
+        names[factor] = next(alone, factor)  # one factor may be the end of another's name
     return names
 
 
