@@ -39,6 +39,7 @@ def _step(parts: Any) -> Step:
 
     model, (batch,) = parts.model, [batch for batch, _ in zip(parts.data.train_dataloader(), [0], strict=False)]
     optimizer, probes = model.configure_optimizers(), list(parts.probes.values())
+    parameters = list(model.parameters())
     model._trainer = SimpleNamespace(global_step=0)  # what the model asks its trainer
     for probe in probes:
         probe.on_train_start(SimpleNamespace(estimated_stepping_batches=float("inf")), model)
@@ -51,7 +52,7 @@ def _step(parts: Any) -> Step:
         with torch.no_grad():
             for probe in probes:
                 probe.measure(model)
-        clip(model.clipping, model.parameters())
+        clip(model.clipping, parameters)
         optimizer.step()
 
     return step

@@ -150,4 +150,4 @@ def test_counterfactuals_change_nothing_and_say_what_would_have_been(tmp_path: P
         own = runs.read_table(folder, "clipping")
         assert own is not None
         for column in ("norm_after", "coefficient", "cosine", "skipped"):
-            np.testing.assert_allclose(table[f"{name}.{column}"][0], own[column][0], rtol=1e-12)
+            np.testing.assert_allclose(table[f"{name}.{column}"][0], own[column][0], rtol=1e-7)  # of float32

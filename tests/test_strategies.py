@@ -31,11 +31,13 @@ from rnn_research.clipping import Clipping, Composed, clip
 from rnn_research.clipping.adagc import AdaGC
 from rnn_research.clipping.agc import AGC
 from rnn_research.clipping.autoclip import AutoClip
+from rnn_research.clipping.base import side_by_side
 from rnn_research.clipping.centralize import Centralize
 from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.noise import Noise
 from rnn_research.clipping.normalized import Normalized
 from rnn_research.clipping.per_gate import PerGate
+from rnn_research.clipping.scaling import Scaling, foresee
 from rnn_research.clipping.shrink_on_nan import ShrinkOnNaN
 from rnn_research.clipping.skip_nonfinite import SkipNonfinite
 from rnn_research.clipping.skip_spike import SkipSpike
@@ -46,7 +48,7 @@ from rnn_research.help import CONF
 from rnn_research.make import make_named
 
 EXACT = 2e-12
-"""Relative: `rescale` leaves a margin of 1e-12 below a threshold."""
+"""Relative: `scale` leaves a margin of 1e-12 below a threshold."""
 OPTIONS = sorted(path.stem for path in (CONF / "clipping").glob("*.yaml"))
 SPIKES = {31: 40.0, 60: 1e3, 61: 1e3, 80: 1e12}
 
@@ -512,6 +514,31 @@ def test_in_lower_precision_it_is_the_same_up_to_rounding(name: str, dtype: torc
         np.testing.assert_allclose(
             flat(low.gradients()), flat(exact.gradients()), rtol=0, atol=2 * torch.finfo(dtype).eps * largest
         )
+
+
+SCALING = [name for name in OPTIONS if isinstance(made(name), Scaling)]
+
+
+def test_what_scales_is_foreseen_all_of_it() -> None:
+    expected = ["adagc", "agc", "autoclip", "global_norm", "normalized", "per_gate", "per_parameter", "soft", "zclip"]
+    assert expected == SCALING
+
+
+@pytest.mark.parametrize("name", SCALING)
+@pytest.mark.parametrize(("dtype", "exact"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+def test_what_is_foreseen_is_what_is_done(name: str, dtype: torch.dtype, exact: float) -> None:
+    """At each step of a trajectory with spikes, a zero gradient and one that is not finite; and memories stay equal."""
+    small = Small(dtype=dtype)
+    acts, foresees = (small.attached(made(name, **SECOND.get(name, {}))) for _ in range(2))
+    for step, parameters in steps(small, 100):
+        if step in (20, 90):
+            for parameter in parameters:
+                parameter.grad.mul_(0.0 if step == 20 else math.inf)  # type: ignore[union-attr]
+        gradient = side_by_side(parameters).double()
+        (foreseen,) = zip(*foresee([foresees], gradient, torch.linalg.vector_norm(gradient), parameters), strict=True)
+        np.testing.assert_allclose(foreseen, clip(acts, parameters), rtol=exact)
+    for key, value in acts.state_dict().items():
+        torch.testing.assert_close(foresees.state_dict()[key], value, rtol=exact, atol=0)
 
 
 SECOND = {"zclip": {"warmup_steps": 3}, "skip_spike": {"window": 4}}

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import integer, number
-from rnn_research.clipping.base import global_norm, scale, within
+from rnn_research.clipping.base import within
 from rnn_research.clipping.memory import Places, Remembering, lengthened
+from rnn_research.clipping.scaling import Scaling
 
 
-class AdaGC(Remembering):
+class AdaGC(Remembering, Scaling):
     """g_p <- h g_p with h = min(1, lambda_rel gamma_p / ||g_p||) for each parameter p, and then
     gamma_p <- beta gamma_p + (1 - beta) ||h g_p||.
 
@@ -32,6 +33,7 @@ class AdaGC(Remembering):
         ValueError: a value out of range.
     """
 
+    whole = False
     grows = ("gamma",)
     gamma: Tensor
     steps: Tensor
@@ -51,10 +53,7 @@ class AdaGC(Remembering):
     def attach(self, cells: Sequence[Cell], readout: nn.Module, trees: bool | None = None) -> None:
         self._places.name(parameter for module in (*cells, readout) for parameter in module.parameters())
 
-    def forward(self, parameters: list[nn.Parameter]) -> None:
-        if not parameters:
-            return
-        norms = torch.stack([global_norm([parameter]) for parameter in parameters])
+    def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
         places = torch.tensor(self._places.name(parameters), device=norms.device)
         memory = lengthened(self.gamma.to(norms.device), self._places.length, torch.inf)
         gamma = memory[places]
@@ -63,8 +62,7 @@ class AdaGC(Remembering):
         whole = within(torch.linalg.vector_norm(norms), self.lambda_abs)
         coefficients = torch.where(warm, whole, within(norms, self.lambda_rel * gamma))
         self.gamma = memory.index_copy(0, places, self._next(gamma, norms * coefficients, warm))
-        for parameter, coefficient in zip(parameters, coefficients.unbind(), strict=True):
-            scale(parameter, coefficient)
+        return coefficients
 
     def _next(self, gamma: Tensor, norms: Tensor, warm: Tensor) -> Tensor:
         """gamma after norms (as clipped) have been seen."""

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import number
-from rnn_research.clipping.base import Clipping, rescale, within
+from rnn_research.clipping.base import within
+from rnn_research.clipping.scaling import Scaling
 
 
-class AGC(Clipping):
+class AGC(Scaling):
     """G_i <- G_i * min(1, lambda max(||W_i||, eps) / ||G_i||) for each unit i of every parameter W but the readout's.
 
     Brock et al. (2021, arXiv:2102.06171, eq. 3); they except the final linear layer (section 4.1). A unit is a row:
@@ -28,24 +29,27 @@ class AGC(Clipping):
         ValueError: a value is not a positive number.
     """
 
+    whole = False
+
     def __init__(self, clipping: float = 0.01, eps: float = 1e-3) -> None:
         super().__init__()
         self.clipping = number("clipping", clipping, above=0.0, infinite=True)
         self.eps = number("eps", eps, above=0.0)
         self._excepted: set[nn.Parameter] = set()
+        self._ratios = torch.zeros(0, dtype=torch.float64)
 
     def attach(self, cells: Sequence[Cell], readout: nn.Module, trees: bool | None = None) -> None:
         self._excepted.update(readout.parameters())
 
-    def forward(self, parameters: list[nn.Parameter]) -> None:
-        for parameter in parameters:
-            if parameter.grad is not None and parameter not in self._excepted:
-                most = self.clipping * unit_norms(parameter).clamp(min=self.eps)
-                rescale(parameter.grad, within(unit_norms(parameter.grad), most))
+    def blocks(self, parameter: nn.Parameter) -> int:
+        return len(parameter) if parameter.ndim else 1
 
+    def lay_out(self, parameters: list[nn.Parameter]) -> None:
+        super().lay_out(parameters)
+        ratios = [torch.inf if parameter in self._excepted else self.clipping for parameter in parameters]
+        counts = torch.tensor(list(map(self.blocks, parameters)))
+        self._ratios = torch.tensor(ratios, dtype=torch.float64).repeat_interleave(counts).to(parameters[0].device)
 
-def unit_norms(values: Tensor) -> Tensor:
-    """The L2 norm of each row, in float64, or of each element where there are no rows; broadcasts with `values`."""
-    if values.ndim < 2:
-        return values.double().abs()
-    return torch.linalg.vector_norm(values, dim=tuple(range(1, values.ndim)), keepdim=True, dtype=torch.float64)
+    def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+        weights = torch.cat([parameter.detach().reshape(-1) for parameter in parameters]).double()
+        return within(norms, self._ratios * self.block_norms(weights).clamp(min=self.eps))

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.base import global_norm, scale, within
+from rnn_research.clipping.base import within
 from rnn_research.clipping.memory import Remembering
+from rnn_research.clipping.scaling import Scaling
 
 
-class AutoClip(Remembering):
+class AutoClip(Remembering, Scaling):
     """g <- g * min(1, c_t / ||g||), where c_t is the p-th percentile of ||g|| at all steps so far, this one included.
 
     Seetharaman et al. (2020, arXiv:2007.14469) and their code: the whole history counts, of norms before
@@ -33,27 +34,20 @@ class AutoClip(Remembering):
         self.percentile = number("percentile", percentile, least=0.0, most=100.0)
         self.register_buffer("norms", torch.zeros(0, dtype=torch.float64))
 
-    def forward(self, parameters: list[nn.Parameter]) -> Tensor:
-        norm = global_norm(parameters)
-        if not parameters:
-            return torch.ones_like(norm)
-        self.norms = inserted(self.norms.to(norm.device), norm)
-        coefficient = within(norm, self._threshold())
-        for parameter in parameters:
-            scale(parameter, coefficient)
-        return coefficient
+    def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+        self.norms = inserted(self.norms.to(norms.device), norms)
+        return within(norms, self._threshold())
 
     def _threshold(self) -> Tensor:
         last = (self.norms.isfinite().sum() - 1).clamp(min=0)
         place = last.double() * (self.percentile / 100.0)
         below = place.floor()
-        around = torch.stack([below.long(), torch.minimum(below.long() + 1, last)])
-        low, high = self.norms.index_select(0, around).unbind()
+        low, high = self.norms.index_select(0, torch.stack([below, place.ceil()]).long()).unbind()
         return torch.lerp(low, high, place - below)
 
 
 def inserted(ascending: Tensor, value: Tensor) -> Tensor:
-    """An ascending vector with one more value, in its place: without asking the device which place that is."""
-    end = value.new_full((1,), torch.inf)
-    value = torch.where(value.isfinite(), value, torch.inf)
-    return torch.maximum(torch.cat([-end, ascending]), torch.minimum(torch.cat([ascending, end]), value))
+    """An ascending vector with one more value, (1,), in its place: without asking the device which place that is."""
+    end = torch.full_like(value, torch.inf)
+    around = torch.cat([-end, ascending, end])
+    return torch.clamp(value.nan_to_num(torch.inf, posinf=torch.inf), around[:-1], around[1:])

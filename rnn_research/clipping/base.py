@@ -19,6 +19,9 @@ from rnn_research.cells.base import Cell
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll import Inside, Unit, combine
 
+SLACK = 5e-13
+"""By how much a coefficient below 1 is made smaller, beside an epsilon of the gradient's precision."""
+
 
 class Clipped(NamedTuple):
     """What a strategy did to one step's gradient; 0-dimensional tensors on the gradient's device, float64.
@@ -138,7 +141,9 @@ def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
 def within(norm: Tensor, most: Tensor | float) -> Tensor:
     """min(1, most / norm): the coefficient that scales a norm to at most `most`. 1 where the norm is zero or `most` is
     infinite; else NaN where the norm is NaN."""
-    free = (norm == 0) | (torch.as_tensor(most) == torch.inf)
+    if isinstance(most, float):
+        return torch.ones_like(norm) if most == torch.inf else (most / norm).clamp(max=1.0)
+    free = (norm == 0) | (most == torch.inf)
     return torch.where(free, 1.0, (most / norm).clamp(max=1.0))
 
 
@@ -150,10 +155,10 @@ def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> Clipped:
             norm, coefficient = global_norm(present), strategy(present)
             one, zero = torch.ones_like(norm), torch.zeros_like(norm)
             return Clipped(norm, norm, one if coefficient is None else coefficient, one, zero)
-        before = _flat(present)
+        before = side_by_side(present)
         coefficient = strategy(present)
         skipped = all(parameter.grad is None for parameter in present)
-        return did(before, None if skipped else _flat(present), coefficient)
+        return did(before, None if skipped else side_by_side(present), coefficient)
 
 
 def did(before: Tensor, after: Tensor | None, coefficient: Tensor | None) -> Clipped:
@@ -186,19 +191,15 @@ def scale(parameter: nn.Parameter, coefficient: Float[Tensor, ""]) -> None:
     leave its norm above the threshold. It is taken in float64, where the coefficient of an exploding gradient is no
     subnormal number.
     """
-    if parameter.grad is not None:
-        rescale(parameter.grad, coefficient)
+    gradient = parameter.grad
+    if gradient is not None:
+        slack = torch.finfo(gradient.dtype).eps + SLACK
+        factor = torch.where(coefficient < 1.0, coefficient * (1.0 - slack), coefficient)
+        gradient.copy_(gradient.double() * factor)
 
 
-def rescale(gradient: Tensor, coefficient: Tensor) -> None:
-    """`scale`, of a gradient or some of its rows, with a coefficient for all or one that is broadcast."""
-    slack = torch.finfo(gradient.dtype).eps + 5e-13
-    factor = torch.where(coefficient < 1.0, coefficient * (1.0 - slack), coefficient)
-    gradient.copy_(gradient.double() * factor)
-
-
-def _flat(parameters: list[nn.Parameter]) -> Tensor:
-    """All gradients side by side; a copy."""
+def side_by_side(parameters: list[nn.Parameter]) -> Float[Tensor, " n"]:
+    """All gradients in one vector; a copy."""
     return torch.cat([parameter.grad.reshape(-1) for parameter in parameters if parameter.grad is not None])
 
 

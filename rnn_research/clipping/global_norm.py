@@ -5,10 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.base import Clipping, global_norm, scale, within
+from rnn_research.clipping.base import within
+from rnn_research.clipping.scaling import Scaling
 
 
-class GlobalNorm(Clipping):
+class GlobalNorm(Scaling):
     """g <- g * min(1, c / ||g||), with ||g|| over all parameters. The direction stays.
 
     Args:
@@ -22,8 +23,5 @@ class GlobalNorm(Clipping):
         super().__init__()
         self.max_norm = number("max_norm", max_norm, above=0.0, infinite=True)
 
-    def forward(self, parameters: list[nn.Parameter]) -> Tensor:
-        coefficient = within(global_norm(parameters), self.max_norm)
-        for parameter in parameters:
-            scale(parameter, coefficient)
-        return coefficient
+    def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+        return within(norms, self.max_norm)

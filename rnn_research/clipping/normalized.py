@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.base import Clipping, global_norm, scale
+from rnn_research.clipping.scaling import Scaling
 
 
-class Normalized(Clipping):
+class Normalized(Scaling):
     """g <- c g / ||g||, with ||g|| over all parameters: small gradients grow to the norm c as large ones shrink to it.
 
     Normalised gradient descent (Nesterov 1984), which clipping comes near to where gradients are large (Zhang, He,
@@ -26,9 +26,5 @@ class Normalized(Clipping):
         super().__init__()
         self.norm = number("norm", norm, above=0.0)
 
-    def forward(self, parameters: list[nn.Parameter]) -> Tensor:
-        norm = global_norm(parameters)
-        coefficient = torch.where(norm == 0, 1.0, self.norm / norm)
-        for parameter in parameters:
-            scale(parameter, coefficient)
-        return coefficient
+    def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+        return torch.where(norms == 0, 1.0, self.norm / norms)

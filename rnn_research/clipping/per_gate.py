@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import number
-from rnn_research.clipping.base import Clipping, rescale, within
+from rnn_research.clipping.base import within
+from rnn_research.clipping.scaling import Scaling
 
 
-class PerGate(Clipping):
+class PerGate(Scaling):
     """g_b <- g_b * min(1, c / ||g_b||) for each block b of hidden_size rows of a cell's stacked weights and biases.
 
     Such a block is one gate's part of W, of U or of a bias; in an N-ary Tree-LSTM's U one of each child's forget gate.
@@ -26,6 +26,8 @@ class PerGate(Clipping):
         ValueError: max_norm is not a positive number.
     """
 
+    whole = False
+
     def __init__(self, max_norm: float) -> None:
         super().__init__()
         self.max_norm = number("max_norm", max_norm, above=0.0, infinite=True)
@@ -37,11 +39,8 @@ class PerGate(Clipping):
                 if parameter.ndim > 0 and len(parameter) % cell.hidden_size == 0:
                     self._blocks[parameter] = len(parameter) // cell.hidden_size
 
-    def forward(self, parameters: list[nn.Parameter]) -> None:
-        for parameter in parameters:
-            if parameter.grad is not None:
-                count = self._blocks.get(parameter, 1)
-                blocks = parameter.grad.unflatten(0, (count, -1)) if count > 1 else parameter.grad[None]
-                axes = tuple(range(1, blocks.ndim))
-                norms = torch.linalg.vector_norm(blocks, dim=axes, keepdim=True, dtype=torch.float64)
-                rescale(blocks, within(norms, self.max_norm))
+    def blocks(self, parameter: nn.Parameter) -> int:
+        return self._blocks.get(parameter, 1)
+
+    def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+        return within(norms, self.max_norm)

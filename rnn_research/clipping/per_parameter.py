@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.base import Clipping, global_norm, scale, within
+from rnn_research.clipping.base import within
+from rnn_research.clipping.scaling import Scaling
 
 
-class PerParameter(Clipping):
+class PerParameter(Scaling):
     """g_p <- g_p * min(1, c / ||g_p||) for each parameter p. It changes the direction of the whole.
 
     The coefficient is the ratio of the global norms.
@@ -20,10 +21,11 @@ class PerParameter(Clipping):
         ValueError: max_norm is not a positive number.
     """
 
+    whole = False
+
     def __init__(self, max_norm: float) -> None:
         super().__init__()
         self.max_norm = number("max_norm", max_norm, above=0.0, infinite=True)
 
-    def forward(self, parameters: list[nn.Parameter]) -> None:
-        for parameter in parameters:
-            scale(parameter, within(global_norm([parameter]), self.max_norm))
+    def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+        return within(norms, self.max_norm)

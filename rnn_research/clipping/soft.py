@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.base import Clipping, global_norm, scale
+from rnn_research.clipping.scaling import Scaling
 
 
-class Soft(Clipping):
+class Soft(Scaling):
     """g <- g / (1 + ||g|| / c), with ||g|| over all parameters.
 
     The norm stays below c and grows with ||g||, without the corner that min(1, c / ||g||) has at c; the two
@@ -28,10 +26,7 @@ class Soft(Clipping):
         super().__init__()
         self.max_norm = number("max_norm", max_norm, above=0.0, infinite=True)
 
-    def forward(self, parameters: list[nn.Parameter]) -> Tensor:
-        if self.max_norm == math.inf:
-            return torch.ones((), dtype=torch.float64)
-        coefficient = torch.reciprocal(1.0 + global_norm(parameters) / self.max_norm)
-        for parameter in parameters:
-            scale(parameter, coefficient)
-        return coefficient
+    def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+        if self.max_norm == torch.inf:
+            return torch.ones_like(norms)
+        return torch.reciprocal(1.0 + norms / self.max_norm)

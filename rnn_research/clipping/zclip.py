@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from rnn_research.checks import choice, flag, integer, number
-from rnn_research.clipping.base import global_norm, scale, within
+from rnn_research.clipping.base import within
 from rnn_research.clipping.memory import Remembering
+from rnn_research.clipping.scaling import Scaling
 
 MODES = ("adaptive_scaling", "mean", "percentile")
 
 
-class ZClip(Remembering):
+class ZClip(Remembering, Scaling):
     """Where z = (||g|| - m) / (s + eps) is above z*, the norm is clipped to m + z* s / (z / z*); always to max_norm.
 
     Kumar et al. (2025, arXiv:2504.02507) and their package. m and s^2 are the mean and variance of the
@@ -61,27 +62,24 @@ class ZClip(Remembering):
         self.register_buffer("variance", torch.zeros((), dtype=torch.float64))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, parameters: list[nn.Parameter]) -> Tensor:
-        norm = global_norm(parameters)
-        if not parameters:
-            return torch.ones_like(norm)
+    def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+        (norm,) = norms.unbind()
         spike, threshold = self._judged(norm)
         clipped = torch.where(spike, threshold, norm)
-        coefficient = within(norm, clipped.clamp(max=self.max_norm))
-        self._remember(clipped, norm.isfinite() & (~spike | self.remember_spikes))
-        for parameter in parameters:
-            scale(parameter, coefficient)
-        return coefficient
+        seen = norm.isfinite() if self.remember_spikes else norm.isfinite() & ~spike
+        self._remember(clipped, seen)
+        return within(norms, clipped.clamp(max=self.max_norm))
 
     def _judged(self, norm: Tensor) -> tuple[Tensor, Tensor]:
         """Whether the norm is a spike, and what one is clipped to."""
         deviation = self.variance.sqrt()
         z = (norm - self.mean) / (deviation + self.eps)
-        threshold = {
-            "adaptive_scaling": (self.mean + self.z_threshold * deviation / (z / self.z_threshold)) * self.factor,
-            "mean": self.mean,
-            "percentile": self.mean + self.z_threshold * deviation,
-        }[self.mode]
+        if self.mode == "mean":
+            threshold = self.mean
+        elif self.mode == "percentile":
+            threshold = self.mean + self.z_threshold * deviation
+        else:
+            threshold = (self.mean + self.z_threshold * deviation / (z / self.z_threshold)) * self.factor
         above = norm > threshold if self.mode == "percentile" else z > self.z_threshold
         return above & (self.count >= self.warmup_steps), threshold
 
@@ -91,6 +89,6 @@ class ZClip(Remembering):
         rate = torch.where(warm, 1.0 / (self.count + 1).double(), 1.0 - self.alpha)
         mean = self.mean + rate * (norm - self.mean)
         square = (norm - mean) * (norm - torch.where(warm, self.mean, mean))
-        self.variance = torch.where(wanted, self.variance + rate * (square - self.variance), self.variance)
-        self.mean = torch.where(wanted, mean, self.mean)
-        self.count = self.count + wanted
+        self.variance.copy_(torch.where(wanted, torch.lerp(self.variance, square, rate), self.variance))
+        self.mean.copy_(torch.where(wanted, mean, self.mean))
+        self.count.add_(wanted)

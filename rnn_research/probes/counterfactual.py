@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
-from rnn_research.clipping.base import Clipped, Clipping, did
+from rnn_research.clipping.base import Clipped, Clipping, did, side_by_side
+from rnn_research.clipping.scaling import Scaling, foresee
 from rnn_research.models import Model
 from rnn_research.probes.base import Columns, Probe
+
+FIELDS = list(enumerate(Clipped._fields))[1:]
+"""All but the norm before, which is the same for each strategy."""
 
 
 class Counterfactual(Probe):
@@ -49,11 +53,13 @@ class Counterfactual(Probe):
                     "pass of its own; leave it out, and compare two runs"
                 )
         self.strategies = nn.ModuleDict(dict(strategies))
+        self._parameters: list[nn.Parameter] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         super().on_train_start(trainer, pl_module)
         for strategy in self.strategies.values():
             strategy.attach(list(pl_module.cells), pl_module.readout)  # type: ignore[operator]
+        self._parameters = list(pl_module.parameters())  # a walk over all modules, which is not short
 
     def state_dict(self) -> dict[str, Any]:
         """The strategies' memories, for the checkpoint."""
@@ -63,25 +69,36 @@ class Counterfactual(Probe):
         self.strategies.load_state_dict(state_dict["strategies"])
 
     def measure(self, model: Model) -> Columns:
-        present = [parameter for parameter in model.parameters() if parameter.grad is not None]
+        present = [parameter for parameter in self._parameters if parameter.grad is not None]
         if not present:
             return {}
+        before = side_by_side(present)
+        exact = before.double()
+        norm = torch.linalg.vector_norm(exact)
+        scaling = {name: one for name, one in self.strategies.items() if isinstance(one, Scaling)}
+        others = {name: one for name, one in self.strategies.items() if name not in scaling}
+        said = [foresee(list(scaling.values()), exact, norm, present)] if scaling else []
+        said += [Clipped(*(value[None] for value in one)) for one in self._tried(others, before, present)]
+        table = torch.stack([torch.cat(values) for values in zip(*said, strict=True)]).cpu().numpy()
+        found = dict(zip([*scaling, *others], table.T, strict=True))
+        columns = {f"{name}.{key}": found[name][k] for name in self.strategies for k, key in FIELDS}
+        return {"norm_before": table[0, 0]} | columns
+
+    def _tried(
+        self, strategies: Mapping[str, nn.Module], before: Tensor, present: list[nn.Parameter]
+    ) -> Iterator[Clipped]:
+        """What each does to a copy of the gradient, which is put in the gradient's place and taken out again."""
         kept = [parameter.grad for parameter in present]
-        before = torch.cat([gradient.reshape(-1) for gradient in kept])  # type: ignore[union-attr]
         scratch = torch.empty_like(before)
-        sizes = [parameter.numel() for parameter in present]
-        views = [part.view_as(one) for part, one in zip(scratch.split(sizes), present, strict=True)]
-        values: dict[str, Tensor] = {"norm_before": torch.linalg.vector_norm(before, dtype=torch.float64)}
+        parts = scratch.split([parameter.numel() for parameter in present])
         try:
-            for name, strategy in self.strategies.items():
+            for strategy in strategies.values():
                 scratch.copy_(before)
-                for parameter, view in zip(present, views, strict=True):
-                    parameter.grad = view
+                for parameter, part in zip(present, parts, strict=True):
+                    parameter.grad = part.view_as(parameter)
                 coefficient = strategy(present)
                 skipped = all(parameter.grad is None for parameter in present)
-                said = did(before, None if skipped else scratch, coefficient)
-                values |= {f"{name}.{key}": getattr(said, key) for key in Clipped._fields[1:]}
+                yield did(before, None if skipped else scratch, coefficient)
         finally:
             for parameter, gradient in zip(present, kept, strict=True):
                 parameter.grad = gradient
-        return dict(zip(values, torch.stack(list(values.values())).cpu().numpy(), strict=True))
