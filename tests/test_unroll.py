@@ -26,11 +26,11 @@ from equations import (
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from rnn_research.cells import LSTM, RNN, Cell, Hidden, HiddenCell, TreeRNN
+from rnn_research.cells import GRU, LSTM, RNN, Cell, Hidden, HiddenCell, TreeRNN
 from rnn_research.cells.initialisation import identity, orthogonal
 from rnn_research.structures import Chain, Forest, Tree, balanced
 from rnn_research.structures.tree import unary
-from rnn_research.unroll import Unrolled, unroll
+from rnn_research.unroll import Inside, Unrolled, unroll
 
 WITH_MEMORY = [name for name in VARIANTS if VARIANTS[name].build(1, 1).state_type is HiddenCell]
 GRADIENTS = ("adjoints", "direct", "recurrent")
@@ -587,3 +587,32 @@ def test_the_trees_here_have_every_arity():
     """What the laws above are tested on: no child to several, with siblings of different arity."""
     arity = np.concatenate([tree.arity for tree in samples_of("forest")])
     assert {0, 1, 2} <= set(arity.tolist())
+
+
+@pytest.mark.parametrize("acts", [False, True])
+@pytest.mark.parametrize("initial", [False, True])
+def test_gates_that_were_kept_are_the_activations(initial: bool, acts: bool) -> None:
+    """On sequences of several lengths; of the first updates, which read a zero state, nothing is kept."""
+    torch.manual_seed(0)
+    chain, cell = Chain(torch.tensor([3, 5, 1, 5])), LSTM(2, 3).double()
+    inputs = torch.randn(4, 5, 2, dtype=torch.float64)
+    state = cell.state_type(*torch.randn(2, 4, 3, dtype=torch.float64)) if initial else None
+    inside = [Inside(max_value=1e9)] if acts else None
+    unrolled = unroll(cell, chain, inputs, initial=None if state is None else [state], engine="native", inside=inside)
+    kept = unrolled.top.kept()
+    assert kept is not None
+    states = [part.detach() for part in unrolled.states]
+    starts = [part[:, 0] * 0 for part in states] if state is None else state
+    before = [torch.cat([start[:, None], part[:, :-1]], 1) for start, part in zip(starts, states, strict=True)]
+    here = chain.mask if initial else chain.mask & (torch.arange(5) > 0)
+    assert torch.equal(kept.place >= 0, here)
+    expected = cell.activations(cell.project(inputs[here]), cell.state_type(*(part[here] for part in before)))
+    for gate, slot in zip(cell.gates, kept.slot, strict=True):
+        torch.testing.assert_close(kept.values[kept.place[here], slot], expected[gate].detach(), rtol=1e-12, atol=0)
+
+
+def test_an_engine_that_keeps_no_gates_says_so() -> None:
+    chain, inputs = Chain(torch.tensor([3, 2])), torch.randn(2, 3, 2)
+    assert unroll(LSTM(2, 3), chain, inputs, engine="reference").top.kept() is None
+    assert unroll(GRU(2, 3), chain, inputs, engine="native").top.kept() is None
+    assert unroll(LSTM(2, 3), chain, inputs, engine="native", record=False).top.kept() is None

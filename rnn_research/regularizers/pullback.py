@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from rnn_research.cells.base import Cell
 from rnn_research.regularizers.apart import Apart
 from rnn_research.structures import Chain
-from rnn_research.unroll import Layer
+from rnn_research.unroll import Kept, Layer
 
 TOGETHER = 512
 """Updates that are pulled back at once."""
@@ -20,18 +21,20 @@ TOGETHER = 512
 
 @dataclass(frozen=True, eq=False)
 class Updates:
-    """Some updates s_k -> s_{k+1} of a cell: the projected inputs, (updates, projected), and of each part of the state,
-    (updates, hidden), s_k, s_{k+1}, and dL/ds_{k+1} as the unroll has it.
+    """Some updates s_k -> s_{k+1} of a cell: what makes the projected inputs, (updates, projected), anew; and of each
+    part of the state, (updates, hidden), s_k, s_{k+1}, and dL/ds_{k+1} as the unroll has it.
 
     `before` is dL/dh_k where that is known to be what this update passes on, and nothing else; None where it is not.
+    `gates` are the activations of each gate, (updates, hidden), where the unroll has kept them; else None.
     """
 
     cell: Cell
-    projected: Tensor
+    project: Callable[[], Tensor]
     previous: tuple[Tensor, ...]
     state: tuple[Tensor, ...]
     adjoints: tuple[Tensor, ...]
     before: Tensor | None
+    gates: list[Tensor] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +62,17 @@ def updates_of(layer: Layer, silent: Tensor | None = None, inputs: Tensor | None
     Raises:
         RuntimeError: the layer has no adjoints.
     """
-    states, adjoints = tuple(part.detach() for part in layer.states), layer.adjoints
-    for sample, step, projected, previous in _asked(layer) if inputs is None else _known(layer, inputs.detach()):
+    states, adjoints, kept = tuple(part.detach() for part in layer.states), layer.adjoints, layer.kept()
+    for sample, step, project, previous in _asked(layer) if inputs is None else _known(layer, inputs.detach()):
         after, gradients = (tuple(_taken(part, sample, step) for part in both) for both in (states, adjoints))
         known = silent is not None and bool(((step > 0) & silent[sample, step - 1]).all())
         before = _taken(adjoints.hidden, sample, step - 1) if known else None
-        yield Updates(layer.cell, projected, previous, after, gradients, before)
+        gates = None if kept is None else _gates(kept, kept.place[sample, step])
+        yield Updates(layer.cell, project, previous, after, gradients, before, gates)
 
 
-Asked = Iterator[tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]]
-"""Samples, steps, projected inputs and previous states."""
+Asked = Iterator[tuple[Tensor, Tensor, Callable[[], Tensor], tuple[Tensor, ...]]]
+"""Samples, steps, what makes the projected inputs, and previous states."""
 
 
 def _asked(layer: Layer) -> Asked:
@@ -77,7 +81,7 @@ def _asked(layer: Layer) -> Asked:
     for rows, projected, previous in layer.updates():
         first = previous[0] if previous else layer.cell.initial_state(len(rows))
         for some, inputs, *parts in zip(*(part.split(TOGETHER) for part in (rows, projected, *first)), strict=True):
-            yield some // layer.structure.time, some % layer.structure.time, inputs, tuple(parts)
+            yield some // layer.structure.time, some % layer.structure.time, inputs.clone, tuple(parts)
 
 
 def _known(layer: Layer, inputs: Tensor) -> Asked:
@@ -88,13 +92,25 @@ def _known(layer: Layer, inputs: Tensor) -> Asked:
     for step, sample in (first, *zip(*later, strict=True)):
         if not len(step):  # every sequence has one step
             continue
-        with torch.no_grad():
-            projected = layer.cell.project(_taken(inputs, sample, step))
         if step is first[0]:
             previous = layer.cell.initial_state(batch)
         else:
             previous = [_taken(part, sample, step - 1) for part in states]
-        yield sample, step, projected, tuple(part.detach() for part in previous)
+        project = partial(_projected, layer.cell, inputs, sample, step)
+        yield sample, step, project, tuple(part.detach() for part in previous)
+
+
+@torch.no_grad()
+def _projected(cell: Cell, inputs: Tensor, sample: Tensor, step: Tensor) -> Tensor:
+    return cell.project(_taken(inputs, sample, step))
+
+
+def _gates(kept: Kept, place: Tensor) -> list[Tensor] | None:
+    """The gates' activations of the updates at these places; None where some were not kept."""
+    if bool((place < 0).any()):
+        return None
+    values = _rows(kept.values, place)
+    return [values[:, slot] for slot in kept.slot]
 
 
 def _taken(values: Tensor, sample: Tensor, step: Tensor) -> Tensor:
@@ -104,10 +120,15 @@ def _taken(values: Tensor, sample: Tensor, step: Tensor) -> Tensor:
         flat, index = values.view(-1, size), sample * time + step
     else:
         flat, index = values.transpose(0, 1).reshape(-1, size), step * batch + sample
+    return _rows(flat, index)
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """values[index]; without a copy where these lie side by side."""
     first, last = int(index[0]), int(index[-1])
     if last - first == len(index) - 1 and bool((index.diff() == 1).all()):
-        return flat[first : last + 1]
-    return flat.index_select(0, index)
+        return values[first : last + 1]
+    return values.index_select(0, index)
 
 
 def pull_back(given: Updates) -> Pullback:
@@ -119,7 +140,7 @@ def pull_back(given: Updates) -> Pullback:
     cell, apart = given.cell, Apart(given.cell)
     previous = [part.detach().requires_grad_() for part in given.previous]
     with torch.enable_grad(), apart:
-        state = cell.step(given.projected, cell.state_type(*previous))
+        state = cell.step(given.project(), cell.state_type(*previous))
     handed = [part.is_leaf for part in state]  # a previous state, handed on, or a number
     after = [part.view_as(part) if leaf else part for part, leaf in zip(state, handed, strict=True)]
     adjoints = _outside(after, handed, given.adjoints)

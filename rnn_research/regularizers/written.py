@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -57,8 +57,7 @@ def _lstm(given: Updates) -> Pullback:
     """With d_c all that reaches c, its own h included: the gates' gradients are (d_c g i', d_c c' f', d_c i g',
     u_h tanh(c) o'), and u J is (gates' gradients U, d_c f)."""
     weight, (_, cell), (to_hidden, to_cell) = given.cell.weight_hh.detach(), given.previous, given.adjoints
-    gates = _gates(given)
-    i, f, g, o = gates.chunk(4, -1)
+    i, f, g, o = _gates(given) if given.gates is None else given.gates
     tanh = given.state[0] / o.clamp(min=torch.finfo(o.dtype).tiny)  # h = o tanh(c)
     by_output = to_hidden * o
     to_tanh = by_output * tanh
@@ -66,7 +65,7 @@ def _lstm(given: Updates) -> Pullback:
     d_c = to_cell * inverse
     through, pulled_cell = d_c * i, d_c * f
     to_i, to_f, to_o = through * g, pulled_cell * cell, to_tanh * inverse
-    at_product = torch.empty_like(gates)
+    at_product = i.new_empty(len(i), 4 * i.shape[1])
     terms = (to_i, to_i, i), (to_f, to_f, f), (through, to_i, g), (to_o, to_o, o)
     for (first, factor, gate), out in zip(terms, at_product.chunk(4, -1), strict=True):
         torch.addcmul(first, factor, gate, value=-1, out=out)  # sigmoid' = s (1 - s), tanh' = 1 - t^2
@@ -74,12 +73,12 @@ def _lstm(given: Updates) -> Pullback:
     return Pullback(norms, (pulled, pulled_cell), lambda gradients: (gradients[0].T @ at_product).T)
 
 
-def _gates(given: Updates) -> Tensor:
-    """(i, f, g, o) side by side, in the place of the projected inputs, which are made anew for each pullback."""
+def _gates(given: Updates) -> Sequence[Tensor]:
+    """i, f, g and o, in the place of the projected inputs."""
     size, bias = given.cell.hidden_size, given.cell.bias_hh
-    gates = given.projected.addmm_(given.previous[0], given.cell.weight_hh.detach().T)
+    gates = given.project().addmm_(given.previous[0], given.cell.weight_hh.detach().T)
     gates = gates if bias is None else gates.add_(bias.detach())
     gates[:, : 2 * size].sigmoid_()
     gates[:, 2 * size : 3 * size].tanh_()
     gates[:, 3 * size :].sigmoid_()
-    return gates
+    return gates.chunk(4, -1)

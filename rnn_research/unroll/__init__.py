@@ -10,13 +10,13 @@ from torch import Tensor
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.engines import ENGINES, Choice
-from rnn_research.unroll.fold import Record
+from rnn_research.unroll.fold import Kept, Record
 from rnn_research.unroll.inside import Inside, Unit, check, combine
 from rnn_research.unroll.layer import Layer, Unrolled
 from rnn_research.unroll.stack import Stack, stacked
 from rnn_research.unroll.truncated import truncated
 
-__all__ = ["ENGINES", "Choice", "Inside", "Layer", "Record", "Unit", "Unrolled", "combine", "unroll"]
+__all__ = ["ENGINES", "Choice", "Inside", "Kept", "Layer", "Record", "Unit", "Unrolled", "combine", "unroll"]
 
 
 def unroll(

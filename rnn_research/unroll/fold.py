@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
@@ -18,6 +19,15 @@ Record = bool | Literal["parts"]
 
 GRADIENTS = ("adjoints", "direct", "recurrent")
 """The total gradient in a state, and its two parts."""
+
+
+class Kept(NamedTuple):
+    """Gates' activations of some updates, side by side with what else was kept: those of gate k, in the order of their
+    rows in the weights, are `values[:, slot[k]]`. `place` says which row a position's are; -1: none."""
+
+    place: Int[Tensor, "batch time"]
+    values: Float[Tensor, "updates kept hidden"]
+    slot: list[int]
 
 
 class Fold(ABC):
@@ -67,6 +77,10 @@ class Fold(ABC):
     def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
         """Every update again: flat positions, projected inputs and previous states, detached; those with equally many
         previous states come together."""
+
+    def kept(self) -> Kept | None:
+        """The gates' activations, where the forward pass left them; None: it left none."""
+        return None
 
     def norms(self, which: str) -> State:
         """The L2 norms of `adjoints`, `direct` or `recurrent`, in float64."""

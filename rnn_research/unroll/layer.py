@@ -12,7 +12,7 @@ from torch import Tensor
 from rnn_research.cells.base import State
 from rnn_research.checks import choice
 from rnn_research.unroll.engines import Choice
-from rnn_research.unroll.fold import GRADIENTS, Fold
+from rnn_research.unroll.fold import GRADIENTS, Fold, Kept
 from rnn_research.unroll.inside import Points
 
 CHANGED = (
@@ -137,6 +137,10 @@ class Layer:
         """Every update again: flat positions, projected inputs and previous states, detached; those with equally
         many previous states come together."""
         return self._fold.updates()
+
+    def kept(self) -> Kept | None:
+        """The gates' activations, where the engine's forward pass left them; None: it left none."""
+        return self._fold.kept()
 
     def _versions(self) -> list[int]:
         return [parameter._version for parameter in self.cell.parameters()]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.fold import GRADIENTS, Fold, Record
+from rnn_research.unroll.fold import GRADIENTS, Fold, Kept, Record
 from rnn_research.unroll.inside import Inside, Points, unmarked
 from rnn_research.unroll.native.graph import Untraceable, tensors_of
 from rnn_research.unroll.native.kernel import Along, Found, Kernel, Recorded, Wanted
@@ -108,6 +108,21 @@ class NativeFold(Fold):
                 projected = self.cell.project(inputs.index_select(0, positions))
             yield positions, projected.detach(), previous
 
+    def kept(self) -> Kept | None:
+        """Of a chain's updates that have a previous state."""
+        plan, tape = self.kernel.schedule, None if self.recorded is None else self.recorded.tape
+        plans = self.kernel.compiled.plans
+        slot = plans[plan.arities[-1]].gates
+        if tape is None or not isinstance(self.structure, Chain) or set(slot) != set(range(len(self.cell.gates))):
+            return None
+        *before, count = plan.nodes[0]
+        slots = [len(plans[arity].slot) for arity in plan.arities]
+        start = sum(some * each for some, each in zip(before, slots[:-1], strict=True))
+        values = tape[start * self.cell.hidden_size :].view(count, slots[-1], self.cell.hidden_size)
+        place = torch.full((plan.rows,), -1)
+        place[torch.from_numpy(plan.row[len(plan.row) - count :]).long()] = torch.arange(count)
+        return Kept(self.kernel.placed(place), values, [slot[gate] for gate in range(len(slot))])
+
     def _readouts(self) -> list[Tensor]:
         """The gradient that reached each part of the states from outside, times what its sum was scaled by."""
         assert self.recorded is not None
@@ -129,8 +144,9 @@ class NativeFold(Fold):
         """The backward pass once more, for adjoints alone."""
         states = [part.detach() for part in self._states]
         tensors = [tensor.detach() for tensor in self.tensors]
-        inputs = self.inputs.detach()
-        tape = self.kernel.forward(inputs, [part.detach() for part in self.initial], tensors, True)[1]
+        inputs, tape = self.inputs.detach(), None if self.recorded is None else self.recorded.tape
+        if tape is None:
+            tape = self.kernel.forward(inputs, [part.detach() for part in self.initial], tensors, True)[1]
         return self.kernel.backward(direct, inputs, tensors, states, tape, wanted)
 
     def _of(self, parts: Sequence[Tensor]) -> State:

@@ -29,6 +29,8 @@ class Recorded:
     adjoints: Sequence[Tensor] = ()
     norms: Sequence[Tensor] = ()
     direct: Sequence[Tensor | None] = ()
+    tape: Tensor | None = None
+    """What the forward pass kept for the backward passes; None: nothing."""
     passes: list[Pass] = field(default_factory=list)
     """Where something acts: what each pass is made of, as its parts do not follow from a sum of passes."""
 
@@ -90,6 +92,8 @@ class Along(torch.autograd.Function):
         ctx.kernel, ctx.recorded, ctx.points, ctx.count = kernel, recorded, points, count
         ctx.set_materialize_grads(False)
         if keep:
+            if recorded is not None:
+                recorded.tape = tape
             ctx.save_for_backward(inputs, *tensors, *states, tape)
         return tuple(states)
 

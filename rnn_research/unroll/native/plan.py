@@ -53,6 +53,20 @@ class Plan:
         self._slots()
         self.marks = [node for node in self.nodes if leaf_of(node) is None and name_of(node) == "mark"]
 
+    @property
+    def gates(self) -> dict[int, int]:
+        """The slots of functions of one accumulator, by the row block of the weights that it sums: an LSTM's gates."""
+        found: dict[int, int] = {}
+        for node, slot in self.slot.items():
+            if leaf_of(node) is None and node not in self.acc and len(node.all_input_nodes) == 1:
+                (argument,) = node.all_input_nodes
+                if leaf_of(argument) is None and argument not in self.acc and name_of(argument) == "mark":
+                    (argument,) = argument.all_input_nodes
+                rows = {row for _, row in self.acc[argument].products} if argument in self.acc else set()
+                if len(rows) == 1:
+                    found.setdefault(rows.pop(), slot)
+        return found
+
     def within(self, nodes: Iterable[fx.Node]) -> set[fx.Node]:
         """The nodes, and what they are computed from, down to accumulators."""
         return closure(nodes, self.acc)
