@@ -232,6 +232,7 @@ BAD_LISTS = {
     "two expressions": ("3\t3 4", "'4' after the expression"),
     "no expression": ("3\t ", "line's end"),
     "left open": ("3\t( ( ( [MAX 3 ) 1 )", "line's end"),
+    "another value": ("1\t( ( ( [MAX 3 ) 1 ) ] )", "the label 1, expected the expression's value, 3;"),
 }
 
 
@@ -414,6 +415,7 @@ def test_logic_written_in_the_published_format_is_read_back(tmp_path):
 
 BAD_LOGIC = {
     "one column": ("# a b", "1 columns, expected 3"),
+    "a relation that does not hold": ("=\ta\t( a ( or ( not b ) ) )", "relation '=', expected the one that holds, '<'"),
     "another relation": ("~\ta\tb", "relation '~'"),
     "two relations": ("<>\ta\tb", "relation '<>'"),
     "no relation": ("\ta\tb", "relation ''"),

@@ -10,6 +10,12 @@ T = TypeVar("T")
 REPAIR = "mend or delete the line, or fetch the file again"
 
 
+def refusal(path: Path, sample: int, found: str) -> ValueError:
+    """The error for what was found in the line of a file's sample, counted from 0."""
+    there = [number for number, line in enumerate(_text(path).split("\n"), start=1) if line.strip()]
+    return ValueError(f"dataset.root: {path}, line {there[sample]}: {found}; {REPAIR}")
+
+
 def read_lines(path: Path, parse: Callable[..., T], columns: tuple[str, ...]) -> list[T]:
     """What `parse` makes of the columns of each line of a UTF-8 file; blank lines are skipped.
 

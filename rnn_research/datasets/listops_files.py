@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rnn_research.datasets.lines import read_lines
-from rnn_research.datasets.listops_expressions import END, MIN, VOCABULARY, Expressions
+from rnn_research.datasets.lines import read_lines, refusal
+from rnn_research.datasets.listops_expressions import END, MIN, VOCABULARY, Expressions, values
 
 TOKENS = {word: token for token, word in enumerate(VOCABULARY) if word}
 
@@ -20,10 +20,14 @@ def read(path: Path) -> tuple[Expressions, np.ndarray]:
     """The expressions of a file, and their labels.
 
     Raises:
-        ValueError: a line is not a label from 0 to 9 and an expression in the published brackets.
+        ValueError: a line is not a label from 0 to 9 and an expression in the published brackets, of that value.
     """
     parsed = read_lines(path, _line, ("label", "expression"))
-    return _together(parsed), np.array([label for label, _, _ in parsed])
+    found, labels = _together(parsed), np.array([label for label, _, _ in parsed])
+    value = values(found, 1 + int(found.side.max()))[found.parent < 0]
+    for wrong in np.flatnonzero(value != labels)[:1]:
+        raise refusal(path, wrong, f"found the label {labels[wrong]}, expected the expression's value, {value[wrong]}")
+    return found, labels
 
 
 def _line(label: str, text: str) -> Parsed:
