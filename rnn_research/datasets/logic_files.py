@@ -65,7 +65,7 @@ def _read(path: Path) -> list[Parsed]:
     given, holds = np.array([relation for relation, _, _, _ in parsed]), relations(truth)
     for wrong in [index for index in sound(truth) if given[index] != holds[index]][:1]:
         found, expected = RELATIONS[given[wrong]], RELATIONS[holds[wrong]]
-        raise refusal(path, wrong, f"found the relation {found!r}, expected the one that holds, {expected!r}")
+        raise refusal(path, int(wrong), f"found the relation {found!r}, expected the one that holds, {expected!r}")
     return parsed
 
 
