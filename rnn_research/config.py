@@ -6,6 +6,7 @@ can't work together. Each gives one `UsageError` that names the key.
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -120,6 +121,10 @@ def _check_names(cfg: DictConfig) -> None:
             raise UsageError(f"{key}: unknown, expected one of {', '.join(known)}{nearest(key, known)}")
     for key in (*GROUPS, *SCALARS):
         if key not in cfg and key not in ("init", "probe", "logger", "regularizer"):
+            if key == "clipping":
+                raise UsageError(
+                    "clipping: given no strategy, expected one or several; use clipping=none for the control"
+                )
             raise UsageError(f"{key}: missing, expected {key}={'OPTION' if key in GROUPS else 'VALUE'}")
     for key in ("dataset", "model", "trainer", "optimizer", "clipping", "structure"):
         if not OmegaConf.is_dict(cfg[key]):
@@ -190,9 +195,9 @@ def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:
             raise ValueError(f"given native, which computes on the CPU, but trainer.accelerator={device}")
         if precision.removesuffix("-true") not in ("32", "64"):
             raise ValueError(f"given {cfg.engine}, but trainer.precision={precision}; use engine=auto")
+    trial = copy.deepcopy(model).eval()  # what acts inside backpropagation counts the batches that it has seen
     with told(""), torch.random.fork_rng(devices=[]), torch.no_grad():
-        model.eval().fold(data.layout.collate([data.samples("train")[0]]))
-    model.train()
+        trial.fold(data.layout.collate([data.samples("train")[0]]), acting=True)
 
 
 def _check_validation(cfg: DictConfig, data: DataModule) -> None:

@@ -6,12 +6,15 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 LOG = "run.log"
+SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "make", "regularizers"))
+"""Loggers whose warnings are of what the user asked for."""
 stopped: list[int] = []
 """The signals that stopped training."""
 
@@ -62,9 +65,19 @@ class _LogFile(logging.FileHandler):
             super().close()
 
 
+class _Terminal(logging.Handler):
+    """Beside the progress bar: what the user may not have meant."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        with contextlib.suppress(OSError):
+            tqdm.write(f"rnn-train: {record.getMessage()}", file=sys.stderr)
+
+
 @contextlib.contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Log to `folder/run.log`: ours, lightning's, and python's warnings; the terminal stays free."""
+    """Log to `folder/run.log`: ours, lightning's, and python's warnings. The terminal gets those of `SAID` alone."""
     handler = _LogFile(folder / LOG, delay=True, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
@@ -72,6 +85,9 @@ def logged(folder: Path) -> Iterator[None]:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
+    terminal = _Terminal(logging.WARNING)
+    for name in SAID:
+        logging.getLogger(name).addHandler(terminal)
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
@@ -81,4 +97,6 @@ def logged(folder: Path) -> Iterator[None]:
         logging.captureWarnings(False)
         root.setLevel(level)
         root.removeHandler(handler)
+        for name in SAID:
+            logging.getLogger(name).removeHandler(terminal)
         handler.close()

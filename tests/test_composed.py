@@ -111,7 +111,13 @@ def test_the_name_is_also_spared_where_an_experiment_chose_the_option(here: Path
         ("clipping=[value,global_norm] clipping.max_norm=1", ("clipping.max_norm: unknown",)),
         ("clipping=[value,globalnorm]", ("clipping: given 'globalnorm'", "did you mean global_norm?")),
         ("clipping=[value,global_norm] clipping.value.max_value=-1", ("clipping.value.max_value: given -1",)),
-        ("clipping=[]", ("clipping: missing, expected clipping=OPTION",)),
+        ("clipping=[]", ("clipping: given no strategy", "use clipping=none")),
+        ("clipping=graves engine=torch", ("engine: given torch, but nothing can act inside", "use engine=auto")),
+        ("regularizer=flossing regularizer.exponents=500", ("regularizer=flossing: exponents: given 500",)),
+        (
+            "regularizer=omega structure=balanced model=child_sum_tree_lstm",
+            ("regularizer=omega: structure: given trees",),
+        ),
         ("probe=counterfactual clipping@probe.counterfactual.strategies=[graves]", ("given graves", "leave it out")),
         ("probe=counterfactual clipping@probe.counterfactual.strategies=[]", ("strategies: given none",)),
     ],
@@ -121,6 +127,18 @@ def test_mistakes_in_lists(typed: str, parts: tuple[str, ...], here: Path) -> No
     assert ended.code == 2
     assert ended.err.count("\n") == 1
     assert all(part in ended.err for part in parts), ended.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("clipping=tbptt clipping.k1=1000", "clipping=tbptt: a batch has no sequence longer than its window, 20 <= k1"),
+        ("regularizer=flossing regularizer.warm_up=1000", "regularizer=flossing: no sequence of a batch is longer"),
+    ],
+)
+def test_what_is_asked_for_and_does_nothing_is_said_once(typed: str, said: str, here: Path) -> None:
+    ended: Ended = rnn_train(*FAST, *typed.split(), "dataset.length=20")
+    assert ended.err.count(said) == 1, ended.err
 
 
 # Counterfactuals.

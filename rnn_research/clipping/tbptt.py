@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from torch import nn
@@ -11,6 +12,8 @@ from rnn_research.checks import integer
 from rnn_research.clipping.base import WithinBackward
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll import Unit
+
+log = logging.getLogger(__name__)
 
 
 class TBPTT(WithinBackward):
@@ -37,6 +40,7 @@ class TBPTT(WithinBackward):
                 f"k2: given {k2}, expected at least k1 = {k1}: losses must reach back over their own window"
             )
         self.truncate = (self.k1, self.k2)
+        self._told = False
 
     def attach(self, cells: Sequence[Cell], readout: nn.Module, trees: bool | None = None) -> None:
         if trees:
@@ -46,4 +50,10 @@ class TBPTT(WithinBackward):
             )
 
     def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> None:
-        return None
+        if isinstance(structure, Chain) and structure.time <= self.k1 and not self._told:
+            self._told = True
+            log.warning(
+                "clipping=tbptt: a batch has no sequence longer than its window, %d <= k1=%d: nothing is cut there",
+                structure.time,
+                self.k1,
+            )

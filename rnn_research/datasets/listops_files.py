@@ -26,7 +26,9 @@ def read(path: Path) -> tuple[Expressions, np.ndarray]:
     found, labels = _together(parsed), np.array([label for label, _, _ in parsed])
     value = values(found, 1 + int(found.side.max()))[found.parent < 0]
     for wrong in np.flatnonzero(value != labels)[:1]:
-        raise refusal(path, int(wrong), f"found the label {labels[wrong]}, expected the expression's value, {value[wrong]}")
+        raise refusal(
+            path, int(wrong), f"found the label {labels[wrong]}, expected the expression's value, {value[wrong]}"
+        )
     return found, labels
 
 

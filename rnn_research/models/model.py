@@ -172,7 +172,10 @@ class Model(LightningModule):
         """
         self.clipping.attach(list(self.cells), self.readout, trees)
         for name, regularizer in self.regularizers.items():
-            regularizer.attach(list(self.cells), trees)
+            try:
+                regularizer.attach(list(self.cells), trees)
+            except ValueError as error:
+                raise ValueError(f"regularizer={name}: {error}") from error
             if regularizer.needs_whole and self.clipping.truncate is not None:
                 raise ValueError(
                     f"regularizer={name}: reads how the gradient passes over the full length, but clipping=tbptt cuts "
@@ -189,9 +192,13 @@ class Model(LightningModule):
         if not self._attached:
             self.attach()
 
-    def fold(self, batch: Batch, record: Record = False) -> Unrolled:
-        """The states of every layer at every position of the batch."""
-        return self._unroll(batch, self._inputs(batch), record)
+    def fold(self, batch: Batch, record: Record = False, acting: bool = False) -> Unrolled:
+        """The states of every layer at every position of the batch.
+
+        Args:
+            acting: as in training, with what acts inside backpropagation.
+        """
+        return self._unroll(batch, self._inputs(batch), record, **(self._acting(batch) if acting else {}))
 
     def _inputs(self, batch: Batch) -> Tensor:
         return batch.inputs.to(self.dtype) if self.embedding is None else self.embedding(batch.inputs)

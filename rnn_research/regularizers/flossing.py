@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from rnn_research.cells.base import Cell
 from rnn_research.checks import integer, number
 from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
 from rnn_research.structures import Chain
+
+log = logging.getLogger(__name__)
 
 TREES = "Lyapunov exponents are growth rates along one trajectory, and a tree's states come together from several"
 
@@ -63,6 +66,7 @@ class Flossing(Regularizer):
         self.first_steps = integer("first_steps", first_steps, least=0)
         self.every_n_steps = None if every_n_steps is None else integer("every_n_steps", every_n_steps)
         self.seed = integer("seed", seed, least=0)
+        self._told = False
 
     def attach(self, cells: Sequence[Cell], trees: bool | None = None) -> None:
         refuse_trees(trees, TREES)
@@ -83,6 +87,12 @@ class Flossing(Regularizer):
         assert isinstance(step.structure, Chain)
         lengths = step.structure.lengths[: self.samples].tolist()
         longer = [sample for sample, length in enumerate(lengths) if length > self.warm_up]
+        if not longer and not self._told:
+            self._told = True
+            log.warning(
+                "regularizer=flossing: no sequence of a batch is longer than warm_up=%d: nothing is added to its loss",
+                self.warm_up,
+            )
         if not self.acts(step.number) or not longer:
             return None
         lengths = [lengths[sample] for sample in longer]
