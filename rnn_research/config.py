@@ -108,6 +108,8 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     with told(""):
         model.attach(layout.trees)
     _check_engine(cfg, model, data)
+    with told(""):
+        model.success(cfg.stop_when_solved)
     _check_validation(cfg, data)
     return Parts(data, layout, model, probes, trainer, loggers)
 
@@ -201,12 +203,7 @@ def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:
 
 
 def _check_validation(cfg: DictConfig, data: DataModule) -> None:
-    """Whether there is a rule to stop by, and validations come: lightning says so only when it trains."""
-    if cfg.stop_when_solved and data.task.success is None:
-        raise UsageError(
-            f"stop_when_solved: given true, but dataset {type(data).__name__} does not say when it is solved; "
-            "use stop_when_solved=false"
-        )
+    """Whether validations come: lightning says so only when it trains."""
     interval, every = cfg.trainer.get("val_check_interval"), cfg.trainer.get("check_val_every_n_epoch", 1)
     if isinstance(interval, bool) or not isinstance(interval, int | None) or interval is None or every is None:
         return

@@ -65,7 +65,7 @@ def fit(
     """
     if found := runs.in_use(folder):
         raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
-    success = _success(data, model, stop_when_solved)
+    rule = model.success(stop_when_solved)
     facts = _facts(data, model)
     earlier = None if resume_from is None else resume.load(resume_from, data, model, seed, config or {}, facts)
     data.start = (0, 0) if earlier is None else earlier.next
@@ -84,7 +84,7 @@ def fit(
         start=now(),
         baselines=data.baselines(),
         best={} if earlier is None else earlier.best,
-        success=success if earlier is None or not _same_rule(success, earlier.success) else earlier.success,
+        success=rule if earlier is None or not _same_rule(rule, earlier.success) else earlier.success,
         resumed={} if earlier is None else {"folder": str(earlier.folder.resolve()), "step": earlier.place.step},
     )
     recorder = Recorder(record, folder, probes, progress, earlier, stop_when_solved, facts)
@@ -114,24 +114,6 @@ def _trainer(
     if type(live.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
         live.profiler = _Unprofiled()  # type: ignore[attr-defined]
     return live
-
-
-def _success(data: DataModule, model: Model, stop: bool) -> dict[str, Any]:
-    """The task's rule, as the record keeps it."""
-    rule = data.task.success
-    names = model.tallies["val_"].names
-    if rule is not None and rule.metric == "position_accuracy" and rule.metric not in names:
-        rule = None  # the model does not learn from every position: the literature has no rule for that
-    if rule is None:
-        if stop:
-            raise ValueError(
-                f"stop_when_solved: given true, but {type(data).__name__} does not say when it is solved; "
-                "expected false, or data with a rule (of every position: with structure=chain model.loss=auto)"
-            )
-        return {}
-    if rule.metric not in names:
-        raise ValueError(f"success: given the metric {rule.metric!r}, expected one of {', '.join(names)}")
-    return {"metric": rule.metric, "bound": rule.bound, "above": rule.above, "step": None}
 
 
 def _same_rule(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from rnn_research.checks import flag, nearest, number
 from rnn_research.help import CONF
 from rnn_research.mistakes import UsageError
+from rnn_research.names import taken
 
 log = logging.getLogger(__name__)
 
@@ -117,16 +118,16 @@ def make_named(node: Any, path: str, kind: type = object) -> dict[str, Any]:
             f"{path}.{key}: unknown, expected {path}.OPTION.KEY=VALUE, with a key of "
             f"{' or '.join(f'{path}={name}' for name in options)}{nearest(key, known)}"
         )
-    taken = _taken(node, path)
-    return {name: make(one, path if len(taken) == 1 else f"{path}.{name}", kind) for name, one in taken.items()}
+    found = _taken(node, path)
+    return {name: make(one, path if len(found) == 1 else f"{path}.{name}", kind) for name, one in found.items()}
 
 
 def _taken(nodes: Any, path: str) -> dict[str, Any]:
     """The members by name, but for values of an option that is not taken: an experiment may set some for an option of
     which the command line took another."""
-    found = {}
+    found, there = {}, taken(nodes)
     for name, node in nodes.items():
-        if OmegaConf.is_dict(node) and "_target_" not in node and (CONF / path / f"{name}.yaml").is_file():
+        if OmegaConf.is_dict(node) and str(name) not in there and (CONF / path / f"{name}.yaml").is_file():
             log.warning("%s.%s: has values, but %s is not taken: they are left aside", path, name, name)
         else:
             found[str(name)] = node

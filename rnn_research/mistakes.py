@@ -236,9 +236,10 @@ def _known_keys(arguments: list[str]) -> list[str]:
 
 def _short(cfg: Any, key: str) -> str:
     """The key, without the name of an option that is the only one taken of its group (see `names`)."""
+    from rnn_research.names import NAMED, taken
+
     group, _, rest = key.partition(".")
-    taken = cfg[group] if group in ("clipping", "regularizer") else None
-    lone = isinstance(taken, dict) and len(taken) == 1 and "." in rest
+    lone = group in NAMED and "." in rest and isinstance(cfg[group], dict) and len(taken(cfg[group])) == 1
     return f"{group}.{rest.partition('.')[2]}" if lone else key
 
 

@@ -6,7 +6,7 @@ Each option's keys are below its own name (`clipping.global_norm.max_norm`), so 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ def names(cfg: Any, group: str, choices: Any) -> list[str]:
         return []
     if "_target_" in node:
         return [str(choices.get(group, group))]
-    return _taken(node)
+    return taken(node)
 
 
 def register() -> None:
@@ -88,12 +88,12 @@ def short_keys() -> Iterator[None]:
 def _completed(key: str, cfg: DictConfig) -> str:
     group, _, rest = key.partition(".")
     node = OmegaConf.select(cfg, group) if group in NAMED and rest else None
-    if not isinstance(node, DictConfig) or "_target_" in node or len(taken := _taken(node)) != 1:
+    if not isinstance(node, DictConfig) or "_target_" in node or len(options := taken(node)) != 1:
         return key
-    known = rest.partition(".")[0] in node[taken[0]]
-    return f"{group}.{taken[0]}.{rest}" if known and rest.partition(".")[0] != taken[0] else key
+    (option,), first = options, rest.partition(".")[0]
+    return f"{group}.{option}.{rest}" if first in node[option] and first != option else key
 
 
-def _taken(node: DictConfig) -> list[str]:
+def taken(node: Mapping[Any, Any]) -> list[str]:
     """The options that are: an experiment may also have values for one that the command line replaced."""
-    return [str(name) for name, option in node.items() if isinstance(option, DictConfig) and "_target_" in option]
+    return [str(name) for name, option in node.items() if isinstance(option, Mapping) and "_target_" in option]

@@ -634,7 +634,9 @@ def test_several_options_train_together(tmp_path: Path) -> None:
 def test_a_config_with_trees_is_refused_where_it_has_no_meaning(name: str) -> None:
     cfg = composed("dataset=boolean_trees", "model=child_sum_tree_lstm", f"regularizer={name}")
     if name in ON_CHAINS:
-        with pytest.raises(UsageError, match=r"^regularizer=.*: structure: given trees, expected chains: .*; use structure=chain"):
+        with pytest.raises(
+            UsageError, match=r"^regularizer=.*: structure: given trees, expected chains: .*; use structure=chain"
+        ):
             build(cfg)
     else:
         build(cfg)

@@ -97,7 +97,7 @@ def test_a_rule(rule: Rule, value: float, met: bool) -> None:
 def test_what_can_not_be_judged_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"success: given the metric 'bleu', expected one of loss, accuracy"):
         learn(Rule("bleu", 1.0), tmp_path / "a")
-    with pytest.raises(ValueError, match="stop_when_solved: given true, but Given does not say when it is solved"):
+    with pytest.raises(ValueError, match="stop_when_solved: given true, but nothing says when this task is solved"):
         learn(None, tmp_path / "a", stop_when_solved=True)
     assert not (tmp_path / "a").exists()
 

@@ -37,6 +37,11 @@ class Rule:
     bound: float
     above: bool = True
 
+    @property
+    def of_positions(self) -> bool:
+        """Whether it judges every labelled position, which has no meaning where the model does not learn from them."""
+        return self.metric.startswith("position_")
+
     def met(self, value: float) -> bool:
         """Whether a value of the metric solves the task; NaN does not."""
         return value >= self.bound if self.above else value < self.bound

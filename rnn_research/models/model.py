@@ -183,6 +183,28 @@ class Model(LightningModule):
                 )
         self._attached = True
 
+    def success(self, stop: bool = False) -> dict[str, Any]:
+        """The task's rule for when it is solved, as a run's record keeps it; empty where there is none, or none that
+        fits what the model learns from.
+
+        Args:
+            stop: whether training is to end there.
+
+        Raises:
+            ValueError: it is, and there is no rule; or the rule is of a metric that the task has not.
+        """
+        rule, names = self.task.success, self.tallies["val_"].names
+        if rule is None or (rule.of_positions and not self.every):
+            if stop:
+                raise ValueError(
+                    "stop_when_solved: given true, but nothing says when this task is solved; expected false, or data "
+                    "with a rule (of every position: with structure=chain model.loss=auto)"
+                )
+            return {}
+        if rule.metric not in names:
+            raise ValueError(f"success: given the metric {rule.metric!r}, expected one of {', '.join(names)}")
+        return {"metric": rule.metric, "bound": rule.bound, "above": rule.above, "step": None}
+
     @property
     def strategies(self) -> list[Clipping]:
         """The clipping strategies, in order."""
