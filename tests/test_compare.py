@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import re
 import subprocess
@@ -19,7 +20,7 @@ import scipy.stats
 from rnn_research import report, runs
 from rnn_research.compare import Comparison, NothingToCompare, compare, main
 from rnn_research.curves import Interval
-from rnn_research.report import cells, prose
+from rnn_research.report import cells, prose, style, vanishing
 from rnn_research.runs import RunRecord
 
 STEPS = (0, 50, 100, 150, 200)
@@ -956,6 +957,25 @@ def test_where_trees_and_chains_share_a_panel_its_axis_says_so(tmp_path: Path):
     html = report.write(compare([tmp_path]), tmp_path / "out").read_text()
     assert "distance d (cell applications to the loss; in a tree, depth)" in html
     assert "tree depth" not in html
+
+
+def test_many_conditions_are_drawn_without_bands_and_with_a_legend_that_fits(tmp_path: Path):
+    names = [f"a_strategy_with_a_long_name_{number}" for number in range(12)]
+    for name, seed in itertools.product(names, range(2)):
+        write_run(tmp_path / f"{name}{seed}", factors={"clipping": name}, seed=seed)
+    comparison = compare([tmp_path])
+    look = style.look(comparison)
+    made = vanishing.curves(comparison, look)
+    assert made is not None
+    assert "too many conditions" in made.caption
+    figure = made.figure
+    figure.set_layout_engine("constrained")
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert {text.get_text() for text in legend.get_texts()} >= set(names)
+    assert not any(axes.collections for axes in figure.axes)
 
 
 def test_trees_are_drawn_against_depth(tmp_path: Path):

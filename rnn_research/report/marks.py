@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,11 @@ from rnn_research.curves import Band
 from rnn_research.report import style
 from rnn_research.report.style import INK, Look
 
+ACROSS = 105
+"""Characters of a legend's line."""
+CROWD = 8
+"""More bands than this in one panel hide each other, and the lines."""
+
 
 @dataclass(frozen=True, eq=False)
 class Made:
@@ -27,14 +33,14 @@ class Made:
     figure: Figure
 
 
-def line(axes: Axes, band: Band | None, stroke: dict[str, Any]) -> None:
-    """A mean with its interval."""
+def line(axes: Axes, band: Band | None, stroke: dict[str, Any], crowded: bool = False) -> None:
+    """A mean with its interval, or alone where it is `crowded`."""
     if band is None:
         return
     mean = np.where(np.isfinite(band.mean), band.mean, np.nan)
     axes.plot(band.x, mean, marker="o" if len(band.x) <= 10 else "", markersize=3.2, **stroke)
     wide = np.isfinite(band.low) & np.isfinite(band.high)
-    if wide.any():
+    if wide.any() and not crowded:
         shade = {"color": stroke["color"], "alpha": 0.12, "linewidth": 0}
         axes.fill_between(band.x, band.low, band.high, where=wide, **shade)
     axes.margins(x=0.02)
@@ -65,11 +71,31 @@ def legend(
         ]
     handles += more
     if handles:
-        width = sum(len(str(handle.get_label())) + 7 for handle in handles)
-        columns = -(-len(handles) // min(-(-width // 105), len(handles)))
+        columns = _columns([len(str(handle.get_label())) + 7 for handle in handles])
         rowwise = [handle for column in range(columns) for handle in handles[column::columns]]
         figure.legend(handles=rowwise, loc="outside upper left", ncols=columns, handlelength=2.4)
 
 
-def band_says(conditions: Sequence[Condition]) -> str:
-    return "Band: 95% interval over seeds (Student's t)." if any(len(c.runs) > 1 for c in conditions) else ""
+def _columns(widths: Sequence[int]) -> int:
+    """As many as fit beside each other, in characters, where each is as wide as its widest entry."""
+    fitting = (n for n in range(len(widths), 1, -1) if sum(max(widths[column::n]) for column in range(n)) <= ACROSS)
+    return next(fitting, 1)
+
+
+def crowded(conditions: Sequence[Condition], look: Look, apart: bool = False) -> bool:
+    """Whether a panel has too many conditions for their bands.
+
+    Args:
+        apart: panels are also told apart by dashes.
+    """
+    panel = Counter((look.panel(c), look.dash(c) if apart else None) for c in conditions)
+    return max(panel.values()) > CROWD
+
+
+def band_says(conditions: Sequence[Condition], look: Look, apart: bool = False) -> str:
+    """What a caption says of bands; `apart` as in `crowded`."""
+    if all(len(c.runs) == 1 for c in conditions):
+        return ""
+    if crowded(conditions, look, apart):
+        return "Intervals over seeds are left out: there are too many conditions to see them; the table has them."
+    return "Band: 95% interval over seeds (Student's t)."

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rnn_research.compare import Bins, Comparison, Condition
 from rnn_research.report import cells, style
-from rnn_research.report.marks import Made, band_says, legend, panels
+from rnn_research.report.marks import Made, band_says, crowded, legend, panels
 from rnn_research.report.style import Look
 
 WIDE = 3
@@ -60,7 +60,7 @@ def answers(comparison: Comparison, look: Look) -> Made | None:
     legend(figure, comparison, look)
     caption = (
         f"The {comparison.measure} of the answers on the test set and every further set, by what is known of a sample: "
-        f"mean over seeds, at the middle of each bin. {band_says(comparison.conditions)}"
+        f"mean over seeds, at the middle of each bin. {band_says(comparison.conditions, look)}"
     )
     return Made("answers", "Where the answers are right", caption, figure)
 
@@ -98,6 +98,8 @@ def _by_bin(axes: Axes, condition: Condition, feature: str, comparison: Comparis
     joined = {**stroke, "linestyle": "" if found.bins.named else stroke["linestyle"]}
     axes.plot(x, [mean.mean for mean in kept], marker="o", markersize=3.2, **joined)
     low, high = np.array([mean.low for mean in kept]), np.array([mean.high for mean in kept])
+    if crowded(comparison.conditions, look):
+        return
     if np.isfinite(low).any() and not found.bins.named:
         axes.fill_between(x, low, high, color=stroke["color"], alpha=0.12, linewidth=0)
     elif np.isfinite(low).any():

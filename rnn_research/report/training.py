@@ -14,7 +14,7 @@ from rnn_research.compare import Comparison, Condition
 from rnn_research.compare.reading import split_metric
 from rnn_research.curves import Band
 from rnn_research.report import style
-from rnn_research.report.marks import Made, band_says, legend, line
+from rnn_research.report.marks import Made, band_says, crowded, legend, line
 from rnn_research.report.style import MUTED, Look
 
 SHORT_DASHES = (0, (3, 2))
@@ -35,7 +35,7 @@ def rates(comparison: Comparison, look: Look) -> Made | None:
     legend(figure, comparison, look, dashes=False)
     caption = (
         "The decay rate b of log n = a + b d at each recorded step: 0 keeps the norm, below 0 it vanishes, "
-        f"above it explodes. Mean over seeds. {band_says(shown)}"
+        f"above it explodes. Mean over seeds. {band_says(shown, look, apart=True)}"
     )
     return Made("rates", "The decay rate over training", caption, figure)
 
@@ -53,7 +53,7 @@ def learning(comparison: Comparison, look: Look) -> Made | None:
     legend(figure, comparison, look, [baseline] if _baselines(shown) else [], dashes=False)
     caption = (
         f"{metric.capitalize()} on the validation data against the optimiser step: mean over the "
-        f"seeds that did not diverge. {band_says(shown)}"
+        f"seeds that did not diverge. {band_says(shown, look, apart=True)}"
     )
     return Made("learning", "The task", caption, figure)
 
@@ -82,7 +82,8 @@ def _over_steps(
             axes.axhline(level, color=MUTED, linewidth=1, linestyle=SHORT_DASHES)
         for condition in alike:
             if look.dash(condition) == look.dashes[column]:
-                line(axes, view(condition), {"color": look.colour(condition), "linewidth": 1.6})
+                stroke = {"color": look.colour(condition), "linewidth": 1.6}
+                line(axes, view(condition), stroke, crowded(shown, look, apart=True))
         axes.set_title(style.shortened(", ".join(filter(None, (row, column and f"{names}: {column}"))), 44))
         axes.set_xlabel("optimiser step")
         _to_means(axes, [view(c) for c in alike], levels(alike))

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from rnn_research.compare import Comparison, Condition
 from rnn_research.curves import FALL, RISE, Band
 from rnn_research.report import cells, style
-from rnn_research.report.marks import Made, band_says, legend, line, panels
+from rnn_research.report.marks import Made, band_says, crowded, legend, line, panels
 from rnn_research.report.style import MUTED, Look
 
 DOTS = (0, (1, 2))
@@ -38,7 +38,7 @@ def curves(comparison: Comparison, look: Look) -> Made | None:
     caption = (
         f"The norm of the adjoint of {comparison.state} (top layer, {cells.loss(comparison)}) against "
         "distance, as a ratio to that at the smallest: geometric mean over the probed samples, then over "
-        f"seeds. {band_says(shown)} A triangle marks where the typical norm becomes exactly zero. Dotted: "
+        f"seeds. {band_says(shown, look)} A triangle marks where the typical norm becomes exactly zero. Dotted: "
         f"{FALL:g} and {RISE:g}, the thresholds of the verdict."
     )
     if trees:
@@ -63,7 +63,7 @@ def _vanishing_row(
         if not bands:
             axes.set_axis_off()
             continue
-        drawn += [_curve(axes, band, look.stroke(c)) for c, band in bands]
+        drawn += [_curve(axes, band, look.stroke(c), crowded(members, look)) for c, band in bands]
         for threshold in (FALL, RISE):
             axes.axhline(np.log10(threshold), color=MUTED, linewidth=0.9, linestyle=DOTS)
         axes.set_title(f"{name}\n{title}" if name and axes is row[0] else title)
@@ -73,11 +73,11 @@ def _vanishing_row(
     row[0].set_xlabel(_x_label(trees, chains))
 
 
-def _curve(axes: Axes, band: Band, stroke: dict[str, Any]) -> np.ndarray:
+def _curve(axes: Axes, band: Band, stroke: dict[str, Any], crowded: bool) -> np.ndarray:
     """Draw a vanishing curve in decades (log10), with a triangle where it ends in exact zeros; returns
     them."""
     mean, low, high = (values / np.log(10) for values in (band.mean, band.low, band.high))
-    line(axes, Band(band.x, mean, low, high, band.n), stroke)
+    line(axes, Band(band.x, mean, low, high, band.n), stroke, crowded)
     gone = np.flatnonzero(np.isneginf(mean))
     if len(gone) and gone[0] > 0:
         last = max(mean[gone[0] - 1], np.log10(style.DEEPEST))
