@@ -27,7 +27,7 @@ from rnn_research.regularizers import Regularizer, Step, pullback
 from rnn_research.regularizers.flossing import Flossing, lyapunov_exponents
 from rnn_research.regularizers.omega import Omega
 from rnn_research.regularizers.orthogonality import Orthogonality
-from rnn_research.regularizers.spectral import Spectral
+from rnn_research.regularizers.spectral import Spectral, decomposed
 from rnn_research.structures import Balanced, Chain
 from rnn_research.unroll import unroll
 
@@ -333,6 +333,23 @@ def test_spectral_leaves_what_is_within_bounds_and_other_gates_and_steps() -> No
     assert [seldom.after_step(number) is not None for number in range(6)] == [False, False, True, False, False, True]
     assert torch.equal(cell.weight_hh[4:], before[4:])
     assert torch.linalg.matrix_norm(cell.weight_hh[:4], 2).item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_a_decomposition_that_fails_is_that_of_the_transpose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As LAPACK's does for some matrices near orthogonal ones."""
+    matrices, svd, asked = torch.randn(2, 5, 5, dtype=torch.float64), torch.linalg.svd, []
+
+    def failing(given: Tensor) -> Any:
+        asked.append(given)
+        if len(asked) == 1:
+            raise torch.linalg.LinAlgError("did not converge")
+        return svd(given)
+
+    monkeypatch.setattr(torch.linalg, "svd", failing)
+    left, values, right = decomposed(matrices)
+    assert torch.equal(asked[1], matrices.mT)
+    torch.testing.assert_close(left * values[:, None] @ right, matrices, rtol=0, atol=1e-14)
+    torch.testing.assert_close(left.mT @ left, torch.eye(5, dtype=torch.float64).expand(2, 5, 5), rtol=0, atol=1e-14)
 
 
 def test_spectral_leaves_a_weight_that_is_not_finite() -> None:

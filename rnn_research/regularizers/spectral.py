@@ -68,7 +68,7 @@ class Spectral(Regularizer):
         matrices = torch.stack(blocks)
         if not torch.isfinite(matrices).all():
             return matrices.new_full((), math.nan)
-        left, values, right = torch.linalg.svd(matrices)
+        left, values, right = decomposed(matrices.double())
         slack = self.SLACK * matrices.shape[-1] * torch.finfo(matrices.dtype).eps * values.amax(-1, keepdim=True)
         outside = ((values < self.least - slack) | (values > self.most + slack)).any(-1).tolist()
         projected = left * values.clamp(self.least, self.most)[:, None] @ right
@@ -76,3 +76,16 @@ class Spectral(Regularizer):
             if out:
                 block.copy_(matrix)
         return values.amax()
+
+
+def decomposed(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """U, S and V^T of each of some float64 matrices.
+
+    LAPACK's divide and conquer fails, if seldom, where many singular values lie close together, as they do in a matrix
+    that is kept orthogonal: of single precision some within a few hundred steps; its transpose is another problem.
+    """
+    try:
+        return torch.linalg.svd(matrices)
+    except torch.linalg.LinAlgError:
+        left, values, right = torch.linalg.svd(matrices.mT)
+        return right.mT, values, left.mT
