@@ -86,6 +86,6 @@ def decomposed(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     try:
         return torch.linalg.svd(matrices)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
         left, values, right = torch.linalg.svd(matrices.mT)
         return right.mT, values, left.mT
