@@ -41,7 +41,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     code = re.search(r"```python\n(.*?)```", STRATEGIES.read_text(encoding="utf-8"), re.DOTALL)
     assert code is not None
     folder = tmp_path / "mine"
-    named = dict.fromkeys(("Halve", "Gentle", "Signed", "EverySecond", "Front"), "clipping")
+    named = dict.fromkeys(("Halve", "Root", "Gentle", "Signed", "EverySecond", "Front"), "clipping")
     named["Small"] = "regularizer"
     for name, group in named.items():
         (folder / group).mkdir(parents=True, exist_ok=True)
@@ -66,6 +66,17 @@ def test_on_the_gradient(options: Path) -> None:
     _, table = trained(options, "clipping=halve")
     np.testing.assert_allclose(table["norm_after"], table["norm_before"] / 2, rtol=1e-6)
     np.testing.assert_allclose(table["cosine"], 1.0, rtol=1e-6)
+
+
+def test_on_the_gradient_by_its_norm(options: Path) -> None:
+    also = ("probe=counterfactual", "clipping@probe.counterfactual.strategies=[root]")
+    _, table = trained(options, "clipping=root", *also)
+    np.testing.assert_allclose(
+        table["norm_after"], table["norm_before"] / table["norm_before"].clip(1) ** 0.5, rtol=1e-6
+    )
+    foreseen = runs.read_table(Path("out"), "counterfactual")
+    assert foreseen is not None
+    np.testing.assert_allclose(foreseen["root.norm_after"], table["norm_after"], rtol=1e-6)
 
 
 def test_on_the_step(options: Path) -> None:

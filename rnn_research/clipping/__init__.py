@@ -4,5 +4,6 @@ One file a strategy; the contract is in `base`.
 """
 
 from rnn_research.clipping.base import Clipped, Clipping, Composed, WithinBackward, clip, skip
+from rnn_research.clipping.scaling import Scaling
 
-__all__ = ["Clipped", "Clipping", "Composed", "WithinBackward", "clip", "skip"]
+__all__ = ["Clipped", "Clipping", "Composed", "Scaling", "WithinBackward", "clip", "skip"]
