@@ -110,6 +110,7 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     _check_engine(cfg, model, data)
     with told(""):
         model.success(cfg.stop_when_solved)
+        _check_precision(str(cfg.trainer.get("precision") or 32), regularizers)
     _check_validation(cfg, data)
     return Parts(data, layout, model, probes, trainer, loggers)
 
@@ -200,6 +201,16 @@ def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:
     trial = copy.deepcopy(model).eval()  # what acts inside backpropagation counts the batches that it has seen
     with told(""), torch.random.fork_rng(devices=[]), torch.no_grad():
         trial.fold(data.layout.collate([data.samples("train")[0]]), acting=True)
+
+
+def _check_precision(precision: str, regularizers: dict[str, Regularizer]) -> None:
+    """What reads adjoints replays updates, in one precision."""
+    for name in [name for name, one in regularizers.items() if one.needs_adjoints]:
+        if precision.endswith("-mixed"):
+            raise ValueError(
+                f"regularizer={name}: reads adjoints in one precision, but trainer.precision={precision}; use "
+                f"trainer.precision=32 or {precision.removesuffix('-mixed')}-true"
+            )
 
 
 def _check_validation(cfg: DictConfig, data: DataModule) -> None:

@@ -83,7 +83,9 @@ def make(node: Any, path: str, kind: type = object, **live: Any) -> Any:
     try:
         made = instantiate(rest, _convert_="all", **live)
     except InstantiationException as error:
-        raise UsageError(line(path, error.__cause__ or error)) from error
+        failed, own = re.search(r"full_key: (\S+)", str(error)), str(node._get_full_key(None))
+        inner = failed[1].removeprefix(own) if failed and failed[1].startswith(f"{own}.") else ""
+        raise UsageError(line(path + inner, error.__cause__ or error)) from error
     _check_kind(not isinstance(made, partial | kind), node._target_, path, kind)
     return made
 

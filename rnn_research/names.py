@@ -75,6 +75,8 @@ def short_keys() -> Iterator[None]:
 
     def completed(overrides: list[Any], cfg: DictConfig) -> None:
         for override in overrides:
+            if override.is_add():
+                _check_taken(override.key_or_group, cfg)
             override.key_or_group = _completed(override.key_or_group, cfg)
         apply(overrides, cfg)
 
@@ -83,6 +85,16 @@ def short_keys() -> Iterator[None]:
         yield
     finally:
         ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)  # type: ignore[method-assign]
+
+
+def _check_taken(key: str, cfg: DictConfig) -> None:
+    """Refuse a value that is appended for an option which is not taken: it would be left aside."""
+    group, _, rest = key.partition(".")
+    option, _, inner = rest.partition(".")
+    node = cfg.get(group) if group in NAMED and inner else None
+    if isinstance(node, DictConfig) and "_target_" not in node and option not in (there := taken(node)):
+        both = ",".join([*there, option])
+        raise UsageError(f"+{key}: {option} is not taken, expected a key of {' or '.join(there)}; use {group}=[{both}]")
 
 
 def _completed(key: str, cfg: DictConfig) -> str:

@@ -112,6 +112,16 @@ def test_the_name_is_also_spared_where_an_experiment_chose_the_option(here: Path
         ("clipping=[value,globalnorm]", ("clipping: given 'globalnorm'", "did you mean global_norm?")),
         ("clipping=[value,global_norm] clipping.value.max_value=-1", ("clipping.value.max_value: given -1",)),
         ("clipping=[]", ("clipping: given no strategy", "use clipping=none")),
+        (
+            "clipping=value +clipping.global_norm.max_norm=3",
+            ("global_norm is not taken", "[value,global_norm]"),
+        ),
+        (
+            "probe=counterfactual clipping@probe.counterfactual.strategies=[value,agc] "
+            "probe.counterfactual.strategies.value.max_value=-1",
+            ("probe.counterfactual.strategies.value.max_value: given -1",),
+        ),
+        ("regularizer=omega trainer.precision=bf16-mixed", ("regularizer=omega: reads adjoints in one precision",)),
         ("clipping=graves engine=torch", ("engine: given torch, but nothing can act inside", "use engine=auto")),
         ("regularizer=flossing regularizer.exponents=500", ("regularizer=flossing: exponents: given 500",)),
         (

@@ -322,6 +322,8 @@ def test_a_strategy_leaves_nothing_and_zero_as_they_are(strategy: Any, clipping:
         assert did.norm_before.item() == 0.0
         assert (did.norm_after.item() != 0.0) == adds
         assert did.coefficient.item() == 1.0 or not type(strategy).__module__.startswith("rnn_research.")
+    if did.skipped.item() == 1.0:  # of a user's own, that takes no step now and then
+        return
     assert torch.equal(torch.cat([parameter.grad for parameter in zeros]), torch.zeros(3)) == (clipping not in ADDS)
 
 

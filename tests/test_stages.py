@@ -28,6 +28,10 @@ class EverySecond(Clipping):  # the step
             skip(parameters)
 
 
+class Half(Halve):  # a name that torch's modules have a method of
+    pass
+
+
 class Front(WithinBackward):  # the graph: no gradient reaches the first two steps
     def inside(self, cell, structure, layer, unit):
         kept = (torch.arange(structure.mask.shape[1]) >= 2).float().expand(structure.mask.shape)
@@ -41,7 +45,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     code = re.search(r"```python\n(.*?)```", STRATEGIES.read_text(encoding="utf-8"), re.DOTALL)
     assert code is not None
     folder = tmp_path / "mine"
-    named = dict.fromkeys(("Halve", "Root", "Gentle", "Signed", "EverySecond", "Front"), "clipping")
+    named = dict.fromkeys(("Halve", "Half", "Root", "Gentle", "Signed", "EverySecond", "Front"), "clipping")
     named["Small"] = "regularizer"
     for name, group in named.items():
         (folder / group).mkdir(parents=True, exist_ok=True)
@@ -66,6 +70,12 @@ def test_on_the_gradient(options: Path) -> None:
     _, table = trained(options, "clipping=halve")
     np.testing.assert_allclose(table["norm_after"], table["norm_before"] / 2, rtol=1e-6)
     np.testing.assert_allclose(table["cosine"], 1.0, rtol=1e-6)
+
+
+def test_a_name_may_be_that_of_a_method_of_modules(options: Path) -> None:
+    also = ("probe=counterfactual", "clipping@probe.counterfactual.strategies=[half]")
+    _, table = trained(options, "clipping=[half,global_norm]", *also)
+    np.testing.assert_allclose(table["half.norm_after"], table["norm_before"] / 2, rtol=1e-6)
 
 
 def test_on_the_gradient_by_its_norm(options: Path) -> None:

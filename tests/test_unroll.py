@@ -616,3 +616,19 @@ def test_an_engine_that_keeps_no_gates_says_so() -> None:
     assert unroll(LSTM(2, 3), chain, inputs, engine="reference").top.kept() is None
     assert unroll(GRU(2, 3), chain, inputs, engine="native").top.kept() is None
     assert unroll(LSTM(2, 3), chain, inputs, engine="native", record=False).top.kept() is None
+
+
+@pytest.mark.parametrize("make", [LSTM, GRU, RNN])
+def test_under_autocast_the_parts_are_those_of_single_precision_up_to_rounding(make: type[Cell]) -> None:
+    """Updates are replayed, outside autocast, in the precision of the forward pass."""
+    torch.manual_seed(0)
+    chain, cell, inputs = Chain(torch.tensor([4, 2, 5])), make(2, 8), torch.randn(3, 5, 2)
+    found = []
+    for mixed in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            unrolled = unroll(cell, chain, inputs, inside=[Inside(max_value=1e9)], engine="reference")
+        chain.terminal(unrolled.hidden).float().sum().backward()
+        found.append([getattr(unrolled, part) for part in ("adjoints", "direct", "recurrent")])
+    for exact, rounded in zip(*found, strict=True):
+        for one, other in zip(exact, rounded, strict=True):
+            torch.testing.assert_close(other.float(), one, rtol=0, atol=0.05)

@@ -16,10 +16,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
+from rnn_research.named import NamedModules
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll import Inside, Unit, combine
 
-SLACK = 5e-13
+SLACK = 1e-13
 """By how much a coefficient below 1 is made smaller, beside an epsilon of the gradient's precision."""
 
 
@@ -109,7 +110,7 @@ class Composed(Clipping):
 
     def __init__(self, strategies: dict[str, Clipping]) -> None:
         super().__init__()
-        self.strategies: Any = nn.ModuleDict(strategies)
+        self.strategies: Any = NamedModules(strategies)
         self.did: dict[str, Clipped] = {}
         self.changes_gradients = any(one.changes_gradients for one in strategies.values())
         self.acts_inside = any(one.acts_inside for one in strategies.values())
@@ -187,7 +188,7 @@ def skip(parameters: Iterable[nn.Parameter]) -> None:
 def scale(parameter: nn.Parameter, coefficient: Float[Tensor, ""]) -> None:
     """Multiply one gradient by `coefficient` (1 changes no bit).
 
-    Below 1 the product is smaller by an epsilon of the gradient's precision (and by 5e-13): rounding could otherwise
+    Below 1 the product is smaller by an epsilon of the gradient's precision (and by 1e-13): rounding could otherwise
     leave its norm above the threshold. It is taken in float64, where the coefficient of an exploding gradient is no
     subnormal number.
     """

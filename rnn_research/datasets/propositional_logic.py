@@ -119,7 +119,9 @@ class PropositionalLogic(GeneratedModule):
         for count in self.test_operators:
             found[f"operators_{count}"] = _where(test, test_sizes == count, f"test_operators: given {count}")
         if not found["val"]:
-            raise ValueError(f"dataset.root: {root} has {len(train)} pairs to train on, expected {TENTH} or more")
+            raise ValueError(
+                f"dataset.root: {root} has {len(train)} pairs to train on, expected {TENTH} or more; fetch the files"
+            )
         return found
 
 

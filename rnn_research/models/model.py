@@ -6,7 +6,7 @@ Knows nothing of who observes it. A probe sets `recording` before a step; the st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from rnn_research.datasets.base import SPLITS, Task
 from rnn_research.models.history import History
 from rnn_research.models.metrics import Tally, correct
 from rnn_research.models.sizes import hidden_size_for
+from rnn_research.named import NamedModules
 from rnn_research.regularizers.base import Regularizer, Step
 from rnn_research.structures import Batch
 from rnn_research.structures.layout import NO_TARGET
@@ -141,7 +142,7 @@ class Model(LightningModule):
         self.between = nn.Dropout(dropout)
         self.readout = nn.Linear(size, task.output_size)
         self.tallies: Any = nn.ModuleDict({f"{split}_": Tally(task, self.every) for split in SPLITS})
-        self.regularizers: Any = nn.ModuleDict(regularizers or {})
+        self.regularizers: Any = NamedModules(dict(regularizers or {}))
         self.recording = False
         self.observed: Observed | None = None
         self.answered: list[dict[str, Tensor]] = []
@@ -171,17 +172,27 @@ class Model(LightningModule):
             ValueError: one has no meaning there.
         """
         self.clipping.attach(list(self.cells), self.readout, trees)
+        truncating = next((name for name, one in self._by_name() if one.truncate is not None), None)
+        if truncating is not None and trees:
+            raise ValueError(
+                f"clipping={truncating}: cuts time into windows, but this structure is a tree; use structure=chain"
+            )
         for name, regularizer in self.regularizers.items():
             try:
                 regularizer.attach(list(self.cells), trees)
             except ValueError as error:
                 raise ValueError(f"regularizer={name}: {error}") from error
-            if regularizer.needs_whole and self.clipping.truncate is not None:
+            if regularizer.needs_whole and truncating is not None:
                 raise ValueError(
-                    f"regularizer={name}: reads how the gradient passes over the full length, but clipping=tbptt cuts "
-                    "it into windows, which contradict; leave one out"
+                    f"regularizer={name}: reads how the gradient passes over the full length, but "
+                    f"clipping={truncating} cuts it into windows, which contradict; leave one out"
                 )
         self._attached = True
+
+    def _by_name(self) -> Iterable[tuple[str, Clipping]]:
+        if isinstance(self.clipping, Composed):
+            return self.clipping.strategies.items()
+        return [(type(self.clipping).__name__.lower(), self.clipping)]
 
     def success(self, stop: bool = False) -> dict[str, Any]:
         """The task's rule for when it is solved, as a run's record keeps it; empty where there is none, or none that

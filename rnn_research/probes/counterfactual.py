@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rnn_research.clipping.base import Clipped, Clipping, did, side_by_side
 from rnn_research.clipping.scaling import Scaling, foresee
 from rnn_research.models import Model
+from rnn_research.named import NamedModules
 from rnn_research.probes.base import Columns, Probe
 
 FIELDS = list(enumerate(Clipped._fields))[1:]
@@ -52,7 +53,7 @@ class Counterfactual(Probe):
                     f"strategies: given {name}, which acts inside backpropagation: what it would do takes a backward "
                     "pass of its own; leave it out, and compare two runs"
                 )
-        self.strategies = nn.ModuleDict(dict(strategies))
+        self.strategies = NamedModules(dict(strategies))
         self._parameters: list[nn.Parameter] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Literal, NamedTuple
 
 import torch
@@ -36,6 +37,7 @@ class Fold(ABC):
     def __init__(self, cell: Cell, structure: Chain | Forest, record: Record) -> None:
         self.cell, self.structure = cell, structure
         self.record: Record = record
+        self._mixed = {kind: torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")}
 
     @property
     @abstractmethod
@@ -87,6 +89,14 @@ class Fold(ABC):
         parts: State = getattr(self, which)()
         return type(parts)(*(torch.linalg.vector_norm(part, dim=-1, dtype=torch.float64) for part in parts))
 
+    def _as_unrolled(self) -> ExitStack:
+        """The mixed precision that the states were made in, which updates are replayed in."""
+        stack = ExitStack()
+        for kind, enabled in self._mixed.items():
+            if enabled:
+                stack.enter_context(torch.autocast(kind, dtype=torch.get_autocast_dtype(kind)))
+        return stack
+
     def inside_update(self, grads: list[Tensor]) -> State:
         """Gradients in the states as they left their updates, carried to the parts inside the update they depend on
         (an LSTM's h depends on its c): one batched, local vector-Jacobian product, with the previous states fixed.
@@ -96,13 +106,14 @@ class Fold(ABC):
         flat = [grad.reshape(-1, grad.shape[-1]) for grad in grads]
         out = [torch.zeros_like(grad) for grad in flat]
         for rows, projected, previous in self.updates():
-            with torch.enable_grad():
+            with torch.enable_grad(), self._as_unrolled():
                 state = self.cell.step(projected.requires_grad_(), *previous)
             for part, grad in zip(out, flat, strict=True):
                 part[rows] = grad[rows]
             inside = [k for k, part in enumerate(state) if part.requires_grad]  # others are previous states, or numbers
             if inside:
-                made, given = [state[k] for k in inside], [flat[k][rows] for k in inside]
+                made = [state[k] for k in inside]
+                given = [flat[k][rows].to(part.dtype) for k, part in zip(inside, made, strict=True)]
                 for k, value in zip(inside, torch.autograd.grad(made, made, given), strict=True):
-                    out[k][rows] = value
+                    out[k][rows] = value.to(out[k].dtype)
         return self.cell.state_type(*(part.view_as(grad) for part, grad in zip(out, grads, strict=True)))
