@@ -128,16 +128,16 @@ def _option(error: Exception, text: str, arguments: list[str]) -> str:
         return ""
     group, _, option = str(error.missing_cfg_file).rpartition("/")
     known = [name for name in error.options or () if not name.startswith("_")]
-    known = known or list(_groups(arguments).get(group, ()))
+    groups = _groups(arguments)
+    known = known or list(groups.get(group, ()))
     if not known:
         return ""
+    homes = [f"{home}={option}" for home, members in groups.items() if option in members and home != "experiment"]
+    hint = f" (did you mean {' or '.join(homes)}?)" if homes else nearest(option, known)
     inside = re.match(r"In '([^']+)'", text)
     where = f"{inside[1]}.yaml: " if inside and inside[1] != "train" else ""
     where = where or ("in a yaml, " if not any(option in argument for argument in arguments) else "")
-    return (
-        f"{where}{group}: given {option!r}, expected one of {', '.join(known)}{nearest(option, known)}; "
-        "rnn-train --help lists them"
-    )
+    return f"{where}{group}: given {option!r}, expected one of {', '.join(known)}{hint}; rnn-train --help lists them"
 
 
 def _no_option(error: Exception, text: str, arguments: list[str]) -> str:

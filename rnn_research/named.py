@@ -12,7 +12,7 @@ class NamedModules(nn.ModuleDict):
     """
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
-        if hasattr(nn.ModuleDict, name):
+        if module is not None and hasattr(nn.ModuleDict, name):
             self._modules[name] = module
         else:
             super().add_module(name, module)

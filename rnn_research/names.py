@@ -41,7 +41,8 @@ def register() -> None:
 
 
 def check_once(overrides: list[str]) -> None:
-    """Refuse an option that is given twice in a list: Hydra would take it once, and say nothing.
+    """Refuse an option that is given twice in a list, or `none` beside others: Hydra would take each once, and say
+    nothing.
 
     Raises:
         UsageError: says which.
@@ -61,6 +62,11 @@ def check_once(overrides: list[str]) -> None:
             ]
             if twice:
                 raise UsageError(f"{override.key_or_group}: given {twice[0]} twice, expected each option once")
+            if isinstance(value, list) and "none" in value and len(value) > 1:
+                others = ",".join(str(name) for name in value if name != "none")
+                raise UsageError(
+                    f"{override.key_or_group}: given none beside {others}, which contradict; leave none out"
+                )
 
 
 @contextmanager

@@ -108,6 +108,8 @@ def test_the_name_is_also_spared_where_an_experiment_chose_the_option(here: Path
         ("clipping=[value,value]", ("clipping: given value twice",)),
         ("init=[orthogonal,orthogonal]", ("init: given orthogonal twice",)),
         ("clipping=[none,value]", ("clipping: given none beside value",)),
+        ("regularizer=[none,omega]", ("regularizer: given none beside omega",)),
+        ("clipping=omega", ("did you mean regularizer=omega?",)),
         ("clipping=[value,global_norm] clipping.max_norm=1", ("clipping.max_norm: unknown",)),
         ("clipping=[value,globalnorm]", ("clipping: given 'globalnorm'", "did you mean global_norm?")),
         ("clipping=[value,global_norm] clipping.value.max_value=-1", ("clipping.value.max_value: given -1",)),
