@@ -12,7 +12,12 @@ import torch
 
 from benchmarks.timing import Case, Measured, Registry, Step, ratio
 
-SHAPES = {"rnn 20x50, 50 units": ("rnn", 20, 50, 50), "lstm 32x100, 128 units": ("lstm", 32, 100, 128)}
+SHAPES = {
+    "rnn 20x50, 50 units": ("rnn", 20, 50, 50),
+    "lstm 32x100, 128 units": ("lstm", 32, 100, 128),
+    "lstm 32x100, 64 units": ("lstm", 32, 100, 64),
+    "gru 32x100, 128 units": ("gru", 32, 100, 128),
+}
 SIX = "[global_norm,value,per_parameter,agc,autoclip,zclip]"
 
 

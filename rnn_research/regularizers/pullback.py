@@ -15,8 +15,8 @@ from rnn_research.regularizers.apart import Apart
 from rnn_research.structures import Chain
 from rnn_research.unroll import Kept, Layer
 
-TOGETHER = 512
-"""Updates that are pulled back at once."""
+TOGETHER = 512 * 128
+"""Numbers in a part of the state of the updates that are pulled back at once: what is made of them stays in cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,9 @@ def _asked(layer: Layer) -> Asked:
     assert isinstance(layer.structure, Chain)
     for rows, projected, previous in layer.updates():
         first = previous[0] if previous else layer.cell.initial_state(len(rows))
-        for some, inputs, *parts in zip(*(part.split(TOGETHER) for part in (rows, projected, *first)), strict=True):
+        for some, inputs, *parts in zip(
+            *(part.split(_together(layer)) for part in (rows, projected, *first)), strict=True
+        ):
             yield some // layer.structure.time, some % layer.structure.time, inputs.clone, tuple(parts)
 
 
@@ -88,7 +90,7 @@ def _known(layer: Layer, inputs: Tensor) -> Asked:
     """The first steps, then all others in time's order, from the inputs and the states."""
     states, (steps, samples) = [part.detach() for part in layer.states], layer.mask.T.nonzero(as_tuple=True)
     batch = len(inputs)
-    first, later = (steps[:batch], samples[:batch]), (steps[batch:].split(TOGETHER), samples[batch:].split(TOGETHER))
+    first, later = (steps[:batch], samples[:batch]), (part[batch:].split(_together(layer)) for part in (steps, samples))
     for step, sample in (first, *zip(*later, strict=True)):
         if not len(step):  # every sequence has one step
             continue
@@ -98,6 +100,10 @@ def _known(layer: Layer, inputs: Tensor) -> Asked:
             previous = [_taken(part, sample, step - 1) for part in states]
         project = partial(_projected, layer.cell, inputs, sample, step)
         yield sample, step, project, tuple(part.detach() for part in previous)
+
+
+def _together(layer: Layer) -> int:
+    return max(1, TOGETHER // layer.cell.hidden_size)
 
 
 @torch.no_grad()

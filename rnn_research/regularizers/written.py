@@ -1,4 +1,4 @@
-"""Pullbacks of the vanilla RNN and the LSTM, written out: in less time than `pullback` takes for any cell."""
+"""Pullbacks of the vanilla RNN, the LSTM and the GRU, written out: in less time than `pullback` takes for any cell."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rnn_research.cells.base import NONLINEARITIES
+from rnn_research.cells.gru import GRU
 from rnn_research.cells.lstm import LSTM
 from rnn_research.cells.rnn import RNN
 from rnn_research.regularizers.pullback import Pullback, Updates, norms_of, pull_back, updates_of
@@ -36,7 +37,8 @@ def pullbacks(layer: Layer, silent: Tensor | None = None, inputs: Tensor | None 
     if type(layer.cell) is RNN and layer.cell.f in DERIVATIVES:
         yield _vanilla(layer, layer.cell)
         return
-    form = _lstm if type(layer.cell) is LSTM else pull_back
+    reset_after = type(layer.cell) is GRU and layer.cell.reset_after
+    form = _lstm if type(layer.cell) is LSTM else _gru if reset_after else pull_back
     for given in updates_of(layer, silent, inputs):
         yield form(given)
 
@@ -71,6 +73,27 @@ def _lstm(given: Updates) -> Pullback:
         torch.addcmul(first, factor, gate, value=-1, out=out)  # sigmoid' = s (1 - s), tanh' = 1 - t^2
     pulled = at_product @ weight if given.before is None else given.before * inverse
     return Pullback(norms, (pulled, pulled_cell), lambda gradients: (gradients[0].T @ at_product).T)
+
+
+def _gru(given: Updates) -> Pullback:
+    """The gradients in U h' + b are (u_n q r', u (h' - n) z', u_n r) with u_n = u (1 - z) n' and q what the candidate
+    reads of h'; u J is these U, and u z."""
+    weight, bias, size = given.cell.weight_hh.detach(), given.cell.bias_hh, given.cell.hidden_size
+    (previous,), (adjoint,) = given.previous, given.adjoints
+    norms, inverse = norms_of([adjoint])
+    u = adjoint * inverse
+    projected = given.project()
+    at_product = torch.nn.functional.linear(previous, weight, None if bias is None else bias.detach())
+    r, z = projected[:, : 2 * size].add_(at_product[:, : 2 * size]).sigmoid_().chunk(2, -1)
+    to_r, to_z, read = at_product.chunk(3, -1)
+    n = torch.addcmul(projected[:, 2 * size :], r, read).tanh_()
+    to_n = torch.addcmul(u, u, z, value=-1)
+    to_n = torch.addcmul(to_n, to_n, n * n, value=-1)
+    for first, gate, out in ((to_n * read, r, to_r), (u * (previous - n), z, to_z)):
+        torch.mul(first, torch.addcmul(gate, gate, gate, value=-1), out=out)
+    torch.mul(to_n, r, out=read)
+    pulled = torch.addcmul(at_product @ weight, u, z) if given.before is None else given.before * inverse
+    return Pullback(norms, (pulled,), lambda gradients: (gradients[0].T @ at_product).T)
 
 
 def _gates(given: Updates) -> Sequence[Tensor]:
