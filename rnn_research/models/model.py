@@ -219,7 +219,7 @@ class Model(LightningModule):
     @property
     def strategies(self) -> list[Clipping]:
         """The clipping strategies, in order."""
-        return list(self.clipping.strategies.values()) if isinstance(self.clipping, Composed) else [self.clipping]
+        return [strategy for _, strategy in self._by_name()]
 
     def setup(self, stage: str) -> None:
         if not self._attached:

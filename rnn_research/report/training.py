@@ -72,6 +72,7 @@ def _over_steps(
     """A row of panels for each kind of data, in it one for each clipping (`names` says what that varies): the
     intervals of a few seeds are wide, and on top of each other can't be told apart. `levels` are on the axis."""
     rows, columns = list(dict.fromkeys(map(look.panel, shown))), list(look.dashes)
+    dense = crowded(shown, look, apart=True)
     wide = len(columns) if len(columns) <= 3 else 1
     high = len(rows) * len(columns) // wide
     figure = Figure(figsize=(7.6, 0.5 + 2.6 * high), layout="constrained")
@@ -83,7 +84,7 @@ def _over_steps(
         for condition in alike:
             if look.dash(condition) == look.dashes[column]:
                 stroke = {"color": look.colour(condition), "linewidth": 1.6}
-                line(axes, view(condition), stroke, crowded(shown, look, apart=True))
+                line(axes, view(condition), stroke, dense)
         axes.set_title(style.shortened(", ".join(filter(None, (row, column and f"{names}: {column}"))), 44))
         axes.set_xlabel("optimiser step")
         _to_means(axes, [view(c) for c in alike], levels(alike))

@@ -37,7 +37,7 @@ class Fold(ABC):
     def __init__(self, cell: Cell, structure: Chain | Forest, record: Record) -> None:
         self.cell, self.structure = cell, structure
         self.record: Record = record
-        self._mixed = {kind: torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")}
+        self._mixed = {k: torch.get_autocast_dtype(k) for k in ("cpu", "cuda") if torch.is_autocast_enabled(k)}
 
     @property
     @abstractmethod
@@ -92,9 +92,8 @@ class Fold(ABC):
     def _as_unrolled(self) -> ExitStack:
         """The mixed precision that the states were made in, which updates are replayed in."""
         stack = ExitStack()
-        for kind, enabled in self._mixed.items():
-            if enabled:
-                stack.enter_context(torch.autocast(kind, dtype=torch.get_autocast_dtype(kind)))
+        for kind, dtype in self._mixed.items():
+            stack.enter_context(torch.autocast(kind, dtype=dtype))
         return stack
 
     def inside_update(self, grads: list[Tensor]) -> State:

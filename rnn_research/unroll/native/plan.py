@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import fx
 
@@ -53,7 +54,7 @@ class Plan:
         self._slots()
         self.marks = [node for node in self.nodes if leaf_of(node) is None and name_of(node) == "mark"]
 
-    @property
+    @cached_property
     def gates(self) -> dict[int, int]:
         """The slots of functions of one accumulator, by the row block of the weights that it sums: an LSTM's gates."""
         found: dict[int, int] = {}
