@@ -59,6 +59,11 @@ class Clipping(nn.Module, ABC):
         Raises:
             ValueError: the strategy has no meaning there; says why.
         """
+        if trees and self.truncate is not None:
+            raise ValueError(
+                f"clipping={type(self).__name__.lower()}: cuts time into windows, but this structure is a tree; use "
+                "clipping=depth_detach, or structure=chain"
+            )
 
     def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside | None:
         """What acts in the backward pass through this layer, for one training batch; None: nothing.

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-
-from torch import nn
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import integer
@@ -41,13 +38,6 @@ class TBPTT(WithinBackward):
             )
         self.truncate = (self.k1, self.k2)
         self._told = False
-
-    def attach(self, cells: Sequence[Cell], readout: nn.Module, trees: bool | None = None) -> None:
-        if trees:
-            raise ValueError(
-                "clipping=tbptt: cuts time into windows, but this structure is a tree; use clipping=depth_detach, or "
-                "structure=chain"
-            )
 
     def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> None:
         if isinstance(structure, Chain) and structure.time <= self.k1 and not self._told:

@@ -173,10 +173,6 @@ class Model(LightningModule):
         """
         self.clipping.attach(list(self.cells), self.readout, trees)
         truncating = next((name for name, one in self._by_name() if one.truncate is not None), None)
-        if truncating is not None and trees:
-            raise ValueError(
-                f"clipping={truncating}: cuts time into windows, but this structure is a tree; use structure=chain"
-            )
         for name, regularizer in self.regularizers.items():
             try:
                 regularizer.attach(list(self.cells), trees)
