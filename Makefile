@@ -23,7 +23,7 @@ study: $(STAMP) ## run the experiment digits_vanishing, then compare its runs on
 	$(BIN)/rnn-train -m experiment=digits_vanishing hydra.sweep.dir=$(FOLDER)
 	$(BIN)/rnn-compare $(FOLDER)
 
-test: $(STAMP) ## run the tests
+test: $(STAMP) ## run the tests (the laws alone: make test ARGS="-m law")
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-slow: $(STAMP) ## run the tests marked slow

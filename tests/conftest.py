@@ -9,9 +9,14 @@ import os
 import sys
 from pathlib import Path
 
+import checked
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, more threads only cost time
+checked.install()
+
+LAWS = ("test_contract", "test_curves", "test_unroll")
+"""Files of tests that are marked `law`."""
 
 TREEBANK = {
     "train.txt": [
@@ -42,6 +47,14 @@ def pytest_configure(config: pytest.Config) -> None:
         if not folder.is_dir():
             raise pytest.UsageError(f"--config-dir: given {folder}, which is not a folder")
         sys.path.insert(0, str(folder))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the laws: not the slow ones, since `-m law` takes the place of `-m "not slow"`."""
+    for item in items:
+        if item.path.stem in LAWS and not item.get_closest_marker("slow"):
+            item.add_marker("law")
 
 
 @pytest.fixture(scope="session")

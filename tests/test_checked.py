@@ -1,0 +1,82 @@
+"""Types and shapes in the package's signatures are checked while it is tested, and only then."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from rnn_research.structures import Chain
+from rnn_research.unroll import unroll
+
+
+REFUSED = r"violates|Type-check"
+
+
+def test_a_type_that_is_not_the_signatures_is_refused() -> None:
+    with pytest.raises(Exception, match=REFUSED):
+        unroll("no cell", Chain(torch.tensor([2])), torch.zeros(1, 2, 1))  # type: ignore[arg-type]
+
+
+def test_a_shape_that_is_not_the_signatures_is_refused() -> None:
+    chain = Chain(torch.tensor([2, 1]))
+    assert chain.terminal(torch.zeros(2, 2, 3)).shape == (2, 3)
+    with pytest.raises(Exception, match=REFUSED):
+        chain.terminal(torch.zeros(2, 2))
+    with pytest.raises(Exception, match=REFUSED):
+        chain.terminal(torch.zeros(2, 2, 3, dtype=torch.int64))
+    with pytest.raises(Exception, match=REFUSED):
+        Chain(torch.tensor([2.0]))
+
+
+def test_axes_of_one_name_are_of_one_size(tmp_path: Path) -> None:
+    """Between arguments, and between arguments and result; in functions, methods and dataclasses."""
+    (tmp_path / "shapes.py").write_text(MODULE)
+    script = "import sys; sys.path[:0] = sys.argv[1:]; import checked; checked.install(); "
+    script += "from jaxtyping import install_import_hook; "
+    script += "install_import_hook(['shapes'], 'beartype.beartype'); import shapes; shapes.refused()"
+    subprocess.run([sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path)], check=True)
+
+
+MODULE = """
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+import numpy as np
+from jaxtyping import Float
+if TYPE_CHECKING:
+    from nowhere import Unknown
+
+def two(a: Float[np.ndarray, "n"], b: Float[np.ndarray, "n"]) -> None: ...
+def result(a: Float[np.ndarray, "n"], size: int) -> list[Float[np.ndarray, "n"]]: return [np.zeros(size)]
+def number(a: int, unknown: Unknown | None = None) -> int: return a
+
+@dataclass
+class Pair:
+    a: Float[np.ndarray, "n"]
+    b: Float[np.ndarray, "n"]
+
+class Methods:
+    @classmethod
+    def made(cls, a: Float[np.ndarray, "n"], b: Float[np.ndarray, "n"]) -> None: ...
+    @staticmethod
+    def plain(a: Float[np.ndarray, "n"], b: Float[np.ndarray, "n"]) -> None: ...
+    @property
+    def wrong(self) -> Float[np.ndarray, "n"]: return np.zeros((1, 1))
+
+def refused():
+    two(np.zeros(2), np.zeros(2)), result(np.zeros(2), 2), number(1, "any"), Pair(np.zeros(3), np.zeros(3))
+    one, other = np.zeros(2), np.zeros(3)
+    wrong = [lambda: two(one, other), lambda: result(one, 3), lambda: number("1"), lambda: Pair(one, other),
+             lambda: Methods.made(one, other), lambda: Methods.plain(one, other), lambda: Methods().wrong]
+    for k, call in enumerate(wrong):
+        try:
+            call()
+        except Exception as error:
+            assert "violat" in str(error) or "Type-check" in str(error), error
+        else:
+            raise AssertionError(k)
+"""
