@@ -12,7 +12,6 @@ import torch
 from rnn_research.structures import Chain
 from rnn_research.unroll import unroll
 
-
 REFUSED = r"violates|Type-check"
 
 
