@@ -234,8 +234,8 @@ def test_the_numbers_of_a_condition_are_those_of_its_closed_form(compared: Compa
     assert condition.chosen is not None
     decay = condition.chosen.decay
     assert (decay.rate, decay.low, decay.high) == pytest.approx((rates.mean(), low, high), abs=1e-5)
-    assert decay.horizon == 10  # 0.6^9 = 0.0101
-    assert decay.far_ratio == pytest.approx(np.exp(32 * rates.mean()), rel=1e-4)
+    assert decay.horizon == 11  # from distance 1 on 0.6^9 = 0.0101
+    assert decay.far_ratio == pytest.approx(np.exp(31 * rates.mean()), rel=1e-4)
     assert condition.metric is not None
     assert condition.metric.mean == pytest.approx(0.81)
     expected = scipy.stats.t.interval(0.95, 2, loc=0.81, scale=scipy.stats.sem([0.80, 0.81, 0.82]))
@@ -251,9 +251,9 @@ def test_verdicts_are_at_the_first_and_at_the_last_step(compared: Comparison):
         if c.start and c.chosen
     }
     assert words == {
-        "rnn": ("stable", "vanishing"),
-        "lstm": ("stable", "stable"),
-        "gru": ("stable", "exploding"),
+        "rnn": ("keeps", "vanishes"),
+        "lstm": ("keeps", "weakens"),  # 0.97^31 = 0.39
+        "gru": ("keeps", "explodes"),
     }
 
 
@@ -295,7 +295,8 @@ def test_what_clipping_changed_is_paired_by_seed(compared: Comparison):
         assert effect.metric is not None
         assert effect.rate is not None
         # The seeds differ by far more than the clipping does: unpaired, its effect would drown.
-        assert (effect.metric.mean, effect.metric.low, effect.metric.high) == pytest.approx((0.05,) * 3)
+        assert effect.metric.mean == pytest.approx(0.05)
+        assert np.isnan([effect.metric.low, effect.metric.high]).all()  # equal differences say nothing of the spread
         assert effect.rate.mean == pytest.approx(0, abs=1e-6)
         assert effect.rate.n == 3
 
@@ -397,7 +398,7 @@ def test_by_pools_what_else_varies_and_says_so(study: Path):
     (effect,) = found.effects
     assert effect.metric is not None
     # Paired by model and seed: nine differences of 0.05 and not three of runs that have nothing to do with another.
-    assert (effect.metric.mean, effect.metric.low, effect.metric.n) == (pytest.approx(0.05), pytest.approx(0.05), 9)
+    assert (effect.metric.mean, effect.metric.n) == (pytest.approx(0.05), 9)
     assert "Pooled over model." in words(found)
 
 
@@ -516,7 +517,7 @@ def test_a_run_that_overflowed_before_it_could_be_measured_exploded(tmp_path: Pa
     write_run(tmp_path / "0", {0: float("nan")}, status="diverged", diverged_step=0, steps=1)
     (condition,) = compare([tmp_path]).conditions
     assert condition.chosen is not None
-    assert condition.chosen.verdict.word == "exploding"
+    assert condition.chosen.verdict.word == "explodes"
     assert "overflowed before a norm could be measured" in condition.chosen.verdict.reason
     html = report.write(compare([tmp_path]), tmp_path / "out").read_text()
     assert "overflowed before" in html
@@ -538,9 +539,7 @@ def test_a_step_whose_norm_is_nan_was_not_clipped(tmp_path: Path):
 # -- options -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("asked", "word"), [("first", "stable"), ("last", "vanishing"), (0, "stable"), (50, "vanishing")]
-)
+@pytest.mark.parametrize(("asked", "word"), [("first", "keeps"), ("last", "vanishes"), (0, "keeps"), (50, "vanishes")])
 def test_the_step_is_the_one_asked_for(three: list[Path], asked, word: str):
     chosen = compare(three, step=asked).conditions[0].chosen
     assert chosen is not None
@@ -583,7 +582,7 @@ def test_where_none_was_tested_the_metric_is_the_one_of_the_baseline(tmp_path: P
 def test_the_horizon_has_the_fraction_asked_for(three: list[Path]):
     chosen = compare(three, fraction=0.5).conditions[0].chosen
     assert chosen is not None
-    assert chosen.decay.horizon == 2
+    assert chosen.decay.horizon == 3
 
 
 def test_a_state_that_only_some_runs_have_is_missing_in_the_others(tmp_path: Path):
@@ -597,9 +596,9 @@ def test_a_state_that_only_some_runs_have_is_missing_in_the_others(tmp_path: Pat
     runs.write_table(lstm, "adjoint", both)
     found = compare([tmp_path], state="cell")
     words = {c.options["model"]: c.chosen and c.chosen.verdict.word for c in found.conditions}
-    assert words == {"rnn": None, "lstm": "stable"}
+    assert words == {"rnn": None, "lstm": "weakens"}
     missing = {run.folder.name: run.missing for run in found.runs}
-    assert missing == {"rnn": ("state: given 'cell', expected hidden",), "lstm": ()}
+    assert missing == {"rnn": ("state: given 'cell', expected joint, hidden",), "lstm": ()}
 
 
 # -- the command -------------------------------------------------------------------------------------
@@ -835,10 +834,11 @@ def test_the_page_needs_nothing_else(page: str):
 
 
 def test_the_page_says_what_was_found_in_words_and_numbers(page: str):
-    assert '<span class="word vanishing">vanishing</span> in rnn' in page
-    assert '<span class="word exploding">exploding</span> in gru' in page
+    assert "At step 200, over 31 applications, the gradient <span" in page
+    assert '<span class="word vanishes">vanishes</span> in rnn (to 1.4\u00a0×\u00a010⁻⁷)' in page
+    assert '<span class="word explodes">explodes</span> in gru (to 1042)' in page
     assert "global_norm clipped" in page
-    assert "falls to 8.2\u00a0×\u00a010⁻⁸ of its value within 32 applications" in page
+    assert "of the norm at distance 1 arrives over 31 applications" in page
     assert "0123456789abcdef" in page
     assert "rnn-train model=rnn dataset=digits" in page
     assert "2.13.0" in page
@@ -925,14 +925,15 @@ def test_where_the_first_step_is_the_last_it_is_shown_once(tmp_path: Path, compa
     found = compare([tmp_path])
     assert [column.title for column in cells.gradient_columns(found)].count("step 0") == 1
     assert "At step 0: " not in prose.sentence(found, found.conditions[0])
-    assert [column.title for column in cells.gradient_columns(compared)][-2:] == ["step 0", "step 200"]
+    assert [column.title for column in cells.verdict_columns(compared)][-2:] == ["step 0", "step 200"]
 
 
 def test_a_far_ratio_that_underflows_is_below_a_number(tmp_path: Path):
     write_run(tmp_path / "run", 0.01)
     (condition,) = compare([tmp_path]).conditions
     assert condition.chosen is not None
-    assert cells.far(condition.chosen) == "<1e-30"
+    assert re.fullmatch(r"<\de-3\d", cells.far(condition.chosen))
+    assert condition.chosen.verdict.word == "vanishes"
 
 
 def test_what_is_higher_in_words_is_so_among_all_intervals_of_the_lead(compared: Comparison):
@@ -987,7 +988,7 @@ def test_trees_are_drawn_against_depth(tmp_path: Path):
     (condition,) = comparison.conditions
     assert condition.chosen is not None
     assert condition.chosen.depth_sum is not None
-    assert condition.chosen.depth_sum.mean == pytest.approx(np.arange(5) * np.log(1.6), abs=1e-5)
+    assert condition.chosen.depth_sum.mean == pytest.approx((np.arange(5) - 1) * np.log(1.6), abs=1e-5)
     html = report.write(comparison, tmp_path / "out").read_text()
     assert "tree depth d (cell applications from the root)" in html
     assert "summed over nodes" in html

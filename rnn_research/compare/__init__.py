@@ -116,7 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a run, a sweep, or what holds them")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: FOLDER/comparison)")
-    parser.add_argument("--state", metavar="NAME", help="whose gradient: hidden (default), or cell in an LSTM")
+    parser.add_argument(
+        "--state",
+        metavar="NAME",
+        help="whose gradient: joint (default: all states of the cell together), hidden, or cell in an LSTM",
+    )
     parser.add_argument(
         "--step",
         type=_step,
@@ -141,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_fraction,
         default=0.01,
         metavar="F",
-        help="the horizon is where the norm has fallen below this fraction (default: 0.01)",
+        help="the horizon is where the norm has fallen below this fraction of that at distance 1 (default: 0.01)",
     )
     parser.add_argument(
         "--against",

@@ -18,7 +18,7 @@ from rnn_research.compare.factors import IRRELEVANT, Factors, configured, option
 from rnn_research.compare.reading import Run, Step, read_run, split_metric
 from rnn_research.compare.select import Excluded, Found, Selection, select
 from rnn_research.compare.success import rule
-from rnn_research.curves import FRACTION
+from rnn_research.curves import FRACTION, JOINT
 
 
 class NothingToCompare(ValueError):
@@ -67,6 +67,12 @@ class Comparison:
         return tuple(_telling(self.conditions, self.varying))
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """The states of which the adjoint is: `hidden`, and in an LSTM `cell`."""
+        seen = (run.chosen for run in self.runs if run.chosen)
+        return tuple(dict.fromkeys(part for found in seen for part in found.curve.parts))
+
+    @property
     def terminal(self) -> bool:
         """Whether some curve is of the loss at the last step or the root alone."""
         return any(run.chosen.curve.terminal for run in self.runs if run.chosen)
@@ -96,12 +102,12 @@ def compare(
     """Compare the runs at or below `folders`.
 
     Args:
-        state: whose adjoint; default `hidden`.
+        state: whose adjoint; default `joint`, all states of a cell together.
         step: of the optimiser, at which to look; `last` is the last recorded one with finite norms.
         metric: `accuracy`, or with its split `val_accuracy`; default one of the test split that has a
             baseline, accuracy first, else what the records have.
         by: the factors that make conditions; default all that vary. Others are pooled.
-        fraction: of the norm at the smallest distance, below which the horizon lies.
+        fraction: of the norm at distance 1, below which the horizon lies.
         against: features of the samples, such as `length`, that the answers are to be told by.
 
     Raises:
@@ -240,7 +246,7 @@ def _ranks(read: Sequence[Run], factor: str) -> dict[str, int]:
 
 def _check_read(read: Sequence[Run], state: str | None, step: Step) -> None:
     """Refuse a state or step that no run has; where only some lack it, their `missing` says so."""
-    states = dict.fromkeys(name for run in read for name in run.states)
+    states = dict.fromkeys(name for run in read for name in (JOINT, *run.states))
     if state is not None and state not in states:
         raise NothingToCompare(_choice("state", state, list(states)))
     steps = sorted({number for run in read for number in run.steps})
@@ -249,7 +255,7 @@ def _check_read(read: Sequence[Run], state: str | None, step: Step) -> None:
 
 
 def _state(read: Sequence[Run]) -> str:
-    return next((run.chosen.curve.state for run in read if run.chosen), "hidden")
+    return next((run.chosen.curve.state for run in read if run.chosen), JOINT)
 
 
 def _choice(name: str, given: str, expected: Sequence[str], near: Iterable[str] = ()) -> str:

@@ -36,7 +36,8 @@ class Condition:
     """What is compared: a row of the table.
 
     `metric` and `learning` are of the runs that didn't diverge. `start` is at the first recorded step,
-    `chosen` at the one asked for. `rates` is the decay rate over training. `clipped` is the share of steps
+    `chosen` at the one asked for; `beside` are the state's parts and layers at that step. `rates` is the slope of the
+    curves over training. `clipped` is the share of steps
     with a finite gradient norm in which clipping fired. `answers` are by feature. None where no run has it.
     """
 
@@ -52,6 +53,7 @@ class Condition:
     clipped: Interval | None
     success: Success | None
     answers: dict[str, Breakdown]
+    beside: dict[str, Reading]
 
     @property
     def diverged(self) -> tuple[Run, ...]:
@@ -90,12 +92,22 @@ def condition(
         clipped=interval(clipped),
         success=success([run.record for run in members]),
         answers={name: found for name, found in broken.items() if found is not None},
+        beside=_beside(members),
     )
 
 
 def _reading(members: Sequence[Run], look: Callable[[Run], Seen | None]) -> Reading | None:
-    seen = [found for found in map(look, members) if found is not None]
+    return _together([found for found in map(look, members) if found is not None])
+
+
+def _together(seen: Sequence[Seen]) -> Reading | None:
     return together([s.curve for s in seen], [s.decay for s in seen], [s.verdict for s in seen])
+
+
+def _beside(members: Sequence[Run]) -> dict[str, Reading]:
+    names = dict.fromkeys(name for run in members for name in run.beside)
+    found = {name: _together([run.beside[name] for run in members if name in run.beside]) for name in names}
+    return {name: reading for name, reading in found.items() if reading is not None}
 
 
 def _band(series: Sequence[Series | None]) -> Band | None:

@@ -43,9 +43,9 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A comparable run. `start` is its first recorded step and `chosen` the one asked for; `rates` are of
-    every recorded step; `learning` is the validation metric; `answers` are grouped by feature, and `measure` says what
-    of. What can't be had is None, and `missing` says why."""
+    """A comparable run. `start` is its first recorded step and `chosen` the one asked for; `beside` are the state's
+    parts and layers at that step, by name; `rates` are of every recorded step; `learning` is the validation metric;
+    `answers` are grouped by feature, and `measure` says what of. What can't be had is None, and `missing` says why."""
 
     folder: Path
     record: RunRecord
@@ -59,6 +59,7 @@ class Run:
     missing: tuple[str, ...]
     answers: dict[str, Grouped] = field(default_factory=dict)
     measure: str = ""
+    beside: dict[str, Seen] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
@@ -68,27 +69,28 @@ class Run:
 def read_run(
     folder: Path, record: RunRecord, state: str | None, step: Step, metric: str | None, fraction: float
 ) -> Run:
-    """Read the tables of a run. `state` None: `hidden`, or where it has none its first state.
+    """Read the tables of a run. `state` None: `joint`, all of the cell's together.
 
     Never raises for what the tables hold: that is said in `missing`.
     """
     missing: list[str] = []
     adjoint = _table(folder, "adjoint", missing)
     start = chosen = rates = None
-    states, steps = (), ()
+    states, steps, beside = (), (), {}
     diverged = record.diverged_step if record.status == "diverged" else None
     if adjoint is not None:
         try:
             states, steps = curves.states(adjoint), tuple(curves.steps(adjoint).tolist())
-            state = state or ("hidden" if "hidden" in states else next(iter(states), "hidden"))
+            state = state or curves.JOINT
             start, rates = _see(adjoint, state, "first", fraction, diverged), _rates(adjoint, state)
             chosen = _see(adjoint, state, step, fraction, diverged)
+            beside = _beside(adjoint, state, chosen, fraction, diverged)
         except ValueError as error:
             missing.append(str(error))
     clipping, learning = _clipping(folder, missing), _learning(folder, metric, missing)
     answers, measured = _answers(folder, missing)
     told = (start, chosen, rates, clipping, learning, tuple(missing), answers, measured)
-    return Run(folder, record, states, steps, *told)
+    return Run(folder, record, states, steps, *told, beside=beside)
 
 
 def split_metric(key: str) -> tuple[str, str]:
@@ -118,12 +120,26 @@ def _table(folder: Path, name: str, missing: list[str]) -> np.ndarray | None:
     return table
 
 
-def _see(adjoint: np.ndarray, state: str, step: Step, fraction: float, diverged: int | None) -> Seen:
+def _see(
+    adjoint: np.ndarray, state: str, step: Step, fraction: float, diverged: int | None, layer: int | None = None
+) -> Seen:
     recorded = curves.steps(adjoint)
     number = {"first": int(recorded[0]), "last": None}[step] if isinstance(step, str) else step
-    curve = curves.curve(adjoint, number, state)
-    decay = curves.decay(curve, fraction)
+    curve = curves.curve(adjoint, number, state, layer)
+    seen = curves.typical(curve)
+    decay = curves.decay(curve, fraction, seen=seen)
     return Seen(curve, decay, curves.verdict(curve, decay, diverged))
+
+
+def _beside(adjoint: np.ndarray, state: str, chosen: Seen, fraction: float, diverged: int | None) -> dict[str, Seen]:
+    """What the joint state, or all layers together, consist of, where that is more than one: each for itself."""
+    parts = chosen.curve.parts if len(chosen.curve.parts) > 1 else ()
+    layers = curves.layers(adjoint)
+    views = {part: (part, None) for part in parts} | {
+        f"layer {layer}": (state, layer) for layer in layers if len(layers) > 1
+    }
+    step = chosen.curve.step
+    return {name: _see(adjoint, part, step, fraction, diverged, layer) for name, (part, layer) in views.items()}
 
 
 def _rates(adjoint: np.ndarray, state: str) -> Series | None:

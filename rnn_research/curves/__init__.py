@@ -1,33 +1,52 @@
-"""Vanishing curves: the norm of a state's adjoint against distance, its decay rate, and the word for it."""
+"""Vanishing curves: the norm of a state's adjoint against distance, how much of it arrives, and the word for that."""
 
-from rnn_research.curves.norms import QUANTILES, Curve, curve, last_step, states, steps
-from rnn_research.curves.rate import FLOOR, FRACTION, Decay, decay
-from rnn_research.curves.seeds import CONFIDENCE, Band, Interval, Reading, band, interval, t_quantile, together
-from rnn_research.curves.words import FALL, RISE, WORDS, Verdict, spoken, verdict
+from rnn_research.curves.bounds import DOUBLE, FALL, HALF, LADDER, RISE, WORDS
+from rnn_research.curves.columns import JOINT, last_step, layers, states, steps
+from rnn_research.curves.laws import Law, law
+from rnn_research.curves.norms import QUANTILES, Curve, curve
+from rnn_research.curves.rate import FRACTION, RESOLUTION, Decay, Far, decay
+from rnn_research.curves.seeds import CONFIDENCE, Band, Interval, band, interval, t_quantile
+from rnn_research.curves.together import Reading, together
+from rnn_research.curves.typical import FLOOR, Typical, typical
+from rnn_research.curves.words import Verdict, beyond, ratio_spoken, short, spoken, verdict
 
 __all__ = [
     "CONFIDENCE",
+    "DOUBLE",
     "FALL",
     "FLOOR",
     "FRACTION",
+    "HALF",
+    "JOINT",
+    "LADDER",
     "QUANTILES",
+    "RESOLUTION",
     "RISE",
     "WORDS",
     "Band",
     "Curve",
     "Decay",
+    "Far",
     "Interval",
+    "Law",
     "Reading",
+    "Typical",
     "Verdict",
     "band",
+    "beyond",
     "curve",
     "decay",
     "interval",
     "last_step",
+    "law",
+    "layers",
+    "ratio_spoken",
+    "short",
     "spoken",
     "states",
     "steps",
     "t_quantile",
     "together",
+    "typical",
     "verdict",
 ]

@@ -1,18 +1,6 @@
-"""Vanishing curves: the norm of a state's adjoint against distance, how fast it decays, and the word for
-that.
+"""Vanishing curves: the norm of an adjoint against distance, over the probed samples.
 
-Pure numpy. Knows the columns of the probe table `adjoint`; knows nothing of runs, training or drawing. The
-table has one row per (step, layer, sample, position), with the columns
-
-    step       the optimiser step, 0 before any update
-    layer      0 reads the input
-    sample     which of the probed samples
-    distance   d, cell applications between this state and the loss that reads it
-    <state>    n = ||dL/ds||_2, the norm of the total gradient of the sample's own training loss
-
-and maybe `<state>_direct`, `<state>_recurrent` (its parts) and `<state>_terminal` (the adjoint of the loss
-at the last step or the root alone, for which there is one distance where the training loss reads many
-positions).
+Pure numpy. Knows the table of the probe `adjoint` (see `columns`); knows nothing of runs, training or drawing.
 
 Norms differ between samples by orders of magnitude, so everything here works on log n: an arithmetic mean
 would show the loudest sample. And samples differ in length or depth, so each is compared with itself: see
@@ -24,12 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from rnn_research.checks import nearest
+from rnn_research.curves.columns import JOINT, last_step, norms
 
-KEYS = ("step", "layer", "sample", "distance")
-PARTS = ("_direct", "_recurrent", "_terminal")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -37,7 +23,7 @@ Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Adjoint norms of one state, layer and step against distance, over the probed samples.
+    """Adjoint norms of one state (or of all together), layer and step against distance, over the probed samples.
 
     Samples whose every norm is zero (`silent`: their own loss has no gradient) and norms that are NaN
     (`invalid`, a count) say nothing about decay and are left out.
@@ -47,13 +33,18 @@ class Curve:
     sample with several positions at a distance enters with its mean log n. Where all samples reach all
     distances this is the ratio of geometric means; where they don't, it is free of who happens to be long
     or deep. It is -inf where more than half of the norms are exactly zero, and inf where more than half
-    are infinite.
+    are infinite. The curve that is judged, `typical.Typical`, is over the middle half of the samples.
     """
 
     state: str
+    parts: tuple[str, ...]
+    """The states that are together in it: one, or for `joint` all of the cell's."""
     terminal: bool
     """Whether the norms are of the loss at the last step or the root alone, and not of the whole training loss."""
-    layer: int
+    layer: int | None
+    """None: all layers together."""
+    above: int
+    """Applications of layers above: so far from the loss is the layer's last state, which no recurrence has touched."""
     step: int
     distance: Int[np.ndarray, " distance"]
     positions: Int[np.ndarray, " distance"]
@@ -74,6 +65,10 @@ class Curve:
     """Each sample's mean of log n over its nonzero norms; NaN where it has none."""
     smallest: Float[np.ndarray, "sample distance"]
     """Each sample's smallest nonzero norm; inf where it has none."""
+    zero: Bool[np.ndarray, "sample distance"]
+    """Whether a sample's every norm at a distance is exactly zero."""
+    infinite: Bool[np.ndarray, "sample distance"]
+    """Whether some norm of a sample at a distance is infinite."""
     silent: int
     invalid: int
 
@@ -82,90 +77,45 @@ class Curve:
         """Whether some sample has several positions at one distance, as trees do."""
         return bool(np.any(self.positions > self.samples))
 
-
-def steps(table: np.ndarray) -> Int[np.ndarray, " step"]:
-    """The recorded optimiser steps, ascending."""
-    _check(table)
-    return np.unique(table["step"]).astype(np.int64)
-
-
-def states(table: np.ndarray) -> tuple[str, ...]:
-    """The states whose adjoints were recorded, by name: `hidden`, and `cell` in an LSTM."""
-    names = (name for name in table.dtype.names or () if name not in KEYS)
-    return tuple(dict.fromkeys(name for name in names if not name.endswith(PARTS)))
+    @property
+    def there(self) -> Bool[np.ndarray, "sample distance"]:
+        """Whether a sample has a norm at a distance, zero or not."""
+        return self.zero | self.infinite | ~np.isnan(self.log_norm)
 
 
-def last_step(table: np.ndarray, state: str = "hidden", layer: int | None = None) -> int:
-    """The last recorded step with a finite norm: in a run that diverged, the last one that says anything.
-
-    Raises:
-        ValueError: no such state, no rows, or a column is missing.
-    """
-    column = _column(table, state)
-    rows = table[table["layer"] == _layer(table, layer)]
-    finite = rows["step"][np.isfinite(rows[column])]
-    return int((finite if len(finite) else rows["step"]).max())
-
-
-def curve(table: np.ndarray, step: int | None = None, state: str = "hidden", layer: int | None = None) -> Curve:
-    """The vanishing curve of `state` in `layer` (default: the top one) at `step` (default: `last_step`).
-
-    It is of `<state>_terminal` where the table has that, else of `<state>`.
+def curve(table: np.ndarray, step: int | None = None, state: str = JOINT, layer: int | None = None) -> Curve:
+    """The vanishing curve of `state` (default: the joint state) in `layer` (default: all together) at `step` (default:
+    `last_step`); of the terminal loss where the table has that.
 
     Raises:
         ValueError: no such state, layer or step, no rows, or a column is missing.
     """
-    column, layer = _column(table, state), _layer(table, layer)
     step = last_step(table, state, layer) if step is None else step
-    rows = table[(table["layer"] == layer) & (table["step"] == step)]
-    if not len(rows):
-        recorded = ", ".join(map(str, steps(table)))
-        raise ValueError(f"step: given {step}, expected a recorded one: {recorded}")
-    kept, silent, invalid = _speaking(rows, column)
-    terminal = column != state
+    found = norms(table, step, state, layer)
+    kept, silent, invalid = _speaking(found.sample, found.distance, found.norm)
     return Curve(
-        state=state, terminal=terminal, layer=layer, step=step, silent=silent, invalid=invalid, **_statistics(kept)
+        state=state,
+        parts=found.parts,
+        terminal=found.terminal,
+        layer=layer,
+        above=found.above,
+        step=step,
+        silent=silent,
+        invalid=invalid,
+        **_statistics(kept),
     )
 
 
-def _check(table: np.ndarray) -> None:
-    if not len(table):
-        raise ValueError("adjoint table: has no rows; train for longer, or probe more often")
-    whole = [key for key in table.dtype.names or () if table.dtype[key].kind in "iu"]
-    missing = [key for key in KEYS if key not in whole]
-    if missing:
-        raise ValueError(f"adjoint table: lacks integer columns {', '.join(missing)}; run it again")
-
-
-def _column(table: np.ndarray, state: str) -> str:
-    _check(table)
-    if state not in states(table):
-        expected = ", ".join(states(table)) or "one, but the table has none"
-        raise ValueError(f"state: given {state!r}, expected {expected}{nearest(state, states(table))}")
-    column = f"{state}_terminal" if f"{state}_terminal" in (table.dtype.names or ()) else state
-    if not np.issubdtype(table.dtype[column], np.floating):
-        raise ValueError(f"adjoint table: column {column} is {table.dtype[column]}, expected floats; run it again")
-    return column
-
-
-def _layer(table: np.ndarray, layer: int | None) -> int:
-    present = np.unique(table["layer"]).tolist()
-    if layer is not None and layer not in present:
-        raise ValueError(f"layer: given {layer}, expected one of {', '.join(map(str, present))}")
-    return present[-1] if layer is None else layer
-
-
-def _speaking(rows: np.ndarray, column: str) -> tuple[Rows, int, int]:
+def _speaking(sample: np.ndarray, distance: np.ndarray, norm: np.ndarray) -> tuple[Rows, int, int]:
     """(sample, distance, norm) of the rows that say something; the silent samples; the norms that are NaN."""
-    norm = rows[column].astype(np.float64)
     valid = norm >= 0
-    names, who = np.unique(rows["sample"], return_inverse=True)
+    names, who = np.unique(sample, return_inverse=True)
     count = np.bincount(who, valid, len(names))
     loudest = np.zeros(len(names))
     np.maximum.at(loudest, who[valid], norm[valid])
     kept = valid & (loudest[who] > 0)
     silent = int(np.sum((count > 0) & (loudest == 0)))
-    return (who[kept], rows["distance"][kept], norm[kept]), silent, int(np.sum(~valid))
+    return (who[kept], distance[kept], norm[kept]), silent, int(np.sum(~valid))
 
 
 def _statistics(rows: Rows) -> dict[str, np.ndarray]:
@@ -181,12 +131,13 @@ def _statistics(rows: Rows) -> dict[str, np.ndarray]:
     plain = (norm > 0) & np.isfinite(norm)
     log = np.where(plain, np.log(np.where(plain, norm, 1.0)), 0.0)
     count, plains, logs, sums = table(np.ones_like(norm)), table(plain), table(log), table(norm)
+    zero, infinite = table(norm == 0), table(np.isinf(norm))
     positions = count.sum(0)
     smallest = np.full(size, np.inf)
     np.minimum.at(smallest, (who[plain], where[plain]), norm[plain])
-    zeros, infinite = table(norm == 0).sum(0) / positions, table(np.isinf(norm)).sum(0) / positions
+    zeros, infinities = zero.sum(0) / positions, infinite.sum(0) / positions
     log_norm = _divide(logs, plains)
-    log_ratio = np.where(zeros > 0.5, -np.inf, np.where(infinite > 0.5, np.inf, linked(log_norm)))
+    log_ratio = np.where(zeros > 0.5, -np.inf, np.where(infinities > 0.5, np.inf, linked(log_norm)))
     return {
         "distance": distance,
         "positions": positions.astype(np.int64),
@@ -198,6 +149,8 @@ def _statistics(rows: Rows) -> dict[str, np.ndarray]:
         "log_ratio": log_ratio,
         "log_norm": log_norm,
         "smallest": smallest,
+        "zero": (count > 0) & (zero == count),
+        "infinite": infinite > 0,
     }
 
 
@@ -211,8 +164,13 @@ def linked(
     compared instead.
     """
     weight = np.ones(len(log_norm)) if weight is None else weight
-    known = ~np.all(np.isnan(log_norm), axis=0)
-    pooled = _mean(log_norm[:, known], weight)
+    pooled = _mean(log_norm, weight)
+    known = ~np.isnan(pooled)
+    if known.ndim > 1:
+        if (known != known[:1]).any():  # some weights leave no sample at some distance
+            return np.stack([linked(log_norm, row) for row in weight])
+        known = known[0]
+    pooled = pooled[..., known]
     rises = _mean(np.diff(log_norm[:, known], axis=1), weight)
     rises = np.where(np.isnan(rises), np.diff(pooled, axis=-1), rises)
     ratio = np.full((*weight.shape[:-1], log_norm.shape[1]), np.nan)

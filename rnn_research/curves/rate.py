@@ -2,34 +2,83 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 
+from rnn_research.curves.laws import Law, law, smoothed
 from rnn_research.curves.norms import Curve, linked
+from rnn_research.curves.typical import (
+    FEWEST,
+    FLOOR,
+    RESAMPLES,
+    Group,
+    Typical,
+    central,
+    drawn,
+    theil_sen,
+    thinned,
+    typical,
+)
 
-FLOOR = 1e-36
-"""Norms below this are left out of the fit, and distances whose typical norm is: float32 loses digits from
-1.2e-38 on, and single units before."""
 CEILING = float(np.finfo(np.float32).max)
 RESOLUTION = 1e-6
 """Nats per application that one float32 application can't resolve: no interval is narrower than ± this."""
 FRACTION = 1e-2
-FEWEST = 3
-PERSISTENT = 3
-"""So many distances in a row whose typical norm is exactly zero are a gradient that is gone: see `isolated`."""
-PAIRED = 48
-RESAMPLES = 400
+PERSISTENT = 4
+"""A horizon is where the norm has fallen below the fraction and most of so many distances beyond are below too."""
+
+
+@dataclass(frozen=True)
+class Far:
+    """What arrives at the farthest distance judged: F = `ratio` with its 95% interval over samples, or over seeds.
+
+    `ratio` is 0 where the gradient is exactly zero there and inf where it overflows; NaN where there is none.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    error: float
+    """Standard error of log F over samples; of several seeds that of their mean, from samples alone."""
+    under: bool
+    """Whether the norms have sunk below what float32 holds there: `ratio` is only a bound, F is at most that."""
+    first: int
+    """The distance that F is relative to: 1, or the first beyond that has a norm."""
+    last: int
+    lowest: tuple[int, float]
+    highest: tuple[int, float]
+    """Where the typical curve is lowest and highest, single distances apart, and its ratio to the start there."""
+    gone: float
+    """The share of samples whose norms are exactly zero over the whole last tenth."""
+    zero_from: int | None
+    """The distance from which on the typical norm is exactly zero; None if it isn't."""
+    falls: Group
+    keeps: Group
+    rises: Group
+    differ: bool
+
+    @property
+    def log(self) -> float:
+        """log F."""
+        with np.errstate(divide="ignore"):
+            return float(np.log(self.ratio))
+
+    @property
+    def length(self) -> int:
+        """Applications from distance `first` to `last`."""
+        return max(self.last - self.first, 0)
 
 
 @dataclass(frozen=True)
 class Decay:
-    """The fit log n_d = a + b d of one curve, or of a condition's seeds together.
+    """The fit log n_d = a + b d of one curve from distance 1 on, or of a condition's seeds together, and where it ends.
 
-    `rate` is b, in nats per cell application, `low` and `high` its 95% interval. Everything is NaN where
-    the curve is too short to fit. Where it leaves the range of float32 before three distances, `rate` is
-    only a bound (`bounded`): an upper one where it falls, a lower one where it rises.
+    `rate` is b, in nats per cell application, `low` and `high` its 95% interval. It says what the curve does only
+    where `law` is the exponential. Everything is NaN where the curve is too short to fit. Where it leaves the range of
+    float32 before three distances, `rate` is only a bound (`bounded`): an upper one where it falls, a lower one where
+    it rises.
     """
 
     rate: float
@@ -39,10 +88,10 @@ class Decay:
     r_squared: float
     """Of the line; NaN where the curve is flat to within `RESOLUTION`, since there is nothing to explain."""
     horizon: int | None
-    """The first d with n_d / n_0 < `fraction`; None if never."""
+    """The first distance d with n_d / n_1 < `fraction`, from which on it stays so; None if there is none."""
     fraction: float
-    far_ratio: float
-    """n at the largest distance that isn't `isolated` over n at the smallest."""
+    far: Far
+    law: Law
     used: int
     """Distances in the fit."""
     left_out: str
@@ -51,6 +100,16 @@ class Decay:
     """p of the power law log n_d = a - p log(1 + d)."""
     aic_exponential: float
     aic_power: float
+    beyond: dict[str, int] = field(default_factory=dict)
+    """Of several seeds, how many are `gone` or `overflowed`: they have no rate, and are not in its mean."""
+    seeds: int = 1
+    sunk: int = 0
+    """Of several seeds, how many sink below what float32 holds, so that F is of the others."""
+
+    @property
+    def far_ratio(self) -> float:
+        """F, the typical norm at the farthest distance judged over that at distance 1."""
+        return self.far.ratio
 
     @property
     def gamma(self) -> float:
@@ -68,6 +127,11 @@ class Decay:
         return not (self.low <= 0 <= self.high)
 
     @property
+    def holds(self) -> bool:
+        """Whether one rate, which is no bound, says what the curve does, and what the samples do."""
+        return self.law.exponential and not self.bounded and not self.far.differ and bool(np.isfinite(self.rate))
+
+    @property
     def better(self) -> str:
         """Which law fits better by more than 2 in AIC: `exponential`, `power law` or `either`.
 
@@ -77,48 +141,79 @@ class Decay:
         return "exponential" if gap > 2 else "power law" if gap < -2 else "either"
 
 
-def decay(curve: Curve, fraction: float = FRACTION, resamples: int = RESAMPLES) -> Decay:
-    """The decay of `curve`: b is the Theil-Sen slope of its `log_ratio` over what float32 can measure.
+def decay(curve: Curve, fraction: float = FRACTION, resamples: int = RESAMPLES, seen: Typical | None = None) -> Decay:
+    """The decay of `curve`: b is the Theil-Sen slope of its typical curve, over what float32 can measure.
 
-    The median of all pairwise slopes (Theil 1950, Sen 1968) because a readout's own first step, or one odd
-    depth, may be far off the line, and up to 29% of such distances don't move it; of at most 48 evenly
-    spread distances. The interval is the percentile bootstrap over samples (Efron 1979; fixed seed), since
-    samples are independent and distances are not; NaN for a single sample, or with `resamples=0`. Left
-    out, and said in `left_out`: distances whose typical norm is zero, infinite or under `FLOOR`. At the
-    others a sample with a norm under `FLOOR`, which has lost digits, counts as not measured. A few exact
-    zeros (dead units) do no harm: the slope is of the samples that are alive at both of two distances.
+    The median of all pairwise slopes (Theil 1950, Sen 1968) because one odd depth may be far off the line, and up to
+    29% of such distances don't move it; of at most 48 evenly spread distances. The interval is the percentile
+    bootstrap over samples (Efron 1979; fixed seed), since samples are independent and distances are not; NaN for a
+    single sample, or with `resamples=0`. Left out, and said in `left_out`: distances whose typical norm is zero,
+    infinite or under `FLOOR`. At the others a sample with a norm under `FLOOR`, which has lost digits, counts as not
+    measured. A few exact zeros (dead units) do no harm: the slope is of the samples that are alive at both of two
+    distances.
     """
-    kept = np.flatnonzero(_usable(curve))
+    seen = typical(curve, resamples) if seen is None else seen
+    kept = np.flatnonzero(_usable(curve, seen))
     ends = {
-        "horizon": horizon(curve.distance, curve.log_ratio, fraction),
+        "horizon": horizon(seen.distance[seen.judged], seen.log[seen.judged], fraction, seen.far),
         "fraction": fraction,
-        "far_ratio": far_ratio(curve.log_ratio),
+        "far": far(seen),
         "used": len(kept),
-        "left_out": _left_out(curve),
+        "left_out": _left_out(curve, seen),
     }
     if len(kept) < FEWEST:
         nan = float("nan")
         fit = {"r_squared": nan, "power": nan, "aic_exponential": nan, "aic_power": nan}
-        return Decay(*_bound(curve), **fit, **ends)
-    x, y = curve.distance[kept].astype(np.float64), linked(_measured(curve))[kept]
-    thin = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), PAIRED)).round().astype(int))
+        return Decay(*_bound(curve, seen), law=Law("unknown"), **fit, **ends)
+    x, y = curve.distance[kept].astype(np.float64), linked(_measured(curve), seen.weight)[kept]
+    thin = thinned(len(kept))
     rate = float(theil_sen(x[thin], y[thin]))
-    low, high = _bootstrap(curve, kept[thin], rate, resamples)
-    return Decay(rate, low, high, False, **_fit(x, y, rate), **ends)
+    low, high = _bootstrap(curve, seen, kept[thin], rate, resamples)
+    return Decay(rate, low, high, False, law=law(x, y, seen.spread), **_fit(x, y, rate), **ends)
 
 
-def theil_sen(x: Float[np.ndarray, " n"], y: Float[np.ndarray, "... n"]) -> Float[np.ndarray, ...]:
-    """The median over pairs i < j of (y_j - y_i) / (x_j - x_i), for each row of `y`."""
-    i, j = np.triu_indices(len(x), k=1)
-    slopes = (y[..., j] - y[..., i]) / (x[j] - x[i])
-    return np.asarray(np.nanmedian(slopes, axis=-1) if np.isnan(slopes).any() else np.median(slopes, axis=-1))
+def far(seen: Typical) -> Far:
+    """The far end of one run's typical curve."""
+    there = seen.last >= seen.origin
+    return Far(
+        *map(ratio, (seen.far, seen.low, seen.high)),
+        error=seen.error,
+        under=seen.under,
+        first=int(seen.distance[seen.origin]) if there else 0,
+        last=int(seen.distance[seen.last]) if there else 0,
+        **extremes(seen.distance[seen.judged], seen.log[seen.judged], seen.far),
+        gone=seen.gone,
+        zero_from=seen.zero_from if there else None,
+        falls=seen.falls,
+        keeps=seen.keeps,
+        rises=seen.rises,
+        differ=seen.differ,
+    )
 
 
-def horizon(distance: np.ndarray, log_ratio: np.ndarray, fraction: float) -> int | None:
-    """The first distance whose norm is below `fraction` of that at the smallest, `isolated` zeros apart; None if
-    never."""
-    below = np.flatnonzero((log_ratio < np.log(fraction)) & ~isolated(log_ratio))
-    return int(distance[below[0]]) if len(below) else None
+def extremes(distance: np.ndarray, log: np.ndarray, far: float) -> dict[str, tuple[int, float]]:
+    """The `lowest` and the `highest` of what is finite after a running median, each (distance, ratio); at the end
+    `far` counts, since no distance stands on the other side."""
+    kept = np.isfinite(log)
+    if not kept.any():
+        return {"lowest": (0, float("nan")), "highest": (0, float("nan"))}
+    x, y = distance[kept], smoothed(log[kept])
+    y[-1] = far if np.isfinite(far) and kept[-1] else y[-1]
+    low, high = int(y.argmin()), int(y.argmax())
+    return {"lowest": (int(x[low]), ratio(y[low])), "highest": (int(x[high]), ratio(y[high]))}
+
+
+def horizon(distance: np.ndarray, log: np.ndarray, fraction: float, far: float) -> int | None:
+    """The first distance whose norm is below `fraction` of that at distance 1, and most of the next four are too; None
+    if never, or if the norm comes back until the far end (`far`, its log)."""
+    below = (log < np.log(fraction)).astype(float)
+    if not far < np.log(fraction):
+        return None
+    for start in np.flatnonzero(below):
+        beyond = below[start + 1 : start + 1 + PERSISTENT]
+        if not len(beyond) or beyond.mean() > 0.5:
+            return int(distance[start])
+    return None
 
 
 def ratio(log_ratio: float) -> float:
@@ -127,78 +222,57 @@ def ratio(log_ratio: float) -> float:
         return float(np.exp(log_ratio))
 
 
-def far_ratio(log_ratio: np.ndarray) -> float:
-    """n at the largest distance over that at the smallest, `isolated` zeros apart; NaN where there is none."""
-    plain = log_ratio[~isolated(log_ratio)]
-    return ratio(plain[-1]) if len(plain) else float("nan")
-
-
-def isolated(log_ratio: np.ndarray) -> np.ndarray:
-    """Where the typical norm is exactly zero (-inf) without the gradient having vanished: dead units at a
-    distance or two, such as relus that see only the black margin of an image at their first pixels.
-
-    Decay takes a norm below `FRACTION` before it takes it to zero, and a gradient that is gone stays gone. So
-    a run of neighbouring zeros is isolated where the norm just before it is above `FRACTION`, it is shorter
-    than `PERSISTENT`, and there are other distances than the smallest outside it.
-    """
-    zero = np.isneginf(log_ratio)
-    edges = np.flatnonzero(np.diff(zero, prepend=False, append=False))
-    found = np.zeros_like(zero)
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        short = stop - start < min(PERSISTENT, len(zero) - 1)
-        found[start:stop] = start > 0 and short and log_ratio[start - 1] >= np.log(FRACTION)
-    return found
-
-
 def _measured(curve: Curve) -> np.ndarray:
     """`log_norm` of the samples whose every nonzero norm at a distance is at least `FLOOR`, else NaN."""
     return np.where(curve.smallest >= FLOOR, curve.log_norm, np.nan)
 
 
-def _usable(curve: Curve) -> np.ndarray:
-    measured = ~np.all(np.isnan(_measured(curve)), axis=0)
-    return np.isfinite(curve.log_ratio) & (curve.geometric_mean >= FLOOR) & measured
+def _usable(curve: Curve, seen: Typical) -> np.ndarray:
+    """Where the typical curve can be fitted: of the distances judged, or fewer."""
+    measured = ~np.all(np.isnan(_measured(curve)[seen.weight > 0]), axis=0)
+    judged = np.zeros(len(curve.distance), dtype=bool)
+    judged[seen.judged] = True
+    return judged & np.isfinite(seen.log) & (curve.geometric_mean >= FLOOR) & measured
 
 
-def _left_out(curve: Curve) -> str:
-    finite = np.isfinite(curve.log_ratio)
+def _left_out(curve: Curve, seen: Typical) -> str:
+    log, usable = seen.log[seen.judged], _usable(curve, seen)[seen.judged]
     counts = {
-        "zero for most samples": np.sum(np.isneginf(curve.log_ratio)),
-        "infinite for most samples": np.sum(np.isposinf(curve.log_ratio)),
-        f"under {FLOOR:g}, where float32 underflows": np.sum(finite & ~_usable(curve)),
+        "zero for most samples": np.sum(np.isneginf(log)),
+        "infinite for most samples": np.sum(np.isposinf(log)),
+        f"under {FLOOR:g}, where float32 underflows": np.sum(np.isfinite(log) & ~usable),
     }
     said = "; ".join(f"{count} {why}" for why, count in counts.items() if count)
-    return f"of {len(curve.distance)} distances: {said}" if said else ""
+    return f"of {len(log)} distances: {said}" if said else ""
 
 
-def _bound(curve: Curve) -> tuple[float, float, float, bool]:
+def _bound(curve: Curve, seen: Typical) -> tuple[float, float, float, bool]:
     """(rate, low, high, bounded) of a curve that leaves float32 before it can be fitted; else NaN, False."""
     nan, inf = float("nan"), float("inf")
-    typical = curve.geometric_mean
-    gone = np.isneginf(curve.log_ratio) & ~isolated(curve.log_ratio)
-    under = np.flatnonzero(gone | (typical < FLOOR))
-    over = np.flatnonzero(np.isposinf(curve.log_ratio))
+    log, norm, distance = (values[seen.judged] for values in (seen.log, curve.geometric_mean, seen.distance))
+    gone = np.isneginf(seen.far) & np.isneginf(log)
+    under, over = np.flatnonzero(gone | (norm < FLOOR)), np.flatnonzero(np.isposinf(log))
     for beyond, limit, low, high in ((under, FLOOR, -inf, nan), (over, CEILING, nan, inf)):
-        if len(beyond) and beyond[0] > 0 and typical[0] > 0:
-            gap = curve.distance[beyond[0]] - curve.distance[0]
-            rate = float((np.log(limit) - np.log(typical[0])) / gap)
+        if len(beyond) and beyond[0] > 0 and norm[0] > 0:
+            gap = distance[beyond[0]] - distance[0]
+            rate = float((np.log(limit) - np.log(norm[0])) / gap)
             return rate, rate if np.isnan(low) else low, rate if np.isnan(high) else high, True
     return nan, nan, nan, False
 
 
-def _bootstrap(curve: Curve, kept: np.ndarray, rate: float, resamples: int) -> tuple[float, float]:
+def _bootstrap(curve: Curve, seen: Typical, kept: np.ndarray, rate: float, resamples: int) -> tuple[float, float]:
     """The 95% percentile interval of the slope over resampled samples, with `rate` ± `RESOLUTION` inside."""
     samples = len(curve.log_norm)
     if samples < 2 or not resamples:
         return float("nan"), float("nan")
-    draws = np.random.default_rng(0).multinomial(samples, np.full(samples, 1 / samples), size=resamples)
-    resampled = linked(_measured(curve)[:, kept], draws.astype(np.float64))
-    spread = np.sum(~np.isnan(resampled), axis=-1) >= 2
-    low, high = np.quantile(theil_sen(curve.distance[kept].astype(np.float64), resampled[spread]), (0.025, 0.975))
+    weights = central(seen.score, drawn(samples, resamples))
+    resampled = linked(_measured(curve)[:, kept], weights)
+    slopes = theil_sen(curve.distance[kept].astype(np.float64), resampled)
+    low, high = np.quantile(slopes[np.isfinite(slopes)], (0.025, 0.975))
     return min(float(low), rate - RESOLUTION), max(float(high), rate + RESOLUTION)
 
 
-def _fit(x: np.ndarray, y: np.ndarray, rate: float) -> dict[str, float]:
+def _fit(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], rate: float) -> dict[str, float]:
     """R^2 of the Theil-Sen line, and by least squares the AIC of both laws."""
     residual = y - rate * x
     residual = residual - np.median(residual)

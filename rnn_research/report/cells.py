@@ -11,11 +11,10 @@ from typing import Literal
 
 from rnn_research.compare import Comparison, Condition, Run, Success
 from rnn_research.compare.factors import short
-from rnn_research.curves import Interval, Reading, spoken
+from rnn_research.curves import JOINT, Interval, Reading, beyond, ratio_spoken, spoken
+from rnn_research.curves import short as brief
 
 NOTHING = "–"
-UNDER = 1e-30
-"""Where float32 underflows, below 1e-38, the ratio to any ordinary norm is below this."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,26 @@ def factor_columns(comparison: Comparison) -> list[Column]:
 
 
 def gradient_columns(comparison: Comparison) -> list[Column]:
-    """What the gradient does on the way back."""
+    """How much of the gradient arrives, and what it does on the way back."""
+    return [*verdict_columns(comparison), *law_columns(comparison)]
+
+
+def law_columns(comparison: Comparison) -> list[Column]:
+    """What the gradient does on the way back, and in how many samples."""
     fraction = f"{comparison.fraction:g}"
+    return [
+        Column("law", "what the norm does with distance", lambda c: _of(c.chosen, law), "option"),
+        Column("rate [95%]", "nats per cell application, where one exponential fits", lambda c: _of(c.chosen, rate)),
+        Column("half-life", "cell applications that halve the norm", lambda c: _of(c.chosen, half_life)),
+        Column(
+            "horizon", f"first distance that stays below {fraction} of the norm at 1", lambda c: _of(c.chosen, horizon)
+        ),
+        Column("fall/keep/rise", "per cent of samples below 1/2, between, above 2", lambda c: _of(c.chosen, samples)),
+    ]
+
+
+def verdict_columns(comparison: Comparison) -> list[Column]:
+    """How much of the gradient arrives, and the word for it."""
     start = Column(
         start_title(comparison), "verdict at the first recorded step", lambda c: _of(c.start, words), "verdict"
     )
@@ -47,21 +64,22 @@ def gradient_columns(comparison: Comparison) -> list[Column]:
         step_title(comparison), "verdict at the step of the numbers", lambda c: _of(c.chosen, words), "verdict"
     )
     return [
-        Column("rate [95%]", "nats per cell application", lambda c: _of(c.chosen, rate)),
-        Column("half-life", "cell applications that halve the norm", lambda c: _of(c.chosen, half_life)),
         Column(
-            "horizon",
-            f"first distance below {fraction} of the norm at the start",
-            lambda c: _of(c.chosen, horizon),
-        ),
-        Column(
-            "far ratio",
-            "norm at the largest distance over that at the smallest",
-            lambda c: _of(c.chosen, far),
+            "far ratio [95%]", "norm at the farthest distance over that at distance 1", lambda c: _of(c.chosen, far)
         ),
         *([start] if start.title != chosen.title else []),
         chosen,
     ]
+
+
+def beside_columns(comparison: Comparison) -> list[Column]:
+    """The parts of the state, and the layers, each for itself; none where the state is one and the layer too."""
+
+    def cell(name: str) -> Callable[[Condition], str]:
+        return lambda condition: _of(condition.beside.get(name), beside)
+
+    names = dict.fromkeys(name for condition in comparison.conditions for name in condition.beside)
+    return [Column(name, f"far ratio and verdict of {name} alone", cell(name), "option") for name in names]
 
 
 def task_columns(comparison: Comparison) -> list[Column]:
@@ -144,6 +162,13 @@ def loss(comparison: Comparison) -> str:
     return f"each sample's own loss{where}"
 
 
+def state(comparison: Comparison) -> str:
+    """`the joint state (hidden, cell)`, or `hidden` where that is all."""
+    if comparison.state != JOINT or len(comparison.parts) < 2:
+        return comparison.state if comparison.state != JOINT else "".join(comparison.parts) or "the state"
+    return f"the joint state ({', '.join(comparison.parts)})"
+
+
 def start_title(comparison: Comparison) -> str:
     """`step 0` where that is the first recorded one everywhere."""
     steps = {run.start.curve.step for run in comparison.runs if run.start}
@@ -161,40 +186,74 @@ def at(title: str) -> str:
     return f"at {title}" if title.startswith("step") else f"at the {title}"
 
 
+def law(reading: Reading) -> str:
+    """`exponential`, `power -1.0`, `flat to 250, then -0.2`, `no simple law`."""
+    found, decay = reading.decay.law, reading.decay
+    if decay.bounded or found.name == "unknown":
+        return NOTHING
+    if decay.far.differ:
+        return "samples differ"
+    if found.name == "power law":
+        return f"power {-found.power:.2g}"
+    if found.bend is not None:
+        before, after = ("flat" if not slope else f"{slope:.2g}" for slope in found.slopes)
+        return f"{before} to {found.bend}, then {after}"
+    said = "no simple law" if found.name == "none" else found.name
+    return f"{said}, then zero" if decay.far.ratio == 0 else said
+
+
 def rate(reading: Reading) -> str:
+    """Nothing where one rate does not say what the curve does; and how many seeds have none."""
     decay = reading.decay
     if decay.bounded:
-        return f"{'≤' if decay.rate < 0 else '≥'} {decay.rate:.3g}"
-    return NOTHING if decay.rate != decay.rate else spoken(decay.rate, decay.low, decay.high)
+        said = f"{'≤' if decay.rate < 0 else '≥'} {decay.rate:.3g}"
+    else:
+        said = spoken(decay.rate, decay.low, decay.high) if decay.holds else NOTHING
+    return said + beyond(decay)
 
 
 def half_life(reading: Reading) -> str:
-    """Of a norm that doubles instead, what doubles it; nothing where the rate may be zero."""
+    """Of a norm that doubles instead, what doubles it; nothing where the rate may be zero, or is none."""
     decay = reading.decay
-    if decay.rate != decay.rate or not decay.moves:
+    if not decay.holds or not decay.moves:
         return NOTHING
-    return f"{decay.half_life:.2g}" if decay.rate < 0 else f"×2 in {-decay.half_life:.2g}"
+    return brief(decay.half_life) if decay.rate < 0 else f"×2 in {brief(-decay.half_life)}"
 
 
 def horizon(reading: Reading) -> str:
-    found = reading.decay.horizon
-    if not len(reading.curve.x):
+    """Nothing where the norm falls below the fraction and comes back."""
+    decay, there = reading.decay, reading.decay.far
+    if there.last <= there.first or (decay.horizon is None and there.lowest[1] < decay.fraction <= there.ratio):
         return NOTHING
-    return f"> {reading.curve.x[-1]}" if found is None else str(found)
+    return f"> {there.last}" if decay.horizon is None else str(decay.horizon)
 
 
 def far(reading: Reading) -> str:
-    """A typical norm of zero is one that float32 doesn't hold."""
-    ratio = reading.decay.far_ratio
-    if not len(reading.curve.x) or ratio != ratio:
-        return NOTHING
-    return f"{ratio:.2g}" if ratio else f"<{UNDER:g}"
+    """The far ratio with its interval: 0 where it is exactly zero, `<6e-36` where it has sunk below float32."""
+    found = reading.decay.far
+    return ratio_spoken(found) if found.ratio == found.ratio and found.last > found.first else NOTHING
+
+
+def samples(reading: Reading) -> str:
+    """`81/16/3`, in per cent."""
+    found = reading.decay.far
+    shares = [group.share for group in (found.falls, found.keeps, found.rises)]
+    return "/".join(f"{100 * share:.0f}" for share in shares) if sum(shares) else NOTHING
 
 
 def words(reading: Reading) -> str:
-    """The verdict; where the seeds disagree, all of theirs."""
-    counts = Counter(reading.words).most_common()
-    return counts[0][0] if len(counts) == 1 else ", ".join(f"{count} {word}" for word, count in counts)
+    """The verdict with its length: `weakens over 62`, `weakens or vanishes over 62 (borderline)`; where the seeds
+    disagree all of theirs."""
+    verdict = reading.verdict
+    if verdict.word == "seeds disagree":
+        counts = ", ".join(f"{word} {count}" for word, count in Counter(reading.words).most_common())
+        return f"{verdict.word}: {counts}"
+    return verdict.headline
+
+
+def beside(reading: Reading) -> str:
+    """`0.02, weakens`."""
+    return f"{far(reading)}, {reading.verdict.said}"
 
 
 def metric_cell(comparison: Comparison, condition: Condition) -> str:

@@ -34,6 +34,7 @@ def page(comparison: Comparison, figures: Mapping[str, tuple[str, str, str]]) ->
         f'<ul class="conditions">{"".join(map(item, comparison.conditions))}</ul>',
         "<h2>The gradient</h2>",
         _table(comparison, cells.gradient_columns(comparison)),
+        _beside(comparison),
         *(_figure(*figure) for name, figure in figures.items() if name in OF_THE_GRADIENT),
         "<h2>The task and clipping</h2>",
         _table(comparison, cells.task_columns(comparison)),
@@ -64,6 +65,15 @@ def _table(comparison: Comparison, columns: Sequence[Column]) -> str:
         for condition in comparison.conditions
     )
     return _scrolled(head, rows)
+
+
+def _beside(comparison: Comparison) -> str:
+    """The parts of the state and the layers, where there are several."""
+    columns = cells.beside_columns(comparison)
+    if not columns:
+        return ""
+    about = "The parts of the state, and of several layers each, for themselves: far ratio and verdict."
+    return f"<p>{about}</p>{_table(comparison, columns)}"
 
 
 def _cell(column: Column, condition: Condition) -> str:
@@ -114,7 +124,8 @@ def _effects(comparison: Comparison) -> str:
     )
     about = (
         "With clipping less without, all else equal, paired by seed; 95% interval by Student's t. "
-        "An interval that contains 0 shows no difference; one in twenty excludes it by chance."
+        "An interval that contains 0 shows no difference; one in twenty excludes it by chance. Seeds that all differ "
+        "by the same have no interval, and show nothing."
     )
     return f"<h3>What clipping changed</h3><p>{about}</p>{_scrolled(head, rows)}"
 

@@ -23,8 +23,11 @@ def text(comparison: Comparison) -> str:
     conditions = [*cells.factor_columns(comparison), cells.seeds_column()]
     blocks = [
         _wrapped(f"{cells.title(comparison)}. {constant(comparison)}"),
-        f"GRADIENT: the adjoint of {comparison.state}, top layer, against cell applications to the loss",
-        _aligned(comparison, [*conditions, *cells.gradient_columns(comparison)]),
+        f"GRADIENT: how much of the adjoint of {cells.state(comparison)} arrives, relative to distance 1",
+        _aligned(comparison, [*conditions, *cells.verdict_columns(comparison)]),
+        "ON THE WAY: the norm against distance, in cell applications to the loss",
+        _aligned(comparison, [*cells.factor_columns(comparison), *cells.law_columns(comparison)]),
+        *_beside(comparison),
         "TASK AND CLIPPING",
         _aligned(comparison, [*conditions, *cells.task_columns(comparison)]),
     ]
@@ -85,6 +88,15 @@ def _aligned(comparison: Comparison, columns: Sequence[Column]) -> str:
     return _lines(lines, [column.kind == "number" for column in columns])
 
 
+def _beside(comparison: Comparison) -> list[str]:
+    """The parts of the state and the layers, where there are several."""
+    columns = cells.beside_columns(comparison)
+    if not columns:
+        return []
+    title = "EACH FOR ITSELF: far ratio and verdict of the parts of the state, and of layers"
+    return [title, _aligned(comparison, [*cells.factor_columns(comparison), *columns])]
+
+
 def _lines(cell_rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
     widths = [max(map(len, column)) for column in zip(*cell_rows, strict=True)]
     padded = (
@@ -105,7 +117,7 @@ def _effects(comparison: Comparison) -> str:
             comparison.label(effect.clipped),
             cells.signed(effect.rate),
             cells.signed(effect.metric),
-            *(cells.words(c.chosen) if c.chosen else cells.NOTHING for c in (effect.plain, effect.clipped)),
+            *(c.chosen.verdict.said if c.chosen else cells.NOTHING for c in (effect.plain, effect.clipped)),
         ]
         for effect in comparison.effects
     ]
@@ -127,6 +139,7 @@ def _condition_row(comparison: Comparison, condition: Condition) -> Row:
         **_success_cells(condition.success),
         **_reading_cells("", condition.chosen),
         **_reading_cells("start_", condition.start),
+        **_beside_cells(condition),
         **_interval_cells("clipped", condition.clipped),
         "parameters": " ".join(map(str, condition.parameters)),
     }
@@ -158,22 +171,47 @@ def _reading_cells(prefix: str, reading: Reading | None) -> Row:
     return {f"{prefix}{key}": value for key, value in _decay_cells(reading).items()}
 
 
+def _beside_cells(condition: Condition) -> Row:
+    row: Row = {}
+    for name, reading in condition.beside.items():
+        row |= {f"{name} far_ratio": reading.decay.far_ratio, f"{name} verdict": reading.verdict.word}
+    return row
+
+
 def _decay_cells(found: Reading | Seen) -> Row:
-    decay = found.decay
+    decay, far, law = found.decay, found.decay.far, found.decay.law
     return {
         "rate": decay.rate,
         "rate_low": decay.low,
         "rate_high": decay.high,
         "rate_is_bound": decay.bounded,
+        "rate_holds": decay.holds,
         "half_life": decay.half_life,
         "horizon": decay.horizon,
-        "far_ratio": decay.far_ratio,
+        "far_ratio": far.ratio,
+        "far_ratio_low": far.low,
+        "far_ratio_high": far.high,
+        "far_ratio_is_bound": far.under,
+        "from_distance": far.first,
+        "to_distance": far.last,
+        "samples_fall": far.falls.share,
+        "samples_keep": far.keeps.share,
+        "samples_rise": far.rises.share,
+        "samples_gone": far.gone,
+        "law": law.name,
+        "bend": law.bend,
+        "slope_before_bend": law.slopes[0],
+        "slope_after_bend": law.slopes[1],
+        "misfit": law.misfit,
         "r_squared": decay.r_squared,
         "power": decay.power,
         "better_law": decay.better,
         "distances_fitted": decay.used,
         "left_out_of_fit": decay.left_out,
+        "seeds_gone": decay.beyond.get("gone", 0),
+        "seeds_overflowed": decay.beyond.get("overflowed", 0),
         "verdict": found.verdict.word,
+        "verdict_or": ", ".join(found.verdict.also),
         "reason": found.verdict.reason,
     }
 
@@ -192,8 +230,11 @@ def _run_row(comparison: Comparison, condition: Condition, run: Run) -> Row:
             row |= {
                 f"{prefix}step": curve.step,
                 f"{prefix}samples": len(curve.log_norm),
-                f"{prefix}layer": curve.layer,
+                f"{prefix}state": curve.state,
+                f"{prefix}layer": "all" if curve.layer is None else curve.layer,
             }
+    for name, seen in run.beside.items():
+        row |= {f"{name} far_ratio": seen.decay.far_ratio, f"{name} verdict": seen.verdict.word}
     row["clipped"] = None if run.clipping is None else share_clipped(run.clipping)
     row |= {"parameters": run.record.parameters, "steps": run.record.steps, "missing": "; ".join(run.missing)}
     return row | {"left_out": None}

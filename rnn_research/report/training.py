@@ -29,15 +29,16 @@ def rates(comparison: Comparison, look: Look) -> Made | None:
         return None
     figure, grid = _over_steps(shown, lambda c: c.rates, look, lambda _: [0.0], _names(comparison, look), False)
     for axes in grid[:, 0]:
-        axes.set_ylabel("decay rate (nats/application)")
+        axes.set_ylabel("slope (nats/application)")
     for axes in grid.flat:
         axes.axhline(0, color=MUTED, linewidth=0.8)
     legend(figure, comparison, look, dashes=False)
     caption = (
-        "The decay rate b of log n = a + b d at each recorded step: 0 keeps the norm, below 0 it vanishes, "
-        f"above it explodes. Mean over seeds. {band_says(shown, look, apart=True)}"
+        "The slope b of log n = a + b d from distance 1 on (Theil-Sen) at each recorded step: at 0 the norm is kept, "
+        "below it falls, above it rises. It is a rate only where one exponential fits. Mean over seeds. "
+        f"{band_says(shown, look, apart=True)}"
     )
-    return Made("rates", "The decay rate over training", caption, figure)
+    return Made("rates", "The slope over training", caption, figure)
 
 
 def learning(comparison: Comparison, look: Look) -> Made | None:

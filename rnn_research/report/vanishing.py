@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.curves import FALL, RISE, Band
+from rnn_research.curves import DOUBLE, FALL, HALF, RISE, Band
 from rnn_research.report import cells, style
 from rnn_research.report.marks import Made, band_says, crowded, legend, line, panels
 from rnn_research.report.style import MUTED, Look
@@ -33,13 +33,14 @@ def curves(comparison: Comparison, look: Look) -> Made | None:
     grid = figure.subplots(len(rows), columns, squeeze=False, sharey="row", width_ratios=ratios)
     for row, (name, members) in zip(grid, rows, strict=True):
         _vanishing_row(row, name, members, look, comparison)
-    dotted = Line2D([], [], color=MUTED, linewidth=0.9, linestyle=DOTS, label="thresholds")
+    dotted = Line2D([], [], color=MUTED, linewidth=0.9, linestyle=DOTS, label="bounds of the verdict")
     legend(figure, comparison, look, [dotted])
     caption = (
-        f"The norm of the adjoint of {comparison.state} (top layer, {cells.loss(comparison)}) against "
-        "distance, as a ratio to that at the smallest: geometric mean over the probed samples, then over "
-        f"seeds. {band_says(shown, look)} A triangle marks where the typical norm becomes exactly zero. Dotted: "
-        f"{FALL:g} and {RISE:g}, the thresholds of the verdict."
+        f"The norm of the adjoint of {cells.state(comparison)} ({cells.loss(comparison)}) against distance, as a "
+        "ratio to that at distance 1: geometric mean over the middle half of the probed samples, then over seeds. The "
+        f"circle at distance 0 is the readout's own gradient. {band_says(shown, look)} A triangle marks where the "
+        f"typical norm becomes exactly zero. Dotted: {FALL:g}, {HALF:g}, {DOUBLE:g} and {RISE:g}, the bounds of the "
+        "verdict."
     )
     if trees:
         caption += " On the right the norms of all nodes at a depth are summed: nodes grow in number with depth."
@@ -64,12 +65,12 @@ def _vanishing_row(
             axes.set_axis_off()
             continue
         drawn += [_curve(axes, band, look.stroke(c), crowded(members, look)) for c, band in bands]
-        for threshold in (FALL, RISE):
+        for threshold in (FALL, HALF, DOUBLE, RISE):
             axes.axhline(np.log10(threshold), color=MUTED, linewidth=0.9, linestyle=DOTS)
         axes.set_title(f"{name}\n{title}" if name and axes is row[0] else title)
         axes.set_xlabel("tree depth" if trees and not chains else "distance d")
     row[0].set_ylim(*style.limits(np.concatenate(drawn), margin=0.15))
-    row[0].set_ylabel("gradient norm, relative to d = 0")
+    row[0].set_ylabel("gradient norm, relative to d = 1")
     row[0].set_xlabel(_x_label(trees, chains))
 
 
@@ -77,7 +78,10 @@ def _curve(axes: Axes, band: Band, stroke: dict[str, Any], crowded: bool) -> np.
     """Draw a vanishing curve in decades (log10), with a triangle where it ends in exact zeros; returns
     them."""
     mean, low, high = (values / np.log(10) for values in (band.mean, band.low, band.high))
-    line(axes, Band(band.x, mean, low, high, band.n), stroke, crowded)
+    apart = band.x < 1
+    line(axes, Band(band.x[~apart], mean[~apart], low[~apart], high[~apart], band.n), stroke, crowded)
+    hollow = {"marker": "o", "markersize": 4, "markerfacecolor": "none", "linestyle": ""}
+    axes.plot(band.x[apart], mean[apart], color=stroke["color"], **hollow)
     gone = np.flatnonzero(np.isneginf(mean))
     if len(gone) and gone[0] > 0:
         last = max(mean[gone[0] - 1], np.log10(style.DEEPEST))

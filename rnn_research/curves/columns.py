@@ -1,0 +1,168 @@
+"""What a table `adjoint` holds: which columns are states, and the norms of one of them or of all together.
+
+The table has one row per (step, layer, sample, position), with the columns
+
+    step       the optimiser step, 0 before any update
+    layer      0 reads the input
+    sample     which of the probed samples
+    distance   d, cell applications between this state and the loss that reads it
+    <state>    n = ||dL/ds||_2, the norm of the total gradient of the sample's own training loss
+
+and maybe `<state>_direct`, `<state>_recurrent` (its parts) and `<state>_terminal` (the adjoint of the loss
+at the last step or the root alone, for which there is one distance where the training loss reads many
+positions); `token`; and where a strategy acts inside backpropagation `<point>_before` and `<point>_after`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from rnn_research.checks import nearest
+
+KEYS = ("step", "layer", "sample", "distance")
+PARTS = ("_direct", "_recurrent", "_terminal")
+JOINT = "joint"
+"""All states of the cell together, (h, c) of an LSTM: what a step hands to the next, so what can vanish."""
+OTHERS = (
+    "token",
+    *(f"{point}_{when}" for point in ("recurrent", "adjoint", "preactivation") for when in ("before", "after")),
+)
+"""Columns of the probe that are no states."""
+
+
+@dataclass(frozen=True, eq=False)
+class Norms:
+    """The norms of one state (or of several together) at one step, a value a (sample, position)."""
+
+    parts: tuple[str, ...]
+    """The states that are together in it."""
+    terminal: bool
+    sample: Int[np.ndarray, " row"]
+    distance: Int[np.ndarray, " row"]
+    norm: Float[np.ndarray, " row"]
+    """NaN where one of the parts is no norm."""
+    above: int
+    """Applications of layers above, which no recurrence is: a lower layer's last state is so far from the loss."""
+
+
+def steps(table: np.ndarray) -> Int[np.ndarray, " step"]:
+    """The recorded optimiser steps, ascending."""
+    check(table)
+    return np.unique(table["step"]).astype(np.int64)
+
+
+def states(table: np.ndarray) -> tuple[str, ...]:
+    """The states whose adjoints were recorded, by name: `hidden`, and `cell` in an LSTM.
+
+    Every column that is neither a part of a state nor one of the probe's others; and whatever has its direct and its
+    recurrent part beside it.
+    """
+    names = [name for name in table.dtype.names or () if name not in KEYS]
+    whole = {name for name in names if {f"{name}_direct", f"{name}_recurrent"} <= set(names)}
+    return tuple(name for name in names if name in whole or not (name.endswith(PARTS) or name in OTHERS))
+
+
+def layers(table: np.ndarray) -> tuple[int, ...]:
+    """The recorded layers, from the one that reads the input."""
+    check(table)
+    return tuple(np.unique(table["layer"]).tolist())
+
+
+def last_step(table: np.ndarray, state: str = JOINT, layer: int | None = None) -> int:
+    """The last recorded step with a finite norm: in a run that diverged, the last one that says anything.
+
+    Raises:
+        ValueError: no such state or layer, no rows, or a column is missing.
+    """
+    names, _ = _columns(table, state)
+    rows = _of_layer(table, layer)
+    finite = rows["step"][np.logical_and.reduce([np.isfinite(rows[name]) for name in names])]
+    return int((finite if len(finite) else rows["step"]).max())
+
+
+def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer: int | None = None) -> Norms:
+    """The norms of `state` (`joint`: of all together) in `layer` (None: in all together) at `step` (None: the last
+    one with a finite norm).
+
+    They are of `<state>_terminal` where the table has that of every part, else of the total. The joint norm is
+    the root of the sum of squares of the parts' norms, exactly that of the parts side by side.
+
+    Raises:
+        ValueError: no such state, layer or step, no rows, or a column is missing.
+    """
+    names, terminal = _columns(table, state)
+    rows = _of_layer(table, layer)
+    step = last_step(table, state, layer) if step is None else step
+    rows = rows[rows["step"] == step]
+    if not len(rows):
+        raise ValueError(f"step: given {step}, expected a recorded one: {', '.join(map(str, steps(table)))}")
+    by_layer = [rows[rows["layer"] == number] for number in np.unique(rows["layer"])]
+    if len(by_layer) > 1:
+        by_layer = _aligned(by_layer)
+    whole = together([part[name] for part in by_layer for name in names])
+    last = by_layer[-1]  # of all layers together the top one's distance, in whose steps they all go
+    parts = tuple(name.removesuffix("_terminal") for name in names) if terminal else tuple(names)
+    above = int(last["distance"].min() - table["distance"].min())
+    return Norms(parts, terminal, last["sample"], last["distance"].astype(np.int64), whole, above)
+
+
+def together(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """sqrt(sum of squares) in float64, without overflow or underflow; NaN where one of them is no norm."""
+    stacked = np.stack([part.astype(np.float64) for part in parts])
+    valid = np.all(stacked >= 0, axis=0)
+    return np.where(valid, np.hypot.reduce(np.where(valid, stacked, 0.0)), np.nan)
+
+
+def check(table: np.ndarray) -> None:
+    """Refuse a table that is none of the probe's.
+
+    Raises:
+        ValueError: it has no rows, or lacks an integer column.
+    """
+    if not len(table):
+        raise ValueError("adjoint table: has no rows; train for longer, or probe more often")
+    whole = [key for key in table.dtype.names or () if table.dtype[key].kind in "iu"]
+    missing = [key for key in KEYS if key not in whole]
+    if missing:
+        raise ValueError(f"adjoint table: lacks integer columns {', '.join(missing)}; run it again")
+
+
+def _columns(table: np.ndarray, state: str) -> tuple[list[str], bool]:
+    """The columns of each part of `state`, and whether they are of the terminal loss."""
+    check(table)
+    known = states(table)
+    if not known or state not in (JOINT, *known):
+        expected = ", ".join((JOINT, *known)) if known else "one, but the table has none"
+        raise ValueError(f"state: given {state!r}, expected {expected}{nearest(state, (JOINT, *known))}")
+    parts = known if state == JOINT else (state,)
+    ends = [f"{part}_terminal" for part in parts]
+    terminal = all(name in (table.dtype.names or ()) for name in ends)
+    names = ends if terminal else list(parts)
+    for name in names:
+        if not np.issubdtype(table.dtype[name], np.floating):
+            raise ValueError(f"adjoint table: column {name} is {table.dtype[name]}, expected floats; run it again")
+    return names, terminal
+
+
+def _of_layer(table: np.ndarray, layer: int | None) -> np.ndarray:
+    present = layers(table)
+    if layer is None:
+        return table
+    if layer not in present:
+        raise ValueError(f"layer: given {layer}, expected one of {', '.join(map(str, present))}")
+    return table[table["layer"] == layer]
+
+
+def _aligned(by_layer: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The rows of each layer in one order, so that one position stands in the same place in all: a lower layer's is
+    further from the loss by the layers above."""
+    ordered = [rows[np.lexsort((rows["distance"], rows["sample"]))] for rows in by_layer]  # stable, as recorded
+    places = [(rows["sample"], rows["distance"] - rows["distance"].min()) for rows in ordered]
+    for place in places[1:]:
+        if not all(map(np.array_equal, place, places[0])):
+            raise ValueError("adjoint table: its layers have different positions; look at one layer, or run it again")
+    return ordered

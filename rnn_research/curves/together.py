@@ -1,0 +1,219 @@
+"""What the seeds of a condition say together: a common curve, a common far ratio and rate, a common word."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rnn_research.curves.bounds import DISAGREE, LADDER
+from rnn_research.curves.laws import Law, law
+from rnn_research.curves.norms import Curve, linked
+from rnn_research.curves.rate import RESOLUTION, Decay, Far, extremes, horizon, ratio
+from rnn_research.curves.seeds import Band, Interval, band, half_width, interval, students
+from rnn_research.curves.typical import Group, Typical, typical
+from rnn_research.curves.words import Verdict, judged
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The vanishing curve of one condition at one step.
+
+    `curve` is the mean over seeds of the typical curve relative to distance 1 (`Typical.log`), of the seeds whose
+    far ratio is a number (where some are); and `depth_sum`, in trees, of log(`Curve.depth_sum`) less its value at
+    distance 1. `decay` has the mean rate and far ratio with their intervals over seeds (with one seed: over samples),
+    and the law and horizon of the mean curve. `words` are the seeds' own.
+    """
+
+    curve: Band
+    depth_sum: Band | None
+    decay: Decay
+    verdict: Verdict
+    words: tuple[str, ...]
+
+
+def together(curves: Sequence[Curve], decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Reading | None:
+    """The reading of a condition from its seeds'; None where there is no seed, or they share no distance.
+
+    A seed without any gradient counts with its word alone; the curve is of the others.
+    """
+    speaking = [index for index, curve in enumerate(curves) if len(curve.distance)] or list(range(len(curves)))
+    arriving = [index for index in speaking if 0 < decays[index].far_ratio < np.inf and not decays[index].far.under]
+    found = {index: typical(curves[index], resamples=0) for index in speaking}
+    drawn = arriving or speaking  # what sinks out of float32 is counted, and not averaged with what doesn't
+    shared = _band([curves[index].distance for index in drawn], [found[index].log for index in drawn])
+    if shared is None:
+        return None
+    branching = any(curve.branching for curve in curves)
+    sums = [_log_depth_sum(curves[index], found[index]) for index in drawn]
+    depth_sum = band([curves[index].distance for index in drawn], sums) if branching else None
+    words = tuple(verdict.word for verdict in verdicts)
+    if len(curves) == 1 or not len(shared.x):
+        return Reading(shared, depth_sum, decays[0], verdicts[0], words)
+    common = _decay(shared, [decays[index] for index in speaking])
+    return Reading(shared, depth_sum, common, _verdict(common, decays, verdicts), words)
+
+
+def _band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
+    """The seeds' curves together: at each distance of those that have a norm there, each compared with itself."""
+    plain = band(xs, ys)
+    if plain is None or not len(plain.x):
+        return plain
+    rows = np.stack([y[np.searchsorted(x, plain.x)] for x, y in zip(xs, ys, strict=True)]).astype(np.float64)
+    finite = np.where(np.isfinite(rows), rows, np.nan)
+    mean = linked(finite)
+    zero = np.flatnonzero(np.all(np.where(np.isnan(finite), 0.0, finite) == 0, axis=0) & np.isfinite(mean))
+    mean = mean - mean[zero[0]] if len(zero) else mean
+    lost = np.where(np.isposinf(rows).any(0), np.inf, np.where(np.isneginf(rows).any(0), -np.inf, np.nan))
+    mean = np.where(np.isnan(mean), lost, mean)
+    half = np.array([half_width(column[~np.isnan(column)]) for column in finite.T])
+    return Band(plain.x, mean, mean - half, mean + half, len(rows))
+
+
+def _decay(shared: Band, decays: Sequence[Decay]) -> Decay:
+    first, whole = decays[0], _far(shared, decays)
+    inside = (shared.x >= whole.first) & (shared.x <= whole.last)
+    x, y = shared.x[inside], shared.mean[inside]
+    half = (shared.high - shared.mean)[inside] / (students(len(decays) - 1) if len(decays) > 1 else 1)
+    error = float(np.sqrt(np.mean(half[np.isfinite(half)] ** 2))) if np.isfinite(half).any() else 0.0
+    measured = [decay for decay in decays if np.isfinite(decay.rate) and not decay.bounded]
+    return replace(
+        first,
+        **_rate(decays, measured),
+        r_squared=_mean([decay.r_squared for decay in decays]),
+        horizon=horizon(x, y, first.fraction, whole.log),
+        far=whole,
+        law=_law(x, y, error, measured),
+        used=max(decay.used for decay in decays) if whole.ratio > 0 else first.used,
+        left_out="; ".join(dict.fromkeys(decay.left_out for decay in decays if decay.left_out)),
+        power=_mean([decay.power for decay in decays]),
+        aic_exponential=float(np.nansum([decay.aic_exponential for decay in decays])),
+        aic_power=float(np.nansum([decay.aic_power for decay in decays])),
+        seeds=len(decays),
+        sunk=sum(decay.far.under for decay in decays) if not whole.under else 0,
+    )
+
+
+def _law(x: np.ndarray, y: np.ndarray, error: float, measured: Sequence[Decay]) -> Law:
+    """The law of the mean curve over as many distances as the seeds' own are fitted over."""
+    most = max((decay.used for decay in measured), default=0)
+    return law(x[:most], y[:most], error)
+
+
+def _rate(decays: Sequence[Decay], measured: Sequence[Decay]) -> dict[str, Any]:
+    """The mean rate of the seeds that have one, with its interval; of bounds the weakest, which holds for all."""
+    bounds = [decay for decay in decays if decay.bounded]
+    beyond = {
+        "gone": sum(decay.far_ratio == 0 and decay not in measured for decay in decays),
+        "overflowed": sum(np.isinf(decay.far_ratio) and decay not in measured for decay in decays),
+    }
+    if not measured:
+        weakest = max(bounds, key=lambda decay: -abs(decay.rate)) if bounds else decays[0]
+        alike = len({decay.rate < 0 for decay in bounds}) < 2 and len(bounds) == len(decays)
+        kept = {"rate": weakest.rate, "low": weakest.low, "high": weakest.high, "bounded": bool(bounds)}
+        return kept | {"beyond": {} if alike else beyond}
+    rates = [decay.rate for decay in measured]
+    found = interval(rates, RESOLUTION) or Interval(float("nan"), float("nan"), float("nan"), 0)
+    low, high = found.low, found.high
+    if np.isnan(low):  # one seed, or equal ones: what their samples say
+        low, high = (pick(ends) for pick, ends in zip((min, max), _ends(measured), strict=True))
+    low, high = min(low, found.mean - RESOLUTION), max(high, found.mean + RESOLUTION)
+    return {"rate": found.mean, "low": low, "high": high, "bounded": False, "beyond": beyond}
+
+
+def _ends(decays: Sequence[Decay]) -> tuple[list[float], list[float]]:
+    return [decay.low for decay in decays], [decay.high for decay in decays]
+
+
+def _far(shared: Band, decays: Sequence[Decay]) -> Far:
+    """The geometric mean of the seeds' far ratios that are neither zero nor infinite, with Student's interval; its
+    standard error is at least what the samples alone would give it."""
+    fars = [decay.far for decay in decays]
+    logs = np.array([far.log for far in fars])
+    there = np.isfinite(logs)
+    first, last = max(far.first for far in fars), min(far.last for far in fars)
+    inside = (shared.x >= first) & (shared.x <= last)
+    low = high = float("nan")
+    # A bound is no measurement: it counts where there is nothing better.
+    measured = there & ~np.array([far.under for far in fars])
+    there = measured if measured.any() else there
+    if there.any():
+        mean, count = float(logs[there].mean()), int(there.sum())
+        error = float(np.sqrt(np.mean([far.error**2 for far, ok in zip(fars, there, strict=True) if ok]) / count))
+        if count > 1:
+            half = max(float(half_width(logs[there])), students(count - 1) * error)
+            low, high = ratio(mean - half), ratio(mean + half)
+        else:
+            low, high = next((far.low, far.high) for far, ok in zip(fars, there, strict=True) if ok)
+        value = ratio(mean)
+    else:
+        error = 0.0
+        value = float(np.median([far.ratio for far in fars])) if all(far.ratio == far.ratio for far in fars) else np.nan
+    zeros = [far.zero_from for far in fars if far.zero_from is not None]
+    return Far(
+        ratio=float(value),
+        low=low,
+        high=high,
+        error=error,
+        under=all(far.under or far.ratio == 0 for far in fars) and any(far.under for far in fars),
+        first=first,
+        last=last,
+        **extremes(shared.x[inside], shared.mean[inside], float(np.log(value)) if value > 0 else -np.inf),
+        gone=float(np.mean([far.gone for far in fars])),
+        zero_from=int(np.median(zeros)) if zeros else None,
+        falls=_group([far.falls for far in fars]),
+        keeps=_group([far.keeps for far in fars]),
+        rises=_group([far.rises for far in fars]),
+        differ=sum(far.differ for far in fars) > len(fars) / 2,
+    )
+
+
+def _group(groups: Sequence[Group]) -> Group:
+    ratios = [group.ratio for group in groups if group.share]
+    slopes = [group.slope for group in groups if group.share]
+    middle = [float(np.sort(values)[(len(values) - 1) // 2]) if values else float("nan") for values in (ratios, slopes)]
+    return Group(float(np.mean([group.share for group in groups])), *middle)
+
+
+def _verdict(decay: Decay, decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Verdict:
+    """The seeds' common word, from their common far ratio; where sure words of theirs are not even neighbours, they
+    disagree."""
+    counts = Counter(verdict.word for verdict in verdicts)
+    if len(counts) == 1 and verdicts[0].word not in LADDER:
+        said = judged(decay)
+        return said if said.word == verdicts[0].word else verdicts[0]
+    listed = "" if len(counts) == 1 else f"seeds: {', '.join(f'{word} in {n}' for word, n in counts.most_common())}"
+    common = judged(decay)
+    if _disagree(common, decays, verdicts):
+        return Verdict("seeds disagree", f"{listed}; on average {common.reason}", (), common.length)
+    return replace(common, reason="; ".join(filter(None, (common.reason, listed))))
+
+
+def _disagree(common: Verdict, decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> bool:
+    """Whether two seeds' words, each sure, are no neighbours, and their far ratios far apart; or one is gone, or
+    without a gradient, where the others are not about to vanish."""
+    if any(verdict.word in ("no gradient", "too short") for verdict in verdicts):
+        return True
+    if any(verdict.word == "gone" for verdict in verdicts):
+        return "vanishes" not in (common.word, *common.also)
+    sure = [(decay.far.log, verdict.word) for decay, verdict in zip(decays, verdicts, strict=True) if verdict.sure]
+    if not sure:
+        return False
+    (low, lowest), (high, highest) = min(sure), max(sure)
+    return bool(LADDER.index(highest) - LADDER.index(lowest) > 1 and high - low > np.log(DISAGREE))
+
+
+def _log_depth_sum(curve: Curve, seen: Typical) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log = np.log(curve.depth_sum)
+        start = min(seen.origin, len(log) - 1)
+        return log - log[start : start + 1]
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    return float(finite.mean()) if len(finite) else float("nan")

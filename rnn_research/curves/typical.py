@@ -1,0 +1,304 @@
+"""What is judged of a curve: the typical sample from distance 1 on, how much of its gradient arrives far away, and how
+many samples fall, keep and rise.
+
+At distance 0 a norm is the readout's own gradient, which no recurrence has touched: an LSTM whose cell keeps everything
+drops there once, by what its output gate lets back. So all is relative to distance 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from rnn_research.curves.bounds import DOUBLE, HALF, TRIMMED
+from rnn_research.curves.norms import Curve, linked
+
+RESAMPLES = 400
+TENTH = 0.1
+FLOOR = 1e-36
+"""What is below has lost digits: float32 does from 1.2e-38 on, and single units before."""
+FEWEST = 3
+"""So many distances, from distance 1 on, make a curve; and so many at least its far end."""
+REACHED, FEW_SAMPLES = 0.25, 5
+"""A distance is judged that this share of the samples reaches, and at least so many (all, where there are fewer)."""
+GAP, FOR_CHANCE = 0.5, 0.6
+"""Two classes are apart where the gap between their inner quartiles is this share of what lies between the outer ones,
+and more of few samples: so that of 16 or of 100 from one bell curve some 3% or fewer are taken for two."""
+PAIRED = 48
+NOTHING = -120.0
+"""log of a norm that no float32 holds: stands for zero where samples are told apart."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A class of samples: `share` of all, the typical far ratio among them (0: exactly zero), and their typical slope
+    in nats per application."""
+
+    share: float
+    ratio: float
+    slope: float
+
+
+@dataclass(frozen=True, eq=False)
+class Typical:
+    """The typical curve of one run, its far end, and its samples.
+
+    `log` is log(n_d / n_1) over `distance`, of the middle half of the samples: ordered by their own slope, a quarter
+    at each end is left out, so that up to a quarter of odd samples don't move it. -inf where more than half of the
+    samples are exactly zero, inf where more than half are infinite.
+    """
+
+    distance: np.ndarray
+    log: Float[np.ndarray, " distance"]
+    origin: int
+    """Where `distance` 1 is (or the first beyond, where that is zero or was not recorded)."""
+    last: int
+    """Where the farthest distance is that is judged; before `origin` where there is none."""
+    weight: Float[np.ndarray, " sample"]
+    """How much each sample counts."""
+    score: Float[np.ndarray, " sample"]
+    """Each sample's own log far ratio per application, by which they are ordered."""
+    far: float
+    """log F: the typical norm at the farthest distance judged over that at distance 1, by the median of the last tenth
+    of the distances (at least 3) along its own slope. -inf: exactly zero; NaN: there is none."""
+    low: float
+    high: float
+    """Its 95% interval over samples (bootstrap); NaN for one sample."""
+    error: float
+    """Its standard error over samples; 0 where there is none."""
+    spread: float
+    """The standard error of `log` over samples, root of the mean square over the distances judged."""
+    under: bool
+    """Whether the norms have sunk below what float32 holds at the far end: `far` is only a bound then."""
+    gone: float
+    """The share of samples whose norms are exactly zero over the whole last tenth."""
+    falls: Group
+    keeps: Group
+    rises: Group
+    """Samples by their own far ratio: below 1/2, between, above 2."""
+    differ: bool
+    """Whether two of these are a quarter of the samples or more, and apart: with no samples between them."""
+
+    @property
+    def judged(self) -> slice:
+        """The distances from 1 to the farthest judged."""
+        return slice(self.origin, self.last + 1)
+
+    @property
+    def length(self) -> int:
+        """Applications from distance 1 to the farthest judged."""
+        return int(self.distance[self.last] - self.distance[self.origin]) if self.last > self.origin else 0
+
+    @property
+    def zero_from(self) -> int | None:
+        """The distance from which on the typical norm is exactly zero, to the farthest judged; None if it isn't."""
+        log = self.log[self.judged]
+        alive = np.flatnonzero(~np.isneginf(log))
+        start = alive[-1] + 1 if len(alive) else 0
+        return int(self.distance[self.judged][start]) if start < len(log) else None
+
+
+def typical(curve: Curve, resamples: int = RESAMPLES) -> Typical:
+    """The typical curve of `curve`."""
+    origin, last = _ends(curve)
+    own, score = _of_samples(curve, origin, last)
+    weight = central(score, np.ones(len(score)))
+    log = relative(curve, curve.log_norm, weight, origin)
+    start = _start(np.atleast_2d(_level(curve, weight)[origin : last + 1]))[0] if last >= origin else 0.0
+    gone = np.isneginf(own)
+    known = ~np.isnan(own)
+    share = float(gone.sum() / max(known.sum(), 1))
+    far = far_end(curve.distance[origin : last + 1], log[origin : last + 1])
+    low, high, error, spread = _over_samples(curve, score, origin, last, resamples)
+    value = -np.inf if share > 0.5 else float(far)
+    under = _sinks(curve.distance[origin : last + 1], log[origin : last + 1], start, value)
+    if under:  # what it is at most; the samples' interval is of rounding
+        value, low, high, error = float(np.log(FLOOR) - start), np.nan, np.nan, 0.0
+    classes = np.where(np.isnan(own), -1, np.searchsorted(np.log([HALF, DOUBLE]), own))
+    groups = [_group(own, score, classes == number, known) for number in range(3)]
+    return Typical(
+        curve.distance, log, origin, last, weight, score, value, low, high, error, spread, under, share, *groups,
+        differ=_apart(own, score, classes),
+    )  # fmt: skip
+
+
+def central(score: Float[np.ndarray, " sample"], count: Float[np.ndarray, "... sample"]) -> np.ndarray:
+    """The weight of each sample in the middle half of those ordered by `score`, where it is there `count` times;
+    samples without a score have none."""
+    order = np.argsort(score, kind="stable")
+    counted = np.where(np.isnan(score), 0.0, count)[..., order]
+    top = np.cumsum(counted, axis=-1)
+    whole = top[..., -1:] if len(score) else top
+    inside = np.minimum(top, (1 - TRIMMED) * whole) - np.maximum(top - counted, TRIMMED * whole)
+    weight = np.zeros_like(counted)
+    weight[..., order] = np.maximum(inside, 0.0)
+    return weight
+
+
+def relative(curve: Curve, log_norm: np.ndarray, weight: np.ndarray, origin: int) -> np.ndarray:
+    """log(n_d / n_1) of the samples by `weight`; -inf and inf where most samples are."""
+    log = linked(log_norm, weight)
+    if origin < log.shape[-1]:
+        log = log - log[..., origin : origin + 1]
+    count = np.maximum(curve.there.sum(0), 1)
+    log = np.where(curve.infinite.sum(0) / count > 0.5, np.inf, log)
+    return np.where(curve.zero.sum(0) / count > 0.5, -np.inf, log)
+
+
+def far_end(distance: np.ndarray, log: Float[np.ndarray, "... distance"]) -> np.ndarray:
+    """The value at the end of each row of `log`: the median over its last tenth (at least 3 distances), each moved to
+    the end along the median slope there. Exact for an exponential, and deaf to single distances.
+
+    What is not finite is left out; -inf where all that is left is, NaN where there is nothing.
+    """
+    window = max(FEWEST, int(np.ceil(TENTH * len(distance))))
+    x, y = distance[-window:].astype(np.float64), log[..., -window:]
+    if not y.shape[-1]:
+        return np.full(log.shape[:-1], np.nan)
+    x, y = x[thinned(len(x))], y[..., thinned(len(x))]
+    finite = np.where(np.isfinite(y), y, np.nan)
+    slope = np.nan_to_num(theil_sen(x, finite)) if len(x) > 1 else np.zeros(y.shape[:-1])
+    value = _nanmedian(finite + np.expand_dims(slope, -1) * (x[-1] - x))
+    lost = np.where(np.isposinf(y).any(-1), np.inf, np.where(np.isneginf(y).any(-1), -np.inf, np.nan))
+    return np.where(np.isposinf(y).mean(-1) > 0.5, np.inf, np.where(np.isnan(value), lost, value))
+
+
+def theil_sen(x: Float[np.ndarray, " n"], y: Float[np.ndarray, "... n"]) -> Float[np.ndarray, ...]:
+    """The median over pairs i < j of (y_j - y_i) / (x_j - x_i), for each row of `y`; NaN without a pair."""
+    i, j = np.triu_indices(len(x), k=1)
+    slopes = (y[..., j] - y[..., i]) / (x[j] - x[i])
+    return _nanmedian(slopes)
+
+
+def thinned(count: int, most: int = PAIRED) -> np.ndarray:
+    """The indices of at most so many of `count`, evenly spread, both ends among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def _nanmedian(values: np.ndarray) -> np.ndarray:
+    """The median over the last axis of what isn't NaN; NaN where nothing is."""
+    if not np.isnan(values).any():
+        return np.asarray(np.median(values, axis=-1)) if values.shape[-1] else np.full(values.shape[:-1], np.nan)
+    ranked = np.sort(values, axis=-1)  # NaN last
+    count = (~np.isnan(values)).sum(-1)
+    low, high = np.maximum((count - 1) // 2, 0), count // 2
+    pick = [np.take_along_axis(ranked, np.minimum(k, values.shape[-1] - 1)[..., None], -1)[..., 0] for k in (low, high)]
+    return np.where(count > 0, (pick[0] + pick[1]) / 2, np.nan)
+
+
+def _ends(curve: Curve) -> tuple[int, int]:
+    """Where the first and the farthest distance are that are judged."""
+    reach = curve.there.sum(0)
+    most = len(curve.log_norm)
+    enough = reach >= max(min(most, FEW_SAMPLES), REACHED * most)
+    beyond = np.flatnonzero((curve.distance >= 1 + curve.above) & enough)
+    if not len(beyond):
+        return len(curve.distance), -1
+    alive = beyond[curve.zero.sum(0)[beyond] <= 0.5 * reach[beyond]]
+    return int(alive[0] if len(alive) else beyond[0]), int(beyond[-1])
+
+
+def _of_samples(curve: Curve, origin: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each sample's own log far ratio, at the end of its own distances, and that per application; NaN where it has
+    fewer than two of them."""
+    own = np.full(len(curve.log_norm), np.nan)
+    score = own.copy()
+    there = curve.there[:, origin : last + 1]
+    x = curve.distance[origin : last + 1].astype(np.float64)
+    log = np.where(curve.zero, -np.inf, np.where(curve.infinite, np.inf, curve.log_norm))[:, origin : last + 1]
+    patterns, which = np.unique(there, axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        if pattern.sum() < 2:
+            continue
+        rows = np.flatnonzero(which.ravel() == number)
+        mine = log[rows][:, pattern]
+        own[rows] = far_end(x[pattern], mine) - _start(mine)
+        score[rows] = own[rows] / (x[pattern][-1] - x[pattern][0])
+    return own, score
+
+
+def _start(log: np.ndarray) -> np.ndarray:
+    """The first finite value of each row; 0 where there is none."""
+    finite = np.isfinite(log)
+    first = log[np.arange(len(log)), finite.argmax(1)]
+    return np.where(finite.any(1), first, 0.0)
+
+
+def _over_samples(
+    curve: Curve, score: np.ndarray, origin: int, last: int, resamples: int
+) -> tuple[float, float, float, float]:
+    """Of log F the 95% percentile interval and the standard error, and the curve's, by bootstrap over samples
+    (fixed seed)."""
+    samples, nan = len(curve.log_norm), float("nan")
+    if samples < 2 or not resamples or last - origin < 1:
+        return nan, nan, 0.0, 0.0
+    draws = drawn(samples, resamples)
+    logs = relative(curve, curve.log_norm, central(score, draws), origin)[:, origin : last + 1]
+    far = far_end(curve.distance[origin : last + 1], logs)
+    far = far[np.isfinite(far)]
+    logs = np.where(np.isfinite(logs), logs, 0.0)
+    spread = float(np.sqrt(np.mean(logs.var(0))))
+    if len(far) < 2:
+        return nan, nan, 0.0, spread
+    low, high = np.quantile(far, (0.025, 0.975))
+    return float(low), float(high), float(far.std(ddof=1)), spread
+
+
+def drawn(samples: int, resamples: int) -> Float[np.ndarray, "resample sample"]:
+    """How often each sample is drawn, in each resample (Efron 1979; the same each time)."""
+    return np.random.default_rng(0).multinomial(samples, np.full(samples, 1 / samples), size=resamples).astype(float)
+
+
+def _level(curve: Curve, weight: np.ndarray) -> np.ndarray:
+    """The typical log n itself, not compared with anything."""
+    present = ~np.isnan(curve.log_norm)
+    count = weight @ present
+    total = weight @ np.where(present, curve.log_norm, 0.0)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
+def _sinks(distance: np.ndarray, log: np.ndarray, start: float, far: float) -> bool:
+    """Whether the curve, `start` at distance 1, ends where float32 holds no norm: below `FLOOR`; or at zero, to which
+    it was on its way at the slope of its last two distances."""
+    alive = np.flatnonzero(np.isfinite(log))
+    if not len(alive) or not (np.isneginf(far) or far + start < np.log(FLOOR)):
+        return False
+    end = start + log[alive[-1]]
+    if np.isneginf(far) and len(alive) > 1:
+        step = (log[alive[-1]] - log[alive[-2]]) / (distance[alive[-1]] - distance[alive[-2]])
+        end += min(step, 0.0)
+    return bool(end < np.log(FLOOR))
+
+
+def _group(own: np.ndarray, score: np.ndarray, members: np.ndarray, known: np.ndarray) -> Group:
+    if not members.any():
+        return Group(0.0, float("nan"), float("nan"))
+    with np.errstate(over="ignore"):
+        ratio = float(np.exp(_middle(own[members])))
+    return Group(float(members.sum() / known.sum()), ratio, _middle(score[members]))
+
+
+def _middle(own: np.ndarray) -> float:
+    ranked = np.sort(own)
+    return float(ranked[(len(ranked) - 1) // 2])
+
+
+def _apart(own: np.ndarray, score: np.ndarray, classes: np.ndarray) -> bool:
+    """Whether two classes of a quarter of the samples each are two populations and not the two ends of one bell curve:
+    a factor of 2 apart, few samples between, and a gap between the inner quartiles of their slopes, of more than half
+    of what lies between the outer ones (of a bell curve cut in two it is a quarter, of a flat one a third)."""
+    far, slopes = (np.clip(values, NOTHING, -NOTHING) for values in (own, score))
+    known = int((classes >= 0).sum())
+    least, wide = max(TRIMMED * known, 2), GAP + FOR_CHANCE / max(known, 1) ** 0.5
+    counts = [int((classes == number).sum()) for number in range(3)]
+    for low, high in ((0, 1), (1, 2), (0, 2)):
+        smaller = min(counts[low], counts[high])
+        if smaller < least or (high - low == 2 and counts[1] > smaller / 2):
+            continue
+        one, other = (np.quantile(slopes[classes == number], (0.25, 0.75)) for number in (low, high))
+        gap = other[0] - one[1] >= wide * (other[1] - one[0])
+        if gap and np.median(far[classes == high]) - np.median(far[classes == low]) > np.log(2):
+            return True
+    return False
