@@ -66,6 +66,7 @@ def _compose_and_run(arguments: list[str]) -> None:
     import hydra
     from hydra.errors import HydraException
 
+    from rnn_research.foreign import guarded
     from rnn_research.names import check_once, register, short_keys
     from rnn_research.sweep import FolderInUse, Sweep, set_aside
 
@@ -77,7 +78,7 @@ def _compose_and_run(arguments: list[str]) -> None:
     sys.argv = [argv[0], *flags, *set_aside(overrides)]  # flags first: Hydra finds no overrides behind one
     Sweep.forget()
     try:
-        with short_keys():
+        with short_keys(), guarded(overrides):
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(run)()
     except FolderInUse as error:
         text = f"output folder {error}: already holds runs, nothing was written over; {OTHER_FOLDER}"
@@ -109,6 +110,8 @@ def _checked(arguments: list[str]) -> tuple[list[str], list[str]]:
 
     parser.error = refuse  # type: ignore[method-assign,assignment]
     found, rest = parser.parse_known_args(arguments)
+    if found.experimental_rerun is not None:
+        refuse("--experimental-rerun: not supported, since it runs whatever the file holds; give the run's options again")
     flags = list(arguments)
     for argument in (*found.overrides, *rest):
         flags.remove(argument)
@@ -213,8 +216,8 @@ def _own_folders() -> tuple[Path, ...]:
 def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
     """What tells this run from others: its name, the chosen options, the overrides, the whole config."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
+    from rnn_research.environment import recorded
     from rnn_research.names import NAMED, names
 
     job = HydraConfig.get()
@@ -230,7 +233,7 @@ def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
         "name": folder.name,
         "factors": choices | values,
         "seed": cfg.seed,
-        "config": OmegaConf.to_container(cfg, resolve=True),
+        "config": recorded(cfg),
     }
 
 
