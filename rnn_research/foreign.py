@@ -86,7 +86,11 @@ def _check_hydra(node: Any, name: str) -> None:
             raise _refused(name, "hydra.sweeper.params")
     swept = (node.get("sweeper") or {}).get("params") or {}
     for key in map(str, swept):
-        if not KEY.fullmatch(key) or re.match(r"[+~]*(hydra|trust)\b", key) or re.search(r"@(:|.*:)?(hydra|trust)\b", key):
+        if (
+            not KEY.fullmatch(key)
+            or re.match(r"[+~]*(hydra|trust)\b", key)
+            or re.search(r"@(:|.*:)?(hydra|trust)\b", key)
+        ):
             raise _refused(name, f"hydra.sweeper.params.{key}")
 
 

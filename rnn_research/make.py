@@ -132,7 +132,9 @@ def _taken(nodes: Any, path: str) -> dict[str, Any]:
     found, there = {}, taken(nodes)
     for name, node in nodes.items():
         if not NAME.fullmatch(str(name)):
-            raise UsageError(f"{path}: given an option named {str(name)!r}, expected letters, digits, - and _; rename it")
+            raise UsageError(
+                f"{path}: given an option named {str(name)!r}, expected letters, digits, - and _; rename it"
+            )
         if OmegaConf.is_dict(node) and str(name) not in there and (CONF / path / f"{name}.yaml").is_file():
             log.warning("%s.%s: has values, but %s is not taken: they are left aside", path, name, name)
         else:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 LOG = "run.log"
-SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "regularizers"))
-"""Loggers whose warnings are of what the user asked for."""
+SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "regularizers", "unroll.native"))
+"""Loggers whose warnings are of what the user asked for, or waits for."""
 stopped: list[int] = []
 """The signals that stopped training."""
 

@@ -111,7 +111,9 @@ def _checked(arguments: list[str]) -> tuple[list[str], list[str]]:
     parser.error = refuse  # type: ignore[method-assign,assignment]
     found, rest = parser.parse_known_args(arguments)
     if found.experimental_rerun is not None:
-        refuse("--experimental-rerun: not supported, since it runs whatever the file holds; give the run's options again")
+        refuse(
+            "--experimental-rerun: not supported, since it runs whatever the file holds; give the run's options again"
+        )
     flags = list(arguments)
     for argument in (*found.overrides, *rest):
         flags.remove(argument)

@@ -93,7 +93,9 @@ def resolved(cfg: DictConfig) -> DictConfig:
     plain = OmegaConf.to_container(cfg, resolve=True)
     for key, value in _leaves(plain, ""):
         if isinstance(value, str) and "${" in value:
-            raise UsageError(f"{key}: given {value!r}, which is an interpolation even when it is resolved; write it out")
+            raise UsageError(
+                f"{key}: given {value!r}, which is an interpolation even when it is resolved; write it out"
+            )
     return OmegaConf.create(plain)  # type: ignore[arg-type,return-value]
 
 
