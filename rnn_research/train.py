@@ -19,6 +19,7 @@ from typing import Any
 from rnn_research.checks import nearest
 from rnn_research.help import CONF, config_dirs, help_text
 from rnn_research.mistakes import OTHER_FOLDER, REFUSED, UsageError, composition_error, os_error
+from rnn_research.plain import printable
 from rnn_research.process import LOG, answering, leave, logged, stop, stopped
 
 ONE = ("model", "dataset", "structure", "optimizer", "trainer", "experiment")
@@ -258,13 +259,13 @@ def _summary(record: Any) -> str:
 
 def _tell(text: str) -> None:
     try:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     except BrokenPipeError:  # whoever read it is gone, and the run is there all the same
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:
-    print(f"rnn-train: {text}", file=sys.stderr, flush=True)
+    print(printable(f"rnn-train: {text}"), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -161,8 +161,8 @@ def _found(target: str, key: str, ours: set[str]) -> Any:
         found = vars(found).get(part) if isinstance(found, type(sys)) else getattr(found, part, None)
     if found is None:
         raise UsageError(
-            f"{key}._target_: given {target!r}, which can't be imported, or is nothing that a config may name; mend the "
-            "name"
+            f"{key}._target_: given {target!r}, which can't be imported, or is nothing that a config may "
+            "name; mend the name"
         )
     return found
 
