@@ -12,9 +12,18 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def printable(text: str) -> str:
     """`text` with each sign that a terminal would obey, or that hides or turns others, written as its code; lines and
     tabs stay."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
     return "".join(sign if sign in "\n\t" or not _obeyed(sign) else _code(sign) for sign in text)
+
+
+def printable_values(value: Any) -> Any:
+    """The same of every text in nested mappings and lists; a text is one line, since these are names and values."""
+    if isinstance(value, str):
+        return value if value.isprintable() else printable(value).replace("\n", "\\n").replace("\t", "\\t")
+    if isinstance(value, dict):
+        return {printable_values(key): printable_values(item) for key, item in value.items()}
+    return [printable_values(item) for item in value] if isinstance(value, list) else value
 
 
 def cell(value: Any) -> Any:
