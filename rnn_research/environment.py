@@ -28,6 +28,21 @@ def from_environment(node: Container, key: Any) -> bool:
     return bool(read)
 
 
+def written(node: Container, key: Any) -> str:
+    """An interpolation as it stands in the config."""
+    inner: Any = node._get_node(key)
+    return str(inner._value())
+
+
+def put(config: Any, key: str, value: Any) -> None:
+    """Set the value at a dotted key of plain, nested mappings, where there is one."""
+    *above, last = key.split(".")
+    for part in above:
+        config = config.get(part) if isinstance(config, dict) else None
+    if isinstance(config, dict) and last in config:
+        config[last] = value
+
+
 def _recorded(node: Container, key: Any) -> Any:
     inner: Any = node._get_node(key)
     if inner._is_missing():

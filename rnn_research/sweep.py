@@ -16,7 +16,6 @@ from hydra.experimental.callback import Callback
 from omegaconf import open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from rnn_research.environment import from_environment
 from rnn_research.runs import RECORD
 
 MADE = "multirun.yaml"
@@ -106,8 +105,6 @@ def _replace_swept(config: Any) -> int:
     with read_write(config.hydra), open_dict(config.hydra):
         for key in [key for key in swept if str(key).lstrip("+~") in keys]:
             del swept[key]
-        for key in [key for key in swept if from_environment(swept, key) and "," not in str(swept[key])]:
-            swept[key] = f"\\{swept._get_node(key)._value()}"  # each run reads it, and its record has the name alone
     parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in swept.items()])
     return sum(map(len, BasicSweeper.split_arguments([*parsed, *given], None)))
 

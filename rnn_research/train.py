@@ -220,7 +220,7 @@ def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
     """What tells this run from others: its name, the chosen options, the overrides, the whole config."""
     from hydra.core.hydra_config import HydraConfig
 
-    from rnn_research.environment import recorded
+    from rnn_research.environment import from_environment, put, recorded, written
     from rnn_research.names import NAMED, names
 
     job = HydraConfig.get()
@@ -232,11 +232,15 @@ def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
     overrides = dict(item.lstrip("+~").split("=", 1) for item in job.overrides.task if "=" in item)
     left_out = {*choices, "seed", "experiment"}
     values = {key: value for key, value in overrides.items() if key not in left_out}
+    config, params = recorded(cfg), job.sweeper.get("params") or {}
+    for key in [key for key in values if key in params and from_environment(params, key)]:
+        values[key] = written(params, key)  # a sweep's own values are resolved before its runs are composed
+        put(config, key, values[key])
     return {
         "name": folder.name,
         "factors": choices | values,
         "seed": cfg.seed,
-        "config": recorded(cfg),
+        "config": config,
     }
 
 
