@@ -492,7 +492,7 @@ def test_no_changed_bit_of_a_checkpoint_is_trained_on_from(first: Path, tmp_path
     assert state(first)  # torch reads it as ever
     for place in range(0, len(whole), len(whole) // 36):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
-        with pytest.raises(CantResume, match="checkpoint.ckpt can't be read") as refused:
+        with pytest.raises(CantResume, match=r"checkpoint\.ckpt can't be read") as refused:
             resume._read(path)
         assert "\n" not in str(refused.value)
     path.write_bytes(whole)
