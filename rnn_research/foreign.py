@@ -67,7 +67,7 @@ def check(config: Any, name: str, trusted: bool = False) -> None:
     """
     if not isinstance(config, DictConfig) or config._is_none() or config._is_missing() or config._is_interpolation():
         return
-    raw = OmegaConf.to_container(config, resolve=False)
+    raw: Any = OmegaConf.to_container(config, resolve=False)
     for key in map(str, raw):
         if key == "trust":
             raise UsageError(
@@ -114,7 +114,7 @@ def _own(source: str | None, path: str | None, package: str | None) -> bool:
     """Whether a yaml is this project's, put where it belongs, or of an installed package."""
     if str(source).startswith(("pkg://", "structured://")):
         return True
-    moved = str(package or "").partition(".")[0] in ("hydra", "trust")
+    moved = re.split(r"[.\[]", str(package or ""))[0] in ("hydra", "trust")
     return str(source) in (str(CONF), f"file://{CONF}") and not moved
 
 

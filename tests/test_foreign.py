@@ -171,7 +171,8 @@ def test_a_file_is_never_unpickled(here: Path) -> None:
 def test_what_came_from_the_environment_is_used_and_not_written_down(swept: bool, here: Path) -> None:
     """Not by way of another key, nor of a sweep."""
     reads = "NO_SUCH_VARIABLE,chain"  # a default counts as what the environment gives
-    yaml = f"{GLOBAL}token: ${{oc.env:{reads}}}\nmine: x-${{token}}\nengine: reference\nlogger:\n  csv:\n    name: ${{token}}\n"
+    yaml = f"{GLOBAL}token: ${{oc.env:{reads}}}\nmine: x-${{token}}\nengine: reference\n"
+    yaml += "logger:\n  csv:\n    name: ${token}\n"
     yaml += "    _target_: lightning.pytorch.loggers.CSVLogger\n    _partial_: true\n    version: ${mine}\n"
     if swept:
         yaml += "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      logger.csv.prefix: ${token}\n"
