@@ -44,7 +44,12 @@ def guarded(overrides: list[str]) -> Iterator[None]:
     def searched(self: Any, config_name: str | None, parsed: Any, repo: Any) -> None:
         loaded = repo.load_config(config_path=config_name) if config_name is not None else None
         elsewhere = loaded is not None and not _own(loaded.path, config_name, None)
-        if elsewhere and not trusted and OmegaConf.select(loaded.config, "hydra.searchpath") is not None:
+        if (
+            loaded is not None
+            and elsewhere
+            and not trusted
+            and OmegaConf.select(loaded.config, "hydra.searchpath") is not None
+        ):
             raise _refused(str(config_name), "hydra.searchpath")
         search(self, config_name, parsed, repo)
 

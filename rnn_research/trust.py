@@ -209,7 +209,10 @@ def _lies_at(name: str, path: Path) -> bool:
     except (ImportError, ValueError):
         return False
     origin = getattr(loaded, "__file__", None) if spec is None else spec.origin
-    return origin is not None and Path(origin).resolve() == path.resolve()
+    if origin is None or name in sys.stdlib_module_names:
+        return False
+    installed = {"site-packages", "dist-packages"} & {*Path(origin).parts} or name in TRUSTED
+    return Path(origin).resolve() == path.resolve() or not installed  # or in another of the user's folders
 
 
 def _nodes(node: Any, path: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
