@@ -232,7 +232,8 @@ def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
     overrides = dict(item.lstrip("+~").split("=", 1) for item in job.overrides.task if "=" in item)
     left_out = {*choices, "seed", "experiment"}
     values = {key: value for key, value in overrides.items() if key not in left_out}
-    config, params = recorded(cfg), job.sweeper.get("params") or {}
+    config = recorded(cfg)
+    params: Any = job.sweeper.get("params") or {}
     for key in [key for key in values if key in params and from_environment(params, key)]:
         values[key] = written(params, key)  # a sweep's own values are resolved before its runs are composed
         put(config, key, values[key])
