@@ -23,12 +23,13 @@ from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, flag, integer, nearest, number
 from rnn_research.clipping.base import Clipping, Composed
 from rnn_research.datasets.base import DataModule
-from rnn_research.make import check_keys, check_targets, check_types, line, make, make_each, make_named, told
+from rnn_research.make import check_keys, check_types, line, make, make_each, make_named, told
 from rnn_research.mistakes import REFUSED, UsageError
 from rnn_research.models.model import Model
 from rnn_research.probes.base import Probe
 from rnn_research.regularizers.base import Regularizer
 from rnn_research.structures import Layout
+from rnn_research.trust import check_targets, check_trust, resolved
 from rnn_research.unroll import ENGINES
 
 __all__ = ["Parts", "UsageError", "build"]
@@ -75,6 +76,8 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
         UsageError: see the module.
     """
     _check_names(cfg)
+    check_trust(cfg)
+    cfg = resolved(cfg)
     _check_scalars(cfg)
     check_targets(cfg, folders)
     torch.set_num_threads(cfg.threads)

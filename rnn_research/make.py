@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from rnn_research.names import taken
 log = logging.getLogger(__name__)
 
 TRUSTED = ("rnn_research", "torch", "lightning", "torchmetrics")
-"""Packages that a `_target_` may name without the user's word: a config from a stranger is code."""
+"""Packages that a `_target_` may name without the user's word; see `trust`."""
 LATER = {
     "model": {
         "task",
@@ -58,6 +58,8 @@ LATER = {
 """Arguments that this project's own code gives later: a config can't. By node, or by the group that names it."""
 LISTS = ("init.", "probe.", "logger.", "clipping.", "regularizer.")
 """Groups of which several options can be taken, each under its own name."""
+NAME = re.compile(r"[\w-]+")
+"""Of an option in a group: it becomes the name of a file and of a module."""
 MANY = 16
 """More arguments than this are not listed."""
 
@@ -78,7 +80,7 @@ def make(node: Any, path: str, kind: type = object, **live: Any) -> Any:
         raise UsageError(f"{path}: given {node}, expected a mapping with a _target_ (an option of the group)")
     rest = OmegaConf.masked_copy(node, [str(key) for key in node if key not in live]) if live else node
     check_keys(rest, path)
-    found = _found(node._target_, path)
+    found = find(node._target_, path)
     _check_kind(isinstance(found, type) and not issubclass(found, kind), node._target_, path, kind)
     try:
         made = instantiate(rest, _convert_="all", **live)
@@ -129,6 +131,10 @@ def _taken(nodes: Any, path: str) -> dict[str, Any]:
     which the command line took another."""
     found, there = {}, taken(nodes)
     for name, node in nodes.items():
+        if not NAME.fullmatch(str(name)):
+            raise UsageError(
+                f"{path}: given an option named {str(name)!r}, expected letters, digits, - and _; rename it"
+            )
         if OmegaConf.is_dict(node) and str(name) not in there and (CONF / path / f"{name}.yaml").is_file():
             log.warning("%s.%s: has values, but %s is not taken: they are left aside", path, name, name)
         else:
@@ -169,39 +175,8 @@ def _check_numbers(path: str, values: Any, count: int) -> None:
         raise UsageError(f"{path}: given {values}, expected a list of {count} numbers")
 
 
-def check_targets(cfg: DictConfig, folders: tuple[Path, ...]) -> None:
-    """Every `_target_` is a class or function of a trusted package, of a user's own config folder, or of `trust`.
-
-    It is looked up first, and what is found counts, not only what it is called by: `torch.hub.os.mkdir` is a function
-    of os. Functions may only be ours or the user's: a library has some that run what they are given.
-    """
-    own = {path.stem for folder in folders for path in folder.glob("*.py")}
-    own |= {path.parent.name for folder in folders for path in folder.glob("*/__init__.py")}
-    if not OmegaConf.is_list(cfg.get("trust")):
-        raise UsageError(f"trust: given {cfg.get('trust')}, expected a list of packages, as trust=[mine]")
-    ours = {"rnn_research", *own, *cfg.trust}
-    for key, target in _targets(OmegaConf.to_container(cfg, resolve=False), ""):
-        package = str(target).partition(".")[0]
-        found = _found(target, key.removesuffix("._target_")) if package in {*TRUSTED, *ours} else None
-        home = str(getattr(found, "__module__", None)).partition(".")[0]
-        if home not in ({*TRUSTED, *ours} if isinstance(found, type) else ours):
-            raise UsageError(
-                f"{key}: given {target!r}, expected a class of {', '.join(TRUSTED)}, or what a file of a --config-dir "
-                f"defines; if you trust that package, add trust=[{package if found is None else home}]"
-            )
-
-
-def _targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        if key == "_target_":
-            yield f"{path}._target_".lstrip("."), value
-        else:
-            yield from _targets(value, f"{path}.{key}".lstrip("."))
-
-
-def _found(target: str, path: str) -> Any:
-    """The class or function that a `_target_` names."""
+def find(target: str, path: str) -> Any:
+    """The class or function that a `_target_` names, imported; `path` is the node's key, for the message."""
     try:
         return get_object(target)
     except (Exception, SystemExit) as error:
@@ -216,7 +191,7 @@ def _found(target: str, path: str) -> Any:
 
 def _parameters(target: str, path: str) -> Mapping[str, inspect.Parameter] | None:
     """The target's arguments by name; None where it takes any, or doesn't tell."""
-    found = _found(target, path)
+    found = find(target, path)
     try:
         parameters = inspect.signature(found).parameters
     except (ValueError, TypeError):

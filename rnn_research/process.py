@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rnn_research.plain import printable
+
 LOG = "run.log"
-SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "regularizers"))
-"""Loggers whose warnings are of what the user asked for."""
+SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "regularizers", "unroll.native"))
+"""Loggers whose warnings are of what the user asked for, or waits for."""
 stopped: list[int] = []
 """The signals that stopped training."""
 
@@ -57,6 +59,9 @@ class _LogFile(logging.FileHandler):
         with contextlib.suppress(OSError):
             super().emit(record)
 
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
     def handleError(self, record: logging.LogRecord) -> None:
         pass
 
@@ -72,7 +77,7 @@ class _Terminal(logging.Handler):
         from tqdm import tqdm
 
         with contextlib.suppress(OSError):
-            tqdm.write(f"rnn-train: {record.getMessage()}", file=sys.stderr)
+            tqdm.write(printable(f"rnn-train: {record.getMessage()}"), file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from rnn_research.probes.base import Probe
 from rnn_research.probes.clipping import clipping_table
 from rnn_research.probes.regularizer import regularizer_table
 from rnn_research.resume import Earlier, Place
+from rnn_research.seal import seal
 
 log = logging.getLogger(__name__)
 
@@ -343,6 +344,7 @@ class Recorder(Callback):
         temporary = self.folder / f".{runs.CHECKPOINT}"
         try:
             trainer.save_checkpoint(temporary)
+            seal(temporary)
             os.replace(temporary, self.folder / runs.CHECKPOINT)
         except BaseException:
             temporary.unlink(missing_ok=True)

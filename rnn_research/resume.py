@@ -18,7 +18,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loops.progress import _BatchProgress
 
-from rnn_research import runs
+from rnn_research import runs, seal
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model
 
@@ -210,6 +210,7 @@ def check_limits(earlier: Earlier, trainer: Trainer) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        seal.check(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch each have their own
         reason = " ".join(str(error).split())[:200]

@@ -27,6 +27,8 @@ from typing import IO, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from rnn_research.wellformed import check_dtype, check_record, check_table
+
 VERSION = 1
 RECORD = "run.json"
 METRICS = "metrics.csv"
@@ -36,6 +38,8 @@ ANSWERS = "answers"
 """The table of answers after training. Columns: `set`, the data's features (NaN where a set lacks one), `correct` where
 the task says what that is, and `loss`, the sample's own at its last step or root."""
 MAGIC = b"\x93NUMPY"
+LARGEST = 1 << 26
+"""Bytes of a record."""
 STATUSES = ("running", "done", "failed", "diverged", "interrupted")
 
 
@@ -123,6 +127,8 @@ def read(folder: Path) -> RunRecord:
     """
     path = folder / RECORD
     try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"{path.stat().st_size} bytes")
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedRecord(f"{path}: damaged ({error}); restore a copy or run it again") from None
@@ -136,7 +142,7 @@ def read(folder: Path) -> RunRecord:
     known = {item.name for item in fields(RunRecord)}
     try:
         return RunRecord(**_typed({key: value for key, value in raw.items() if key in known}))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
 
 
@@ -171,11 +177,28 @@ def read_table(folder: Path, name: str) -> np.ndarray | None:
             if file.read(len(MAGIC)) != MAGIC:  # numpy would speak of pickles, and how to load them
                 raise ValueError("not a .npy file")
             file.seek(0)
-            table = np.load(file, allow_pickle=False)
+            table = _table(file)
     except Exception as error:  # numpy parses the header as Python: a torn one raises even TokenError
         raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
-    if not isinstance(table, np.ndarray) or table.ndim != 1 or table.dtype.names is None:
-        raise DamagedRecord(f"{path}: damaged (expected a table with named columns); run it again")
+    return table
+
+
+def _table(file: IO[bytes]) -> np.ndarray:
+    """The table in a .npy file, after looking at its header: it may ask for more memory than there is."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version in readers:
+        shape, _, dtype = readers[version](file)
+        check_dtype(dtype)
+        if len(shape) != 1:
+            raise ValueError("expected a table with named columns")
+        held = os.fstat(file.fileno()).st_size - file.tell()
+        if shape[0] * dtype.itemsize != held:
+            raise ValueError(f"{held} bytes of rows, expected {shape[0] * dtype.itemsize}")
+    file.seek(0)
+    table = np.load(file, allow_pickle=False)
+    check_dtype(table.dtype)
+    check_table(table)
     return table
 
 
@@ -193,7 +216,10 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
     except OSError as error:
         raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
     lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
-    return [row for row in csv.DictReader(lines) if None not in row and None not in row.values()]
+    try:
+        return [row for row in csv.DictReader(lines) if None not in row and None not in row.values()]
+    except csv.Error as error:
+        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
 
 
 def _plain(value: Any) -> Any:
@@ -220,8 +246,6 @@ def _typed(raw: dict[str, Any]) -> dict[str, Any]:
         if key in raw and not isinstance(raw[key], tuple(get_origin(option) or option for option in options)):
             expected = getattr(hint, "__name__", hint)
             raise TypeError(f"{key}: found {type(raw[key]).__name__}, expected {expected}")
-    for key in ("factors", "versions"):
-        if not all(isinstance(value, str) for value in raw.get(key, {}).values()):
-            raise TypeError(f"{key}: found a value that is no text")
+    check_record(raw)
     metrics = {key: raw[key] for key in ("final", "best", "baselines") if key in raw}
     return raw | {key: {name: float(value) for name, value in row.items()} for key, row in metrics.items()}

@@ -19,6 +19,7 @@ from typing import Any
 from rnn_research.checks import nearest
 from rnn_research.help import CONF, config_dirs, help_text
 from rnn_research.mistakes import OTHER_FOLDER, REFUSED, UsageError, composition_error, os_error
+from rnn_research.plain import printable
 from rnn_research.process import LOG, answering, leave, logged, stop, stopped
 
 ONE = ("model", "dataset", "structure", "optimizer", "trainer", "experiment")
@@ -66,6 +67,7 @@ def _compose_and_run(arguments: list[str]) -> None:
     import hydra
     from hydra.errors import HydraException
 
+    from rnn_research.foreign import guarded
     from rnn_research.names import check_once, register, short_keys
     from rnn_research.sweep import FolderInUse, Sweep, set_aside
 
@@ -77,7 +79,7 @@ def _compose_and_run(arguments: list[str]) -> None:
     sys.argv = [argv[0], *flags, *set_aside(overrides)]  # flags first: Hydra finds no overrides behind one
     Sweep.forget()
     try:
-        with short_keys():
+        with short_keys(), guarded(overrides):
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(run)()
     except FolderInUse as error:
         text = f"output folder {error}: already holds runs, nothing was written over; {OTHER_FOLDER}"
@@ -109,6 +111,10 @@ def _checked(arguments: list[str]) -> tuple[list[str], list[str]]:
 
     parser.error = refuse  # type: ignore[method-assign,assignment]
     found, rest = parser.parse_known_args(arguments)
+    if found.experimental_rerun is not None:
+        refuse(
+            "--experimental-rerun: not supported, since it runs whatever the file holds; give the run's options again"
+        )
     flags = list(arguments)
     for argument in (*found.overrides, *rest):
         flags.remove(argument)
@@ -213,8 +219,8 @@ def _own_folders() -> tuple[Path, ...]:
 def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
     """What tells this run from others: its name, the chosen options, the overrides, the whole config."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
+    from rnn_research.environment import from_environment, put, recorded, written
     from rnn_research.names import NAMED, names
 
     job = HydraConfig.get()
@@ -226,11 +232,16 @@ def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
     overrides = dict(item.lstrip("+~").split("=", 1) for item in job.overrides.task if "=" in item)
     left_out = {*choices, "seed", "experiment"}
     values = {key: value for key, value in overrides.items() if key not in left_out}
+    config = recorded(cfg)
+    params: Any = job.sweeper.get("params") or {}
+    for key in [key for key in values if key in params and from_environment(params, key)]:
+        values[key] = written(params, key)  # a sweep's own values are resolved before its runs are composed
+        put(config, key, values[key])
     return {
         "name": folder.name,
         "factors": choices | values,
         "seed": cfg.seed,
-        "config": OmegaConf.to_container(cfg, resolve=True),
+        "config": config,
     }
 
 
@@ -253,13 +264,13 @@ def _summary(record: Any) -> str:
 
 def _tell(text: str) -> None:
     try:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     except BrokenPipeError:  # whoever read it is gone, and the run is there all the same
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:
-    print(f"rnn-train: {text}", file=sys.stderr, flush=True)
+    print(printable(f"rnn-train: {text}"), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -331,7 +331,7 @@ def run_script(cache: Path, **environment: str) -> tuple[float, float, str]:
         check=True,
     )
     adjoint, gradient, engine = done.stdout.splitlines()
-    assert done.stderr == ""
+    assert all("native code" in line or "waiting for" in line for line in done.stderr.splitlines()), done.stderr
     return float(adjoint), float(gradient), engine
 
 

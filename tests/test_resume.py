@@ -20,7 +20,7 @@ from lightning.pytorch import Callback, Trainer
 from small import SEQUENCES, STEPS, TREES, Given, model_of, sentences, sequences
 from torch import Tensor, nn
 
-from rnn_research import resume, runs
+from rnn_research import resume, runs, seal
 from rnn_research.cells import LSTM, ChildSumTreeLSTM
 from rnn_research.clipping import Clipping
 from rnn_research.clipping.global_norm import GlobalNorm
@@ -180,6 +180,7 @@ def test_the_training_is_one_where_a_difference_would_show(tmp_path: Path) -> No
         checkpoint = state(tmp_path / "first")
         change(checkpoint)
         torch.save(checkpoint, folder / "checkpoint.ckpt")
+        seal.seal(folder / "checkpoint.ckpt")
         Setting().fit(folder / "on", 9, folder)
         return state(folder / "on")["state_dict"]
 
@@ -451,10 +452,12 @@ def _of_another(path: Path) -> None:
     checkpoint = state(path.parent)
     del checkpoint[resume.PLACE]
     torch.save(checkpoint, path)
+    seal.seal(path)
 
 
 def _code(path: Path) -> None:
     torch.save({**state(path.parent), "extra": Pickled()}, path)
+    seal.seal(path)
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -480,3 +483,17 @@ def test_what_is_damaged_is_one_error_and_nothing_is_run(
         Setting().fit(tmp_path / "second", 4, first)
     assert "\n" not in str(refused.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first"]
+
+
+def test_no_changed_bit_of_a_checkpoint_is_trained_on_from(first: Path, tmp_path: Path) -> None:
+    """Wherever it is: also in what torch would read without a word. Moving and copying change nothing."""
+    path = first / "checkpoint.ckpt"
+    whole = path.read_bytes()
+    assert state(first)  # torch reads it as ever
+    for place in range(0, len(whole), len(whole) // 36):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with pytest.raises(CantResume, match=r"checkpoint\.ckpt can't be read") as refused:
+            resume._read(path)
+        assert "\n" not in str(refused.value)
+    path.write_bytes(whole)
+    resume._read(path)

@@ -134,6 +134,36 @@ def test_a_value_of_another_type_is_damaged(tmp_path: Path, changes: dict, messa
         runs.read(tmp_path)
 
 
+HOSTILE = [
+    {"success": {"metric": 3, "bound": 0.9, "above": True, "step": None}},
+    {"success": {"metric": "accuracy", "bound": "x", "above": True, "step": None}},
+    {"success": {"metric": "accuracy", "bound": 0.9, "above": True, "step": [1]}},
+    {"success": {"step": 5}},
+    {"steps": -1},
+    {"seed": True},
+    {"parameters": 10**30},
+    {"diverged_step": -5},
+    {"final": {"test_accuracy": 10**400}},
+    {"name": "\ud800"},
+    {"factors": {"\udfff": "x"}},
+    {"config": {"a": [[["\ud800"]]]}},
+    {"config": {"a": 10**40}},
+    {"data": {"name": {"a": 1}}},
+    {"engine": {"used": 1}},
+    {"machine": json.loads('{"a":' * 60 + "1" + "}" * 60)},
+]
+
+
+@pytest.mark.parametrize("changes", HOSTILE, ids=lambda changes: str(changes)[:40].encode("ascii", "replace").decode())
+def test_a_hostile_record_is_damaged_in_one_line(tmp_path: Path, changes: dict):
+    runs.write(record(), tmp_path)
+    change(tmp_path, **changes)
+    with pytest.raises(DamagedRecord, match=r"run\.json: damaged") as said:
+        runs.read(tmp_path)
+    assert "\n" not in str(said.value)
+    assert len(str(said.value)) < 500
+
+
 @pytest.mark.parametrize("value", [None, 5, ["rnn"]])
 def test_a_factor_that_is_no_text_is_damaged(tmp_path: Path, value: object):
     runs.write(record(), tmp_path)
@@ -240,6 +270,40 @@ def test_a_pickle_is_never_loaded(tmp_path: Path):
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DamagedRecord):
         runs.read_table(tmp_path, "adjoint")
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [[("step", "i8"), ("x", "O")], [("step", "i8"), ("x", "S3")], [("step", "f8")], [("step", "U3")], [("x", "M8[s]")]],
+)
+def test_a_table_of_something_else_than_numbers_and_texts_is_damaged(tmp_path: Path, dtype: list):
+    path = tmp_path / "probes" / "adjoint.npy"
+    path.parent.mkdir()
+    np.save(path, np.zeros(2, dtype=dtype), allow_pickle=True)
+    with pytest.raises(DamagedRecord, match="damaged"):
+        runs.read_table(tmp_path, "adjoint")
+
+
+def test_a_header_that_asks_for_more_than_the_file_holds_is_damaged(tmp_path: Path):
+    runs.write_table(tmp_path, "adjoint", table())
+    path = tmp_path / "probes" / "adjoint.npy"
+    path.write_bytes(path.read_bytes().replace(b"(5,)", b"(9" + b"9" * 12 + b",)").replace(b" " * 12, b"", 1))
+    with pytest.raises(DamagedRecord, match="damaged"):
+        runs.read_table(tmp_path, "adjoint")
+
+
+def test_a_negative_step_is_damaged(tmp_path: Path):
+    rows = table()
+    rows["step"] = -1
+    runs.write_table(tmp_path, "adjoint", rows)
+    with pytest.raises(DamagedRecord, match="column step"):
+        runs.read_table(tmp_path, "adjoint")
+
+
+def test_a_field_of_metrics_too_long_for_csv_is_damaged(tmp_path: Path):
+    (tmp_path / "metrics.csv").write_text(HEAD + "1,0,train,2.3," + "9" * 200_000 + "\n")
+    with pytest.raises(DamagedRecord, match="field limit"):
+        runs.read_metrics(tmp_path)
 
 
 # -- metrics and folders -----------------------------------------------------------------------------

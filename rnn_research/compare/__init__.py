@@ -21,6 +21,7 @@ from rnn_research.compare.effects import Effect
 from rnn_research.compare.reading import Run, Seen, Series
 from rnn_research.compare.select import Excluded
 from rnn_research.compare.success import Success
+from rnn_research.plain import printable
 
 __all__ = [
     "Bins",
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = vars(_parser().parse_args(argv))
         compare_and_report(options.pop("folders"), options.pop("out"), **options)
     except NothingToCompare as error:
-        print(f"rnn-compare: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(printable(f"rnn-compare: error: {' '.join(str(error).split())}"), file=sys.stderr)
         return 2
     except BrokenPipeError:  # as in `rnn-compare ... | head`: everything is written, nobody wants to read it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,8 +90,8 @@ def compare_and_report(
         reason = error.strerror or str(error)
         raise NothingToCompare(f"out: given {out}, which can't be written ({reason}); give another --out") from None
     for line in _complaints(comparison):
-        print(f"rnn-compare: {line}", file=sys.stderr)
-    print(f"{report.text(comparison)}\n{page}", flush=True)
+        print(printable(f"rnn-compare: {' '.join(line.split())}"), file=sys.stderr)
+    print(printable(f"{report.text(comparison)}\n{page}"), flush=True)
     return page
 
 

@@ -199,7 +199,7 @@ def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | 
         return None
     for row in rows:
         try:
-            if row["split"] == "val":
+            if row["split"] == "val" and 0 <= int(row["step"]) < 2**63:
                 points[int(row["step"])] = float(row[name])
         except (KeyError, ValueError):
             continue

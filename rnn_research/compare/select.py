@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from rnn_research import runs
 from rnn_research.compare.factors import IRRELEVANT, Factors, factors_of, flat
+from rnn_research.plain import printable_values
 from rnn_research.runs import RunRecord
 
 # How samples are served, which changes none.
@@ -66,10 +67,16 @@ def _read(folders: Iterable[Path]) -> tuple[list[Found], list[Excluded]]:
     found, excluded = [], []
     for folder in runs.find(folders):
         try:
-            found.append(Found(folder, runs.read(folder)))
+            found.append(Found(folder, _printable(runs.read(folder))))
         except runs.DamagedRecord as error:
             excluded.append(Excluded(folder, str(error).removeprefix(f"{folder / runs.RECORD}: ")))
     return found, excluded
+
+
+def _printable(record: RunRecord) -> RunRecord:
+    """With names and values that nothing carries out where they are shown: tables, figures and pages."""
+    values = {item.name: getattr(record, item.name) for item in fields(record) if item.name != "error"}
+    return replace(record, **printable_values(values))
 
 
 def _finished(found: list[Found]) -> tuple[list[Found], list[Excluded]]:

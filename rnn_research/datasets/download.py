@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from http.client import HTTPException
@@ -47,11 +48,19 @@ def download(url: str, sha256: str, folder: Path) -> Path:
     return path
 
 
+DATA = re.compile(r"[A-Za-z0-9][\w.-]*\.(zip|gz|tgz|tar|txt|tsv|csv|json|npz)")
+"""A file that nothing runs, wherever it lies: a config from elsewhere may say what is fetched, and to where."""
+
+
 def _name(url: str) -> str:
     parts = urlsplit(url)
     name = PurePosixPath(parts.path).name
     if parts.scheme not in ("http", "https") or not parts.netloc or not name:
         raise ValueError(f"dataset.url: given {url!r}, expected the http(s) address of a file; mend it, {REPAIR}")
+    if not DATA.fullmatch(name):
+        raise ValueError(
+            f"dataset.url: given {url!r}, expected a data file, as NAME.zip or NAME.txt; mend it, {REPAIR}"
+        )
     return name
 
 

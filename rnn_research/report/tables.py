@@ -11,6 +11,7 @@ from typing import Any
 from rnn_research.compare import Comparison, Condition, Run, Seen, Success
 from rnn_research.compare.reading import share_clipped
 from rnn_research.curves import Interval, Reading
+from rnn_research.plain import cell
 from rnn_research.report import cells
 from rnn_research.report.cells import Column
 
@@ -245,6 +246,6 @@ def _csv(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
     writer = csv.DictWriter(file, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer.writerow({name: cell(name) for name in names})
+    writer.writerows([{name: cell(value) for name, value in row.items()} for row in rows])
     return file.getvalue()

@@ -2,8 +2,7 @@
 
 The cache is `$RNN_RESEARCH_CACHE`, or `rnn_research` under `$XDG_CACHE_HOME` or `~/.cache`; `$CC` names another
 compiler and `$RNN_RESEARCH_CFLAGS` further flags. A library's name is a hash of its source, the flags, the compiler's
-version and the CPU's features; its last bytes are a hash of the rest, so that a damaged file is made anew rather than
-loaded. A file appears whole or not at all, whoever else makes it at the same time.
+version and the CPU's features. `cache` says which folder and which file are loaded from.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+
+from rnn_research.unroll.native import cache
 
 FLAGS = (
     "-std=gnu11",
@@ -62,17 +62,11 @@ def _load(source: str, double: bool, cc: str | None, extra: str, folder: str) ->
         "\0".join([header, source, *compiler, *flags, _version(compiler), _cpu()]).encode()
     ).hexdigest()
     path = Path(folder) / f"{key[:32]}.so"
-    found = _open(path)
-    if found is None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _only_one(path):
-                found = _open(path)
-                if found is None:
-                    _compile(source, [*compiler, *flags], path)
-                    found = _open(path)
-        except OSError:
-            pass
+    found = None
+    if why := _unsafe(folder):
+        cache.say(f"native code is compiled for this process alone, since others may change what is kept: {why}")
+    else:
+        found = _open(path) or _made(source, [*compiler, *flags], path)
     if found is None:  # the folder can't be written to, or not loaded from: for this process alone
         path = Path(_private()) / path.name
         _compile(source, [*compiler, *flags], path)
@@ -82,18 +76,36 @@ def _load(source: str, double: bool, cc: str | None, extra: str, folder: str) ->
     return found
 
 
-def _open(path: Path) -> ctypes.CDLL | None:
-    """The library, where the file is whole."""
+@functools.cache
+def _unsafe(folder: str) -> str:
+    return cache.unsafe(Path(folder))
+
+
+def _made(source: str, command: list[str], path: Path) -> ctypes.CDLL | None:
+    """The library, made here or by another process meanwhile; None where the folder can't be written to."""
     try:
-        content = path.read_bytes()
-        whole = len(content) > 32 and hashlib.sha256(content[:-32]).digest() == content[-32:]
-        return ctypes.CDLL(str(path)) if whole else None
+        with cache.turn(path):
+            found = _open(path)
+            if found is None:
+                cache.sweep(path.parent)
+                _compile(source, command, path)
+                found = _open(path)
+            return found
+    except OSError:
+        return None
+
+
+def _open(path: Path) -> ctypes.CDLL | None:
+    """The library, where the file is whole, and can't be another user's."""
+    try:
+        return None if cache.read(path) is None else ctypes.CDLL(str(path))
     except OSError:
         return None
 
 
 def _compile(source: str, command: list[str], path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".making-") as folder:
+    said = cache.saying(f"compiling native code for this machine: once, it is kept in {path.parent}")
+    with said, tempfile.TemporaryDirectory(dir=path.parent, prefix=".making-") as folder:
         text, made = Path(folder) / "source.c", Path(folder) / "library.so"
         text.write_text(source, encoding="utf-8")
         try:
@@ -108,9 +120,7 @@ def _compile(source: str, command: list[str], path: Path) -> None:
         if done.returncode or not made.exists():
             first = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
             raise Unavailable(f"{command[0]} could not compile: {first.strip()}")
-        content = made.read_bytes()
-        made.write_bytes(content + hashlib.sha256(content).digest())
-        os.replace(made, path)
+        cache.put(made, path)
 
 
 def _words(text: str) -> list[str]:
@@ -175,17 +185,3 @@ def _private() -> str:
     folder = tempfile.mkdtemp(prefix="rnn_research-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Others that want the same library wait, where the file system knows locks."""
-    with contextlib.ExitStack() as stack:
-        try:
-            import fcntl
-
-            lock = stack.enter_context((path.parent / ".lock").open("a"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except ImportError:
-            pass
-        yield

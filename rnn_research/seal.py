@@ -1,0 +1,53 @@
+"""A checksum inside a checkpoint, so that one changed bit is noticed before training goes on from it.
+
+torch's checkpoints are zip files, which may end in a comment: the checksum is that comment, of all bytes before it. One
+file holds both, so they are written, moved and copied together, and torch and every zip program read it as before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+END = b"PK\x05\x06"
+"""Begins a zip's last record, of 22 bytes, whose last two are the length of the comment that follows."""
+LABEL = b"sha256:"
+COMMENT = len(LABEL) + 64
+
+
+class Damaged(ValueError):
+    """A checkpoint that is not what was written: says what was found."""
+
+
+def seal(path: Path) -> None:
+    """Add the checksum to a zip file that has no comment yet, and sync it."""
+    with path.open("r+b") as file:
+        file.seek(-22, os.SEEK_END)
+        last = file.read()
+        if last[:4] != END or last[20:] != b"\0\0":
+            raise Damaged(f"{path}: not a zip file without a comment")
+        file.seek(-2, os.SEEK_END)
+        file.write(COMMENT.to_bytes(2, "little"))
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0, os.SEEK_END)
+        file.write(LABEL + digest.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check(path: Path) -> None:
+    """Compare a file with its checksum.
+
+    Raises:
+        Damaged: it has none, or another.
+        OSError: it can't be read.
+    """
+    content = path.read_bytes()
+    body, comment = content[:-COMMENT], content[-COMMENT:]
+    if not comment.startswith(LABEL):
+        raise Damaged("it has no checksum: cut short, or not written by this rnn_research")
+    found = hashlib.sha256(body).hexdigest()
+    if comment[len(LABEL) :] != found.encode():
+        raise Damaged("its checksum is not that of its content, which was changed since it was written")

@@ -1,0 +1,83 @@
+"""Whether a record or a table that was read from a file is one that this project can have written.
+
+It may come from anywhere. What is wrong with it is said in a `ValueError` or `TypeError`, before anything reads it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+DEEPEST = 40
+LARGEST = 2**63
+TEXTS = ("factors", "versions", "engine", "data")
+"""Fields of a record that hold text by name."""
+COUNTS = ("seed", "parameters", "steps", "epochs", "diverged_step")
+
+
+def check_record(raw: Mapping[str, Any]) -> None:
+    """Raise a ValueError or TypeError where what a record's fields hold is not what they are for; whether each field
+    is of its own type is known already."""
+    _check_plain(raw, "", 0)
+    for key in COUNTS:
+        value = raw.get(key)
+        if isinstance(value, bool) or (value is not None and value < 0):
+            raise ValueError(f"{key}: found {value}, expected a number >= 0")
+    for key in TEXTS:
+        if not all(isinstance(value, str) for value in raw.get(key, {}).values()):
+            raise TypeError(f"{key}: found a value that is no text")
+    _check_success(raw.get("success") or {})
+
+
+def check_dtype(dtype: np.dtype) -> None:
+    """Raise a ValueError where an array with this dtype is no table of numbers and texts in named columns."""
+    if dtype.names is None:
+        raise ValueError("expected a table with named columns")
+    for name in dtype.names:
+        base = dtype[name].base
+        if base.kind not in "biufU" or base.itemsize == 0 or not name.isprintable():
+            raise ValueError(f"column {name!r}: found {base}, expected numbers or text")
+
+
+def check_table(table: np.ndarray) -> None:
+    """Raise a ValueError where a table's rows hold what no run can have written."""
+    for name in table.dtype.names or ():
+        if table.dtype[name].base.kind == "U":
+            for text in np.unique(table[name]).tolist():
+                text.encode("utf-8")
+        if name == "step" and (table.dtype[name].shape or table.dtype[name].kind not in "iu"):
+            raise ValueError(f"column step: found {table.dtype[name]}, expected whole numbers")
+        if name == "step" and len(table) and (table[name].min() < 0 or table[name].max() >= LARGEST):
+            raise ValueError(f"column step: found {table[name].min()}, expected numbers >= 0")
+
+
+def _check_success(rule: Mapping[str, Any]) -> None:
+    if not rule:
+        return
+    bound, step = rule.get("bound"), rule.get("step")
+    if not isinstance(rule.get("metric"), str) or not isinstance(rule.get("above", True), bool):
+        raise TypeError("success: found no rule, expected a metric, a bound, and whether to be above it")
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+        raise TypeError(f"success: found the bound {bound!r}, expected a number")
+    if step is not None and (isinstance(step, bool) or not isinstance(step, int) or step < 0):
+        raise TypeError(f"success: found the step {step!r}, expected a number >= 0, or null")
+
+
+def _check_plain(value: Any, path: str, depth: int) -> None:
+    """Text that can be written, numbers that fit, and no more levels than anybody nests."""
+    if depth > DEEPEST:
+        raise ValueError(f"{path[:60]}…: nested deeper than {DEEPEST} levels")
+    if isinstance(value, str):
+        value.encode("utf-8")  # a lone half of a pair can't be
+    elif isinstance(value, int) and not -LARGEST <= value < LARGEST:
+        raise ValueError(f"{path}: found a number of {len(str(abs(value)))} digits")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            str(key).encode("utf-8")
+            _check_plain(item, f"{path}.{key}".lstrip("."), depth + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_plain(item, f"{path}.{index}", depth + 1)
