@@ -8,12 +8,13 @@ import functools
 import io
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,32 +42,85 @@ class Ended(NamedTuple):
     err: str
 
 
-def rnn_train(*arguments: object) -> Ended:
-    """The command in the current folder, as in a process of its own: but one imports torch for all calls."""
-    server = _server()
-    assert server.stdin is not None
-    assert server.stdout is not None
-    server.stdin.write(json.dumps([os.getcwd(), [str(argument) for argument in arguments]]) + "\n")
-    server.stdin.flush()
-    return Ended(*json.loads(server.stdout.readline()))
+class Server:
+    """A process that runs the command as often as it is asked to, as in a process of its own: but one imports torch for
+    all calls. Apart from this process: pytest's has type checks of its own (jaxtyping), which would find mistakes first.
+
+    Args:
+        memory: the most bytes it may have; None: no limit.
+    """
+
+    def __init__(self, memory: int | None = None) -> None:
+        self.memory = memory
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def call(
+        self,
+        arguments: Iterable[object],
+        folder: Path | None = None,
+        seconds: float | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Ended:
+        """The command in a folder (the current one), with further variables in its environment.
+
+        Raises:
+            TimeoutError: no answer came within so many seconds. The process is ended, and the next call has another.
+            ConnectionError: the process died, likewise.
+        """
+        process = self._running()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asked = [str(folder or Path.cwd()), [str(argument) for argument in arguments], dict(env or {})]
+        process.stdin.write(json.dumps(asked).encode() + b"\n")
+        process.stdin.flush()
+        if not select.select([process.stdout], [], [], seconds)[0]:
+            self.close()
+            raise TimeoutError(f"no answer within {seconds} s")
+        answer = process.stdout.readline()
+        if not answer:
+            self.close()
+            raise ConnectionError(f"ended with {process.returncode}")
+        return Ended(*json.loads(answer))
+
+    def close(self) -> None:
+        """End the process."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self.process is None:
+            command = [sys.executable, __file__, *([str(self.memory)] if self.memory else [])]
+            self.process = subprocess.Popen(command, process_group=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self.process
+
+
+def rnn_train(*arguments: object, env: Mapping[str, str] | None = None) -> Ended:
+    """The command in the current folder, by a `Server` that all tests share."""
+    return _server().call(arguments, env=env)
 
 
 @functools.cache
-def _server() -> subprocess.Popen[str]:
-    """Apart from this process: pytest's has type checks of its own (jaxtyping), which would find mistakes first."""
-    command = [sys.executable, __file__]
-    server = subprocess.Popen(command, text=True, process_group=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    atexit.register(server.kill)
+def _server() -> Server:
+    server = Server()
+    atexit.register(server.close)
     return server
 
 
 def _serve() -> None:
+    import resource
+
+    if len(sys.argv) > 1:
+        resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]), resource.RLIM_INFINITY))
     from rnn_research.train import main
 
     calls, answers = sys.stdin, sys.stdout
     for call in calls:
-        folder, arguments = json.loads(call)
+        folder, arguments, env = json.loads(call)
         os.chdir(folder)
+        environment = dict(os.environ)
+        os.environ.update(env)
         out, err = io.StringIO(), io.StringIO()
         code: object = None
         before = _handlers()
@@ -79,6 +133,8 @@ def _serve() -> None:
             except BaseException:
                 traceback.print_exc()
                 code = None
+        os.environ.clear()
+        os.environ.update(environment)
         print(json.dumps([code, out.getvalue(), err.getvalue()]), file=answers, flush=True)
 
 
