@@ -10,15 +10,19 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+LARGEST = 2**63 - 1
+"""The largest integer that tensors and arrays hold."""
+
 
 def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """`value`, an integer in [least, most].
+    """`value`, an integer in [least, most]; in any case at most `LARGEST`.
 
     Raises:
         ValueError: it is not an integer (a bool is not one), or is out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        limit = f">= {least}" if most is None else f"from {least} to {most}"
+    whole, bound = isinstance(value, int) and not isinstance(value, bool), LARGEST if most is None else most
+    if not whole or not least <= value <= bound:
+        limit = f">= {least}" if most is None and not (whole and value > bound) else f"from {least} to {bound}"
         raise ValueError(f"{name}: given {value!r}, expected an integer {limit}")
     return value
 
@@ -60,7 +64,9 @@ def number(
         and (most is None or value <= most)
     )
     if not fits:
-        raise ValueError(f"{name}: given {value!r}, expected a number {' and '.join(limits)}".rstrip())
+        endless = isinstance(value, float) and math.isinf(value)
+        expected = " and ".join([*limits, "finite"] if endless and not infinite else limits)
+        raise ValueError(f"{name}: given {value!r}, expected a number {expected}".rstrip())
     return float(value)
 
 

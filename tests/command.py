@@ -43,8 +43,8 @@ class Ended(NamedTuple):
 
 
 class Server:
-    """A process that runs the command as often as it is asked to, as in a process of its own: but one imports torch for
-    all calls. Apart from this process: pytest's has type checks of its own (jaxtyping), which would find mistakes first.
+    """A process that runs the command as often as it is asked to, each time as in a process of its own: but one imports
+    torch for all. Apart from this process: pytest's has type checks of its own (jaxtyping), which would find mistakes.
 
     Args:
         memory: the most bytes it may have; None: no limit.
@@ -97,8 +97,18 @@ class Server:
 
 
 def rnn_train(*arguments: object, env: Mapping[str, str] | None = None) -> Ended:
-    """The command in the current folder, by a `Server` that all tests share."""
-    return _server().call(arguments, env=env)
+    """The command in the current folder, by a `Server` that all tests share. Of two values of one key the last counts,
+    so that a test may change some of `SMALL`."""
+    return _server().call(last(map(str, arguments)), env=env)
+
+
+def last(arguments: Iterable[str]) -> list[str]:
+    """The arguments, with the last alone of those that give the same key another value: the command refuses two."""
+    kept: dict[str, str] = {}
+    for number, argument in enumerate(arguments):
+        key, equals, _ = argument.partition("=")
+        kept[key.lstrip("+") if equals and not argument.startswith(("-", "~")) else f"{number}"] = argument
+    return list(kept.values())
 
 
 @functools.cache
@@ -147,10 +157,11 @@ def started(*arguments: str, folder: Path, out: Any = None) -> Iterator[subproce
     """The command as a process, in `folder`, leading a group of its own. Given no file for its output, `stderr` is a
     pipe."""
     command = subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*COMMAND, *last(arguments)],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         process_group=0,
+        preexec_fn=heard,
         stdout=out,
         stderr=subprocess.PIPE if out is None else out,
     )
@@ -160,6 +171,13 @@ def started(*arguments: str, folder: Path, out: Any = None) -> Iterator[subproce
         if command.poll() is None:
             command.kill()
         command.wait()
+
+
+def heard() -> None:
+    """Before a process begins: it hears the signals that stop a run, also where a shell started the tests in the
+    background (Ctrl-C is then ignored by all that come of it) or nohup did."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def until(true: Callable[[], object], seconds: float = 60.0) -> None:

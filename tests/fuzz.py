@@ -64,11 +64,11 @@ SMALL: dict[str, list[object]] = {
     "k1": [2, 5, 35],
     "k2": ["null", 2, 7],
     "every": [1, 2, 4],
-    **dict.fromkeys(("test_lengths", "test_delays"), ["null", "null", "[12,15]", "[]"]),
+    **{key: ["null", "null", "[12,15]", "[]"] for key in ("test_lengths", "test_delays")},
     "test_depths": ["null", "[2]"],
-    **dict.fromkeys(("test_operators", "test_leaves"), ["null", "[3]", "[4,5]"]),
+    **{key: ["null", "[3]", "[4,5]"] for key in ("test_operators", "test_leaves")},
 }
-"""What a key is given, by its name or the last part of it, where the default and its neighbours would be slow or wrong."""
+"""What a key is given, by its name or the last part of it, where those beside the default would be slow or wrong."""
 GIVEN = {
     "train_size": 24,
     "val_size": 8,
