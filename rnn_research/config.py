@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from rnn_research import lightning_keys
+from rnn_research import estimate, lightning_keys
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, flag, integer, nearest, number
 from rnn_research.clipping.base import Clipping, Composed
@@ -93,6 +93,8 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     data.layout, data.order_seed = layout, cfg.seed
     with told("structure"):
         children = layout.max_children(task.max_children)
+    with told(""):
+        _check_room(cfg, data, cell, children, optimizer)
     _check_cell(cell, children, initialise)
     unmade: partial[Model] = make(cfg.model, "model", Model, cell=cell)
     torch.manual_seed(cfg.seed)
@@ -153,6 +155,24 @@ def _check_scalars(cfg: DictConfig) -> None:
 def _plain(node: DictConfig) -> dict[str, Any]:
     """A part of the config in python's own types."""
     return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+def _check_room(
+    cfg: DictConfig,
+    data: DataModule,
+    cell: partial[Cell],
+    children: int,
+    optimizer: Callable[..., torch.optim.Optimizer],
+) -> None:
+    """What is asked for has room here, and begins soon."""
+    estimate.check_workers(data)
+    estimate.check_data(data)
+    device, there = cfg.trainer.get("accelerator", "auto"), None
+    if device in ("gpu", "cuda") or (device == "auto" and _has_gpu()):
+        there = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+    precision = str(cfg.trainer.get("precision") or 32)
+    estimate.check_model(_plain(cfg.model), cell, children, data, optimizer, precision, there)
+    estimate.check_sets(data, _plain(cfg.trainer))
 
 
 def _clipping(node: DictConfig) -> Clipping:

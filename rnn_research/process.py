@@ -15,7 +15,7 @@ from typing import Any
 from rnn_research.interrupts import STOPPING
 
 LOG = "run.log"
-SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "regularizers"))
+SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "estimate", "regularizers"))
 """Loggers whose warnings are of what the user asked for."""
 stopped: list[int] = []
 """The signals that stopped training."""

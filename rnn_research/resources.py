@@ -17,6 +17,26 @@ def available() -> int:
     return max(0, min(_machine(), _cgroup(), _limit()))
 
 
+def files() -> int:
+    """How many more files this process can open."""
+    return _left("RLIMIT_NOFILE", "/proc/self/fd")
+
+
+def processes() -> int:
+    """How many processes this user can start at all."""
+    return _left("RLIMIT_NPROC")
+
+
+def _left(limit: str, used: str = "") -> int:
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import resource
+
+        most = resource.getrlimit(getattr(resource, limit))[0]
+        if most != resource.RLIM_INFINITY:
+            return most - (len(list(Path(used).iterdir())) if used else 0)
+    return 1 << 62
+
+
 def size(count: float) -> str:
     """A number of bytes, as "1.5 GB"."""
     for unit, scale in (("EB", 1e18), ("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
