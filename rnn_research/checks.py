@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 LARGEST = 2**63 - 1
@@ -58,15 +60,16 @@ def number(
     fits = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
+        and (isinstance(value, float) or abs(value) <= sys.float_info.max)
         and (math.isfinite(value) or (infinite and value == math.inf))
         and (least is None or value >= least)
         and (above is None or value > above)
         and (most is None or value <= most)
     )
     if not fits:
-        endless = isinstance(value, float) and math.isinf(value)
-        expected = " and ".join([*limits, "finite"] if endless and not infinite else limits)
-        raise ValueError(f"{name}: given {value!r}, expected a number {expected}".rstrip())
+        endless = isinstance(value, float) and math.isinf(value) and not infinite
+        kind = "a finite number" if endless else "a number"
+        raise ValueError(f"{name}: given {value!r}, expected {kind} {' and '.join(limits)}".rstrip())
     return float(value)
 
 
@@ -91,6 +94,20 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     if value not in options:
         raise ValueError(f"{name}: given {value!r}, expected one of {', '.join(options)}{nearest(value, options)}")
     return value
+
+
+def path_of(name: str, value: Any) -> Path:
+    """`value` as a path, with the user's home for ~.
+
+    Raises:
+        ValueError: it names none, or a home that there is not: some containers know no user.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | Path) or not str(value).strip():
+        raise ValueError(f"{name}: given {value!r}, expected a folder's path, or null")
+    try:
+        return Path(str(value)).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{name}: given {value}, but there is no such home folder; give the path in full") from None
 
 
 def nearest(value: Any, options: Iterable[str]) -> str:

@@ -21,10 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from rnn_research import estimate, lightning_keys
 from rnn_research.cells.base import Cell, Initialisation
-from rnn_research.checks import choice, flag, integer, nearest, number
+from rnn_research.checks import choice, flag, integer, nearest, number, path_of
 from rnn_research.clipping.base import Clipping, Composed
 from rnn_research.datasets.base import DataModule
-from rnn_research.make import check_keys, check_targets, check_types, line, make, make_each, make_named, told
+from rnn_research.make import check_keys, check_targets, check_types, in_floats, line, make, make_each, make_named, told
 from rnn_research.mistakes import REFUSED, UsageError
 from rnn_research.models.model import Model
 from rnn_research.one_process import alone
@@ -144,8 +144,8 @@ def _check_scalars(cfg: DictConfig) -> None:
         integer("threads", cfg.threads, most=1024)
         choice("engine", cfg.engine, ENGINES)
         flag("stop_when_solved", cfg.stop_when_solved)
-        if cfg.resume is not None and not (isinstance(cfg.resume, str) and cfg.resume.strip()):
-            raise ValueError(f"resume: given {cfg.resume!r}, expected the folder of an earlier run, or null")
+        if cfg.resume is not None:
+            path_of("resume", cfg.resume)
         lightning_keys.check(_plain(cfg.trainer))
     for key, what in REFUSED.items():
         if OmegaConf.select(cfg, key) is not None:
@@ -235,11 +235,14 @@ def _has_gpu() -> bool:
 
 
 def _optimizer(node: DictConfig) -> Callable[..., torch.optim.Optimizer]:
-    unmade = make(node, "optimizer", torch.optim.Optimizer)
     check_types(node, "optimizer")
+    node = in_floats(node, "optimizer")
+    unmade = make(node, "optimizer", torch.optim.Optimizer)
     with told("optimizer"):
         number("lr", node.get("lr", 0.0), least=0)
-        unmade([torch.nn.Parameter(torch.zeros(1))])
+        parameter = torch.nn.Parameter(torch.zeros(1))
+        parameter.grad = torch.zeros(1)
+        unmade([parameter]).step()  # some tell a wrong value only then
     return unmade
 
 

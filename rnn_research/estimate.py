@@ -29,8 +29,8 @@ LAYER = 0.001
 """Seconds a step that a layer costs at the least, however small: measured were 4."""
 PATIENCE = 60.0
 """Seconds that one step, or making the first samples, may take at the least; so long nothing is said."""
-HOUR = 3600.0
-"""Seconds that drawing the samples of one validation or test may take."""
+DRAWING = 600.0
+"""Seconds that drawing the samples of one validation or test may take: what is computed of them comes on top."""
 WORKER_MEMORY, WORKER_SECONDS, WORKER_FILES = 8 << 20, 0.03, 4
 """Of a process that makes batches: what it has for itself, what starting and ending it takes, its pipes here."""
 ITEM = {"64": 8, "32": 4, "16": 2, "bf16": 2}
@@ -108,7 +108,7 @@ def check_sets(data: DataModule, limits: Mapping[str, Any]) -> None:
         rate = _seconds_each(samples, data)
         limit = limits.get("limit_val_batches") if name == "val" else None
         count = min(len(samples), limit * data.batch_size) if isinstance(limit, int) else len(samples)
-        if count * rate > HOUR:
+        if count * rate > DRAWING:
             key = f"{name}_size" if name == "val" else "test_size"
             also = ", or +trainer.limit_val_batches=N for fewer" if name == "val" else ""
             raise TooMuch(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_research import __version__
-from rnn_research.checks import nearest
+from rnn_research.checks import nearest, path_of
 from rnn_research.console import forgiving
 from rnn_research.help import CONF, config_dirs, help_text
 from rnn_research.mistakes import OTHER_FOLDER, REFUSED, UsageError, composition_error, os_error
@@ -208,7 +208,7 @@ def _build_and_fit(cfg: Any, folder: Path, progress: bool) -> Any:
         raise
     identity = _identity(cfg, parts.layout.name, folder)
     live = parts.data, parts.model, parts.trainer, parts.probes
-    how = {"resume_from": cfg.resume and Path(cfg.resume).expanduser(), "stop_when_solved": cfg.stop_when_solved}
+    how = {"resume_from": cfg.resume and path_of("resume", cfg.resume), "stop_when_solved": cfg.stop_when_solved}
     try:
         return fit(*live, folder, loggers=parts.loggers, progress=progress, **how, **identity)
     except CantResume as error:
