@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from rnn_research.cells.base import Cell
+from rnn_research.checks import LARGEST
 from rnn_research.datasets.base import SPLITS, DataModule, Generated
 from rnn_research.models.model import count_parameters
 from rnn_research.resources import available, files, processes, size
@@ -234,10 +235,9 @@ def _sizes(
     if target is not None:
         cells = parameters = target
     else:
-        first, above = (
-            _cell(cell, size, children) for size in (width, getattr(cell, "keywords", {}).get("hidden_size"))
-        )
-        if first is None or above is None:
+        asked = getattr(cell, "keywords", {}).get("hidden_size")
+        first, above = _cell(cell, width, children), _cell(cell, asked, children)
+        if first is None or above is None or above[1] > LARGEST:
             return None
         hidden = above[1]
         cells = first[0] + (layers - 1) * above[0]

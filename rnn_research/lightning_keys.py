@@ -145,6 +145,12 @@ def check(trainer: Mapping[str, Any]) -> None:
     endless = all(limit in (None, -1) for limit in (steps, epochs)) and trainer.get("max_time") is None
     if endless and not trainer.get("fast_dev_run"):
         raise ValueError("trainer: given no limit, expected trainer.max_steps=N or trainer.max_epochs=N")
+    interval, every = trainer.get("val_check_interval"), trainer.get("check_val_every_n_epoch", 1)
+    if every is None and isinstance(interval, float):
+        raise ValueError(
+            f"trainer.val_check_interval: given {interval}, a share of an epoch, but trainer.check_val_every_n_epoch="
+            "null counts batches across epochs; expected a number of batches, as 100"
+        )
     for kind in ("steps", "epochs"):
         least, most = trainer.get(f"min_{kind}"), trainer.get(f"max_{kind}")
         if least is not None and most not in (None, -1) and least > most:
@@ -173,11 +179,6 @@ def check_batches(trainer: Mapping[str, Any], data: DataModule) -> None:
             )
     train = _used(train, trainer.get(limits["train"]))
     interval, every = trainer.get("val_check_interval"), trainer.get("check_val_every_n_epoch", 1)
-    if every is None and isinstance(interval, float):
-        raise ValueError(
-            f"trainer.val_check_interval: given {interval}, a share of an epoch, but trainer.check_val_every_n_epoch="
-            "null counts batches across epochs; expected a number of batches, as 100"
-        )
     fast = trainer.get("fast_dev_run")
     if isinstance(interval, int) and every is not None and not fast and interval > train:
         raise ValueError(

@@ -35,6 +35,8 @@ LONG = (*SMALL, "dataset.train_size=400", "trainer.max_steps=1000000", "trainer.
 """A run that ends when it is stopped."""
 COMMAND = (sys.executable, "-m", "rnn_research.train")
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class Ended(NamedTuple):
     code: int
@@ -99,7 +101,7 @@ class Server:
 def rnn_train(*arguments: object, env: Mapping[str, str] | None = None) -> Ended:
     """The command in the current folder, by a `Server` that all tests share. Of two values of one key the last counts,
     so that a test may change some of `SMALL`."""
-    return _server().call(last(map(str, arguments)), env=env)
+    return server().call(last(map(str, arguments)), env=env)
 
 
 def last(arguments: Iterable[str]) -> list[str]:
@@ -112,7 +114,7 @@ def last(arguments: Iterable[str]) -> list[str]:
 
 
 @functools.cache
-def _server() -> Server:
+def server() -> Server:
     server = Server()
     atexit.register(server.close)
     return server
@@ -149,19 +151,21 @@ def _serve() -> None:
 
 
 def _handlers() -> list[object]:
-    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)]
+    return [signal.getsignal(number) for number in (*STOPPING, signal.SIGCHLD)]
 
 
 @contextlib.contextmanager
-def started(*arguments: str, folder: Path, out: Any = None) -> Iterator[subprocess.Popen[bytes]]:
-    """The command as a process, in `folder`, leading a group of its own. Given no file for its output, `stderr` is a
-    pipe."""
+def started(
+    *arguments: str, folder: Path, out: Any = None, ignored: Iterable[int] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The command as a process, in `folder`, leading a group of its own; it hears the signals that are not `ignored`.
+    Given no file for its output, `stderr` is a pipe."""
     command = subprocess.Popen(
         [*COMMAND, *last(arguments)],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         process_group=0,
-        preexec_fn=heard,
+        preexec_fn=functools.partial(heard, ignored),
         stdout=out,
         stderr=subprocess.PIPE if out is None else out,
     )
@@ -173,11 +177,11 @@ def started(*arguments: str, folder: Path, out: Any = None) -> Iterator[subproce
         command.wait()
 
 
-def heard() -> None:
+def heard(ignored: Iterable[int] = ()) -> None:
     """Before a process begins: it hears the signals that stop a run, also where a shell started the tests in the
     background (Ctrl-C is then ignored by all that come of it) or nohup did."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
 
 
 def until(true: Callable[[], object], seconds: float = 60.0) -> None:

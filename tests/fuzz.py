@@ -148,16 +148,16 @@ class Judged(NamedTuple):
 def case(number: int) -> list[str]:
     """The arguments of one command line."""
     draw = random.Random(number)
-    arguments = [f"{group}={draw.choice(_options(group))}" for group in ("model", "dataset", "optimizer")]
+    arguments = [f"{group}={draw.choice(options_of(group))}" for group in ("model", "dataset", "optimizer")]
     if draw.random() < 0.25:
-        arguments.append(f"structure={draw.choice(_options('structure'))}")
-    keys = [key for argument in arguments for key in _keys(*argument.split("="))]
+        arguments.append(f"structure={draw.choice(options_of('structure'))}")
+    keys = [key for argument in arguments for key in keys_of(*argument.split("="))]
     for group in LISTS:
-        taken = draw.sample(_options(group), draw.choice((0, 1, 1, 2)))
+        taken = draw.sample(options_of(group), draw.choice((0, 1, 1, 2)))
         taken = [option for option in taken if option != "none" or len(taken) == 1]
         if taken:
             arguments.append(f"{group}=[{','.join(taken)}]")
-            keys += [key for option in taken for key in _keys(group, option)]
+            keys += [key for option in taken for key in keys_of(group, option)]
     arguments += [f"{key}={GIVEN[leaf]}" for key, leaf, _ in keys if leaf in GIVEN]
     free = [(key, leaf, default) for key, leaf, default in keys if leaf not in (*GIVEN, *FIXED)]
     always = [one for one in free if {*one[:2]} & {*SMALL} and one[0].startswith(("dataset.", "model."))]
@@ -177,11 +177,11 @@ def case(number: int) -> list[str]:
     return list({argument.partition("=")[0].lstrip("+"): argument for argument in arguments}.values())
 
 
-def _options(group: str) -> list[str]:
+def options_of(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml") if not path.stem.startswith("_"))
 
 
-def _keys(group: str, option: str) -> list[tuple[str, str, Any]]:
+def keys_of(group: str, option: str) -> list[tuple[str, str, Any]]:
     """Each key of an option as the command line has it, its last part, and its default."""
     read = yaml.safe_load((CONF / group / f"{option}.yaml").read_text("utf-8")) or {}
     if group == "model":
