@@ -117,6 +117,11 @@ def _checked(arguments: list[str]) -> tuple[list[str], list[str]]:
     for action in parser._actions:
         if isinstance(action, argparse._VersionAction):
             action.version = f"rnn_research {__version__}"
+    behind = [*arguments[1:], ""]
+    arguments = [  # else it would take the override behind it for what is asked
+        "--info=all" if argument in ("-i", "--info") and ("=" in after or not after) else argument
+        for argument, after in zip(arguments, behind, strict=True)
+    ]
     found, rest = parser.parse_known_args(arguments)
     flags = list(arguments)
     for argument in (*found.overrides, *rest):
@@ -130,8 +135,6 @@ def _checked(arguments: list[str]) -> tuple[list[str], list[str]]:
             raise UsageError(f"{key}: given {value}, expected one option, without brackets")
     if found.package and not found.cfg:
         refuse(f"--package: given {found.package}, which tells --cfg what to print; add --cfg job")
-    if found.info == "all" and "all" not in flags:  # it would take the override behind it for what is asked
-        flags = ["--info=all" if flag in ("-i", "--info") else flag for flag in flags]
     return flags, [*found.overrides, *rest]
 
 

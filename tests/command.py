@@ -18,6 +18,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+
+def last(arguments: Iterable[str]) -> list[str]:
+    """The arguments, with the last alone of those that give the same key another value: the command refuses two."""
+    kept: dict[str, str] = {}
+    for number, argument in enumerate(arguments):
+        key, equals, _ = argument.partition("=")
+        kept[key.lstrip("+") if equals and not argument.startswith(("-", "~")) else f"{number}"] = argument
+    return list(kept.values())
+
+
 SMALL = (
     "dataset=adding",
     "dataset.length=10",
@@ -32,6 +42,7 @@ SMALL = (
 )
 """A run of a moment."""
 LONG = (*SMALL, "dataset.train_size=400", "trainer.max_steps=1000000", "trainer.check_val_every_n_epoch=1000000")
+LONG = tuple(last(LONG))
 """A run that ends when it is stopped."""
 COMMAND = (sys.executable, "-m", "rnn_research.train")
 
@@ -102,15 +113,6 @@ def rnn_train(*arguments: object, env: Mapping[str, str] | None = None) -> Ended
     """The command in the current folder, by a `Server` that all tests share. Of two values of one key the last counts,
     so that a test may change some of `SMALL`."""
     return server().call(last(map(str, arguments)), env=env)
-
-
-def last(arguments: Iterable[str]) -> list[str]:
-    """The arguments, with the last alone of those that give the same key another value: the command refuses two."""
-    kept: dict[str, str] = {}
-    for number, argument in enumerate(arguments):
-        key, equals, _ = argument.partition("=")
-        kept[key.lstrip("+") if equals and not argument.startswith(("-", "~")) else f"{number}"] = argument
-    return list(kept.values())
 
 
 @functools.cache

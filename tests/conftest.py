@@ -6,7 +6,9 @@ Imports nothing heavy: some tests need no torch.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
         if not folder.is_dir():
             raise pytest.UsageError(f"--config-dir: given {folder}, which is not a folder")
         sys.path.insert(0, str(folder))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> None:
+    """Also where a shell started the tests in the background, and all that comes of it would ignore Ctrl-C: some tests
+    send it to themselves."""
+    here = threading.current_thread() is threading.main_thread()
+    if here and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

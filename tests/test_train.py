@@ -402,7 +402,7 @@ def test_output_that_nobody_reads(stderr: str, tmp_path: Path) -> None:
     sign of the folder's name: the run is there all the same."""
     reading, writing = os.pipe()
     os.close(reading)
-    command = ["sh", "-c", f'exec "$@" {stderr}', "sh", *COMMAND, *SMALL, "hydra.run.dir=répété"]
+    command = ["sh", "-c", f'exec "$@" {stderr}', "sh", *COMMAND, *SMALL, "hydra.run.dir='répété'"]
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     ended = subprocess.run(command, cwd=tmp_path, stdout=writing, check=False, env=environment)
     os.close(writing)
