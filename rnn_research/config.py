@@ -236,10 +236,10 @@ def _has_gpu() -> bool:
 
 def _optimizer(node: DictConfig) -> Callable[..., torch.optim.Optimizer]:
     check_types(node, "optimizer")
-    node = in_floats(node, "optimizer")
-    unmade = make(node, "optimizer", torch.optim.Optimizer)
     with told("optimizer"):
         number("lr", node.get("lr", 0.0), least=0)
+    unmade = make(in_floats(node, "optimizer"), "optimizer", torch.optim.Optimizer)
+    with told("optimizer"):
         parameter = torch.nn.Parameter(torch.zeros(1))
         parameter.grad = torch.zeros(1)
         unmade([parameter]).step()  # some tell a wrong value only then
