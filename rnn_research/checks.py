@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+
+LARGEST = 2**63 - 1
+"""The largest integer that tensors and arrays hold."""
 
 
 def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """`value`, an integer in [least, most].
+    """`value`, an integer in [least, most]; in any case at most `LARGEST`.
 
     Raises:
         ValueError: it is not an integer (a bool is not one), or is out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        limit = f">= {least}" if most is None else f"from {least} to {most}"
+    whole, bound = isinstance(value, int) and not isinstance(value, bool), LARGEST if most is None else most
+    if not whole or not least <= value <= bound:
+        limit = f">= {least}" if most is None and not (whole and value > bound) else f"from {least} to {bound}"
         raise ValueError(f"{name}: given {value!r}, expected an integer {limit}")
     return value
 
@@ -54,13 +60,16 @@ def number(
     fits = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
+        and (isinstance(value, float) or abs(value) <= sys.float_info.max)
         and (math.isfinite(value) or (infinite and value == math.inf))
         and (least is None or value >= least)
         and (above is None or value > above)
         and (most is None or value <= most)
     )
     if not fits:
-        raise ValueError(f"{name}: given {value!r}, expected a number {' and '.join(limits)}".rstrip())
+        endless = isinstance(value, float) and math.isinf(value) and not infinite
+        kind = "a finite number" if endless else "a number"
+        raise ValueError(f"{name}: given {value!r}, expected {kind} {' and '.join(limits)}".rstrip())
     return float(value)
 
 
@@ -85,6 +94,20 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     if value not in options:
         raise ValueError(f"{name}: given {value!r}, expected one of {', '.join(options)}{nearest(value, options)}")
     return value
+
+
+def path_of(name: str, value: Any) -> Path:
+    """`value` as a path, with the user's home for ~.
+
+    Raises:
+        ValueError: it names none, or a home that there is not: some containers know no user.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | Path) or not str(value).strip():
+        raise ValueError(f"{name}: given {value!r}, expected a folder's path, or null")
+    try:
+        return Path(str(value)).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{name}: given {value}, but there is no such home folder; give the path in full") from None
 
 
 def nearest(value: Any, options: Iterable[str]) -> str:

@@ -19,13 +19,15 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from rnn_research import estimate, lightning_keys
 from rnn_research.cells.base import Cell, Initialisation
-from rnn_research.checks import choice, flag, integer, nearest, number
+from rnn_research.checks import choice, flag, integer, nearest, number, path_of
 from rnn_research.clipping.base import Clipping, Composed
 from rnn_research.datasets.base import DataModule
-from rnn_research.make import check_keys, check_types, line, make, make_each, make_named, told
+from rnn_research.make import check_keys, check_types, in_floats, line, make, make_each, make_named, told
 from rnn_research.mistakes import REFUSED, UsageError
 from rnn_research.models.model import Model
+from rnn_research.one_process import alone
 from rnn_research.probes.base import Probe
 from rnn_research.regularizers.base import Regularizer
 from rnn_research.structures import Layout
@@ -94,6 +96,8 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     data.layout, data.order_seed = layout, cfg.seed
     with told("structure"):
         children = layout.max_children(task.max_children)
+    with told(""):
+        _check_room(cfg, data, cell, children, optimizer)
     _check_cell(cell, children, initialise)
     unmade: partial[Model] = make(cfg.model, "model", Model, cell=cell)
     torch.manual_seed(cfg.seed)
@@ -114,7 +118,7 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     with told(""):
         model.success(cfg.stop_when_solved)
         _check_precision(str(cfg.trainer.get("precision") or 32), regularizers)
-    _check_validation(cfg, data)
+        lightning_keys.check_batches(_plain(cfg.trainer), data)
     return Parts(data, layout, model, probes, trainer, loggers)
 
 
@@ -138,27 +142,40 @@ def _check_names(cfg: DictConfig) -> None:
 
 
 def _check_scalars(cfg: DictConfig) -> None:
-    limits = cfg.trainer.get("max_steps"), cfg.trainer.get("max_epochs")
     with told(""):
         integer("seed", cfg.seed, least=0, most=LARGEST_SEED)
         integer("threads", cfg.threads, most=1024)
         choice("engine", cfg.engine, ENGINES)
         flag("stop_when_solved", cfg.stop_when_solved)
-        if cfg.resume is not None and not isinstance(cfg.resume, str):
-            raise ValueError(f"resume: given {cfg.resume!r}, expected the folder of an earlier run, or null")
-        for key, value in zip(("max_steps", "max_epochs"), limits, strict=True):
-            if value is not None:
-                integer(f"trainer.{key}", value, least=-1)
-        for key in ("accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps"):
-            if cfg.trainer.get(key) is not None:
-                integer(f"trainer.{key}", cfg.trainer[key])
-        if limits[0] == 0 or limits[1] == 0:
-            raise ValueError("trainer: given a limit of 0, which trains nothing; expected a number >= 1")
-        if all(limit in (None, -1) for limit in limits) and not cfg.trainer.get("fast_dev_run"):
-            raise ValueError("trainer: given no limit, expected trainer.max_steps=N or trainer.max_epochs=N")
+        if cfg.resume is not None:
+            path_of("resume", cfg.resume)
+        lightning_keys.check(_plain(cfg.trainer))
     for key, what in REFUSED.items():
         if OmegaConf.select(cfg, key) is not None:
             raise UsageError(f"{key}: {what}")
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    """A part of the config in python's own types."""
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+def _check_room(
+    cfg: DictConfig,
+    data: DataModule,
+    cell: partial[Cell],
+    children: int,
+    optimizer: Callable[..., torch.optim.Optimizer],
+) -> None:
+    """What is asked for has room here, and begins soon."""
+    estimate.check_workers(data)
+    estimate.check_data(data)
+    device, there = cfg.trainer.get("accelerator", "auto"), None
+    if device in ("gpu", "cuda") or (device == "auto" and _has_gpu()):
+        there = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+    precision = str(cfg.trainer.get("precision") or 32)
+    estimate.check_model(_plain(cfg.model), cell, children, data, optimizer, precision, there)
+    estimate.check_sets(data, _plain(cfg.trainer))
 
 
 def _clipping(node: DictConfig) -> Clipping:
@@ -216,29 +233,19 @@ def _check_precision(precision: str, regularizers: dict[str, Regularizer]) -> No
             )
 
 
-def _check_validation(cfg: DictConfig, data: DataModule) -> None:
-    """Whether validations come: lightning says so only when it trains."""
-    interval, every = cfg.trainer.get("val_check_interval"), cfg.trainer.get("check_val_every_n_epoch", 1)
-    if isinstance(interval, bool) or not isinstance(interval, int | None) or interval is None or every is None:
-        return
-    batches = len(data.train_dataloader())
-    if interval > batches:
-        raise UsageError(
-            f"trainer.val_check_interval: given {interval}, but an epoch has {batches} batches; add "
-            "trainer.check_val_every_n_epoch=null to count them across epochs"
-        )
-
-
 def _has_gpu() -> bool:
     return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def _optimizer(node: DictConfig) -> Callable[..., torch.optim.Optimizer]:
-    unmade = make(node, "optimizer", torch.optim.Optimizer)
     check_types(node, "optimizer")
     with told("optimizer"):
         number("lr", node.get("lr", 0.0), least=0)
-        unmade([torch.nn.Parameter(torch.zeros(1))])
+    unmade = make(in_floats(node, "optimizer"), "optimizer", torch.optim.Optimizer)
+    with told("optimizer"):
+        parameter = torch.nn.Parameter(torch.zeros(1))
+        parameter.grad = torch.zeros(1)
+        unmade([parameter]).step()  # some tell a wrong value only then
     return unmade
 
 
@@ -262,7 +269,7 @@ def _trainer(node: DictConfig) -> Callable[..., Any]:
     unmade = make(node, "trainer")
     with _silence():
         try:
-            unmade(**QUIET)
+            unmade(**QUIET, plugins=alone(unmade.keywords.get("plugins")))
         except Exception as error:
             key = next((key for key in unmade.keywords if _refuses(unmade, key)), "")
             raise UsageError(_trainer_line(key, unmade.keywords.get(key), error)) from error
@@ -277,7 +284,7 @@ def _trainer_line(key: str, value: Any, error: Exception) -> str:
 def _refuses(unmade: partial[Any], key: str) -> bool:
     """Whether the Trainer refuses this one key's value."""
     try:
-        unmade.func(**QUIET, **{key: unmade.keywords[key]})
+        unmade.func(**{**QUIET, "plugins": alone(None), key: unmade.keywords[key]})
     except Exception:
         return True
     return False

@@ -16,6 +16,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from rnn_research import provenance, resume, runs
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model, count_parameters
+from rnn_research.one_process import alone
 from rnn_research.probes.base import Probe
 from rnn_research.recorder import Diverged, Recorder, now
 
@@ -109,6 +110,7 @@ def _trainer(
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        plugins=alone(getattr(make, "keywords", {}).get("plugins")),
     )
     live.precision_plugin.convert_input = lambda data: data  # the model does it; lightning can't with a frozen Batch
     if type(live.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Ctrl-C, what a batch system sends, and what a terminal sends as it is closed."""
+
 
 class Held:
     """Signals that come while `holding` wait for `release`: weights are never left half updated."""
@@ -18,10 +21,10 @@ class Held:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Stand before the handlers of Ctrl-C and SIGTERM, where they are functions and this is the main thread."""
+        """Stand before the handlers of `STOPPING`, where they are functions and this is the main thread."""
         before = {}
         if threading.current_thread() is threading.main_thread():
-            before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+            before = {number: signal.getsignal(number) for number in STOPPING}
         before = {number: handler for number, handler in before.items() if callable(handler)}
         for number, handler in before.items():
             signal.signal(number, self._before(handler))
@@ -56,7 +59,7 @@ class Held:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """A second Ctrl-C, or a worker that a signal killed as well, must not cost the record: neither is heard here."""
-    calm = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN, signal.SIGCHLD: signal.SIG_DFL}
+    calm: dict[int, Any] = {**dict.fromkeys(STOPPING, signal.SIG_IGN), signal.SIGCHLD: signal.SIG_DFL}
     calm = calm if threading.current_thread() is threading.main_thread() else {}
     before = {number: signal.signal(number, handler) for number, handler in calm.items()}
     try:

@@ -19,7 +19,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from rnn_research.checks import flag, nearest, number
+from rnn_research.checks import LARGEST, flag, nearest, number
 from rnn_research.help import CONF
 from rnn_research.mistakes import UsageError
 from rnn_research.names import taken
@@ -169,10 +169,25 @@ def check_types(node: DictConfig, path: str) -> None:
             _check_numbers(f"{path}.{key}", node[key], len(parameter.default))
 
 
+def in_floats(node: DictConfig, path: str) -> DictConfig:
+    """The node, with floats where the target's defaults are: torch refuses 0 beside 0.9, and what no int64 holds."""
+    node = node.copy()
+    for key, parameter in (_parameters(node._target_, path) or {}).items():
+        large = isinstance(node.get(key), int) and abs(node[key]) > LARGEST
+        if key in node and (isinstance(parameter.default, float) or large):
+            node[key] = float(node[key])
+        elif key in node and isinstance(parameter.default, tuple) and isinstance(parameter.default[0], float):
+            node[key] = [float(value) for value in node[key]]
+    return node
+
+
 def _check_numbers(path: str, values: Any, count: int) -> None:
     values = OmegaConf.to_container(values) if OmegaConf.is_config(values) else values
-    if not isinstance(values, list) or len(values) != count or not all(isinstance(v, int | float) for v in values):
+    if not isinstance(values, list) or len(values) != count:
         raise UsageError(f"{path}: given {values}, expected a list of {count} numbers")
+    with told(""):
+        for value in values:
+            number(path, value)
 
 
 def find(target: str, path: str) -> Any:
@@ -216,7 +231,7 @@ class told:  # in small letters, since it reads as a word: `with told("dataset")
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "alloc" in str(error)):
             raise UsageError(f"{self.path}: needs more memory than there is; choose smaller sizes") from error
-        if isinstance(error, ValueError | TypeError | OSError | ImportError):
+        if isinstance(error, ValueError | TypeError | OSError | ImportError | OverflowError):
             raise UsageError(line(self.path, error)) from error
 
 

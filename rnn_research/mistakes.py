@@ -73,6 +73,9 @@ def composition_error(error: Exception, arguments: list[str]) -> str:
         line = say(error, text, arguments)
         if line:
             return line
+    if found := re.match(r"Error merging override \+*([\w.]+)=(.*)$", str(error)):
+        cause = " ".join(str(error.__cause__ or "").split()).partition(" full_key")[0]
+        return f"{found[1]}: given {found[2]}, expected another value: {cause}"
     key = re.search(r" full_key: (\S+)", text)
     text = re.sub(r" (full_key|object_type|reference_type)[:=] ?\S+| See https://hydra\.cc\S*( for details)?", "", text)
     return f"{key[1]}: {text}" if key else text

@@ -5,7 +5,7 @@ Each option's keys are below its own name (`clipping.global_norm.max_norm`), so 
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from rnn_research.mistakes import UsageError
 
 NAMED = ("clipping", "regularizer")
+LISTS = (*NAMED, "init", "probe", "logger")
+"""The groups that take a list of options."""
+INFINITE = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
+"""How yaml writes what Hydra writes as inf and nan."""
 
 
 def names(cfg: Any, group: str, choices: Any) -> list[str]:
@@ -40,38 +44,10 @@ def register() -> None:
     OmegaConf.register_new_resolver("strategies", strategies, replace=True)
 
 
-def check_once(overrides: list[str]) -> None:
-    """Refuse an option that is given twice in a list, or `none` beside others: Hydra would take each once, and say
-    nothing.
-
-    Raises:
-        UsageError: says which.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    for text in overrides:
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException:  # it is told when Hydra parses it again
-            continue
-        values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
-        for value in values if override.key_or_group in (*NAMED, "init", "probe", "logger") else ():
-            twice = [
-                name for name, count in Counter(map(str, value if isinstance(value, list) else ())).items() if count > 1
-            ]
-            if twice:
-                raise UsageError(f"{override.key_or_group}: given {twice[0]} twice, expected each option once")
-            if isinstance(value, list) and "none" in value and len(value) > 1:
-                others = ",".join(str(name) for name in value if name != "none")
-                raise UsageError(
-                    f"{override.key_or_group}: given none beside {others}, which contradict; leave none out"
-                )
-
-
 @contextmanager
 def short_keys() -> Iterator[None]:
-    """Let `clipping.max_norm=1` stand for `clipping.global_norm.max_norm=1` where global_norm is the one option taken.
+    """Let `clipping.max_norm=1` stand for `clipping.global_norm.max_norm=1` where global_norm is the one option taken;
+    and `.inf` for inf, as in a yaml.
 
     Which it is, Hydra knows once the config's groups are composed, before it applies the values.
     """
@@ -80,10 +56,14 @@ def short_keys() -> Iterator[None]:
     apply = ConfigLoaderImpl._apply_overrides_to_config
 
     def completed(overrides: list[Any], cfg: DictConfig) -> None:
+        given: dict[str, str] = {}
         for override in overrides:
             if override.is_add():
                 _check_taken(override.key_or_group, cfg)
-            override.key_or_group = _completed(override.key_or_group, cfg)
+            override.key_or_group = _completed(short := override.key_or_group, cfg)
+            override._value = _numbers(override._value)
+            if given.setdefault(override.key_or_group, short) != short:
+                raise UsageError(f"{short}: given twice, also as {given[override.key_or_group]}; give it once")
         apply(overrides, cfg)
 
     ConfigLoaderImpl._apply_overrides_to_config = staticmethod(completed)  # type: ignore[method-assign]
@@ -91,6 +71,15 @@ def short_keys() -> Iterator[None]:
         yield
     finally:
         ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)  # type: ignore[method-assign]
+
+
+def _numbers(value: Any) -> Any:
+    """A value of an override, with yaml's words for infinities read as Hydra's own; text in quotes stays text."""
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    return INFINITE.get(value.lower(), value) if type(value) is str else value
 
 
 def _check_taken(key: str, cfg: DictConfig) -> None:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rnn_research.interrupts import STOPPING
 from rnn_research.plain import printable
 
 LOG = "run.log"
-SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "regularizers", "unroll.native"))
+SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "estimate", "regularizers", "unroll.native"))
 """Loggers whose warnings are of what the user asked for, or waits for."""
 stopped: list[int] = []
 """The signals that stopped training."""
@@ -23,10 +24,11 @@ stopped: list[int] = []
 
 @contextlib.contextmanager
 def answering(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Answer Ctrl-C and SIGTERM with `handler`; one that is ignored (as under nohup) stays so."""
+    """Answer the signals of `STOPPING` with `handler`; one that is ignored stays so: Ctrl-C in a process that a shell
+    started in the background, SIGHUP under nohup."""
     found = {}
     if threading.current_thread() is threading.main_thread():
-        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        found = {number: signal.getsignal(number) for number in STOPPING}
     before = {number: old for number, old in found.items() if old not in (None, signal.SIG_IGN)}
     for number in before:
         signal.signal(number, handler)
@@ -42,7 +44,8 @@ def leave(number: int, _: Any, discard: Callable[[], None] | None = None) -> Non
     another."""
     if discard is not None:
         discard()
-    os.write(2, b"rnn-train: interrupted\n")
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        os.write(2, b"rnn-train: interrupted\n")
     os._exit(128 + number)
 
 

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import open_dict, read_write
+from omegaconf import OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.runs import RECORD
@@ -26,12 +26,16 @@ class FolderInUse(BaseException):
     """The sweep's folder already holds runs. Not an `Exception`: Hydra only warns of those in a callback."""
 
 
+class CantStart(BaseException):
+    """The command can't begin: the message says why. Not an `Exception`, likewise."""
+
+
 class Sweep(Callback):
     """Counts the runs to come; remembers what Hydra will make for them, so that it can be removed where they do not
     come to be; stops before the first run where the sweep's folder holds others.
 
     Raises:
-        FolderInUse: from `on_multirun_start`.
+        FolderInUse, CantStart: from `on_multirun_start`; the latter also from `on_run_start`.
     """
 
     runs: ClassVar[int] = 1
@@ -45,13 +49,17 @@ class Sweep(Callback):
     def on_run_start(self, config: Any, **_: Any) -> None:
         with contextlib.suppress(OmegaConfBaseException):  # Hydra resolves it again, and says so
             HydraConfig.instance().set_config(config)
-            Sweep.top = _first_missing(Path(config.hydra.run.dir))
+            Sweep.top = _first_missing(_named(config.hydra.run, "dir", "hydra.run.dir"))
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         with contextlib.suppress(HydraException):  # likewise
             Sweep.runs = _replace_swept(config)
         HydraConfig.instance().set_config(config)
-        Sweep.folder = Path(config.hydra.sweep.dir)
+        if Sweep.runs == 0:
+            raise CantStart("a sweep of no runs: one of its keys has no values; expected some, as seed=0,1,2")
+        Sweep.folder = _named(config.hydra.sweep, "dir", "hydra.sweep.dir")
+        if str(OmegaConf.to_container(config.hydra.sweep)["subdir"]).strip() == "":  # type: ignore[index,call-overload]
+            raise CantStart("hydra.sweep.subdir: given '', expected a folder's name for each run; leave it out")
         Sweep.top, Sweep.new = _first_missing(Sweep.folder), not os.path.lexists(Sweep.folder / MADE)
         if _holds_runs(Sweep.folder):
             raise FolderInUse(str(Sweep.folder))
@@ -107,6 +115,18 @@ def _replace_swept(config: Any) -> int:
             del swept[key]
     parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in swept.items()])
     return sum(map(len, BasicSweeper.split_arguments([*parsed, *given], None)))
+
+
+def _named(node: Any, leaf: str, key: str) -> Path:
+    """The folder that a key names.
+
+    Raises:
+        CantStart: it names none: a variable of the shell may be empty, as in hydra.run.dir=$OUT.
+    """
+    given = node.get(leaf)
+    if given is None or not str(given).strip():
+        raise CantStart(f"{key}: given {str(given or '')!r}, expected a folder, as {key}=FOLDER; or leave it out")
+    return Path(given)
 
 
 def _holds_runs(folder: Path) -> bool:

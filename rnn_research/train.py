@@ -5,6 +5,7 @@ Imports neither torch nor lightning until a run starts, so that help and mistake
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import gc
 import logging
@@ -16,7 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnn_research.checks import nearest
+from rnn_research import __version__
+from rnn_research.checks import nearest, path_of
+from rnn_research.console import forgiving
 from rnn_research.help import CONF, config_dirs, help_text
 from rnn_research.mistakes import OTHER_FOLDER, REFUSED, UsageError, composition_error, os_error
 from rnn_research.plain import printable
@@ -30,13 +33,13 @@ _failures: list[int] = []
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point of `rnn-train`. Exits with 0; 1 where a run failed; 2 for a mistake in what was asked for, or output
-    that can't be written; 130 after Ctrl-C, 143 after SIGTERM."""
+    that can't be written; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
     arguments = sys.argv[1:] if argv is None else argv
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)  # python's last look for garbage costs a second, once lightning is imported
     _failures.clear()
     stopped.clear()
-    with answering(leave):
+    with forgiving(), answering(leave):
         try:
             _check_folders(arguments)
             if "--help" in arguments or "-h" in arguments:
@@ -68,11 +71,12 @@ def _compose_and_run(arguments: list[str]) -> None:
     from hydra.errors import HydraException
 
     from rnn_research.foreign import guarded
-    from rnn_research.names import check_once, register, short_keys
-    from rnn_research.sweep import FolderInUse, Sweep, set_aside
+    from rnn_research.names import register, short_keys
+    from rnn_research.overrides import checked
+    from rnn_research.sweep import CantStart, FolderInUse, Sweep, set_aside
 
     flags, overrides = _checked(arguments)
-    check_once(overrides)
+    overrides = checked(overrides, arguments)
     register()
     full, argv = os.environ.get("HYDRA_FULL_ERROR", "0"), sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors as they are: they are told here
@@ -81,6 +85,8 @@ def _compose_and_run(arguments: list[str]) -> None:
     try:
         with short_keys(), guarded(overrides):
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(run)()
+    except CantStart as error:
+        raise UsageError(str(error)) from error
     except FolderInUse as error:
         text = f"output folder {error}: already holds runs, nothing was written over; {OTHER_FOLDER}"
         raise UsageError(text) from error
@@ -110,6 +116,14 @@ def _checked(arguments: list[str]) -> tuple[list[str], list[str]]:
         raise UsageError(f"{message}{near}; rnn-train --help shows how it is called")
 
     parser.error = refuse  # type: ignore[method-assign,assignment]
+    for action in parser._actions:
+        if isinstance(action, argparse._VersionAction):
+            action.version = f"rnn_research {__version__}"
+    behind = [*arguments[1:], ""]
+    arguments = [  # else it would take the override behind it for what is asked
+        "--info=all" if argument in ("-i", "--info") and ("=" in after or not after) else argument
+        for argument, after in zip(arguments, behind, strict=True)
+    ]
     found, rest = parser.parse_known_args(arguments)
     if found.experimental_rerun is not None:
         refuse(
@@ -125,6 +139,8 @@ def _checked(arguments: list[str]) -> tuple[list[str], list[str]]:
             raise UsageError(f"{key}: {REFUSED[key]}")
         if key in ONE and value.startswith("["):
             raise UsageError(f"{key}: given {value}, expected one option, without brackets")
+    if found.package and not found.cfg:
+        refuse(f"--package: given {found.package}, which tells --cfg what to print; add --cfg job")
     return flags, [*found.overrides, *rest]
 
 
@@ -201,7 +217,7 @@ def _build_and_fit(cfg: Any, folder: Path, progress: bool) -> Any:
         raise
     identity = _identity(cfg, parts.layout.name, folder)
     live = parts.data, parts.model, parts.trainer, parts.probes
-    how = {"resume_from": cfg.resume and Path(cfg.resume).expanduser(), "stop_when_solved": cfg.stop_when_solved}
+    how = {"resume_from": cfg.resume and path_of("resume", cfg.resume), "stop_when_solved": cfg.stop_when_solved}
     try:
         return fit(*live, folder, loggers=parts.loggers, progress=progress, **how, **identity)
     except CantResume as error:
@@ -263,10 +279,7 @@ def _summary(record: Any) -> str:
 
 
 def _tell(text: str) -> None:
-    try:
-        print(printable(text), flush=True)
-    except BrokenPipeError:  # whoever read it is gone, and the run is there all the same
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(printable(text), flush=True)
 
 
 def _say(text: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from command import COMMAND, LONG, SMALL, rnn_train, rows, started, until
+from command import COMMAND, LONG, SMALL, heard, last, rnn_train, rows, started, until
 
 from rnn_research import runs
 from rnn_research.help import CONF, options
@@ -153,7 +153,7 @@ def test_the_same_seed_gives_the_same_bits(here: Path) -> None:
     }.items():
         ended = rnn_train(*hard, *more, f"hydra.run.dir={name}")
         assert ended.code == 0, ended.err
-    subprocess.run([*COMMAND, *hard, "seed=1", "hydra.run.dir=alone"], check=True, capture_output=True)
+    subprocess.run([*COMMAND, *last(hard), "seed=1", "hydra.run.dir=alone"], check=True, capture_output=True)
     record, metrics, tables, tensors = kept(here / "a")
     for name in ("b", "workers", "alone"):
         again = kept(here / name)
@@ -285,7 +285,8 @@ def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
     script += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     command = [sys.executable, "-c", script, *COMMAND[1:], *LONG, "dataset.num_workers=2", "hydra.run.dir=run"]
     environment = os.environ | {"COLUMNS": "120", "LINES": "30", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=tmp_path, stdin=end, stdout=end, stderr=end, env=environment)
+    streams = {"stdin": end, "stdout": end, "stderr": end}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, preexec_fn=heard, **streams)
     try:
         os.close(end)
         reader.start()
@@ -323,17 +324,35 @@ def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
     assert re.search(r"rnn-adding-none-seed0: +\d+%\|.* \d+/1000000 \[\d\d:\d\d<[\d:]+, +[\d.]+step/s\]", text)
 
 
-def test_sigterm_to_the_whole_group(tmp_path: Path) -> None:
-    """As `timeout` sends it, and batch systems: the workers are gone before training stops."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_the_whole_group(number: int, code: int, tmp_path: Path) -> None:
+    """As `timeout` sends SIGTERM, and batch systems, and a terminal SIGHUP as it is closed: the workers are gone before
+    training stops."""
     with started(*LONG, "dataset.num_workers=2", folder=tmp_path) as command:
         until(lambda: rows(tmp_path) > 2)
-        os.killpg(command.pid, signal.SIGTERM)
+        os.killpg(command.pid, number)
         _, err = command.communicate(timeout=30)
-    assert command.returncode == 143, err
+    assert command.returncode == code, err
     assert b"Traceback" not in err
     run, record = the_record(tmp_path)
     assert record.status == "interrupted"
     assert (run / "probes" / "clipping.npy").exists()
+
+
+def test_in_the_background(tmp_path: Path) -> None:
+    """As after `nohup rnn-train ... &`: Ctrl-C and the end of the terminal are ignored, SIGTERM ends it cleanly."""
+    deaf = (signal.SIGINT, signal.SIGHUP)
+    with started(*LONG, folder=tmp_path, ignored=deaf) as command:
+        until(lambda: rows(tmp_path) > 2)
+        for number in deaf:
+            command.send_signal(number)
+        before = rows(tmp_path)
+        until(lambda: rows(tmp_path) > before + 2)
+        command.send_signal(signal.SIGTERM)
+        _, err = command.communicate(timeout=30)
+    assert command.returncode == 143, err
+    assert b"Traceback" not in err
+    assert the_record(tmp_path)[1].status == "interrupted"
 
 
 def test_ctrl_c_stops_a_sweep(tmp_path: Path) -> None:
@@ -377,12 +396,15 @@ def test_ctrl_c_while_it_starts(seconds: float, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*")) or runs.find([tmp_path])
 
 
-def test_output_that_nobody_reads(tmp_path: Path) -> None:
-    """As in `rnn-train ... | head`, from a process without a terminal: the run is there all the same."""
+@pytest.mark.parametrize("stderr", ["2>&-", "2>&1"])
+def test_output_that_nobody_reads(stderr: str, tmp_path: Path) -> None:
+    """As in `rnn-train ... | head`, from a process without a terminal, or `2>&1 | head`; in an encoding that lacks a
+    sign of the folder's name: the run is there all the same."""
     reading, writing = os.pipe()
     os.close(reading)
-    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, *SMALL, "hydra.run.dir=run"]
-    ended = subprocess.run(command, cwd=tmp_path, stdout=writing, check=False)
+    command = ["sh", "-c", f'exec "$@" {stderr}', "sh", *COMMAND, *SMALL, "hydra.run.dir='répété'"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, cwd=tmp_path, stdout=writing, check=False, env=environment)
     os.close(writing)
     assert ended.returncode == 0
-    assert runs.read(tmp_path / "run").status == "done"
+    assert runs.read(tmp_path / "répété").status == "done"

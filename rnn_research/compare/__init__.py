@@ -7,7 +7,6 @@ with figures on one page.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from rnn_research.compare.effects import Effect
 from rnn_research.compare.reading import Run, Seen, Series
 from rnn_research.compare.select import Excluded
 from rnn_research.compare.success import Success
+from rnn_research.console import forgiving
 from rnn_research.plain import printable
 
 __all__ = [
@@ -50,15 +50,13 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command `rnn-compare`. Returns the exit code: 0, or 2 after one line on stderr."""
-    try:
-        options = vars(_parser().parse_args(argv))
-        compare_and_report(options.pop("folders"), options.pop("out"), **options)
-    except NothingToCompare as error:
-        print(printable(f"rnn-compare: error: {' '.join(str(error).split())}"), file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # as in `rnn-compare ... | head`: everything is written, nobody wants to read it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    with forgiving():
+        try:
+            options = vars(_parser().parse_args(argv))
+            compare_and_report(options.pop("folders"), options.pop("out"), **options)
+        except NothingToCompare as error:
+            print(printable(f"rnn-compare: error: {' '.join(str(error).split())}"), file=sys.stderr)
+            return 2
     return 0
 
 

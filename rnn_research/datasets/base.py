@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -87,6 +87,8 @@ class DataModule(LightningDataModule, ABC):
         bucket: batch samples of similar size together, which saves padding; the order of batches stays random.
     """
 
+    LENGTHS_SAID: ClassVar[str] = "sizes of the samples"
+    """The keys that make samples long, as a message names them."""
     layout: Layout = Chains()
     order_seed: int = 0
     start: tuple[int, int] = (0, 0)
@@ -97,6 +99,11 @@ class DataModule(LightningDataModule, ABC):
         self.num_workers = integer("num_workers", num_workers, least=0)
         self.bucket = flag("bucket", bucket)
         self._loaded: tuple[Task, Mapping[str, Sequence[Sample]]] | None = None
+
+    @property
+    def longest(self) -> int | None:
+        """The steps or nodes that the longest sample has at the least, known before any is made; None: not known."""
+        return None
 
     @abstractmethod
     def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
@@ -255,18 +262,36 @@ class Batches(Sampler[list[int]]):
         yield from islice(self._batches(random), first, None)
 
     def _batches(self, random: np.random.Generator | None) -> Iterator[list[int]]:
-        order = np.arange(self.length)
-        if random is not None:
-            blocks = [order[start : start + self.block] for start in range(0, self.length, self.block)]
-            order = np.concatenate([random.permutation(blocks[index]) for index in random.permutation(len(blocks))])
-        for start in range(0, self.length, self.pool):
-            part = order[start : start + self.pool]
+        parts = self._order(random)
+        if self.sizes is not None and random is not None:
+            parts = iter(list(parts))  # the order of the batches is drawn after the whole order of the samples
+        for part in _pieces(parts, self.pool):
             if self.sizes is not None:
                 part = part[np.argsort(self.sizes[part], kind="stable")]
             batches = [part[at : at + self.batch_size].tolist() for at in range(0, len(part), self.batch_size)]
             if random is not None and self.sizes is not None:
                 batches = [batches[index] for index in random.permutation(len(batches))]
             yield from batches
+
+    def _order(self, random: np.random.Generator | None) -> Iterator[np.ndarray]:
+        """The numbers of all samples, a block at a time: of a billion samples, none of which is drawn twice, too."""
+        blocks = -(-self.length // self.block)
+        for index in range(blocks) if random is None else random.permutation(blocks):
+            numbers = np.arange(index * self.block, min((index + 1) * self.block, self.length))
+            yield numbers if random is None else random.permutation(numbers)
+
+
+def _pieces(parts: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    """The same numbers in pieces of `count`; the last may be shorter."""
+    rest = np.empty(0, dtype=np.int64)
+    for part in parts:
+        rest = np.concatenate([rest, part])
+        whole = len(rest) - len(rest) % count
+        for start in range(0, whole, count):
+            yield rest[start : start + count]
+        rest = rest[whole:]
+    if len(rest):
+        yield rest
 
 
 class _Fetch(Dataset[Sample]):

@@ -15,6 +15,9 @@ Make = Callable[[np.random.Generator, int], Sequence[Sample]]
 CHECKSUMS = {"train": (0, 1), "val": (2,), "test": (3,)}
 """The `checksum` of each split's samples, where some are drawn often: so none is in two splits. Sets for evaluation
 take those of test."""
+LENGTHS = ("length", "max_length", "delay", "max_leaves")
+FURTHER = ("test_lengths", "test_delays", "test_leaves")
+"""Attributes, and lists of them, that say how long samples are at the least."""
 OVERDRAW = 5
 """Drawn for each sample wanted: a fourth has the checksum of test."""
 
@@ -31,6 +34,8 @@ class GeneratedModule(DataModule):
         ValueError: a size below 1, or a seed below 0.
     """
 
+    LENGTHS_SAID = "length (length, max_length, delay, max_leaves, test_lengths, ...)"
+
     def __init__(
         self, train_size: int, val_size: int, test_size: int, seed: int, batch_size: int, num_workers: int, bucket: bool
     ) -> None:
@@ -38,6 +43,13 @@ class GeneratedModule(DataModule):
         sizes = {"train_size": train_size, "val_size": val_size, "test_size": test_size}
         self.sizes = {name.removesuffix("_size"): integer(name, size) for name, size in sizes.items()}
         self.seed = integer("seed", seed, least=0)
+
+    @property
+    def longest(self) -> int | None:
+        """Of what a subclass keeps under the names of `LENGTHS` and `FURTHER`; None where it keeps nothing there."""
+        lengths = [most for name in LENGTHS if isinstance(most := getattr(self, name, None), int)]
+        lengths += [most for name in FURTHER for most in getattr(self, name, ())]
+        return max(lengths, default=None)
 
     def drawn(
         self, make: Callable[[str], Make], further: Mapping[str, Make] | None = None

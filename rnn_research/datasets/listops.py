@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from rnn_research.checks import choice, integer, integers
+from rnn_research.checks import choice, integer, integers, path_of
 from rnn_research.datasets.base import Task
 from rnn_research.datasets.generated import CHECKSUMS, OVERDRAW, GeneratedModule, Make
 from rnn_research.datasets.listops_expressions import (
@@ -84,7 +84,7 @@ class ListOps(GeneratedModule):
         bucket: bool = False,
     ) -> None:
         super().__init__(train_size, val_size, test_size, seed, batch_size, num_workers, bucket)
-        self.root = None if root is None else Path(str(root)).expanduser()
+        self.root = None if root is None else path_of("root", root)
         self.parse = choice("parse", parse, FORMS)
         self.max_args = integer("max_args", max_args, least=2, most=9)
         self.max_depth = integer("max_depth", max_depth, least=2, most=20)

@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from rnn_research.checks import integer, integers
+from rnn_research.checks import integer, integers, path_of
 from rnn_research.datasets.base import Task
 from rnn_research.datasets.generated import CHECKSUMS, OVERDRAW, GeneratedModule, checksum
 from rnn_research.datasets.logic_files import operators, read
@@ -84,7 +84,7 @@ class PropositionalLogic(GeneratedModule):
         bucket: bool = False,
     ) -> None:
         super().__init__(train_size, val_size, test_size, seed, batch_size, num_workers, bucket)
-        self.root = None if root is None else Path(str(root)).expanduser()
+        self.root = None if root is None else path_of("root", root)
         self.max_operators = integer("max_operators", max_operators, most=MOST)
         self.test_operators = integers("test_operators", test_operators, most=MOST)
 

@@ -14,7 +14,7 @@ from typing import final
 
 import numpy as np
 
-from rnn_research.checks import choice, flag, integer
+from rnn_research.checks import choice, flag, integer, path_of
 from rnn_research.datasets.base import DataModule, Task
 from rnn_research.datasets.download import download
 from rnn_research.structures import Sample, Tree
@@ -79,7 +79,7 @@ class SST(DataModule):
         bucket: bool = False,
     ) -> None:
         super().__init__(batch_size, num_workers, bucket)
-        self.root = None if root is None else Path(str(root)).expanduser()
+        self.root = None if root is None else path_of("root", root)
         self.url, self.sha256, self.cache = url, sha256, cache
         if integer("classes", classes) not in CLASSES:
             raise ValueError(f"classes: given {classes}, expected 2 or 5")
@@ -245,5 +245,8 @@ def _from_archive(archive: Path, name: str) -> tuple[str, bytes]:
 
 def _cache(cache: str | None) -> Path:
     if cache is not None:
-        return Path(str(cache)).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnn_research"
+        return path_of("dataset.cache", cache)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnn_research"
+    except RuntimeError:
+        raise ValueError("dataset.cache: given none, and this user has no home folder; set it to a folder") from None

@@ -174,7 +174,10 @@ def _folder() -> Path:
     if own := os.environ.get("RNN_RESEARCH_CACHE"):
         return Path(own)
     above = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(above).expanduser() / "rnn_research"
+    try:
+        return Path(above).expanduser() / "rnn_research"
+    except RuntimeError:  # a user without a home, as some containers have
+        return Path(_private())
 
 
 @functools.cache
