@@ -33,6 +33,8 @@ from rnn_research.unroll import ENGINES
 
 __all__ = ["Parts", "UsageError", "build"]
 
+log = logging.getLogger(__name__)
+
 GROUPS = (
     "model",
     "dataset",
@@ -87,7 +89,11 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     data: DataModule = make(cfg.dataset, "dataset", DataModule)
     with told("dataset"):
         task = data.task
+        _check_apart(data)
     layout = _layout(cfg, task.has_parse, cell.func.reads_children)  # type: ignore[attr-defined]
+    if layout.needs_parse:
+        with told("dataset"):
+            data.check_trees()
     data.layout, data.order_seed = layout, cfg.seed
     with told("structure"):
         children = layout.max_children(task.max_children)
@@ -177,6 +183,15 @@ def _layout(cfg: DictConfig, has_parse: bool, reads_children: bool) -> Layout:
             "dataset=boolean_trees); use structure=chain, or structure=balanced for a tree over the sequence"
         )
     return layout
+
+
+def _check_apart(data: DataModule) -> None:
+    """No sample is in two splits; of data that were published so it is only said."""
+    if not (shared := data.shared()):
+        return
+    if not data.overlaps:
+        raise ValueError(f"{shared}; leave it out of one, or set overlaps = True in the DataModule if it is meant")
+    log.info("dataset: %s, as the data were published", shared)
 
 
 def _check_cell(cell: partial[Cell], children: int, initialise: dict[str, Initialisation]) -> None:
