@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from rnn_research import provenance, resume, runs
+from rnn_research import claims, provenance, resume, runs
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model, count_parameters
 from rnn_research.probes.base import Probe
@@ -91,10 +91,23 @@ def fit(
     live = _trainer(trainer, [*probes.values(), recorder], loggers or {}, folder)
     if earlier is not None:
         resume.check_limits(earlier, live)
-    runs.write(record, folder)  # not before: nothing is left of a Trainer that can't be made
-    if earlier is not None and (lines := earlier.metrics()):
-        runs.replace_atomically(folder / runs.METRICS, lambda file: file.write(lines))
-    return recorder.run(live, model, data)
+    with _claimed(folder):  # not before: nothing is left of a Trainer that can't be made
+        runs.write(record, folder)
+        if earlier is not None and (lines := earlier.metrics()):
+            runs.replace_atomically(folder / runs.METRICS, lambda file: file.write(lines))
+        return recorder.run(live, model, data)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """The folder is this run's alone: of two that start there at once, one is refused."""
+    try:
+        with claims.claimed(folder):
+            if found := runs.in_use(folder):
+                raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
+            yield
+    except claims.Claimed as error:
+        raise FileExistsError(str(error)) from error
 
 
 def _trainer(
