@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from rnn_research import runs
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, flag, integer, nearest, number
 from rnn_research.clipping.base import Clipping, Composed
@@ -81,6 +82,8 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     check_targets(cfg, folders)
     torch.set_num_threads(cfg.threads)
     trainer, loggers = _trainer(cfg.trainer), _loggers(cfg.get("logger"))
+    with told(""):
+        runs.check_tables(map(str, cfg.get("probe") or {}))
     probes = make_each(cfg.get("probe"), "probe", Probe)
     clipping, regularizers = _clipping(cfg.clipping), make_named(cfg.get("regularizer"), "regularizer", Regularizer)
     optimizer = _optimizer(cfg.optimizer)

@@ -65,6 +65,7 @@ def fit(
     """
     if found := runs.in_use(folder):
         raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
+    runs.check_tables(probes)
     rule = model.success(stop_when_solved)
     facts = _facts(data, model)
     earlier = None if resume_from is None else resume.load(resume_from, data, model, seed, config or {}, facts)
