@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from rnn_research import runs
+from rnn_research import notices, runs
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, flag, integer, nearest, number
 from rnn_research.clipping.base import Clipping, Composed
 from rnn_research.datasets.base import DataModule
+from rnn_research.lightning_options import check_meaning
 from rnn_research.make import check_keys, check_targets, check_types, line, make, make_each, make_named, told
 from rnn_research.mistakes import REFUSED, UsageError
 from rnn_research.models.model import Model
@@ -121,6 +122,8 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
         model.success(cfg.stop_when_solved)
         _check_precision(str(cfg.trainer.get("precision") or 32), regularizers)
     _check_validation(cfg, data)
+    for notice in notices.notices(cfg, data, model, probes, initialise):  # type: ignore[arg-type]
+        notices.log.warning("%s", notice)
     return Parts(data, layout, model, probes, trainer, loggers)
 
 
@@ -274,13 +277,16 @@ def _trainer(node: DictConfig) -> Callable[..., Any]:
     with told("trainer"):
         _check_device(node.get("accelerator", "auto"), node.get("devices", 1), node.get("num_nodes", 1))
         choice("strategy", node.get("strategy", "auto"), ("auto",))
+        check_meaning({str(key): value for key, value in OmegaConf.to_container(node).items()})  # type: ignore[union-attr]
     unmade = make(node, "trainer")
     with _silence():
         try:
-            unmade(**QUIET)
+            trial = unmade(**QUIET)
         except Exception as error:
             key = next((key for key in unmade.keywords if _refuses(unmade, key)), "")
             raise UsageError(_trainer_line(key, unmade.keywords.get(key), error)) from error
+    if notice := notices.of_precision(node.get("precision") or 32, trial.precision):
+        notices.log.warning("%s", notice)
     return unmade
 
 

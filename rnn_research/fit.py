@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ def fit(
     live = _trainer(trainer, [*probes.values(), recorder], loggers or {}, folder)
     if earlier is not None:
         resume.check_limits(earlier, live)
+    actual = {"precision": str(live.precision), "hidden_sizes": [cell.hidden_size for cell in model.cells]}
+    recorder.record = record = replace(record, actual=actual)
     with _claimed(folder):  # not before: nothing is left of a Trainer that can't be made
         runs.write(record, folder)
         if earlier is not None and (lines := earlier.metrics()):

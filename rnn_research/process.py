@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 LOG = "run.log"
-SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "regularizers"))
+SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "regularizers", "notices"))
 """Loggers whose warnings are of what the user asked for."""
 stopped: list[int] = []
 """The signals that stopped training."""
