@@ -62,8 +62,13 @@ def claim(folder: Path) -> None:
             number += 1
             continue
         _held[_key(folder)] = path
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file, contextlib.suppress(OSError):  # a full disk: later
-            json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}, file)
+        said = {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(said, file)
+        except BaseException:  # a full disk
+            release(folder)
+            raise
         return
 
 
