@@ -163,6 +163,8 @@ def _run(cfg: Any, folder: Path, progress: bool) -> Any:
             claims.claim(folder)
         except claims.Claimed as error:
             raise UsageError(f"output folder {error}; {OTHER_FOLDER}") from error
+        except OSError as error:
+            raise UsageError(os_error(error, folder) or str(error)) from error
         try:
             return _claimed(cfg, folder, progress)
         finally:
