@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from rnn_research import estimate, lightning_keys
+from rnn_research import estimate, lightning_keys, notices, runs
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, flag, integer, nearest, number, path_of
 from rnn_research.clipping.base import Clipping, Composed
 from rnn_research.datasets.base import DataModule
+from rnn_research.lightning_options import check_meaning
 from rnn_research.make import check_keys, check_types, in_floats, line, make, make_each, make_named, told
 from rnn_research.mistakes import REFUSED, UsageError
 from rnn_research.models.model import Model
@@ -35,6 +36,8 @@ from rnn_research.trust import check_targets, check_trust, resolved
 from rnn_research.unroll import ENGINES
 
 __all__ = ["Parts", "UsageError", "build"]
+
+log = logging.getLogger(__name__)
 
 GROUPS = (
     "model",
@@ -84,6 +87,8 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     check_targets(cfg, folders)
     torch.set_num_threads(cfg.threads)
     trainer, loggers = _trainer(cfg.trainer), _loggers(cfg.get("logger"))
+    with told(""):
+        runs.check_tables(map(str, cfg.get("probe") or {}))
     probes = make_each(cfg.get("probe"), "probe", Probe)
     clipping, regularizers = _clipping(cfg.clipping), make_named(cfg.get("regularizer"), "regularizer", Regularizer)
     optimizer = _optimizer(cfg.optimizer)
@@ -92,7 +97,11 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     data: DataModule = make(cfg.dataset, "dataset", DataModule)
     with told("dataset"):
         task = data.task
+        _check_apart(data)
     layout = _layout(cfg, task.has_parse, cell.func.reads_children)  # type: ignore[attr-defined]
+    if layout.needs_parse:
+        with told("dataset"):
+            data.check_trees()
     data.layout, data.order_seed = layout, cfg.seed
     with told("structure"):
         children = layout.max_children(task.max_children)
@@ -119,6 +128,8 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
         model.success(cfg.stop_when_solved)
         _check_precision(str(cfg.trainer.get("precision") or 32), regularizers)
         lightning_keys.check_batches(_plain(cfg.trainer), data)
+    for notice in notices.notices(cfg, data, model, probes, initialise):  # type: ignore[arg-type]
+        notices.log.warning("%s", notice)
     return Parts(data, layout, model, probes, trainer, loggers)
 
 
@@ -199,6 +210,15 @@ def _layout(cfg: DictConfig, has_parse: bool, reads_children: bool) -> Layout:
     return layout
 
 
+def _check_apart(data: DataModule) -> None:
+    """No sample is in two splits; of data that were published so it is only said."""
+    if not (shared := data.shared()):
+        return
+    if not data.overlaps:
+        raise ValueError(f"{shared}; leave it out of one, or set overlaps = True in the DataModule if it is meant")
+    log.info("dataset: %s, as the data were published", shared)
+
+
 def _check_cell(cell: partial[Cell], children: int, initialise: dict[str, Initialisation]) -> None:
     """Make a small cell, so that an error says which key is wrong."""
     with told("model.cell"), torch.random.fork_rng(devices=[]):
@@ -266,13 +286,16 @@ def _trainer(node: DictConfig) -> Callable[..., Any]:
     with told("trainer"):
         _check_device(node.get("accelerator", "auto"), node.get("devices", 1), node.get("num_nodes", 1))
         choice("strategy", node.get("strategy", "auto"), ("auto",))
+        check_meaning({str(key): value for key, value in OmegaConf.to_container(node).items()})  # type: ignore[union-attr]
     unmade = make(node, "trainer")
     with _silence():
         try:
-            unmade(**QUIET, plugins=alone(unmade.keywords.get("plugins")))
+            trial = unmade(**QUIET, plugins=alone(unmade.keywords.get("plugins")))
         except Exception as error:
             key = next((key for key in unmade.keywords if _refuses(unmade, key)), "")
             raise UsageError(_trainer_line(key, unmade.keywords.get(key), error)) from error
+    if notice := notices.of_precision(node.get("precision") or 32, trial.precision):
+        notices.log.warning("%s", notice)
     return unmade
 
 

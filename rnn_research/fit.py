@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from rnn_research import provenance, resume, runs
+from rnn_research import claims, provenance, resume, runs
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model, count_parameters
 from rnn_research.one_process import alone
@@ -66,6 +67,7 @@ def fit(
     """
     if found := runs.in_use(folder):
         raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
+    runs.check_tables(probes)
     rule = model.success(stop_when_solved)
     facts = _facts(data, model)
     earlier = None if resume_from is None else resume.load(resume_from, data, model, seed, config or {}, facts)
@@ -92,10 +94,25 @@ def fit(
     live = _trainer(trainer, [*probes.values(), recorder], loggers or {}, folder)
     if earlier is not None:
         resume.check_limits(earlier, live)
-    runs.write(record, folder)  # not before: nothing is left of a Trainer that can't be made
-    if earlier is not None and (lines := earlier.metrics()):
-        runs.replace_atomically(folder / runs.METRICS, lambda file: file.write(lines))
-    return recorder.run(live, model, data)
+    actual = {"precision": str(live.precision), "hidden_sizes": [cell.hidden_size for cell in model.cells]}
+    recorder.record = record = replace(record, actual=actual)
+    with _claimed(folder):  # not before: nothing is left of a Trainer that can't be made
+        runs.write(record, folder)
+        if earlier is not None and (lines := earlier.metrics()):
+            runs.replace_atomically(folder / runs.METRICS, lambda file: file.write(lines))
+        return recorder.run(live, model, data)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """The folder is this run's alone: of two that start there at once, one is refused."""
+    try:
+        with claims.claimed(folder):
+            if found := runs.in_use(folder):
+                raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
+            yield
+    except claims.Claimed as error:
+        raise FileExistsError(str(error)) from error
 
 
 def _trainer(

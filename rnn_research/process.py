@@ -16,7 +16,7 @@ from rnn_research.interrupts import STOPPING
 from rnn_research.plain import printable
 
 LOG = "run.log"
-SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "estimate", "regularizers", "unroll.native"))
+SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "estimate", "notices", "regularizers", "unroll.native"))
 """Loggers whose warnings are of what the user asked for, or waits for."""
 stopped: list[int] = []
 """The signals that stopped training."""

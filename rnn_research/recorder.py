@@ -270,6 +270,7 @@ class Recorder(Callback):
             "rows": self._rows,
             "best": self.record.best,
             "success": self.record.success,
+            "config": runs.plain(self.record.config),
             "tally": pl_module.tallies["train_"].state() if between else None,
         }
         checkpoint["state_dict"].update(self._counters)

@@ -23,12 +23,19 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model
 
 PLACE = "rnn_research"
-SAME = re.compile(
-    r"^((model|dataset|structure|clipping|regularizer|optimizer)\.|seed$|trainer\.(accumulate_grad_batches|precision|limit_train))"
-)
-"""Values of a config that make the training what it is."""
-ELSEWHERE = re.compile(r"^dataset\.(num_workers|root|cache|url|\w*(dir|path|folder))$")
-"""Where the data lie, and who serves them: the fingerprint says whether they are the same."""
+MAY_DIFFER = {
+    r"trainer\.(max|min)_(steps|epochs)|trainer\.max_time|stop_when_solved": "how long it trains",
+    r"trainer\.(val_check_interval|check_val_every_n_epoch|log_every_n_steps|limit_(val|test)_batches)": "what is seen",
+    r"trainer\.(profiler|detect_anomaly|inference_mode|enable_\w+)|(probe|logger)(\..*)?": "likewise",
+    r"trainer\.(accelerator|devices|num_nodes|strategy|deterministic|benchmark)|threads": "the machine",
+    r"dataset\.(num_workers|root|cache|url|\w*(dir|path|folder))": "where the data lie: the fingerprint says the same",
+    r"resume|trust": "what is asked of the command, not of the training",
+}
+"""Keys of a config that a run may have otherwise than the one it goes on from, and what they are about. All others make
+the training what it is, and so do keys that only one of both has."""
+PARTS = ("model", "dataset", "structure", "init", "clipping", "regularizer", "optimizer", "probe", "trainer", "logger")
+SCALARS = ("seed", "threads", "engine", "resume", "stop_when_solved", "trust")
+"""What is at the top of a config; other keys are a user's own, and count where these refer to them."""
 
 
 class CantResume(ValueError):
@@ -178,7 +185,8 @@ def load(
         raise CantResume(f"resume: {error}") from None
     checkpoint = _read(path)
     place = checkpoint[PLACE]
-    _check_record(path.parent, record, data, seed, config)
+    _check_config(path.parent, place.get("config", record.config), config)
+    _check_record(path.parent, record, data, seed)
     _check_facts(path.parent, place["facts"], facts)
     _check_weights(path, checkpoint["state_dict"], model)
     generators = place["generators"] | place["others"]
@@ -224,16 +232,26 @@ def _read(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _check_record(folder: Path, record: runs.RunRecord, data: DataModule, seed: int, config: Mapping[str, Any]) -> None:
-    """The same data, seed, and values of the config that both name."""
-    theirs, ours = dict(_flat(record.config)), dict(_flat(config))
-    differing = [
-        (key, ours[key], theirs[key])
-        for key in ours
-        if key in theirs and ours[key] != theirs[key] and SAME.match(key) and not ELSEWHERE.match(key)
-    ]
-    for key, given, expected in [*differing, *([("seed", seed, record.seed)] if seed != record.seed else [])]:
-        raise CantResume(f"resume: given {key}={given}, but {folder} has {key}={expected}; give the same")
+def _check_config(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """The same value of every key that makes the training what it is, of those that either config has. A run without
+    a config, from a notebook, has its facts."""
+    if not theirs or not ours:
+        return
+    before, now = (dict(_flat(runs.plain(dict(config)))) for config in (theirs, ours))
+    for key in dict.fromkeys((*now, *before)):
+        top = key.partition(".")[0]
+        own = top not in (*PARTS, *SCALARS)
+        if own or any(re.fullmatch(pattern, key) for pattern in MAY_DIFFER):
+            continue
+        given, expected = (f"{key}={values[key]}" if key in values else f"no {key}" for values in (now, before))
+        if given != expected:
+            raise CantResume(f"resume: given {given}, but {folder} has {expected}; give the same")
+
+
+def _check_record(folder: Path, record: runs.RunRecord, data: DataModule, seed: int) -> None:
+    """The same seed and data."""
+    if seed != record.seed:
+        raise CantResume(f"resume: given seed={seed}, but {folder} has seed={record.seed}; give the same")
     found = {"name": type(data).__name__, "fingerprint": data.fingerprint}
     if record.data != found:
         said = [f"{one.get('name')} with fingerprint {one.get('fingerprint')}" for one in (found, record.data)]
@@ -262,6 +280,8 @@ def _check_weights(path: Path, weights: Mapping[str, torch.Tensor], model: Model
 def _flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of a nested config by dotted key."""
     if isinstance(node, Mapping):
+        if not node and path:
+            yield path, "{}"
         for key, value in node.items():
             yield from _flat(value, f"{path}.{key}" if path else str(key))
     else:

@@ -37,6 +37,8 @@ CHECKPOINT = "checkpoint.ckpt"
 ANSWERS = "answers"
 """The table of answers after training. Columns: `set`, the data's features (NaN where a set lacks one), `correct` where
 the task says what that is, and `loss`, the sample's own at its last step or root."""
+OWN_TABLES = ("clipping", "regularizer", ANSWERS)
+"""Tables that every run may have beside those of its probes: no probe can have such a name."""
 MAGIC = b"\x93NUMPY"
 LARGEST = 1 << 26
 """Bytes of a record."""
@@ -79,6 +81,7 @@ class RunRecord:
     error: str | None = None
     success: dict[str, Any] = field(default_factory=dict)
     resumed: dict[str, Any] = field(default_factory=dict)
+    actual: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -90,6 +93,18 @@ def in_use(folder: Path, *others: str) -> str:
     """The name of what a run, or one of `others`, left in `folder`; empty where it is free for a new run."""
     names = (RECORD, METRICS, PROBES, CHECKPOINT, *others)
     return next((name for name in names if os.path.lexists(folder / name)), "")
+
+
+def check_tables(probes: Iterable[str]) -> None:
+    """No probe is named as one of a run's own tables.
+
+    Raises:
+        ValueError: one is, and would be dropped or replace it.
+    """
+    if taken := next((name for name in probes if name in OWN_TABLES), None):
+        raise ValueError(
+            f"probe.{taken}: {taken} is a table of the run's own, which it would replace; rename the probe"
+        )
 
 
 def replace_atomically(path: Path, write: Any, mode: str = "w") -> None:
@@ -112,7 +127,7 @@ def write(record: RunRecord, folder: Path) -> None:
     """Write `folder/run.json` atomically. NaN and infinity are written as the text "nan", "inf", "-inf"."""
 
     def dump(file: IO[str]) -> None:
-        json.dump(_plain(asdict(record)), file, indent=1, allow_nan=False)
+        json.dump(plain(asdict(record)), file, indent=1, allow_nan=False)
         file.write("\n")
 
     replace_atomically(folder / RECORD, dump)
@@ -222,14 +237,14 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
         raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` in what standard JSON can carry: non-finite numbers as text, numpy's scalars as Python's."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
     return value

@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from rnn_research import claims
 from rnn_research.runs import RECORD
 
 MADE = "multirun.yaml"
@@ -62,7 +63,15 @@ class Sweep(Callback):
             raise CantStart("hydra.sweep.subdir: given '', expected a folder's name for each run; leave it out")
         Sweep.top, Sweep.new = _first_missing(Sweep.folder), not os.path.lexists(Sweep.folder / MADE)
         if _holds_runs(Sweep.folder):
-            raise FolderInUse(str(Sweep.folder))
+            raise FolderInUse(f"{Sweep.folder}: already holds runs, nothing was written over")
+        try:
+            claims.claim(Sweep.folder)
+        except claims.Claimed as error:
+            raise FolderInUse(str(error)) from error
+        except OSError:  # Hydra meets it too, and says so
+            return
+        if _holds_runs(Sweep.folder):  # made, and given back, since
+            raise FolderInUse(f"{Sweep.folder}: already holds runs, nothing was written over")
 
     @classmethod
     def forget(cls) -> None:
@@ -72,6 +81,7 @@ class Sweep(Callback):
     @classmethod
     def discard(cls, run: Path | None = None) -> None:
         """Remove what was made for a run that did not come to be, or for a sweep without any."""
+        claims.release_all() if run is None else claims.release(run)
         if run is not None and (cls.top is not None or cls.folder is not None):
             _remove_empty(run, cls.top)
         elif cls.folder is not None and cls.new and not _holds_runs(cls.folder):

@@ -88,8 +88,7 @@ def _compose_and_run(arguments: list[str]) -> None:
     except CantStart as error:
         raise UsageError(str(error)) from error
     except FolderInUse as error:
-        text = f"output folder {error}: already holds runs, nothing was written over; {OTHER_FOLDER}"
-        raise UsageError(text) from error
+        raise UsageError(f"output folder {error}; {OTHER_FOLDER}") from error
     except Exception as error:
         if full == "1":
             raise
@@ -179,16 +178,41 @@ def run(cfg: Any) -> float | None:
 
 
 def _run(cfg: Any, folder: Path, progress: bool) -> Any:
+    from rnn_research import claims
+
+    with answering(partial(leave, discard=partial(_give_up, folder))):
+        try:
+            claims.claim(folder)
+        except claims.Claimed as error:
+            raise UsageError(f"output folder {error}; {OTHER_FOLDER}") from error
+        except OSError as error:
+            raise UsageError(os_error(error, folder) or str(error)) from error
+        try:
+            return _claimed(cfg, folder, progress)
+        finally:
+            claims.release(folder)
+
+
+def _give_up(folder: Path) -> None:
+    """Leave nothing of a run that did not come to be, nor of its sweep."""
+    from rnn_research import claims
+    from rnn_research.sweep import Sweep
+
+    claims.release_all()
+    Sweep.discard(folder)
+
+
+def _claimed(cfg: Any, folder: Path, progress: bool) -> Any:
+    """The run, in a folder that no other process has."""
     from omegaconf.errors import OmegaConfBaseException
 
     from rnn_research import runs
-    from rnn_research.sweep import Sweep
 
     if found := runs.in_use(folder, LOG):
         raise UsageError(f"output folder {folder}: already holds {found}, nothing was written over; {OTHER_FOLDER}")
-    with answering(partial(leave, discard=partial(Sweep.discard, folder))):
-        import rnn_research.config
-        import rnn_research.fit  # noqa: F401 (imported while a signal has nothing to save)
+    import rnn_research.config
+    import rnn_research.fit  # noqa: F401 (imported while a signal has nothing to save)
+
     try:
         with answering(stop), logged(folder):
             return _build_and_fit(cfg, folder, progress)

@@ -26,7 +26,8 @@ from rnn_research.cells import LSTM
 from rnn_research.cells.base import Cell
 from rnn_research.clipping.base import Clipped, Clipping, clip
 from rnn_research.config import Parts, build
-from rnn_research.datasets.base import Generated
+from rnn_research.datasets.base import SPLITS, DataModule, Generated
+from rnn_research.datasets.checking import check_apart, check_samples
 from rnn_research.fit import fit
 from rnn_research.help import CONF, first_line
 from rnn_research.make import LATER, make, make_each, make_named
@@ -276,6 +277,17 @@ def test_a_dataset_trains(dataset: str, config: Callable[..., DictConfig], tmp_p
         metric = "accuracy" if parts.data.task.kind == "classification" else "mse"
         assert {f"{split}_{metric}" for split in ("val", "test")} <= set(record.final)
         assert set(record.baselines) <= set(record.final)
+
+
+def test_a_dataset_gives_samples_that_fit_and_none_to_two_splits(
+    dataset: str, config: Callable[..., DictConfig]
+) -> None:
+    data = make(config(dataset=dataset).dataset, "dataset", DataModule)
+    sets = {name: data.samples(name) for name in dict.fromkeys((*SPLITS, *data.evaluation_sets))}
+    for name, samples in sets.items():
+        check_samples(name, samples, data.task)
+    if not data.overlaps:
+        assert check_apart(sets, {name: min(len(samples), 10_000) for name, samples in sets.items()}) == ""
 
 
 # Clipping.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import random
+import re
 import shutil
 import signal
 import threading
@@ -16,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command import SMALL, rnn_train
 from lightning.pytorch import Callback, Trainer
 from small import SEQUENCES, STEPS, TREES, Given, model_of, sentences, sequences
 from torch import Tensor, nn
@@ -423,6 +427,82 @@ def test_another_value_of_the_config_is_refused(tmp_path: Path) -> None:
         folder=tmp_path / "third",
         config={**config, "trainer": {"max_steps": 3}, "dataset": {"root": "b"}, "threads": 2},
     )
+
+
+TOLD_ELSE = {
+    "+optimizer.maximize=true": "given optimizer.maximize=True, but .* has no optimizer.maximize",
+    "init=[orthogonal]": "given init.orthogonal._target_=.*, but .* has no init.orthogonal",
+    "engine=torch": "given engine=torch, but .* has engine=auto",
+    "+trainer.limit_train_batches=3": "given trainer.limit_train_batches=3, but .* has no trainer.limit_train_batches",
+    "~optimizer.betas": r"given no optimizer.betas, but .* has optimizer.betas=\[",
+    "clipping=global_norm": "given clipping.global_norm",
+    "regularizer=orthogonality": "given regularizer.orthogonality",
+    "structure=balanced": "given structure._target_=",
+    "trainer.precision=64-true": "given trainer.precision=64-true, but .* has trainer.precision=32-true",
+    "model.cell.bias=false": "given model.cell.bias=False",
+    "seed=1": "seed=1, but .* has seed=0",
+}
+TOLD_THE_SAME = (
+    "probe=[saturation]",
+    "logger=csv",
+    "threads=2",
+    "stop_when_solved=true",
+    "dataset.num_workers=1",
+    "trainer.val_check_interval=3",
+    "+trainer.limit_val_batches=1",
+    "+trainer.min_steps=1",
+)
+
+
+@pytest.fixture(scope="module")
+def commanded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("commanded") / "first"
+    ended = rnn_train(*SMALL, f"hydra.run.dir={folder}")
+    assert ended.code == 0, ended.err
+    return folder
+
+
+def test_what_makes_the_training_another_is_refused_and_the_rest_is_not(commanded: Path) -> None:
+    """By the config in the checkpoint: keys that both have, and those that one has."""
+    config = state(commanded)[resume.PLACE]["config"]
+    assert config == runs.read(commanded).config
+    for given, message in TOLD_ELSE.items():
+        ended = rnn_train(*SMALL, given, "trainer.max_steps=4", f"resume={commanded}", f"hydra.run.dir={commanded}2")
+        assert ended.code == 2, (given, ended)
+        assert re.search(rf"^rnn-train: resume: .*{message}", ended.err), ended.err
+        assert ended.err.count("\n") == 1
+        assert not Path(f"{commanded}2").exists()
+    ended = rnn_train(
+        *SMALL, *TOLD_THE_SAME, "trainer.max_steps=4", f"resume={commanded}", f"hydra.run.dir={commanded}2"
+    )
+    assert ended.code == 0, ended.err
+
+
+def test_another_key_is_refused_unless_the_table_says_that_it_may_differ(commanded: Path) -> None:
+    config = state(commanded)[resume.PLACE]["config"]
+    for key, _ in resume._flat(config):
+        other = json.loads(json.dumps(config))
+        *above, leaf = key.split(".")
+        node = other
+        for name in above:
+            node = node[name]
+        node[leaf] = "other"
+        may = any(re.fullmatch(pattern, key) for pattern in resume.MAY_DIFFER)
+        with contextlib.nullcontext() if may else pytest.raises(CantResume, match=f"given {key}=other, but"):
+            resume._check_config(commanded, config, other)
+
+
+@pytest.mark.parametrize("name", ["clipping", "answers", "regularizer"])
+def test_a_probe_named_as_a_table_of_the_run_is_refused(name: str, tmp_path: Path) -> None:
+    setting = Setting()
+    setting.probes[name] = GradientNorm()  # type: ignore[assignment]
+    with pytest.raises(ValueError, match=f"^probe.{name}: {name} is a table of the run's own"):
+        setting.fit(tmp_path / "run", 2)
+    assert not (tmp_path / "run").exists()
+    own = f"+probe.{name}={{_target_:rnn_research.probes.gradient_norm.GradientNorm}}"
+    ended = rnn_train(*SMALL, own, f"hydra.run.dir={tmp_path / 'run'}")
+    assert ended.code == 2
+    assert ended.err.startswith(f"rnn-train: probe.{name}: {name} is a table of the run's own")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rnn_research.checks import flag, integer
+from rnn_research.datasets.checking import check_apart, check_samples, without_tree
 from rnn_research.structures import Layout, Sample, Stack
 from rnn_research.structures import Sequence as Chains
 from rnn_research.structures.layout import NO_TARGET
@@ -92,6 +93,8 @@ class DataModule(LightningDataModule, ABC):
     layout: Layout = Chains()
     order_seed: int = 0
     start: tuple[int, int] = (0, 0)
+    overlaps: bool = False
+    """Whether a split may hold samples of another, as some data do that were published so."""
 
     def __init__(self, batch_size: int = 32, num_workers: int = 0, bucket: bool = False) -> None:
         super().__init__()
@@ -110,7 +113,8 @@ class DataModule(LightningDataModule, ABC):
         """The task, and the samples of "train", "val" and "test": fixed, and no sample in two of them.
 
         Any other key of the mapping is a further evaluation set, measured after training as the test set is, such as
-        "length_100"; it shares no sample with "train".
+        "length_100"; it shares no sample with "train". All samples are checked before training (of generated ones the
+        first block): an error names one by its number in its split, counted from 0.
 
         Raises:
             ValueError: the data are missing or malformed: says which file and line, and the repair.
@@ -118,8 +122,36 @@ class DataModule(LightningDataModule, ABC):
 
     def _load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
         if self._loaded is None:
-            self._loaded = self.load()
+            self._loaded = self._checked(*self.load())
         return self._loaded
+
+    def _checked(self, task: Task, sets: Mapping[str, Sequence[Sample]]) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
+        """What `load` gave: its samples fit the task.
+
+        Raises:
+            ValueError: a split is missing, or a sample does not fit: names it by its number in its split.
+        """
+        if missing := [split for split in SPLITS if split not in sets]:
+            raise ValueError(f"load: gives no {' and no '.join(missing)}, expected samples of {', '.join(SPLITS)}")
+        for name, samples in sets.items():
+            check_samples(name, samples, task, _looked_at(samples))
+        return task, sets
+
+    def check_trees(self) -> None:
+        """Every sample has a parse.
+
+        Raises:
+            ValueError: names the first that has none.
+        """
+        for name, samples in self._load()[1].items():
+            if (number := without_tree(samples, _looked_at(samples))) is not None:
+                raise ValueError(f"sample {number} of {name} has no tree; give it one, or use structure=chain")
+
+    def shared(self) -> str:
+        """What to say of the first sample that is in two sets which must share none; empty where there is none. Of
+        generated samples the first block is read."""
+        sets = self._load()[1]
+        return check_apart(sets, {name: _looked_at(samples) for name, samples in sets.items()})
 
     @property
     def task(self) -> Task:
@@ -359,6 +391,11 @@ class Generated(Sequence[Sample]):
         if isinstance(block, Stack) and most // self.BLOCK == number:
             return block.take(np.array(indices) - number * self.BLOCK)
         return [self[index] for index in indices]
+
+
+def _looked_at(samples: Sequence[Any]) -> int:
+    """How many samples are checked before training: of generated ones, which follow from their first block, that."""
+    return min(len(samples), samples.BLOCK) if isinstance(samples, Generated) else len(samples)
 
 
 def _stream(split: str) -> list[int]:

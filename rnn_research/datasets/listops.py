@@ -85,6 +85,7 @@ class ListOps(GeneratedModule):
     ) -> None:
         super().__init__(train_size, val_size, test_size, seed, batch_size, num_workers, bucket)
         self.root = None if root is None else path_of("root", root)
+        self.overlaps = root is not None
         self.parse = choice("parse", parse, FORMS)
         self.max_args = integer("max_args", max_args, least=2, most=9)
         self.max_depth = integer("max_depth", max_depth, least=2, most=20)

@@ -85,6 +85,7 @@ class PropositionalLogic(GeneratedModule):
     ) -> None:
         super().__init__(train_size, val_size, test_size, seed, batch_size, num_workers, bucket)
         self.root = None if root is None else path_of("root", root)
+        self.overlaps = root is not None
         self.max_operators = integer("max_operators", max_operators, most=MOST)
         self.test_operators = integers("test_operators", test_operators, most=MOST)
 

@@ -64,6 +64,8 @@ class SST(DataModule):
             can't be downloaded.
     """
 
+    overlaps = True
+
     def __init__(
         self,
         root: str | None = None,
