@@ -109,8 +109,8 @@ INLINE void tile(const int rows, const int narrow, const real *a, int64_t step, 
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
             vec x = splat(a[i * step + k * next]);
-            low[i] += x * left;
-            if (!narrow) high[i] += x * right;
+            low[i] = fused(x, left, low[i]);
+            if (!narrow) high[i] = fused(x, right, high[i]);
         }
     }
 #pragma GCC unroll 8
@@ -219,7 +219,7 @@ static void accumulate_few(const real *const *a, const real *const *b, int64_t f
             int64_t width = least(LANES, n - j), end = least(r0 + 32, rows);
             for (int64_t k = 0; k < m; k++) {
                 vec sum = {0};
-                for (int64_t r = r0; r < end; r++) sum += splat(a[r][k]) * load(b[r] + from_b + j, width);
+                for (int64_t r = r0; r < end; r++) sum = fused(splat(a[r][k]), load(b[r] + from_b + j, width), sum);
                 store(c + k * ld + j, load(c + k * ld + j, width) + sum, width);
             }
         }

@@ -24,13 +24,14 @@ from pathlib import Path
 FLAGS = (
     "-std=gnu11",
     "-O2",
-    "-fno-math-errno",
-    "-fno-trapping-math",
     "-fno-semantic-interposition",
     "-shared",
     "-fPIC",
 )
-"""Not -ffast-math: it makes the whole process flush subnormal numbers to zero, and hides NaN."""
+EXACT = ("-fno-fast-math", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
+"""What numbers come out. After the user's flags, since what the engine promises rests on these: no -ffast-math, which
+hides NaN and makes the whole process flush subnormal numbers to zero, and no multiplication fused with an addition but
+where kernel.h says so, as a compiler fuses one copy of the same code and not the other."""
 HERE = Path(__file__).parent
 TIMEOUT = 120  # seconds for one file: an update compiles in about one
 
@@ -56,7 +57,7 @@ def kernel(double: bool) -> ctypes.CDLL:
 @functools.cache
 def _load(source: str, double: bool, cc: str | None, extra: str, folder: str) -> ctypes.CDLL:
     compiler = _compiler(cc)
-    flags = [*FLAGS, *_for_this_cpu(compiler), *_words(extra), *(["-DDOUBLE"] if double else [])]
+    flags = [*FLAGS, *_for_this_cpu(compiler), *_words(extra), *EXACT, *(["-DDOUBLE"] if double else [])]
     header = (HERE / "kernel.h").read_text(encoding="utf-8")
     key = hashlib.sha256(
         "\0".join([header, source, *compiler, *flags, _version(compiler), _cpu()]).encode()
