@@ -124,7 +124,7 @@ class Compiled:
 
     def tape_size(self, schedule: Schedule, keep: bool) -> int:
         """Blocks that the tape holds: of every group, or (not kept) of one at a time."""
-        slots = [len(self.plans[arity].slot) for arity in schedule.arities]
+        slots = [self.plans[arity].slots for arity in schedule.arities]
         every, largest = schedule.nodes
         if keep:
             return sum(slot * nodes for slot, nodes in zip(slots, every, strict=True))
@@ -194,17 +194,20 @@ def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> 
             raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
     made = Compiled(library.kernel(double), plans, {})
     for arity, plan in plans.items():
-        code = library.load(source([plan], acting), double)
+        code = library.load(source(plan, acting), double)
         made.programs[arity] = _program(plan, code, cell.hidden_size, made.held)
         made.held.append(code)
     return made
 
 
 def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Program:
-    place = {acc: number for number, acc in enumerate(plan.accs)}
+    rows_of: dict[Any, list[tuple[int, int]]] = {}
+    for node, acc in plan.acc.items():
+        for product, row in acc.products:
+            rows_of.setdefault(product, []).append((row, plan.place_of(node, plan.place)))
     products = []
     for product in plan.products:
-        rows = sorted((row, place[acc]) for acc in plan.accs for own, row in acc.products if own is product)
+        rows = sorted(rows_of[product])
         runs = array(Run, list(_runs(rows)))
         view = product.weight
         products.append(
@@ -212,7 +215,7 @@ def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Pro
                 product.source,
                 product.first,
                 product.part,
-                plan.slot[product.values[0]] if product.values else 0,
+                plan.place_of(product.values[0], plan.slot) if product.values else 0,
                 product.count,
                 plan.stage_of[product],
                 view.tensor,
@@ -224,12 +227,14 @@ def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Pro
             )
         )
         held.append(runs)
-    biases = [Bias(place[acc], one.tensor, one.block * hidden) for acc in plan.accs for one in acc.vectors]
+    vectors = [(plan.place_of(node, plan.place), one) for node, acc in plan.acc.items() for one in acc.vectors]
+    biases = [Bias(place, one.tensor, one.block * hidden) for place, one in vectors]
     arrays = array(Product, products), array(Bias, biases)
     held.extend(arrays)
     arity = plan.arity
-    segments = (ctypes.addressof(_pointer.in_dll(code, f"{way}_{arity}")) for way in ("forward", "backward"))
-    sizes = (arity, plan.stages, len(plan.accs), len(plan.slot), len(plan.values), len(products), len(biases))
+    segments = (ctypes.addressof(_pointer.in_dll(code, way)) for way in ("forward", "backward"))
+    counts = (len(plan.acc), plan.slots, plan.dvalues, len(products), len(biases))
+    sizes = (arity, plan.stages, *counts)
     return Program(*sizes, *arrays, *segments)
 
 

@@ -347,7 +347,7 @@ static Extent measure(const Fold *f, Arena *arena) {
 static Group group_of(const Fold *f, const Extent *e, int64_t g) {
     const Program *p = f->program + f->kind[g];
     Group group = {0};
-    group.hidden = f->hidden, group.rows = f->count[g];
+    group.hidden = f->hidden, group.rows = f->count[g], group.arity = p->arity;
     group.row = f->row + e->first[g], group.child = f->child + e->first[g];
     group.state = f->state, group.tape = f->tape + e->tape[g], group.width = p->slots * f->hidden;
     group.accs = p->accs * f->hidden, group.far = e->far;

@@ -83,7 +83,7 @@ INLINE real *at(const Rows *rows, int64_t r) {
    the states, and its previous states are the rows from child[i] on. `acc` holds the accumulators W x + U h + b in the
    forward pass and their adjoints in the backward pass; `tape` what the backward pass reads again. */
 typedef struct {
-    int64_t hidden, rows;
+    int64_t hidden, rows, arity;
     const int32_t *row, *child;
     real *const *state;
     real *tape;
