@@ -77,7 +77,7 @@ class Fold(ctypes.Structure):
         ("dinput", Rows),
         *((name, ctypes.POINTER(_pointer)) for name in ("adjoint", "recurrent")),
         ("direct", ctypes.POINTER(Rows)),
-        ("square", ctypes.POINTER(_pointer)),
+        ("norm", ctypes.POINTER(_pointer)),
         ("acting", ctypes.POINTER(Acting)),
     ]
 

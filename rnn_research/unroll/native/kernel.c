@@ -42,7 +42,7 @@ typedef struct {
     double exponent, norm, value;   /* of the later norm over a state's own; thresholds, infinite: none */
     double *later;                  /* norms of the adjoints of the states that read these; below 0: none does */
     double *factor;                 /* what an adjoint was multiplied by */
-    double *recurrent[2], *adjoint[2], *clamped[2]; /* norms before and after (clamped: their squares) */
+    double *recurrent[2], *adjoint[2], *clamped[2]; /* norms before and after */
 } Acting;                           /* an array that is not wanted is NULL */
 typedef struct {
     int64_t hidden, features, parts, groups, programs, tensors;
@@ -55,7 +55,7 @@ typedef struct {
     Rows input, dinput;
     real *const *adjoint, *const *recurrent;
     const Rows *direct;
-    double *const *square;
+    double *const *norm;
     const Acting *acting; /* NULL: nothing acts */
 } Fold;
 
@@ -352,7 +352,7 @@ static Group group_of(const Fold *f, const Extent *e, int64_t g) {
     group.state = f->state, group.tape = f->tape + e->tape[g], group.width = p->slots * f->hidden;
     group.accs = p->accs * f->hidden, group.far = e->far;
     group.vector = (const real *const *)f->tensor, group.dvector = f->gradient;
-    group.adjoint = f->adjoint, group.direct = f->direct, group.recurrent = f->recurrent, group.square = f->square;
+    group.adjoint = f->adjoint, group.direct = f->direct, group.recurrent = f->recurrent, group.norm = f->norm;
     group.dvalues = p->values * f->hidden;
     return group;
 }
@@ -465,30 +465,29 @@ static void clear(real *adjoint, const int32_t *child, int64_t count, int64_t ar
         memset(adjoint + child[i] * h, 0, (size_t)(arity * h) * sizeof(real));
 }
 
-/* The sum of the squares of a row's a scale + b; without b where it is NULL, without a where its scale is 0. */
-INLINE double squares_of(const int with_a, const int with_b, const real *a, real scale, const real *b, int64_t h) {
+/* The norm of a row's a scale + b; without b where it is NULL, without a where its scale is 0. */
+INLINE double norm_with(const int with_a, const int with_b, const real *a, real scale, const real *b, int64_t h) {
     Square sum = {0};
     int64_t j = 0;
 #define TERM(n) ((with_a ? load(a + j, n) * scale : splat(0)) + (with_b ? load(b + j, n) : splat(0)))
     for (; j + LANES <= h; j += LANES) square(&sum, TERM(LANES));
     if (j < h) square(&sum, TERM(h - j));
 #undef TERM
-    return total(&sum);
+    return norm(&sum);
 }
-INLINE double squares(const real *a, real scale, const real *b, int64_t h) {
-    if (!b) return scale == 0 ? 0 : squares_of(1, 0, a, scale, b, h);
-    return scale == 0 ? squares_of(0, 1, a, scale, b, h) : squares_of(1, 1, a, scale, b, h);
+INLINE double norm_of(const real *a, real scale, const real *b, int64_t h) {
+    if (!b) return scale == 0 ? 0 : norm_with(1, 0, a, scale, b, h);
+    return scale == 0 ? norm_with(0, 1, a, scale, b, h) : norm_with(1, 1, a, scale, b, h);
 }
 /* The recurrent part of a row's adjoint: what each part is kept by, to the later state's norm. Into `scale`. */
 INLINE void act_on_recurrent(const Fold *f, const Acting *a, int64_t row, real *scale) {
     double before = 0, kept = 0, factor = 1, later = a->later ? a->later[row] : -1;
     for (int64_t k = 0; k < f->parts; k++) {
-        double keep = a->keep[k] ? a->keep[k][row] : 1, part = squares(f->adjoint[k] + row * f->hidden, 1, NULL, f->hidden);
-        before += part;
-        if (keep != 0) kept += keep * keep * part;
+        double keep = a->keep[k] ? a->keep[k][row] : 1, part = norm_of(f->adjoint[k] + row * f->hidden, 1, NULL, f->hidden);
+        before = joined(before, part);
+        if (keep != 0) kept = joined(kept, keep * part);
         scale[k] = (real)keep;
     }
-    before = sqrt(before), kept = sqrt(kept);
     if (a->exponent != 0 && later >= 0 && isfinite(later) && kept > 0 && isfinite(kept)) {
         factor = a->exponent == 1 ? later / kept : pow(later / kept, a->exponent);
 #ifdef DOUBLE
@@ -502,15 +501,14 @@ INLINE void act_on_recurrent(const Fold *f, const Acting *a, int64_t row, real *
 }
 /* The adjoint of a row, to the largest norm: what it is multiplied by. Its new norm is for the row's children. */
 INLINE double act_on_adjoint(const Fold *f, const Acting *a, int64_t row, int64_t child, int64_t arity, const real *scale) {
-    double sum = 0, factor = 1;
+    double whole = 0, factor = 1;
     for (int64_t k = 0; k < f->parts; k++) {
         const real *direct = f->direct[k].base ? at(f->direct + k, row) : NULL;
-        sum += squares(f->adjoint[k] + row * f->hidden, scale[k], direct, f->hidden);
+        whole = joined(whole, norm_of(f->adjoint[k] + row * f->hidden, scale[k], direct, f->hidden));
     }
-    double norm = sqrt(sum);
-    if (norm > a->norm && isfinite(norm)) factor = a->norm / norm;
-    if (a->adjoint[0]) a->adjoint[0][row] = norm, a->adjoint[1][row] = norm * factor;
-    for (int64_t k = 0; a->later && k < arity; k++) a->later[child + k] = norm * factor;
+    if (whole > a->norm && isfinite(whole)) factor = a->norm / whole;
+    if (a->adjoint[0]) a->adjoint[0][row] = whole, a->adjoint[1][row] = whole * factor;
+    for (int64_t k = 0; a->later && k < arity; k++) a->later[child + k] = whole * factor;
     return factor;
 }
 /* What acts on the adjoints of a group's states before its update's derivative. */
@@ -647,6 +645,6 @@ static int within_arena(const Fold *f, void (*run)(const Fold *, Arena *)) {
 /* The states from the inputs; 1 where there is no memory. */
 int fold_forward(const Fold *f) { return within_arena(f, run_forward); }
 /* The adjoints and gradients from the states, the tape and `direct`. Adds to `gradient` and `dinput`,
-   which must be 0, and to `adjoint` at the last nodes. Where something acts, the squares of clamped norms must be 0, and
+   which must be 0, and to `adjoint` at the last nodes. Where something acts, the norms of what is clamped must be 0, and
    the later norms below 0. */
 int fold_backward(const Fold *f) { return within_arena(f, run_backward); }

@@ -95,12 +95,12 @@ typedef struct {
     real *const *adjoint;
     const Rows *direct;
     real *const *recurrent; /* NULL: not wanted */
-    double *const *square;  /* NULL: not wanted; the squared norms of each part, then of its direct and recurrent parts */
+    double *const *norm;    /* NULL: not wanted; the norms of each part, then of its direct and recurrent parts */
     real *dvalue;           /* adjoints of the values that products read */
     int64_t dvalues;
     /* What acts within the backward pass; code without it reads none of these. Of each row in turn, a factor for each
        part's recurrent part (0: cut), and one for the direct parts; the limit of marked pre-activations' gradients,
-       and where the squares of their norms before and after are added. */
+       and where their norms before and after are joined. */
     const real *scale;
     real limit;
     double *const *clamped;
@@ -135,10 +135,18 @@ typedef void (*Update)(const Group *);
 #endif
 FUSES(vec, EACH_REAL, fused, horner)
 
-/* Sums of squares in double: the square of 1e-25 is below float's range. */
+/* Sums of squares in double: the square of 1e-25 is below float's range. Of a double it may be out of double's: there
+   are two more sums, of what is small and of what is large, by powers of two that leave no square out of range. */
 #ifdef DOUBLE
-typedef struct { vec sum; } Square;
-INLINE void square(Square *s, vec v) { s->sum = fused(v, v, s->sum); }
+#define SMALL 0x1p-600
+#define LARGE 0x1p600
+typedef struct { vec sum, small, large; } Square;
+INLINE void square(Square *s, vec v) {
+    vec small = v * LARGE, large = v * SMALL;
+    s->sum = fused(v, v, s->sum);
+    s->small = fused(small, small, s->small);
+    s->large = fused(large, large, s->large);
+}
 #else
 /* The two halves of a vector in double. */
 typedef double wide __attribute__((vector_size(BYTES)));
@@ -175,11 +183,10 @@ INLINE void square(Square *s, vec v) {
     s->high = fused_wide(high, high, s->high);
 }
 #endif
-INLINE double total(const Square *s) {
 #ifdef DOUBLE
-    const vec sum = s->sum;
+INLINE double added(vec sum) {
 #else
-    const wide sum = s->low + s->high;
+INLINE double added(wide sum) {
 #endif
 #if BYTES == 64
     return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
@@ -188,6 +195,21 @@ INLINE double total(const Square *s) {
 #else
     return sum[0] + sum[1];
 #endif
+}
+#define INSIDE(square) ((square) > 1e-280 && (square) < 1e280) /* what is lost below is lost in rounding */
+INLINE double norm(const Square *s) {
+#ifdef DOUBLE
+    double sum = added(s->sum);
+    if (INSIDE(sum) || sum != sum) return sqrt(sum);
+    return sum < 1 ? sqrt(added(s->small)) * SMALL : sqrt(added(s->large)) * LARGE;
+#else
+    return sqrt(added(s->low + s->high));
+#endif
+}
+/* The norm of two vectors one after the other, from the norm of each. */
+INLINE double joined(double a, double b) {
+    double sum = a * a + b * b;
+    return INSIDE(sum) ? sqrt(sum) : hypot(a, b);
 }
 
 /* The smaller and the larger of two, and the second where either is NaN. */

@@ -197,7 +197,8 @@ def backward(plan: Plan, stage: int, name: str, acting: bool = False) -> str:
     if "limit" in writer.pointers:
         before.append("Square came = {0}, left = {0};")
         after += [
-            f"if (clamped) clamped[{k}][g->row[i]] += total(&{which});" for k, which in enumerate(("came", "left"))
+            f"if (clamped) clamped[{k}][g->row[i]] = joined(clamped[{k}][g->row[i]], norm(&{which}));"
+            for k, which in enumerate(("came", "left"))
         ]
     if final:
         lines.extend(f"store(adjoint{part} + j, {adjoints[node]}, n);" for part, node in enumerate(plan.outputs))
@@ -210,8 +211,8 @@ def backward(plan: Plan, stage: int, name: str, acting: bool = False) -> str:
     )
     if not final:
         return rows + f"static void {name}(const Group *g) {{\n    {name}_rows(g, 0);\n}}\n"
-    split = f"g->recurrent || (g->square && g->square[{len(plan.outputs)}])"
-    choice = f"if ({split}) {name}_rows(g, 2);\n    else if (g->square) {name}_rows(g, 1);\n    else {name}_rows(g, 0);"
+    split = f"g->recurrent || (g->norm && g->norm[{len(plan.outputs)}])"
+    choice = f"if ({split}) {name}_rows(g, 2);\n    else if (g->norm) {name}_rows(g, 1);\n    else {name}_rows(g, 0);"
     return rows + f"static void {name}(const Group *g) {{\n    {choice}\n}}\n"
 
 
@@ -387,7 +388,7 @@ def _passed(
 
 
 def _clamped(writer: _Writer, name: str, lines: list[str], record: bool) -> str:
-    """The name of a clamped adjoint, whose square is recorded before and after."""
+    """The name of a clamped adjoint, whose norm is recorded before and after."""
     limit = writer.pointer("limit", "g->limit", "real ")
     clamped = writer.pointer("clamped", "g->clamped", "double *const *")
     lines.append(f"const vec k{name} = limited({name}, {limit});")
@@ -397,7 +398,7 @@ def _clamped(writer: _Writer, name: str, lines: list[str], record: bool) -> str:
 
 
 def _record(writer: _Writer, plan: Plan, before: list[str], after: list[str]) -> None:
-    """Squared norms: of each state's adjoint (record >= 1), and (record >= 2) of its direct and its recurrent part,
+    """Norms: of each state's adjoint (record >= 1), and (record >= 2) of its direct and its recurrent part,
     which may also be stored themselves."""
     count = len(plan.outputs)
     between = {node for node in plan.nodes if any(out in plan.within([node]) for out in plan.outputs)}
@@ -418,7 +419,7 @@ def _record(writer: _Writer, plan: Plan, before: list[str], after: list[str]) ->
     writer.lines.append("if (record > 1) {\n                " + "\n                ".join(inner) + "\n            }")
     before += [f"Square square{k} = {{0}};" for k in range(3 * count)]
     after += [
-        f"if (record > {int(k >= count)} && g->square) g->square[{k}][g->row[i]] = total(&square{k});"
+        f"if (record > {int(k >= count)} && g->norm) g->norm[{k}][g->row[i]] = norm(&square{k});"
         for k in range(3 * count)
     ]
 
