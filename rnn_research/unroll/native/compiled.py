@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import types
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -188,16 +190,27 @@ def _plain(value: Any) -> Any:
 
 
 def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> Compiled:
-    plans = {arity: Plan(trace(cell, arity, marks=acting)) for arity in arities}
-    for plan in plans.values():
-        if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
-            raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
-    made = Compiled(library.kernel(double), plans, {})
+    """All at once, one compiler a core. Those for several previous states are mostly one program."""
+    with ThreadPoolExecutor(_cores()) as pool:
+        loading = {"": pool.submit(library.load, library.kernel(), double)}
+        plans, sources = {}, {}
+        for arity in arities:
+            plan = plans[arity] = Plan(trace(cell, arity, marks=acting))
+            if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
+                raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
+            text = sources[arity] = source(plan, acting)
+            if text not in loading:
+                loading[text] = pool.submit(library.load, text, double)
+        loaded = {text: one.result() for text, one in loading.items()}
+    made = Compiled(loaded[""], plans, {}, list(loaded.values()))
     for arity, plan in plans.items():
-        code = library.load(source(plan, acting), double)
-        made.programs[arity] = _program(plan, code, cell.hidden_size, made.held)
-        made.held.append(code)
+        made.programs[arity] = _program(plan, loaded[sources[arity]], cell.hidden_size, made.held)
     return made
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Program:

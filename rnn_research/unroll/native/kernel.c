@@ -119,33 +119,45 @@ INLINE void tile(const int rows, const int narrow, const real *a, int64_t step, 
         if (!narrow) *(loose *)(c + i * ld + LANES) += high[i];
     }
 }
-#if TILE == 8
-#define TALL(narrow, step, next)                                                                   \
-    case 7: tile(7, narrow, a, step, next, b, depth, c, ld); break;                                \
-    case 8: tile(8, narrow, a, step, next, b, depth, c, ld); break;
-#else
-#define TALL(narrow, step, next)
-#endif
 /* The height must be known to the compiler, for the rows to be in registers. */
-#define TILES(name, narrow, step, next)                                                            \
-    static __attribute__((noinline)) void name(int64_t rows, const real *a, int64_t lda, const real *b, int64_t depth, \
-                                               real *c, int64_t ld) {                              \
-        (void)lda;                                                                                 \
-        switch (rows) {                                                                            \
-            case 1: tile(1, narrow, a, step, next, b, depth, c, ld); break;                        \
-            case 2: tile(2, narrow, a, step, next, b, depth, c, ld); break;                        \
-            case 3: tile(3, narrow, a, step, next, b, depth, c, ld); break;                        \
-            case 4: tile(4, narrow, a, step, next, b, depth, c, ld); break;                        \
-            case 5: tile(5, narrow, a, step, next, b, depth, c, ld); break;                        \
-            case 6: tile(6, narrow, a, step, next, b, depth, c, ld); break;                        \
-                TALL(narrow, step, next)                                                           \
-        }                                                                                          \
+#define ALONG(name, narrow)                                                                            \
+    static __attribute__((noinline)) void name(int64_t rows, const real *a, int64_t lda, const real *b, \
+                                               int64_t depth, real *c, int64_t ld) {                   \
+        switch (rows) {                                                                                \
+            case 1: tile(1, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            case 2: tile(2, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            case 3: tile(3, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            case 4: tile(4, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            case 5: tile(5, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            case 6: tile(6, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            TALL(narrow)                                                                               \
+        }                                                                                              \
     }
-TILES(along, 0, lda, 1)
-TILES(along_narrow, 1, lda, 1)
-TILES(across, 0, 1, TILE)
-TILES(across_narrow, 1, 1, TILE)
-/* A tile whose last columns are not there: through a full one. */
+#if TILE == 8
+#define TALL(narrow)                                                                                   \
+    case 7: tile(7, narrow, a, lda, 1, b, depth, c, ld); break;                                        \
+    case 8: tile(8, narrow, a, lda, 1, b, depth, c, ld); break;
+#else
+#define TALL(narrow)
+#endif
+/* The rows are padded with zeros: of a whole tile, or of half of one. */
+#define ACROSS(name, narrow)                                                                           \
+    static __attribute__((noinline)) void name(int64_t rows, const real *a, const real *b, int64_t depth, real *c, \
+                                               int64_t ld) {                                           \
+        if (rows > TILE / 2) tile(TILE, narrow, a, 1, TILE, b, depth, c, ld);                          \
+        else tile(TILE / 2, narrow, a, 1, TILE, b, depth, c, ld);                                      \
+    }
+ALONG(along, 0)
+ALONG(along_narrow, 1)
+ACROSS(across, 0)
+ACROSS(across_narrow, 1)
+
+/* From here on nothing is hot but copies: half of what optimising this file takes is not worth waiting for. */
+#if !defined(__clang__)
+#pragma GCC optimize("O1")
+#endif
+
+/* A tile whose last columns or rows are not there: through a full one. */
 #define EDGE(width, rows, c, ld, call)                                                             \
     do {                                                                                           \
         real edge[TILE * PANEL] = {0};                                                             \
@@ -204,9 +216,9 @@ static void accumulate(const real *const *a, int64_t from_a, const real *const *
             int64_t height = least(TILE, m - t * TILE);
             real *to = c + t * TILE * ld + p * PANEL;
             const real *from = left + t * TILE * rows;
-            if (width == PANEL) across(height, from, 0, right, rows, to, ld);
-            else if (width > LANES) EDGE(width, height, to, ld, across(height, from, 0, right, rows, edge, PANEL));
-            else EDGE(width, height, to, ld, across_narrow(height, from, 0, right, rows, edge, PANEL));
+            if (width == PANEL && height % (TILE / 2) == 0) across(height, from, right, rows, to, ld);
+            else if (width > LANES) EDGE(width, height, to, ld, across(height, from, right, rows, edge, PANEL));
+            else EDGE(width, height, to, ld, across_narrow(height, from, right, rows, edge, PANEL));
         }
     }
 }

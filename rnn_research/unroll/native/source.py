@@ -130,15 +130,13 @@ class _Writer:
         operands = dict(zip("ab", map(self.value, plan.operands(node)), strict=False))
         return OPERATIONS[name_of(node)].forward.format(**operands)
 
-    def function(self, signature: str, before: str = "", after: str = "") -> str:
+    def function(self, name: str) -> str:
+        """A segment along the rows."""
         body = "\n            ".join(self.lines)
-        pointers = "\n        ".join(self.pointers.values())
-        return f"""{signature} {{
-    const long h = g->hidden, children = g->arity;
-    (void)children;
+        return f"""static void {name}(const Group *g) {{
+    {SIZES}
     for (long i = 0; i < g->rows; i++) {{
-        {pointers}
-        {before}
+        {self._pointers()}
         long j = 0;
         for (; j + LANES <= h; j += LANES) {{
             const long n = LANES;
@@ -148,10 +146,55 @@ class _Writer:
             const long n = h - j;
             {body}
         }}
-        {after}
     }}
 }}
 """
+
+    def recording(self, name: str, squares: list[str], after: list[str]) -> str:
+        """The same in variants: code that knows what is recorded (`record`). The end of a row, where it fills no
+        vector, is in one function that asks."""
+        body, count = "\n            ".join(self.lines), len(squares)
+        declared = " ".join(f"Square {square} = {{0}};" for square in squares)
+        given = " ".join(f"Square {square} = rest[{k}];" for k, square in enumerate(squares))
+        back = " ".join(f"rest[{k}] = {square};" for k, square in enumerate(squares))
+        again = " ".join(f"{square} = rest[{k}];" for k, square in enumerate(squares))
+        return f"""static __attribute__((noinline))
+void {name}_end(const Group *g, int record, long i, long j, Square *rest) {{
+    {SIZES}
+    const long n = h - j;
+    (void)record, (void)rest;
+        {self._pointers()}
+            {given}
+            {body}
+            {back}
+}}
+INLINE void {name}_rows(const Group *g, const int record) {{
+    {SIZES}
+    for (long i = 0; i < g->rows; i++) {{
+        {self._pointers()}
+        {declared}
+        long j = 0;
+        for (; j + LANES <= h; j += LANES) {{
+            const long n = LANES;
+            {body}
+        }}
+        if (j < h) {{
+            Square rest[{max(count, 1)}];
+            {back}
+            {name}_end(g, record, i, j, rest);
+            {again}
+        }}
+        {NEXT.join(after)}
+    }}
+}}
+"""
+
+    def _pointers(self) -> str:
+        return NEXT.join(self.pointers.values())
+
+
+NEXT = "\n        "
+SIZES = "const long h = g->hidden, children = g->arity;\n    (void)children;"
 
 
 def forward(plan: Plan, stage: int, name: str) -> str:
@@ -172,7 +215,7 @@ def forward(plan: Plan, stage: int, name: str) -> str:
     if stage == plan.stages - 1:
         for part, node in enumerate(plan.outputs):
             writer.lines.append(f"store({writer.state(part)}, {writer.value(node)}, n);")
-    return writer.function(f"static void {name}(const Group *g)")
+    return writer.function(name)
 
 
 def backward(plan: Plan, stage: int, name: str, acting: bool = False) -> str:
@@ -181,7 +224,7 @@ def backward(plan: Plan, stage: int, name: str, acting: bool = False) -> str:
     writer = _Writer(plan)
     writer.stored = {*plan.slot, *plan.outputs}
     final = stage == plan.stages - 1
-    lines, before, after = writer.lines, [], []
+    lines, squares, after = writer.lines, [], []
     seeds: dict[fx.Node, list[str]] = {}
     if final:
         for part, node in enumerate(plan.outputs):
@@ -195,20 +238,16 @@ def backward(plan: Plan, stage: int, name: str, acting: bool = False) -> str:
     leaves = _Leaves(writer, stage)
     adjoints = _reverse(writer, plan.roots[stage], seeds, "g", leaves=leaves, clamps=acting)
     if "limit" in writer.pointers:
-        before.append("Square came = {0}, left = {0};")
+        squares += ["came", "left"]
         after += [
             f"if (clamped) clamped[{k}][g->row[i]] = joined(clamped[{k}][g->row[i]], norm(&{which}));"
             for k, which in enumerate(("came", "left"))
         ]
     if final:
         lines.extend(f"store(adjoint{part} + j, {adjoints[node]}, n);" for part, node in enumerate(plan.outputs))
-        _record(writer, plan, before, after)
+        _record(writer, plan, squares, after)
     leaves.finish()
-    rows = writer.function(
-        f"INLINE void {name}_rows(const Group *g, const int record)",
-        "\n        ".join(before),
-        "\n        ".join(after),
-    )
+    rows = writer.recording(name, squares, after)
     if not final:
         return rows + f"static void {name}(const Group *g) {{\n    {name}_rows(g, 0);\n}}\n"
     split = f"g->recurrent || (g->norm && g->norm[{len(plan.outputs)}])"
@@ -397,7 +436,7 @@ def _clamped(writer: _Writer, name: str, lines: list[str], record: bool) -> str:
     return f"k{name}"
 
 
-def _record(writer: _Writer, plan: Plan, before: list[str], after: list[str]) -> None:
+def _record(writer: _Writer, plan: Plan, squares: list[str], after: list[str]) -> None:
     """Norms: of each state's adjoint (record >= 1), and (record >= 2) of its direct and its recurrent part,
     which may also be stored themselves."""
     count = len(plan.outputs)
@@ -417,7 +456,7 @@ def _record(writer: _Writer, plan: Plan, before: list[str], after: list[str]) ->
     ]
     writer.lines += [f"if (record) square(&square{k}, {name});" for k, name in enumerate(totals)]
     writer.lines.append("if (record > 1) {\n                " + "\n                ".join(inner) + "\n            }")
-    before += [f"Square square{k} = {{0}};" for k in range(3 * count)]
+    squares += [f"square{k}" for k in range(3 * count)]
     after += [
         f"if (record > {int(k >= count)} && g->norm) g->norm[{k}][g->row[i]] = norm(&square{k});"
         for k in range(3 * count)
