@@ -3,7 +3,6 @@ each width of vectors that this CPU has."""
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,23 @@ import pytest
 import torch
 from command import SMALL, rnn_train
 from equations import VARIANTS, samples_of, structure_of
+from widths import LEVELS, flags, missing
 
 from rnn_research.structures import Chain
 from rnn_research.unroll import Inside, unroll
-from rnn_research.unroll.native import library
-
-ZEN = "-mtune=znver3"  # gcc's tuning for it leaves some sums unfused, where it may choose
-WIDTHS = {"x86-64-v2": ("sse4_2",), "x86-64-v3": ("avx2", "fma"), "x86-64-v4": ("avx512f", "avx512vl", "avx512dq")}
 
 
-def widths() -> list[Any]:
-    found = []
-    flags = library._cpu().split() if platform.machine() in ("x86_64", "AMD64") else []
-    for name, needed in WIDTHS.items():
-        missing = [flag for flag in needed if flag not in flags]
-        found.append(pytest.param(name, marks=pytest.mark.skipif(bool(missing), reason=f"this CPU has no {missing}")))
-    return found
+def at_each_width() -> pytest.MarkDecorator:
+    """Parametrises `tuned` with each level of x86-64 that this CPU has."""
+    lacks = {level: missing(level) for level in LEVELS}
+    skip = {level: pytest.mark.skipif(bool(what), reason=f"this CPU has no {what}") for level, what in lacks.items()}
+    return pytest.mark.parametrize("tuned", [pytest.param(level, marks=skip[level]) for level in LEVELS], indirect=True)
 
 
 @pytest.fixture
 def tuned(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The width of a parameter, with a tuning that is not this CPU's."""
-    monkeypatch.setenv("RNN_RESEARCH_CFLAGS", f"-march={request.param} {ZEN}")
+    """Native code is for that level, and for another CPU's tuning."""
+    monkeypatch.setenv("RNN_RESEARCH_CFLAGS", flags(request.param))
     return request.param
 
 
@@ -79,7 +73,7 @@ def test_what_is_recorded_changes_no_bit_of_what_is_computed(name: str, kind: st
     assert_same(nothing, trained(name, kind, engine, "parts"))
 
 
-@pytest.mark.parametrize("tuned", widths(), indirect=True)
+@at_each_width()
 @pytest.mark.parametrize("name", ["gru", "child_sum"])
 def test_nor_does_it_at_any_width(name: str, tuned: str) -> None:
     kind = "chain" if name == "gru" else "forest"
@@ -96,7 +90,7 @@ def test_a_threshold_that_nothing_reaches_changes_no_bit(name: str, record: Any)
     assert_same(acting, trained(name, kind, "native", False))
 
 
-@pytest.mark.parametrize("tuned", widths(), indirect=True)
+@at_each_width()
 @pytest.mark.parametrize(("dtype", "hidden"), [(torch.float32, 33), (torch.float32, 20), (torch.float64, 10)])
 def test_a_sample_has_the_same_bits_alone_or_in_a_batch_at_any_width(tuned: str, dtype: Any, hidden: int) -> None:
     """Sizes whose last columns fill half a panel or less, where the tiles of one row and of more are other code."""

@@ -14,6 +14,9 @@
 #define FEW 4
 #define BLOCK 256 /* rows whose adjoints are multiplied into the gradients together, at least */
 
+/* What this was compiled for. */
+const int32_t vector_bits = 8 * BYTES, fuses = FUSED;
+
 enum { INPUT, CHILD, VALUE };
 
 typedef struct {

@@ -111,6 +111,7 @@ typedef void (*Update)(const Group *);
    in another, by its tuning, and a row's bits would depend on how many rows are beside it. Everything else is rounded
    as it is written (-ffp-contract=off). `fused` is written over c, `horner` over a. */
 #if defined(__AVX512F__) || (defined(__AVX__) && defined(__FMA__))
+#define FUSED 1
 #define FUSES(type, suffix, fused, horner)                                                    \
     INLINE type fused(type a, type b, type c) {                                               \
         __asm__("vfmadd231" suffix " %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));                 \
@@ -121,6 +122,7 @@ typedef void (*Update)(const Group *);
         return a;                                                                             \
     }
 #elif defined(__aarch64__)
+#define FUSED 1
 #define FUSES(type, suffix, fused, horner)                                                    \
     INLINE type fused(type a, type b, type c) {                                               \
         if (sizeof(c[0]) == 8) __asm__("fmla %0.2d, %1.2d, %2.2d" : "+w"(c) : "w"(a), "w"(b)); \
@@ -129,6 +131,7 @@ typedef void (*Update)(const Group *);
     }                                                                                         \
     INLINE type horner(type a, type b, type c) { return fused(a, b, c); }
 #else
+#define FUSED 0
 #define FUSES(type, suffix, fused, horner)                                                    \
     INLINE type fused(type a, type b, type c) { return a * b + c; }                           \
     INLINE type horner(type a, type b, type c) { return a * b + c; }

@@ -54,6 +54,16 @@ def kernel() -> str:
     return (HERE / "kernel.c").read_text(encoding="utf-8")
 
 
+def width() -> str:
+    """What vectors native code has here, in words.
+
+    Raises:
+        Unavailable: nothing can be compiled here.
+    """
+    bits, fuses = (ctypes.c_int32.in_dll(load(kernel(), False), name).value for name in ("vector_bits", "fuses"))
+    return f"{bits} bits, {'fused' if fuses else 'separate'} multiply and add"
+
+
 @functools.cache
 def _load(source: str, double: bool, cc: str | None, extra: str, folder: str) -> ctypes.CDLL:
     compiler = _compiler(cc)
