@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import torch
@@ -19,10 +19,13 @@ from torch import Tensor
 from rnn_research.cells.base import Cell
 from rnn_research.unroll.native import library
 from rnn_research.unroll.native.graph import Untraceable, tensors_of
-from rnn_research.unroll.native.plan import Plan
+from rnn_research.unroll.native.plan import Plan, check_length
 from rnn_research.unroll.native.schedule import Schedule
 from rnn_research.unroll.native.source import source
 from rnn_research.unroll.native.trace import trace
+
+FEW = 8
+"""Previous states, that tell whether an update's code grows with them."""
 
 _pointer, _int, _long = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 
@@ -190,22 +193,30 @@ def _plain(value: Any) -> Any:
 
 
 def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> Compiled:
-    """All at once, one compiler a core. Those for several previous states are mostly one program."""
+    """All at once, one compiler a core: those for several previous states are mostly one program. What can't be
+    compiled is known before any is started."""
+    _check_growth(cell, max(arities), acting)
+    plans = {arity: Plan(trace(cell, arity, marks=acting)) for arity in arities}
+    for plan in plans.values():
+        if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
+            raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
+    driver = library.kernel()
+    sources = {arity: source(plan, acting) for arity, plan in plans.items()}
+    texts = list(dict.fromkeys([driver, *sources.values()]))
     with ThreadPoolExecutor(_cores()) as pool:
-        loading = {"": pool.submit(library.load, library.kernel(), double)}
-        plans, sources = {}, {}
-        for arity in arities:
-            plan = plans[arity] = Plan(trace(cell, arity, marks=acting))
-            if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
-                raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
-            text = sources[arity] = source(plan, acting)
-            if text not in loading:
-                loading[text] = pool.submit(library.load, text, double)
-        loaded = {text: one.result() for text, one in loading.items()}
-    made = Compiled(loaded[""], plans, {}, list(loaded.values()))
+        loaded = dict(zip(texts, pool.map(library.load, texts, repeat(double)), strict=True))
+    made = Compiled(loaded[driver], plans, {}, list(loaded.values()))
     for arity, plan in plans.items():
         made.programs[arity] = _program(plan, loaded[sources[arity]], cell.hidden_size, made.held)
     return made
+
+
+def _check_growth(cell: Cell, arity: int, acting: bool) -> None:
+    """Refuse many previous states for which the code would be too long, by what it is for a few: a trace takes a
+    millisecond for each."""
+    if arity > 2 * FEW:
+        few, twice = (len(Plan(trace(cell, count, marks=acting)).nodes) for count in (FEW, 2 * FEW))
+        check_length(twice + (twice - few) * (arity - 2 * FEW) // FEW, arity)
 
 
 def _cores() -> int:

@@ -82,11 +82,8 @@ class Plan:
         if not self._read_state(lanes):
             self.lanes = lanes
             self._leave_out()
-        if self.arity > 1 and len(self.nodes) > MOST:
-            raise Untraceable(
-                f"its code grows with the children of a node: {len(self.nodes)} operations for {self.arity}, expected "
-                f"at most {MOST}, or children that are summed over"
-            )
+        if self.arity > 1:
+            check_length(len(self.nodes), self.arity)
         self._stages()
         self._slots()
         self.marks = [node for node in self.nodes if leaf_of(node) is None and name_of(node) == "mark"]
@@ -276,6 +273,19 @@ class Plan:
             stored = one in self.outputs or one in self.values or self._costly(one) or leaf_of(one)
             if not stored:
                 stack += [operand for operand in self.operands(one) if isinstance(operand, fx.Node)]
+
+
+def check_length(operations: int, arity: int) -> None:
+    """Refuse code that is too long to be waited for.
+
+    Raises:
+        Untraceable: there are more than `MOST` operations.
+    """
+    if operations > MOST:
+        raise Untraceable(
+            f"its code grows with the children of a node: {operations} operations for {arity}, expected at most "
+            f"{MOST}, or children that are summed over"
+        )
 
 
 def _read_once(node: fx.Node, reached: set[fx.Node]) -> bool:
