@@ -108,6 +108,15 @@ def test_a_sample_has_the_same_bits_alone_or_in_a_batch_at_any_width(tuned: str,
     assert_same(together, alone)
 
 
+@pytest.mark.parametrize("own", ["-Ofast", "-ffast-math", "-O3 -ffp-contract=fast"])
+def test_flags_of_ones_own_do_not_undo_it(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = trained("gru", "chain", "native", False)
+    monkeypatch.setenv("RNN_RESEARCH_CFLAGS", own)
+    assert_same(plain, trained("gru", "chain", "native", False))
+    assert_same(plain, trained("gru", "chain", "native", "parts"))
+    assert float(torch.tensor(1e-30) * torch.tensor(1e-10)) > 0, "subnormal numbers are flushed to zero"
+
+
 @pytest.mark.parametrize("engine", ["native", "torch", "reference"])
 def test_a_run_learns_the_same_weights_whatever_looks_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str

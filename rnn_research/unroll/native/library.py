@@ -28,10 +28,10 @@ FLAGS = (
     "-shared",
     "-fPIC",
 )
-EXACT = ("-fno-fast-math", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
+EXACT = ("-fno-fast-math", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-nostartfiles")
 """What numbers come out. After the user's flags, since what the engine promises rests on these: no -ffast-math, which
-hides NaN and makes the whole process flush subnormal numbers to zero, and no multiplication fused with an addition but
-where kernel.h says so, as a compiler fuses one copy of the same code and not the other."""
+hides NaN and (by a start file) makes the whole process flush subnormal numbers to zero, and no multiplication fused
+with an addition but where kernel.h says so, as a compiler fuses one copy of the same code and not the other."""
 HERE = Path(__file__).parent
 TIMEOUT = 120  # seconds for one file: an update compiles in about one
 
