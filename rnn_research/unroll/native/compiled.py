@@ -36,7 +36,7 @@ class Run(ctypes.Structure):
 
 class Product(ctypes.Structure):
     _fields_ = [
-        *((name, _int) for name in ("source", "child", "part", "value", "blocks", "stage", "weight", "runs")),
+        *((name, _int) for name in ("source", "child", "part", "value", "blocks", "stage", "weight", "runs", "same")),
         *((name, _long) for name in ("offset", "row", "column")),
         ("run", ctypes.POINTER(Run)),
     ]
@@ -230,10 +230,12 @@ def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Pro
         for product, row in acc.products:
             rows_of.setdefault(product, []).append((row, plan.place_of(node, plan.place)))
     products = []
-    for product in plan.products:
+    first: dict[Any, int] = {}
+    for number, product in enumerate(plan.products):
         rows = sorted(rows_of[product])
         runs = array(Run, list(_runs(rows)))
         view = product.weight
+        part_of_it = (view, product.source, product.count, *((run.block, run.count) for run in runs[: len(runs)]))
         products.append(
             Product(
                 product.source,
@@ -244,6 +246,7 @@ def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Pro
                 plan.stage_of[product],
                 view.tensor,
                 len(runs),
+                first.setdefault(part_of_it, number),
                 view.offset,
                 view.row,
                 view.column,

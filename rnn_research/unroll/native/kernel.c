@@ -26,6 +26,7 @@ typedef struct {
     int32_t source, child, part, value, blocks; /* what is multiplied */
     int32_t stage;                              /* the update's segment that needs it */
     int32_t weight, runs;                       /* which tensor */
+    int32_t same;                               /* the first product with the same part of the same tensor */
     int64_t offset, row, column;                /* where in it */
     const Run *run;
 } Product;
@@ -382,8 +383,11 @@ static void run_forward(const Fold *f, Arena *arena) {
         const Program *program = f->program + p;
         real **packed = TAKE(arena, real *, program->products), *bias = TAKE(arena, real, program->accs * h);
         for (int32_t i = 0; i < program->products; i++) {
-            real *to = TAKE(arena, real, packed_size(f, program->product + i, 0));
-            if (arena->base) pack_product(packed[i] = to, f, program->product + i, 0);
+            const Product *product = program->product + i;
+            real *to = product->same < i ? NULL : TAKE(arena, real, packed_size(f, product, 0));
+            if (!arena->base) continue;
+            packed[i] = to ? to : packed[product->same];
+            if (to) pack_product(to, f, product, 0);
         }
         if (!arena->base) continue;
         work[p].packed = packed, work[p].bias = bias;
@@ -559,6 +563,10 @@ static void run_backward(const Fold *f, Arena *arena) {
         w.group = TAKE(arena, int64_t, block);
         for (int32_t i = 0; i < program->products; i++) {
             const Product *product = program->product + i;
+            if (product->same < i) {
+                if (arena->base) w.packed[i] = w.packed[product->same], w.sum[i] = w.sum[product->same];
+                continue;
+            }
             int64_t size = depth_of(f, product) * columns(product) * h;
             real *to = product->source == INPUT && !f->dinput.base ? NULL : TAKE(arena, real, packed_size(f, product, 1));
             int apart = f->gradient[product->weight] && transposed(f, product);
@@ -628,7 +636,7 @@ static void run_backward(const Fold *f, Arena *arena) {
             const Product *product = p->product + i;
             int64_t depth = depth_of(f, product), total = columns(product) * h, column = 0;
             real *to = f->gradient[product->weight];
-            if (!w->sum[i]) continue;
+            if (!w->sum[i] || product->same < i) continue;
             for (int32_t r = 0; r < product->runs; r++) {
                 const Run *run = product->run + r;
                 real *first = to + product->offset + run->block * h * product->row;
