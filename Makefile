@@ -10,7 +10,7 @@ STAMP       := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-slow lint bench clean
+.PHONY: help setup study test test-widths test-slow lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ study: $(STAMP) ## run the experiment digits_vanishing, then compare its runs on
 
 test: $(STAMP) ## run the tests (the laws alone: make test ARGS="-m law")
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-widths: $(STAMP) ## run the laws of the native engine for x86-64-v2, v3 and v4, each that this CPU has
+	for level in v2 v3 v4; do $(BIN)/python -m pytest -n 2 --dist worksteal --width=$$level $(ARGS) \
+	    tests/test_bits.py tests/test_native.py tests/test_trace.py tests/test_unroll.py tests/test_inside.py || exit 1; done
 
 test-slow: $(STAMP) ## run the tests marked slow
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -43,7 +47,7 @@ clean: ## remove caches and build products (.venv and outputs stay)
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # One thread a process: on tensors this small, more threads only cost time.
-test test-slow bench: export OMP_NUM_THREADS = 1
+test test-widths test-slow bench: export OMP_NUM_THREADS = 1
 # The wrapper would ask the registry for a newer pyright at every call.
 lint: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 

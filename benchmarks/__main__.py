@@ -28,6 +28,7 @@ import torch
 from benchmarks import chains, inside, runs, strategies, trees
 from benchmarks.timing import NotThere, Registry
 from rnn_research import provenance
+from rnn_research.unroll.native import library
 
 ROUNDS = 21
 OUTPUTS = Path("outputs")
@@ -81,7 +82,9 @@ def table(chosen: Registry, rounds: int) -> int:
     """Measure the cases one after the other; a row is printed and written as soon as it is there."""
     start, rows, failed = time.monotonic(), [], 0
     OUTPUTS.mkdir(exist_ok=True)
-    _write("bench_machine.json", machine())
+    here = machine()
+    _write("bench_machine.json", here)
+    print(f"{here['machine']['cpu']}; native code has vectors of {here['machine']['vectors']}", flush=True)
     print(f"{'name':26} {'case':12} {'ratio':>7} {'':2} {'target':8} {'to':38} quartiles; medians", flush=True)
     for name, cases in chosen.items():
         for case, what in cases.items():
@@ -108,7 +111,7 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": provenance.commit(),
-        "machine": provenance.machine() | {"cpu": _cpu(), "threads": 1, "load": os.getloadavg()},
+        "machine": provenance.machine() | {"cpu": _cpu(), "vectors": _vectors(), "threads": 1, "load": os.getloadavg()},
         "versions": versions | {"compiler": _compiler()},
     }
 
@@ -119,6 +122,13 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
+
+
+def _vectors() -> str:
+    try:
+        return library.width()
+    except library.Unavailable as error:
+        return f"none: {error}"
 
 
 def _compiler() -> str | None:

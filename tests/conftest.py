@@ -13,6 +13,7 @@ from pathlib import Path
 
 import checked
 import pytest
+from widths import LEVELS, flags, missing
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, more threads only cost time
 checked.install()
@@ -42,9 +43,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="test_contract.py: check the options in this folder as well (as rnn-train's --config-dir)",
     )
+    parser.addoption(
+        "--width",
+        choices=list(LEVELS),
+        help="compile the native engine for this level of x86-64, which this CPU must have, rather than for this CPU",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if level := config.getoption("--width"):
+        if lacking := missing(level):
+            pytest.exit(f"--width={level}: this CPU has no {lacking}, so there is nothing to test", returncode=0)
+        os.environ["RNN_RESEARCH_CFLAGS"] = flags(level)
     for folder in config.getoption("--config-dir"):
         if not folder.is_dir():
             raise pytest.UsageError(f"--config-dir: given {folder}, which is not a folder")

@@ -19,6 +19,7 @@ from rnn_research.cells.base import Cell
 from rnn_research.named import NamedModules
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll import Inside, Unit, combine
+from rnn_research.unroll.norms import norm as l2_norm
 
 SLACK = 1e-13
 """By how much a coefficient below 1 is made smaller, beside an epsilon of the gradient's precision."""
@@ -140,8 +141,8 @@ class Composed(Clipping):
 
 def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
     """The L2 norm of all gradients together, accumulated in float64: squares of 1e-25 do not vanish."""
-    norms = [torch.linalg.vector_norm(p.grad, dtype=torch.float64) for p in parameters if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64)
+    norms = [l2_norm(p.grad) for p in parameters if p.grad is not None]
+    return l2_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64)
 
 
 def within(norm: Tensor, most: Tensor | float) -> Tensor:

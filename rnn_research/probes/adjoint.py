@@ -13,6 +13,7 @@ from rnn_research.checks import integer
 from rnn_research.models import Model
 from rnn_research.probes.base import Columns, Probe
 from rnn_research.unroll import Layer
+from rnn_research.unroll.norms import norm
 
 
 class Adjoint(Probe):
@@ -79,5 +80,5 @@ class Adjoint(Probe):
                 rows[f"{point}_{when}"] = values[kept] * per_sample
         if terminal is not None:  # of a sum over samples, so each sample's own already
             for name, values in zip(layer.cell.state_names, terminal, strict=True):
-                rows[f"{name}_terminal"] = torch.linalg.vector_norm(values[kept], dim=-1, dtype=torch.float64)
+                rows[f"{name}_terminal"] = norm(values[kept], -1)
         return rows

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rnn_research.cells.base import Cell, State, marking
+from rnn_research.unroll import norms
 from rnn_research.unroll.inside import Inside, Points, cut_or_scaled, unmarked
 
 Rows = slice | Tensor
@@ -36,7 +37,7 @@ class Acting:
         zeros = functools.partial(torch.zeros, rows, dtype=torch.float64, device=device)
         self.norms = zeros()  # of each delta of this pass, after the second point
         self.acted: Points = {point: (zeros(), zeros()) for point in inside.points}
-        self.squares = zeros(), zeros()  # of this pass's gradients of pre-activations, before and after
+        self.clamped_norms = zeros(), zeros()  # of this pass's gradients of pre-activations, before and after
         parts = len(cell.state_names) if record else 0
         self.direct = [like.new_zeros(rows, cell.hidden_size) for _ in range(parts)]
         self.recurrent = [like.new_zeros(rows, cell.hidden_size) for _ in range(parts)]
@@ -125,8 +126,8 @@ class Acting:
         if self.inside.on_preactivation is not None:
             out = self.inside.on_preactivation(out)
         if self.recording:
-            for squares, value in zip(self.squares, (grad, out), strict=True):
-                squares[rows] += value.double().square().flatten(1).sum(1)
+            for total, value in zip(self.clamped_norms, (grad, out), strict=True):
+                total[rows] = torch.hypot(total[rows], norms.norm(value.flatten(1), -1))
         return out
 
     def _record(self, point: str, rows: Rows, before: Tensor, after: Tensor) -> None:
@@ -135,16 +136,16 @@ class Acting:
                 total[rows] += value
 
     def _finish(self, rows: Rows) -> None:
-        """Squares of the last pass that reached these rows, made norms."""
+        """The norms of the last pass that reached these rows are whole."""
         if "preactivation" in self.acted:
-            self._record("preactivation", rows, *(squares[rows].sqrt() for squares in self.squares))
-            for squares in self.squares:
-                squares[rows] = 0
+            self._record("preactivation", rows, *(total[rows] for total in self.clamped_norms))
+            for total in self.clamped_norms:
+                total[rows] = 0
 
 
 def norm(parts: Sequence[Tensor]) -> Tensor:
     """L2 over all parts jointly, a row each, in float64."""
-    return torch.linalg.vector_norm(torch.cat(list(parts), -1), dim=-1, dtype=torch.float64)
+    return norms.norm(torch.cat(list(parts), -1), -1)
 
 
 class _Act(torch.autograd.Function):

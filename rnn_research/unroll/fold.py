@@ -14,6 +14,7 @@ from torch import Tensor
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.inside import Points
+from rnn_research.unroll.norms import norm
 
 Record = bool | Literal["parts"]
 """Whether adjoints are kept; "parts": and the norms of their direct and recurrent parts, in passing."""
@@ -87,7 +88,7 @@ class Fold(ABC):
     def norms(self, which: str) -> State:
         """The L2 norms of `adjoints`, `direct` or `recurrent`, in float64."""
         parts: State = getattr(self, which)()
-        return type(parts)(*(torch.linalg.vector_norm(part, dim=-1, dtype=torch.float64) for part in parts))
+        return type(parts)(*(norm(part, -1) for part in parts))
 
     def _as_unrolled(self) -> ExitStack:
         """The mixed precision that the states were made in, which updates are replayed in."""

@@ -46,11 +46,6 @@ class Acted:
         for point, norms in self.points.items():
             getattr(self.struct, point)[:] = [one.data_ptr() for one in norms]
 
-    def finish(self) -> None:
-        """Called once the driver is done."""
-        for squares in self.points.get("preactivation", ()):
-            squares.sqrt_()
-
     def add_to(self, points: Points) -> None:
         """Norms add up over passes."""
         for point, (before, after) in self.points.items():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import types
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import torch
@@ -17,10 +19,13 @@ from torch import Tensor
 from rnn_research.cells.base import Cell
 from rnn_research.unroll.native import library
 from rnn_research.unroll.native.graph import Untraceable, tensors_of
-from rnn_research.unroll.native.plan import Plan
+from rnn_research.unroll.native.plan import Plan, check_length
 from rnn_research.unroll.native.schedule import Schedule
 from rnn_research.unroll.native.source import source
 from rnn_research.unroll.native.trace import trace
+
+FEW = 8
+"""Previous states, that tell whether an update's code grows with them."""
 
 _pointer, _int, _long = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 
@@ -31,7 +36,7 @@ class Run(ctypes.Structure):
 
 class Product(ctypes.Structure):
     _fields_ = [
-        *((name, _int) for name in ("source", "child", "part", "value", "blocks", "stage", "weight", "runs")),
+        *((name, _int) for name in ("source", "child", "part", "value", "blocks", "stage", "weight", "runs", "same")),
         *((name, _long) for name in ("offset", "row", "column")),
         ("run", ctypes.POINTER(Run)),
     ]
@@ -77,7 +82,7 @@ class Fold(ctypes.Structure):
         ("dinput", Rows),
         *((name, ctypes.POINTER(_pointer)) for name in ("adjoint", "recurrent")),
         ("direct", ctypes.POINTER(Rows)),
-        ("square", ctypes.POINTER(_pointer)),
+        ("norm", ctypes.POINTER(_pointer)),
         ("acting", ctypes.POINTER(Acting)),
     ]
 
@@ -124,7 +129,7 @@ class Compiled:
 
     def tape_size(self, schedule: Schedule, keep: bool) -> int:
         """Blocks that the tape holds: of every group, or (not kept) of one at a time."""
-        slots = [len(self.plans[arity].slot) for arity in schedule.arities]
+        slots = [self.plans[arity].slots for arity in schedule.arities]
         every, largest = schedule.nodes
         if keep:
             return sum(slot * nodes for slot, nodes in zip(slots, every, strict=True))
@@ -188,35 +193,60 @@ def _plain(value: Any) -> Any:
 
 
 def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> Compiled:
+    """All at once, one compiler a core: those for several previous states are mostly one program. What can't be
+    compiled is known before any is started."""
+    _check_growth(cell, max(arities), acting)
     plans = {arity: Plan(trace(cell, arity, marks=acting)) for arity in arities}
     for plan in plans.values():
         if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
             raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
-    made = Compiled(library.kernel(double), plans, {})
+    driver = library.kernel()
+    sources = {arity: source(plan, acting) for arity, plan in plans.items()}
+    texts = list(dict.fromkeys([driver, *sources.values()]))
+    with ThreadPoolExecutor(_cores()) as pool:
+        loaded = dict(zip(texts, pool.map(library.load, texts, repeat(double)), strict=True))
+    made = Compiled(loaded[driver], plans, {}, list(loaded.values()))
     for arity, plan in plans.items():
-        code = library.load(source([plan], acting), double)
-        made.programs[arity] = _program(plan, code, cell.hidden_size, made.held)
-        made.held.append(code)
+        made.programs[arity] = _program(plan, loaded[sources[arity]], cell.hidden_size, made.held)
     return made
 
 
+def _check_growth(cell: Cell, arity: int, acting: bool) -> None:
+    """Refuse many previous states for which the code would be too long, by what it is for a few: a trace takes a
+    millisecond for each."""
+    if arity > 2 * FEW:
+        few, twice = (len(Plan(trace(cell, count, marks=acting)).nodes) for count in (FEW, 2 * FEW))
+        check_length(twice + (twice - few) * (arity - 2 * FEW) // FEW, arity)
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Program:
-    place = {acc: number for number, acc in enumerate(plan.accs)}
+    rows_of: dict[Any, list[tuple[int, int]]] = {}
+    for node, acc in plan.acc.items():
+        for product, row in acc.products:
+            rows_of.setdefault(product, []).append((row, plan.place_of(node, plan.place)))
     products = []
-    for product in plan.products:
-        rows = sorted((row, place[acc]) for acc in plan.accs for own, row in acc.products if own is product)
+    first: dict[Any, int] = {}
+    for number, product in enumerate(plan.products):
+        rows = sorted(rows_of[product])
         runs = array(Run, list(_runs(rows)))
         view = product.weight
+        part_of_it = (view, product.source, product.count, *((run.block, run.count) for run in runs[: len(runs)]))
         products.append(
             Product(
                 product.source,
                 product.first,
                 product.part,
-                plan.slot[product.values[0]] if product.values else 0,
+                plan.place_of(product.values[0], plan.slot) if product.values else 0,
                 product.count,
                 plan.stage_of[product],
                 view.tensor,
                 len(runs),
+                first.setdefault(part_of_it, number),
                 view.offset,
                 view.row,
                 view.column,
@@ -224,12 +254,14 @@ def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Pro
             )
         )
         held.append(runs)
-    biases = [Bias(place[acc], one.tensor, one.block * hidden) for acc in plan.accs for one in acc.vectors]
+    vectors = [(plan.place_of(node, plan.place), one) for node, acc in plan.acc.items() for one in acc.vectors]
+    biases = [Bias(place, one.tensor, one.block * hidden) for place, one in vectors]
     arrays = array(Product, products), array(Bias, biases)
     held.extend(arrays)
     arity = plan.arity
-    segments = (ctypes.addressof(_pointer.in_dll(code, f"{way}_{arity}")) for way in ("forward", "backward"))
-    sizes = (arity, plan.stages, len(plan.accs), len(plan.slot), len(plan.values), len(products), len(biases))
+    segments = (ctypes.addressof(_pointer.in_dll(code, way)) for way in ("forward", "backward"))
+    counts = (len(plan.acc), plan.slots, plan.dvalues, len(products), len(biases))
+    sizes = (arity, plan.stages, *counts)
     return Program(*sizes, *arrays, *segments)
 
 

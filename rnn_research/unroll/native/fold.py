@@ -116,7 +116,7 @@ class NativeFold(Fold):
         if tape is None or not isinstance(self.structure, Chain) or set(slot) != set(range(len(self.cell.gates))):
             return None
         *before, count = plan.nodes[0]
-        slots = [len(plans[arity].slot) for arity in plan.arities]
+        slots = [plans[arity].slots for arity in plan.arities]
         start = sum(some * each for some, each in zip(before, slots[:-1], strict=True))
         values = tape[start * self.cell.hidden_size :].view(count, slots[-1], self.cell.hidden_size)
         place = torch.full((plan.rows,), -1)

@@ -76,6 +76,14 @@ class TensorLeaf:
     block: int
 
 
+@dataclass(eq=False)
+class Accumulator:
+    """Row blocks of products, and blocks of the cell's vectors, that are only summed."""
+
+    products: list[tuple[Product, int]]
+    vectors: list[TensorLeaf]
+
+
 Leaf = ProductLeaf | ChildLeaf | TensorLeaf
 
 

@@ -14,6 +14,9 @@
 #define FEW 4
 #define BLOCK 256 /* rows whose adjoints are multiplied into the gradients together, at least */
 
+/* What this was compiled for. */
+const int32_t vector_bits = 8 * BYTES, fuses = FUSED;
+
 enum { INPUT, CHILD, VALUE };
 
 typedef struct {
@@ -23,6 +26,7 @@ typedef struct {
     int32_t source, child, part, value, blocks; /* what is multiplied */
     int32_t stage;                              /* the update's segment that needs it */
     int32_t weight, runs;                       /* which tensor */
+    int32_t same;                               /* the first product with the same part of the same tensor */
     int64_t offset, row, column;                /* where in it */
     const Run *run;
 } Product;
@@ -42,7 +46,7 @@ typedef struct {
     double exponent, norm, value;   /* of the later norm over a state's own; thresholds, infinite: none */
     double *later;                  /* norms of the adjoints of the states that read these; below 0: none does */
     double *factor;                 /* what an adjoint was multiplied by */
-    double *recurrent[2], *adjoint[2], *clamped[2]; /* norms before and after (clamped: their squares) */
+    double *recurrent[2], *adjoint[2], *clamped[2]; /* norms before and after */
 } Acting;                           /* an array that is not wanted is NULL */
 typedef struct {
     int64_t hidden, features, parts, groups, programs, tensors;
@@ -55,7 +59,7 @@ typedef struct {
     Rows input, dinput;
     real *const *adjoint, *const *recurrent;
     const Rows *direct;
-    double *const *square;
+    double *const *norm;
     const Acting *acting; /* NULL: nothing acts */
 } Fold;
 
@@ -109,8 +113,8 @@ INLINE void tile(const int rows, const int narrow, const real *a, int64_t step, 
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
             vec x = splat(a[i * step + k * next]);
-            low[i] += x * left;
-            if (!narrow) high[i] += x * right;
+            low[i] = fused(x, left, low[i]);
+            if (!narrow) high[i] = fused(x, right, high[i]);
         }
     }
 #pragma GCC unroll 8
@@ -119,33 +123,45 @@ INLINE void tile(const int rows, const int narrow, const real *a, int64_t step, 
         if (!narrow) *(loose *)(c + i * ld + LANES) += high[i];
     }
 }
-#if TILE == 8
-#define TALL(narrow, step, next)                                                                   \
-    case 7: tile(7, narrow, a, step, next, b, depth, c, ld); break;                                \
-    case 8: tile(8, narrow, a, step, next, b, depth, c, ld); break;
-#else
-#define TALL(narrow, step, next)
-#endif
 /* The height must be known to the compiler, for the rows to be in registers. */
-#define TILES(name, narrow, step, next)                                                            \
-    static __attribute__((noinline)) void name(int64_t rows, const real *a, int64_t lda, const real *b, int64_t depth, \
-                                               real *c, int64_t ld) {                              \
-        (void)lda;                                                                                 \
-        switch (rows) {                                                                            \
-            case 1: tile(1, narrow, a, step, next, b, depth, c, ld); break;                        \
-            case 2: tile(2, narrow, a, step, next, b, depth, c, ld); break;                        \
-            case 3: tile(3, narrow, a, step, next, b, depth, c, ld); break;                        \
-            case 4: tile(4, narrow, a, step, next, b, depth, c, ld); break;                        \
-            case 5: tile(5, narrow, a, step, next, b, depth, c, ld); break;                        \
-            case 6: tile(6, narrow, a, step, next, b, depth, c, ld); break;                        \
-                TALL(narrow, step, next)                                                           \
-        }                                                                                          \
+#define ALONG(name, narrow)                                                                            \
+    static __attribute__((noinline)) void name(int64_t rows, const real *a, int64_t lda, const real *b, \
+                                               int64_t depth, real *c, int64_t ld) {                   \
+        switch (rows) {                                                                                \
+            case 1: tile(1, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            case 2: tile(2, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            case 3: tile(3, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            case 4: tile(4, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            case 5: tile(5, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            case 6: tile(6, narrow, a, lda, 1, b, depth, c, ld); break;                                \
+            TALL(narrow)                                                                               \
+        }                                                                                              \
     }
-TILES(along, 0, lda, 1)
-TILES(along_narrow, 1, lda, 1)
-TILES(across, 0, 1, TILE)
-TILES(across_narrow, 1, 1, TILE)
-/* A tile whose last columns are not there: through a full one. */
+#if TILE == 8
+#define TALL(narrow)                                                                                   \
+    case 7: tile(7, narrow, a, lda, 1, b, depth, c, ld); break;                                        \
+    case 8: tile(8, narrow, a, lda, 1, b, depth, c, ld); break;
+#else
+#define TALL(narrow)
+#endif
+/* The rows are padded with zeros: of a whole tile, or of half of one. */
+#define ACROSS(name, narrow)                                                                           \
+    static __attribute__((noinline)) void name(int64_t rows, const real *a, const real *b, int64_t depth, real *c, \
+                                               int64_t ld) {                                           \
+        if (rows > TILE / 2) tile(TILE, narrow, a, 1, TILE, b, depth, c, ld);                          \
+        else tile(TILE / 2, narrow, a, 1, TILE, b, depth, c, ld);                                      \
+    }
+ALONG(along, 0)
+ALONG(along_narrow, 1)
+ACROSS(across, 0)
+ACROSS(across_narrow, 1)
+
+/* From here on nothing is hot but copies: half of what optimising this file takes is not worth waiting for. */
+#if !defined(__clang__)
+#pragma GCC optimize("O1")
+#endif
+
+/* A tile whose last columns or rows are not there: through a full one. */
 #define EDGE(width, rows, c, ld, call)                                                             \
     do {                                                                                           \
         real edge[TILE * PANEL] = {0};                                                             \
@@ -204,9 +220,9 @@ static void accumulate(const real *const *a, int64_t from_a, const real *const *
             int64_t height = least(TILE, m - t * TILE);
             real *to = c + t * TILE * ld + p * PANEL;
             const real *from = left + t * TILE * rows;
-            if (width == PANEL) across(height, from, 0, right, rows, to, ld);
-            else if (width > LANES) EDGE(width, height, to, ld, across(height, from, 0, right, rows, edge, PANEL));
-            else EDGE(width, height, to, ld, across_narrow(height, from, 0, right, rows, edge, PANEL));
+            if (width == PANEL && height % (TILE / 2) == 0) across(height, from, right, rows, to, ld);
+            else if (width > LANES) EDGE(width, height, to, ld, across(height, from, right, rows, edge, PANEL));
+            else EDGE(width, height, to, ld, across_narrow(height, from, right, rows, edge, PANEL));
         }
     }
 }
@@ -219,7 +235,7 @@ static void accumulate_few(const real *const *a, const real *const *b, int64_t f
             int64_t width = least(LANES, n - j), end = least(r0 + 32, rows);
             for (int64_t k = 0; k < m; k++) {
                 vec sum = {0};
-                for (int64_t r = r0; r < end; r++) sum += splat(a[r][k]) * load(b[r] + from_b + j, width);
+                for (int64_t r = r0; r < end; r++) sum = fused(splat(a[r][k]), load(b[r] + from_b + j, width), sum);
                 store(c + k * ld + j, load(c + k * ld + j, width) + sum, width);
             }
         }
@@ -347,12 +363,12 @@ static Extent measure(const Fold *f, Arena *arena) {
 static Group group_of(const Fold *f, const Extent *e, int64_t g) {
     const Program *p = f->program + f->kind[g];
     Group group = {0};
-    group.hidden = f->hidden, group.rows = f->count[g];
+    group.hidden = f->hidden, group.rows = f->count[g], group.arity = p->arity;
     group.row = f->row + e->first[g], group.child = f->child + e->first[g];
     group.state = f->state, group.tape = f->tape + e->tape[g], group.width = p->slots * f->hidden;
     group.accs = p->accs * f->hidden, group.far = e->far;
     group.vector = (const real *const *)f->tensor, group.dvector = f->gradient;
-    group.adjoint = f->adjoint, group.direct = f->direct, group.recurrent = f->recurrent, group.square = f->square;
+    group.adjoint = f->adjoint, group.direct = f->direct, group.recurrent = f->recurrent, group.norm = f->norm;
     group.dvalues = p->values * f->hidden;
     return group;
 }
@@ -367,8 +383,11 @@ static void run_forward(const Fold *f, Arena *arena) {
         const Program *program = f->program + p;
         real **packed = TAKE(arena, real *, program->products), *bias = TAKE(arena, real, program->accs * h);
         for (int32_t i = 0; i < program->products; i++) {
-            real *to = TAKE(arena, real, packed_size(f, program->product + i, 0));
-            if (arena->base) pack_product(packed[i] = to, f, program->product + i, 0);
+            const Product *product = program->product + i;
+            real *to = product->same < i ? NULL : TAKE(arena, real, packed_size(f, product, 0));
+            if (!arena->base) continue;
+            packed[i] = to ? to : packed[product->same];
+            if (to) pack_product(to, f, product, 0);
         }
         if (!arena->base) continue;
         work[p].packed = packed, work[p].bias = bias;
@@ -465,30 +484,29 @@ static void clear(real *adjoint, const int32_t *child, int64_t count, int64_t ar
         memset(adjoint + child[i] * h, 0, (size_t)(arity * h) * sizeof(real));
 }
 
-/* The sum of the squares of a row's a scale + b; without b where it is NULL, without a where its scale is 0. */
-INLINE double squares_of(const int with_a, const int with_b, const real *a, real scale, const real *b, int64_t h) {
+/* The norm of a row's a scale + b; without b where it is NULL, without a where its scale is 0. */
+INLINE double norm_with(const int with_a, const int with_b, const real *a, real scale, const real *b, int64_t h) {
     Square sum = {0};
     int64_t j = 0;
 #define TERM(n) ((with_a ? load(a + j, n) * scale : splat(0)) + (with_b ? load(b + j, n) : splat(0)))
     for (; j + LANES <= h; j += LANES) square(&sum, TERM(LANES));
     if (j < h) square(&sum, TERM(h - j));
 #undef TERM
-    return total(&sum);
+    return norm(&sum);
 }
-INLINE double squares(const real *a, real scale, const real *b, int64_t h) {
-    if (!b) return scale == 0 ? 0 : squares_of(1, 0, a, scale, b, h);
-    return scale == 0 ? squares_of(0, 1, a, scale, b, h) : squares_of(1, 1, a, scale, b, h);
+INLINE double norm_of(const real *a, real scale, const real *b, int64_t h) {
+    if (!b) return scale == 0 ? 0 : norm_with(1, 0, a, scale, b, h);
+    return scale == 0 ? norm_with(0, 1, a, scale, b, h) : norm_with(1, 1, a, scale, b, h);
 }
 /* The recurrent part of a row's adjoint: what each part is kept by, to the later state's norm. Into `scale`. */
 INLINE void act_on_recurrent(const Fold *f, const Acting *a, int64_t row, real *scale) {
     double before = 0, kept = 0, factor = 1, later = a->later ? a->later[row] : -1;
     for (int64_t k = 0; k < f->parts; k++) {
-        double keep = a->keep[k] ? a->keep[k][row] : 1, part = squares(f->adjoint[k] + row * f->hidden, 1, NULL, f->hidden);
-        before += part;
-        if (keep != 0) kept += keep * keep * part;
+        double keep = a->keep[k] ? a->keep[k][row] : 1, part = norm_of(f->adjoint[k] + row * f->hidden, 1, NULL, f->hidden);
+        before = joined(before, part);
+        if (keep != 0) kept = joined(kept, keep * part);
         scale[k] = (real)keep;
     }
-    before = sqrt(before), kept = sqrt(kept);
     if (a->exponent != 0 && later >= 0 && isfinite(later) && kept > 0 && isfinite(kept)) {
         factor = a->exponent == 1 ? later / kept : pow(later / kept, a->exponent);
 #ifdef DOUBLE
@@ -502,15 +520,14 @@ INLINE void act_on_recurrent(const Fold *f, const Acting *a, int64_t row, real *
 }
 /* The adjoint of a row, to the largest norm: what it is multiplied by. Its new norm is for the row's children. */
 INLINE double act_on_adjoint(const Fold *f, const Acting *a, int64_t row, int64_t child, int64_t arity, const real *scale) {
-    double sum = 0, factor = 1;
+    double whole = 0, factor = 1;
     for (int64_t k = 0; k < f->parts; k++) {
         const real *direct = f->direct[k].base ? at(f->direct + k, row) : NULL;
-        sum += squares(f->adjoint[k] + row * f->hidden, scale[k], direct, f->hidden);
+        whole = joined(whole, norm_of(f->adjoint[k] + row * f->hidden, scale[k], direct, f->hidden));
     }
-    double norm = sqrt(sum);
-    if (norm > a->norm && isfinite(norm)) factor = a->norm / norm;
-    if (a->adjoint[0]) a->adjoint[0][row] = norm, a->adjoint[1][row] = norm * factor;
-    for (int64_t k = 0; a->later && k < arity; k++) a->later[child + k] = norm * factor;
+    if (whole > a->norm && isfinite(whole)) factor = a->norm / whole;
+    if (a->adjoint[0]) a->adjoint[0][row] = whole, a->adjoint[1][row] = whole * factor;
+    for (int64_t k = 0; a->later && k < arity; k++) a->later[child + k] = whole * factor;
     return factor;
 }
 /* What acts on the adjoints of a group's states before its update's derivative. */
@@ -546,6 +563,10 @@ static void run_backward(const Fold *f, Arena *arena) {
         w.group = TAKE(arena, int64_t, block);
         for (int32_t i = 0; i < program->products; i++) {
             const Product *product = program->product + i;
+            if (product->same < i) {
+                if (arena->base) w.packed[i] = w.packed[product->same], w.sum[i] = w.sum[product->same];
+                continue;
+            }
             int64_t size = depth_of(f, product) * columns(product) * h;
             real *to = product->source == INPUT && !f->dinput.base ? NULL : TAKE(arena, real, packed_size(f, product, 1));
             int apart = f->gradient[product->weight] && transposed(f, product);
@@ -615,7 +636,7 @@ static void run_backward(const Fold *f, Arena *arena) {
             const Product *product = p->product + i;
             int64_t depth = depth_of(f, product), total = columns(product) * h, column = 0;
             real *to = f->gradient[product->weight];
-            if (!w->sum[i]) continue;
+            if (!w->sum[i] || product->same < i) continue;
             for (int32_t r = 0; r < product->runs; r++) {
                 const Run *run = product->run + r;
                 real *first = to + product->offset + run->block * h * product->row;
@@ -647,6 +668,6 @@ static int within_arena(const Fold *f, void (*run)(const Fold *, Arena *)) {
 /* The states from the inputs; 1 where there is no memory. */
 int fold_forward(const Fold *f) { return within_arena(f, run_forward); }
 /* The adjoints and gradients from the states, the tape and `direct`. Adds to `gradient` and `dinput`,
-   which must be 0, and to `adjoint` at the last nodes. Where something acts, the squares of clamped norms must be 0, and
+   which must be 0, and to `adjoint` at the last nodes. Where something acts, the norms of what is clamped must be 0, and
    the later norms below 0. */
 int fold_backward(const Fold *f) { return within_arena(f, run_backward); }

@@ -189,7 +189,7 @@ class Kernel:
             dinputs = self.placed(torch.zeros(plan.rows, inputs.shape[-1], dtype=dtype))
             fold.dinput = self._rows(dinputs)
         if norms:
-            fold.square = native.pointers([*norms, *[None] * (3 * count - len(norms))])
+            fold.norm = native.pointers([*norms, *[None] * (3 * count - len(norms))])
         if recurrent:
             fold.recurrent = native.pointers(recurrent)
         acted = None
@@ -197,10 +197,6 @@ class Kernel:
             acted = Acted(self.inside, plan.rows, before, self.rows_of, count, wanted.limits)
             fold.acting = ctypes.pointer(acted.struct)
         self._call(self.compiled.driver.fold_backward, fold)
-        if acted is not None:
-            acted.finish()
-        for squares in norms:
-            squares.sqrt_()
         first = [rows[:before] for rows in with_initial] if before else []
         return Found(adjoints, first, dinputs, gradients, norms, recurrent, acted)
 

@@ -24,13 +24,14 @@ from rnn_research.unroll.native import cache
 FLAGS = (
     "-std=gnu11",
     "-O2",
-    "-fno-math-errno",
-    "-fno-trapping-math",
     "-fno-semantic-interposition",
     "-shared",
     "-fPIC",
 )
-"""Not -ffast-math: it makes the whole process flush subnormal numbers to zero, and hides NaN."""
+EXACT = ("-fno-fast-math", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-nostartfiles")
+"""What numbers come out. After the user's flags, since what the engine promises rests on these: no -ffast-math, which
+hides NaN and (by a start file) makes the whole process flush subnormal numbers to zero, and no multiplication fused
+with an addition but where kernel.h says so, as a compiler fuses one copy of the same code and not the other."""
 HERE = Path(__file__).parent
 TIMEOUT = 120  # seconds for one file: an update compiles in about one
 
@@ -48,15 +49,25 @@ def load(source: str, double: bool) -> ctypes.CDLL:
     return _load(source, double, os.environ.get("CC"), os.environ.get("RNN_RESEARCH_CFLAGS", ""), str(_folder()))
 
 
-def kernel(double: bool) -> ctypes.CDLL:
-    """The driver, kernel.c. Raises as `load`."""
-    return load((HERE / "kernel.c").read_text(encoding="utf-8"), double)
+def kernel() -> str:
+    """The C of the driver."""
+    return (HERE / "kernel.c").read_text(encoding="utf-8")
+
+
+def width() -> str:
+    """What vectors native code has here, in words.
+
+    Raises:
+        Unavailable: nothing can be compiled here.
+    """
+    bits, fuses = (ctypes.c_int32.in_dll(load(kernel(), False), name).value for name in ("vector_bits", "fuses"))
+    return f"{bits} bits, {'fused' if fuses else 'separate'} multiply and add"
 
 
 @functools.cache
 def _load(source: str, double: bool, cc: str | None, extra: str, folder: str) -> ctypes.CDLL:
     compiler = _compiler(cc)
-    flags = [*FLAGS, *_for_this_cpu(compiler), *_words(extra), *(["-DDOUBLE"] if double else [])]
+    flags = [*FLAGS, *_for_this_cpu(compiler), *_words(extra), *EXACT, *(["-DDOUBLE"] if double else [])]
     header = (HERE / "kernel.h").read_text(encoding="utf-8")
     key = hashlib.sha256(
         "\0".join([header, source, *compiler, *flags, _version(compiler), _cpu()]).encode()

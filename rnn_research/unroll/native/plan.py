@@ -11,29 +11,50 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from typing import Any
 
 from torch import fx
 
 from rnn_research.unroll.native.graph import (
     VALUE,
+    Accumulator,
     Product,
     ProductLeaf,
     TensorLeaf,
     Trace,
+    Untraceable,
     closure,
     leaf_of,
     name_of,
     operands_of,
 )
-from rnn_research.unroll.native.operations import OPERATIONS
+from rnn_research.unroll.native.lanes import Lanes, lanes_of
+from rnn_research.unroll.native.operations import OPERATIONS, Value
+
+MOST = 200
+"""Operations for several previous states: a compiler takes seconds for them, and minutes for a few times more."""
 
 
-@dataclass(eq=False)
-class Accumulator:
-    """Row blocks of products, and blocks of the cell's vectors, that are only summed."""
+@dataclass(frozen=True)
+class Place:
+    """Where a block lies among others: `first`, further on by `more` for each previous state that there is and by
+    `step` for each that comes before the one it belongs to."""
 
-    products: list[tuple[Product, int]]
-    vectors: list[TensorLeaf]
+    first: int
+    more: int = 0
+    step: int = 0
+
+    def of(self, arity: int, lane: int = 0) -> int:
+        return self.first + self.more * arity + self.step * lane
+
+
+def _placed(shared: list[Any], apart: list[Any], first: Place, arity: int) -> tuple[dict[Any, Place], Place]:
+    """The places of what all lanes share and of what each has, after what ends at `first`, and where they end."""
+    begin = first.first + len(shared)
+    found = {one: Place(first.first + k, first.more) for k, one in enumerate(shared)}
+    found |= {one: Place(begin + k, first.more, len(apart)) for k, one in enumerate(apart)}
+    return found, Place(begin, first.more + len(apart))
 
 
 class Plan:
@@ -44,12 +65,25 @@ class Plan:
     segment that waits for it, and `roots` has what each segment is to compute: `values` that products of later stages
     read, and in the last one the `outputs`.
     `tensors` are the trace's. `slot` is the place of a node on the tape; the values come first. `marks` are the marked
-    pre-activations.
+    pre-activations. What belongs to one of several previous states (`lanes`) is among `nodes` for the first of them
+    alone, where a loop stands for the others. The tape has `slots` for a node, of which the first `dvalues` are the
+    values'.
+
+    Raises:
+        Untraceable: the code would be too long.
     """
 
     def __init__(self, trace: Trace) -> None:
         self.arity, self.outputs, self.tensors = trace.arity, trace.outputs, trace.tensors
         self._accumulators(trace)
+        self.lanes = Lanes()
+        self._leave_out()
+        lanes = lanes_of(self.arity, self.nodes, self.acc, self.products, self.outputs)
+        if not self._read_state(lanes):
+            self.lanes = lanes
+            self._leave_out()
+        if self.arity > 1:
+            check_length(len(self.nodes), self.arity)
         self._stages()
         self._slots()
         self.marks = [node for node in self.nodes if leaf_of(node) is None and name_of(node) == "mark"]
@@ -65,12 +99,43 @@ class Plan:
                     (argument,) = argument.all_input_nodes
                 rows = {row for _, row in self.acc[argument].products} if argument in self.acc else set()
                 if len(rows) == 1:
-                    found.setdefault(rows.pop(), slot)
+                    found.setdefault(rows.pop(), slot.of(self.arity))
         return found
 
     def within(self, nodes: Iterable[fx.Node]) -> set[fx.Node]:
-        """The nodes, and what they are computed from, down to accumulators."""
-        return closure(nodes, self.acc)
+        """The nodes, and what they are computed from, down to accumulators; of lanes, the first one's."""
+        found: set[fx.Node] = set()
+        stack = [self._standing(node) for node in nodes]
+        while stack:
+            node = stack.pop()
+            if node not in found:
+                found.add(node)
+                stack += [one for one in self.operands(node) if isinstance(one, fx.Node)]
+        return found
+
+    def operands(self, node: fx.Node) -> tuple[Value, ...]:
+        """What a node is computed from in this plan: of a sum over lanes, what it starts from and its term."""
+        if node in self.acc:
+            return ()
+        if node in self.lanes.sums:
+            head, term = self.lanes.sums[node]
+            return (term,) if head is None else (head, term)
+        return operands_of(node)
+
+    def _standing(self, node: fx.Node) -> fx.Node:
+        """The node of the first lane that stands for a node of any."""
+        return self.lanes.place.get(node, (node, 0))[0]
+
+    def place_of(self, node: fx.Node, among: dict[fx.Node, Place]) -> int:
+        """Where the block of a node lies, of the first lane or another."""
+        first, lane = self.lanes.place.get(node, (node, 0))
+        return among[first].of(self.arity, lane)
+
+    @cached_property
+    def place(self) -> dict[fx.Node, Place]:
+        """Where each accumulator lies, by the node that is its sum."""
+        shared = [node for node in self._sums if node not in self.lanes.place]
+        return _placed(shared, [node for node in self._sums if self.lanes.first(node)], Place(0), self.arity)[0]
 
     # Accumulators
 
@@ -86,20 +151,21 @@ class Plan:
             elif leaf is None and name_of(node) == "add":
                 self._merge(node, reached)
         number = {product: place for place, product in enumerate(trace.products)}
-        self.accs = sorted(self.acc.values(), key=lambda acc: min((number[p], row) for p, row in acc.products))
-        self.products = [p for p in trace.products if any(p is own for acc in self.accs for own, _ in acc.products)]
+        self._sums = sorted(self.acc, key=lambda node: min((number[p], row) for p, row in self.acc[node].products))
+        used = {id(product) for acc in self.acc.values() for product, _ in acc.products}
+        self.products = [product for product in trace.products if id(product) in used]
         self.nodes = [node for node in trace.graph.nodes if node in reached]
 
     def _reached(self) -> list[Product]:
         """The products that the outputs depend on."""
-        found: list[Product] = []
+        found: dict[Product, None] = {}
         front = list(self.outputs)
         while front:
             leaves = map(leaf_of, closure(front))
-            products = {leaf.product for leaf in leaves if isinstance(leaf, ProductLeaf)}
+            products = {leaf.product: None for leaf in leaves if isinstance(leaf, ProductLeaf)}
             front = [node for product in products if product not in found for node in product.values]
-            found += [product for product in products if product not in found]
-        return found
+            found |= products
+        return list(found)
 
     def _merge(self, node: fx.Node, reached: set[fx.Node]) -> None:
         """Make one accumulator of a sum: of two accumulators, or of one and a vector.
@@ -108,28 +174,44 @@ class Plan:
         two vectors (they need no product), or of an accumulator with itself; and one whose part is read elsewhere
         too, as another sum, a value or an output: it must be had without the other part.
         """
-        parts: list[Accumulator] = []
+        parts: list[fx.Node] = []
         vectors: list[TensorLeaf] = []
         for operand in operands_of(node):
             leaf = leaf_of(operand)
             if isinstance(leaf, TensorLeaf):
                 vectors.append(leaf)
-            elif isinstance(operand, fx.Node) and operand in self.acc and _users(operand, reached) == [node]:
-                parts.append(self.acc[operand])
+            elif isinstance(operand, fx.Node) and operand in self.acc and _read_once(operand, reached):
+                parts.append(operand)
             else:
                 return
-        if not parts or len(set(map(id, parts))) != len(parts):
+        if not parts or len(set(parts)) != len(parts):
             return
-        for part in parts:
-            vectors += part.vectors
-        self.acc = {known: acc for known, acc in self.acc.items() if acc not in parts}
-        self.acc[node] = Accumulator([one for part in parts for one in part.products], vectors)
+        merged, *others = (self.acc.pop(part) for part in parts)
+        for other in others:
+            merged.products += other.products
+            merged.vectors += other.vectors
+        merged.vectors[:0] = vectors
+        self.acc[node] = merged
+
+    def _read_state(self, lanes: Lanes) -> bool:
+        """Whether a part of the new state is read, elementwise, by what belongs to one previous state."""
+        after = set(self.outputs)
+        for node in self.nodes:
+            if node not in self.acc and not after.isdisjoint(node.all_input_nodes):
+                after.add(node)
+        return not after.isdisjoint(lanes.place)
+
+    def _leave_out(self) -> None:
+        """Of the nodes, what the segments compute: neither what accumulators gather nor what a loop stands for."""
+        written = self.within([*self.outputs, *(value for product in self.products for value in product.values)])
+        self.nodes = [node for node in self.nodes if node in written]
 
     # Stages
 
     def _stages(self) -> None:
         """A product of values waits for the segment that computes them; values are computed as late as may be."""
-        self.values = [value for product in self.products for value in product.values]
+        made = [value for product in self.products for value in product.values]
+        self.values = list(dict.fromkeys(map(self._standing, made)))
         self.stage_of: dict[Product, int] = {}
         for product in self.products:  # in the order in which they were traced, so sources come first
             self.stage_of[product] = 0
@@ -137,11 +219,12 @@ class Plan:
                 accs = [self.acc[node] for node in self.within(product.values) if node in self.acc]
                 self.stage_of[product] = 1 + max((self._ready(acc) for acc in accs), default=0)
         self.stages = 1 + max(self.stage_of.values(), default=0)
-        self.roots: list[list[fx.Node]] = [[] for _ in range(self.stages)]
+        roots: list[dict[fx.Node, None]] = [{} for _ in range(self.stages)]
         for product in self.products:
             if product.source == VALUE:
-                self.roots[self.stage_of[product] - 1] += product.values
-        self.roots[-1] += self.outputs
+                roots[self.stage_of[product] - 1] |= dict.fromkeys(map(self._standing, product.values))
+        roots[-1] |= dict.fromkeys(self.outputs)
+        self.roots = [list(nodes) for nodes in roots]
 
     def _ready(self, acc: Accumulator) -> int:
         return max(self.stage_of.get(product, 0) for product, _ in acc.products)
@@ -150,36 +233,62 @@ class Plan:
 
     def _slots(self) -> None:
         """Which values the backward pass reads: each `keep` among them, and each accumulator, gets a slot."""
-        self.slot: dict[fx.Node, int] = {value: place for place, value in enumerate(self.values)}
         needed: set[fx.Node] = set()
         for roots in self.roots:
             for node in self.within(roots):
                 for operand in self._read_backward(node):
                     self._need(operand, needed)
-        for node in self.nodes:
-            if node not in needed or node in self.slot or node in self.outputs:
-                continue
-            if node in self.acc or (leaf_of(node) is None and OPERATIONS[name_of(node)].keep):
-                self.slot[node] = len(self.slot)
+        kept = [node for node in self.nodes if node in needed and node not in self.outputs and self._costly(node)]
+        end = Place(0)
+        self.slot: dict[fx.Node, Place] = {}
+        for nodes in (self.values, [node for node in kept if node not in self.values]):
+            shared = [node for node in nodes if node not in self.lanes.place]
+            places, end = _placed(shared, [node for node in nodes if node in self.lanes.place], end, self.arity)
+            self.slot |= places
+            if nodes is self.values:
+                self.dvalues = end.of(self.arity)
+        self.slots = end.of(self.arity)
+
+    def _costly(self, node: fx.Node) -> bool:
+        """Whether a node is not computed again."""
+        return node in self.acc or (leaf_of(node) is None and OPERATIONS[name_of(node)].keep)
 
     def _read_backward(self, node: fx.Node) -> list[fx.Node]:
         """The values that the derivative of a node mentions."""
         if leaf_of(node) or node in self.acc:
             return []
         named = dict(zip("ab", operands_of(node), strict=False)) | {"y": node}
+        if node in self.lanes.sums:
+            return []
         texts = "".join(OPERATIONS[name_of(node)].backward)
         return [one for key, one in named.items() if f"{{{key}}}" in texts and isinstance(one, fx.Node)]
 
     def _need(self, node: fx.Node, needed: set[fx.Node]) -> None:
-        if node in needed:
-            return
-        needed.add(node)
-        stored = node in self.outputs or node in self.slot or node in self.acc or leaf_of(node)
-        if not stored and not OPERATIONS[name_of(node)].keep:
-            for operand in node.all_input_nodes:
-                self._need(operand, needed)
+        stack = [node]
+        while stack:
+            one = stack.pop()
+            if one in needed:
+                continue
+            needed.add(one)
+            stored = one in self.outputs or one in self.values or self._costly(one) or leaf_of(one)
+            if not stored:
+                stack += [operand for operand in self.operands(one) if isinstance(operand, fx.Node)]
 
 
-def _users(node: fx.Node, reached: set[fx.Node]) -> list[fx.Node]:
-    """What reads a node: of all that the new state depends on, and the new state itself."""
-    return [user for user in node.users if user in reached or user.op == "output"]
+def check_length(operations: int, arity: int) -> None:
+    """Refuse code that is too long to be waited for.
+
+    Raises:
+        Untraceable: there are more than `MOST` operations.
+    """
+    if operations > MOST:
+        raise Untraceable(
+            f"its code grows with the children of a node: {operations} operations for {arity}, expected at most "
+            f"{MOST}, or children that are summed over"
+        )
+
+
+def _read_once(node: fx.Node, reached: set[fx.Node]) -> bool:
+    """Whether one alone reads a node: of all that the new state depends on, and the new state itself."""
+    users = (user for user in node.users if user in reached or user.op == "output")
+    return len(list(islice(users, 2))) == 1
