@@ -71,6 +71,25 @@ def marking(mark: Callable[[Tensor], Tensor] | None) -> Iterator[None]:
         _mark.reset(before)
 
 
+_absent: contextvars.ContextVar[Callable[[Tensor], None] | None] = contextvars.ContextVar("absent", default=None)
+
+
+@contextlib.contextmanager
+def telling_absent(tell: Callable[[Tensor], None]) -> Iterator[None]:
+    """Within it, in this thread, `tell` is called with the zeros that stand for a previous state where there is none."""
+    before = _absent.set(tell)
+    try:
+        yield
+    finally:
+        _absent.reset(before)
+
+
+def _absent_state(zero: Tensor) -> Tensor:
+    if (tell := _absent.get()) is not None:
+        tell(zero)
+    return zero
+
+
 class Cell(nn.Module, ABC):
     """One update h = f(W x + U h' + b), with as many gates as the cell has.
 
@@ -133,7 +152,7 @@ class Cell(nn.Module, ABC):
 
     def initial_state(self, nodes: int) -> State:
         """The state before a chain's first step, and in place of a leaf's children: zero."""
-        zero = self.weight_hh.new_zeros(nodes, self.hidden_size)
+        zero = _absent_state(self.weight_hh.new_zeros(nodes, self.hidden_size))
         return self.state_type(*(zero for _ in self.state_names))
 
     def project(self, inputs: Float[Tensor, "... input"]) -> Float[Tensor, "... projected"]:
@@ -152,7 +171,7 @@ class Cell(nn.Module, ABC):
         """The previous state of a sequence cell: on a tree, the sum of the children's states (as h~ in Tai et al.
         2015, eq. 2); none: zero, for as many nodes as `projected` has."""
         if not previous:
-            zero = projected.new_zeros(len(projected), self.hidden_size)
+            zero = _absent_state(projected.new_zeros(len(projected), self.hidden_size))
             return self.state_type(*(zero for _ in self.state_names))
         if len(previous) == 1:
             return previous[0]
