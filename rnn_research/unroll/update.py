@@ -4,7 +4,8 @@ What a cell returns need not be one. It may hand on a previous state (a lag) or 
 parts, or a number (a part that is zero where there is no previous state). The adjoint of a part s_k is dL/ds_k where
 s_k alone varies:
 
-* What is handed on is copied: the copy's readers are the new state's alone.
+* What is handed on (a sum over children, as `Cell.summed` makes it, too) is copied: the copy's readers are the new
+  state's alone.
 * Of parts that are one tensor, the second is a copy of the first: what reaches it reaches the first as well.
 * A number that the update itself made, and that another part of the new state may have read, is a variable from the
   start, so that what reads it inside the update counts, as with any other part.
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from rnn_research.cells.base import Cell, State, telling_absent
+from rnn_research.cells.base import Cell, State, telling_previous
 
 Step = Callable[..., State]
 """As `Cell.step`."""
@@ -41,8 +42,9 @@ class Updates:
         arity, handed = len(previous), [projected, *(part for state in previous for part in state)]
         # Of a single part, nothing else can have read the number that it is.
         if len(self.cell.state_names) == 1 or self._numbers.get(arity) is False:
-            return _apart(step(projected, *previous), handed)
-        with _Numbers((len(projected), self.cell.hidden_size)) as numbers, telling_absent(handed.append):
+            with telling_previous(handed.append):
+                return _apart(step(projected, *previous), handed)
+        with _Numbers((len(projected), self.cell.hidden_size)) as numbers, telling_previous(handed.append):
             state = step(projected, *previous)
         self._numbers[arity] = numbers.made
         return _apart(state, handed)
@@ -78,10 +80,10 @@ def _apart(state: State, handed: list[Tensor]) -> State:
     for part in state:
         if not part.requires_grad:
             part = part.detach().requires_grad_()
-        elif (first := next((one for one in parts if _same(one, part)), None)) is not None:
-            part = first.view_as(first)
         elif any(part is one or (part._is_view() and _memory(part) == _memory(one)) for one in handed):
             part = part.view_as(part)
+        elif (first := next((one for one in parts if _same(one, part)), None)) is not None:
+            part = first.view_as(first)
         parts.append(part)
     return type(state)(*parts)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from rnn_research.cells.base import Cell, marking
+from rnn_research.cells.base import Cell, marking, telling_previous
 from rnn_research.unroll.native.functions import Tracing, elementwise
 from rnn_research.unroll.native.graph import (
     ChildLeaf,
@@ -39,14 +39,38 @@ def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
         Untraceable: it does something other than products with its weights and elementwise operations.
     """
     tracer = Tracer(cell)
+    blocks = _outputs(tracer, cell, arity, marks)
+    if len(blocks) > 1 and not all(isinstance(block, fx.Node) for block in blocks):
+        tracer = Tracer(cell, exact=True)
+        blocks = _outputs(tracer, cell, arity, marks)
+    outputs: list[fx.Node] = []
+    for block in blocks:
+        # Each part has a node, and so an adjoint, of its own: what is handed on and another part are copied.
+        if not isinstance(block, fx.Node) or leaf_of(block) or block in tracer.handed or block in outputs:
+            block = tracer.node("identity", block)
+        outputs.append(block)
+    outputs = list(tracer.copied(outputs))
+    if closure(value for product in tracer.products for value in product.values) & set(outputs):
+        raise Untraceable("a part of the new state feeds a product of the same update")  # its adjoint would come late
+    tracer.graph.output(tuple(outputs))
+    products = tuple(product for product in tracer.products if product.node == 0)
+    return Trace(arity, tracer.graph, tuple(outputs), products, frozenset(tracer.read))
+
+
+def _outputs(tracer: Tracer, cell: Cell, arity: int, marks: bool) -> list[Value]:
+    """The block of each part of the new state."""
     parts = range(len(cell.state_names))
     inputs: Any = Input(tracer, cell.input_size)
     previous = [cell.state_type(*(_child(tracer, child, part) for part in parts)) for child in range(arity)]
     versions = [tensor._version for tensor in tracer.tensors]
+    mark = marking(_mark if marks else None)
     try:
         # With gradients enabled, what is detached can be told.
-        with torch.inference_mode(False), torch.enable_grad(), Tracing(), marking(_mark if marks else None):
-            state = cell.step(cell.project(inputs), *previous)
+        with torch.inference_mode(False), torch.enable_grad(), Tracing(), mark, telling_previous(tracer.hand):
+            projected = cell.project(inputs)
+            if isinstance(projected, Symbol):
+                tracer.hand(projected)
+            state = cell.step(projected, *previous)
     except Untraceable:
         raise
     except Exception as error:
@@ -55,22 +79,12 @@ def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
         raise Untraceable("the update changes the cell's tensors")
     if not isinstance(state, tuple) or len(state) != len(parts):
         raise Untraceable(f"step returned {type(state).__name__}, expected a state of {len(parts)} parts")
-    outputs: list[fx.Node] = []
     for part in state:
         if not isinstance(part, Symbol) or part.array.shape != (tracer.nodes, 1):
             raise Untraceable("step returned a part that is not (nodes, hidden)")
         if any(not _read(block) <= {number} for number, block in enumerate(part.array.flat)):
             raise Untraceable("a node's state depends on other nodes than its children")
-        node = part.array.flat[0]
-        # Each part has a node, and so an adjoint, of its own: a number, a child's state or another part is copied.
-        if not isinstance(node, fx.Node) or leaf_of(node) or node in outputs:
-            node = tracer.node("identity", node)
-        outputs.append(node)
-    if closure(value for product in tracer.products for value in product.values) & set(outputs):
-        raise Untraceable("a part of the new state feeds a product of the same update")  # its adjoint would come late
-    tracer.graph.output(tuple(outputs))
-    products = tuple(product for product in tracer.products if product.node == 0)
-    return Trace(arity, tracer.graph, tuple(outputs), products, frozenset(tracer.read))
+    return [part.array.flat[0] for part in state]
 
 
 def _mark(z: Any) -> Symbol:
