@@ -27,6 +27,13 @@ def set_random_state(device: torch.device, states: list[Tensor]) -> None:
         torch.cuda.set_rng_state(states[1], device)
 
 
+def draws() -> tuple[Any, ...]:
+    """How far the random numbers of the CPU have been drawn: torch's, numpy's and Python's own."""
+    numpy = sys.modules.get("numpy")
+    numpys: Any = numpy.random.get_state() if numpy else None  # noqa: NPY002 (the one that is global)
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), numpys and (*numpys[2:], numpys[1].tobytes())
+
+
 @contextlib.contextmanager
 def undisturbed(cells: Iterable[Cell]) -> Iterator[None]:
     """Within it the cells' updates can be run again, and afterwards nothing tells: random numbers (torch's, numpy's and

@@ -23,9 +23,13 @@ from rnn_research.unroll.native.graph import (
     array_of,
     closure,
     leaf_of,
+    name_of,
+    operands_of,
 )
 from rnn_research.unroll.native.operations import Value
+from rnn_research.unroll.native.seen import seen
 from rnn_research.unroll.native.symbols import Input, Symbol
+from rnn_research.unroll.undisturbed import draws, undisturbed
 
 __all__ = ["Untraceable", "trace"]
 
@@ -38,11 +42,17 @@ def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
     Raises:
         Untraceable: it does something other than products with its weights and elementwise operations.
     """
-    tracer = Tracer(cell)
-    blocks = _outputs(tracer, cell, arity, marks)
-    if len(blocks) > 1 and not all(isinstance(block, fx.Node) for block in blocks):
-        tracer = Tracer(cell, exact=True)
-        blocks = _outputs(tracer, cell, arity, marks)
+    with undisturbed([cell]):
+        before, drawn = seen(cell), draws()
+        tracer, blocks = _traced(cell, arity, marks)
+        if draws() != drawn:
+            raise Untraceable("the update draws random numbers")
+        if seen(cell) != before:
+            raise Untraceable("the update changes what it reads (an attribute of the cell, a global)")
+        if not type(cell).__module__.startswith("rnn_research.") and _code(_traced(cell, arity, marks)) != _code(
+            (tracer, blocks)
+        ):
+            raise Untraceable("the update is another one each time (random numbers, the time, what it keeps)")
     outputs: list[fx.Node] = []
     for block in blocks:
         # Each part has a node, and so an adjoint, of its own: what is handed on and another part are copied.
@@ -55,6 +65,26 @@ def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
     tracer.graph.output(tuple(outputs))
     products = tuple(product for product in tracer.products if product.node == 0)
     return Trace(arity, tracer.graph, tuple(outputs), products, frozenset(tracer.read))
+
+
+def _traced(cell: Cell, arity: int, marks: bool) -> tuple[Tracer, list[Value]]:
+    tracer = Tracer(cell)
+    blocks = _outputs(tracer, cell, arity, marks)
+    if len(blocks) > 1 and not all(isinstance(block, fx.Node) for block in blocks):
+        tracer = Tracer(cell, exact=True)
+        blocks = _outputs(tracer, cell, arity, marks)
+    return tracer, blocks
+
+
+def _code(traced: tuple[Tracer, list[Value]]) -> list[Any]:
+    """The operations in order, to be compared with another trace's."""
+    tracer, blocks = traced
+    number = {node: place for place, node in enumerate(tracer.graph.nodes)}
+    code = [
+        (None if leaf_of(node) else name_of(node), *(number.get(one, one) for one in operands_of(node)))  # type: ignore[call-overload]
+        for node in tracer.graph.nodes
+    ]
+    return [*code, [number.get(block, block) for block in blocks], tracer.read]  # type: ignore[call-overload]
 
 
 def _outputs(tracer: Tracer, cell: Cell, arity: int, marks: bool) -> list[Value]:
