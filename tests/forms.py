@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from equations import F64, graph_of, random_tree, structure_of, take
 from torch import Tensor, nn
@@ -40,7 +41,11 @@ class Form(NamedTuple):
     node: Callable[..., None]
 
 
-def mean(cell: Cell, previous: Sequence[Any], part: int, like: Tensor) -> Tensor:
+def product(cell: Cell, hidden: Tensor) -> Tensor:
+    return cell.weight_hh @ hidden + cell.bias_hh
+
+
+def total(cell: Cell, previous: Sequence[Any], part: int, like: Tensor) -> Tensor:
     """The sum over the children; a vector, or (nodes, hidden)."""
     return sum((state[part] for state in previous), torch.zeros_like(like))
 
@@ -51,8 +56,8 @@ def _lag(cell, x, *previous):
 
 
 def _lag_node(cell, own, x, previous):
-    h, lag = mean(cell, previous, 0, x), mean(cell, previous, 1, x)
-    own(0, torch.tanh(x + cell.recur(h) + cell.peephole * lag))
+    h, lag = total(cell, previous, 0, x), total(cell, previous, 1, x)
+    own(0, torch.tanh(x + product(cell, h) + cell.peephole * lag))
     own(1, h)
 
 
@@ -62,8 +67,8 @@ def _lags(cell, x, *previous):
 
 
 def _lags_node(cell, own, x, previous):
-    h, one, two = (mean(cell, previous, k, x) for k in range(3))
-    own(0, torch.tanh(x + cell.recur(two) + h))
+    h, one, two = (total(cell, previous, k, x) for k in range(3))
+    own(0, torch.tanh(x + product(cell, two) + h))
     own(1, h)
     own(2, one)
 
@@ -74,8 +79,8 @@ def _swapped(cell, x, *previous):
 
 
 def _swapped_node(cell, own, x, previous):
-    own(0, mean(cell, previous, 1, x))
-    own(1, torch.tanh(x + cell.recur(mean(cell, previous, 0, x))))
+    own(0, total(cell, previous, 1, x))
+    own(1, torch.tanh(x + product(cell, total(cell, previous, 0, x))))
 
 
 def _one(cell, x, *previous):
@@ -85,7 +90,7 @@ def _one(cell, x, *previous):
 
 
 def _one_node(cell, own, x, previous):
-    h = own(0, torch.tanh(x + cell.recur(mean(cell, previous, 0, x)) - cell.peephole * mean(cell, previous, 1, x)))
+    h = own(0, torch.tanh(x + product(cell, total(cell, previous, 0, x)) - cell.peephole * total(cell, previous, 1, x)))
     own(1, h)
 
 
@@ -95,7 +100,7 @@ def _constant(cell, x, *previous):
 
 
 def _constant_node(cell, own, x, previous):
-    a = own(1, torch.sigmoid(cell.recur(previous[0][0])) if previous else torch.zeros_like(x))
+    a = own(1, torch.sigmoid(product(cell, previous[0][0])) if previous else torch.zeros_like(x))
     own(0, torch.tanh(x + 1.5 * a + (previous[0][1] if previous else 0)))
 
 
@@ -106,7 +111,7 @@ def _constants(cell, x, *previous):
 
 def _constants_node(cell, own, x, previous):
     a = own(1, torch.zeros_like(x))
-    own(0, torch.tanh(x + a + cell.recur(mean(cell, previous, 0, x))))
+    own(0, torch.tanh(x + a + product(cell, total(cell, previous, 0, x))))
 
 
 def _adapting(cell, x, *previous):
@@ -116,9 +121,9 @@ def _adapting(cell, x, *previous):
 
 
 def _adapting_node(cell, own, x, previous):
-    h = mean(cell, previous, 0, x)
-    a = own(1, cell.rate * mean(cell, previous, 1, x) + 0.5 * h)
-    own(0, torch.tanh(x + cell.recur(h) - 1.5 * a))
+    h = total(cell, previous, 0, x)
+    a = own(1, cell.rate * total(cell, previous, 1, x) + 0.5 * h)
+    own(0, torch.tanh(x + product(cell, h) - 1.5 * a))
 
 
 def _residual(cell, x, *previous):
@@ -129,8 +134,8 @@ def _residual(cell, x, *previous):
 
 
 def _residual_node(cell, own, x, previous):
-    u = torch.tanh(x + cell.recur(mean(cell, previous, 0, x)))
-    c = own(1, 0.9 * mean(cell, previous, 1, x) + u)
+    u = torch.tanh(x + product(cell, total(cell, previous, 0, x)))
+    c = own(1, 0.9 * total(cell, previous, 1, x) + u)
     own(0, torch.tanh(c) + cell.peephole * u)
 
 
@@ -141,8 +146,8 @@ def _whole(cell, x, *previous):
 
 
 def _whole_node(cell, own, x, previous):
-    h, a = mean(cell, previous, 0, x), mean(cell, previous, 1, x)
-    own(0, torch.tanh(x + cell.recur(h) + a))
+    h, a = total(cell, previous, 0, x), total(cell, previous, 1, x)
+    own(0, torch.tanh(x + product(cell, h) + a))
     own(1, a + cell.extra * h)
 
 
@@ -154,8 +159,8 @@ def _joined(cell, x, *previous):
 
 
 def _joined_node(cell, own, x, previous):
-    u = torch.tanh(x + cell.recur(mean(cell, previous, 0, x)))
-    own(0, u + mean(cell, previous, 1, x))
+    u = torch.tanh(x + product(cell, total(cell, previous, 0, x)))
+    own(0, u + total(cell, previous, 1, x))
     own(1, torch.sigmoid(u) * cell.peephole)
 
 
@@ -166,8 +171,8 @@ def _cut(cell, x, *previous):
 
 
 def _cut_node(cell, own, x, previous):
-    a = own(0, torch.tanh(x + cell.recur(mean(cell, previous, 0, x))))
-    own(1, torch.sigmoid(a) + mean(cell, previous, 1, x).detach())
+    a = own(0, torch.tanh(x + product(cell, total(cell, previous, 0, x))))
+    own(1, torch.sigmoid(a) + total(cell, previous, 1, x).detach())
 
 
 def _input(cell, x, *previous):
@@ -176,8 +181,8 @@ def _input(cell, x, *previous):
 
 
 def _input_node(cell, own, x, previous):
-    h, before = mean(cell, previous, 0, x), mean(cell, previous, 1, x)
-    own(0, torch.tanh(x + cell.recur(h) + cell.peephole * before))
+    h, before = total(cell, previous, 0, x), total(cell, previous, 1, x)
+    own(0, torch.tanh(x + product(cell, h) + cell.peephole * before))
     own(1, x)
 
 
@@ -189,8 +194,8 @@ def _peephole(cell, x, *previous):
 
 
 def _peephole_node(cell, own, x, previous):
-    h, before = mean(cell, previous, 0, x), mean(cell, previous, 1, x)
-    z = cell.recur(h)
+    h, before = total(cell, previous, 0, x), total(cell, previous, 1, x)
+    z = product(cell, h)
     c = own(1, torch.sigmoid(x + cell.peephole * before) * before + torch.tanh(x + z))
     own(0, torch.sigmoid(z + cell.peephole * c) * torch.tanh(c))
 
@@ -203,7 +208,7 @@ def _apart(cell, x, *previous):
 
 def _apart_node(cell, own, x, previous):
     u = sum((torch.sigmoid(s[0] * cell.peephole + k) * s[1] for k, s in enumerate(previous)), torch.zeros_like(x))
-    c = own(1, torch.tanh(x + cell.recur(mean(cell, previous, 0, x))) + u)
+    c = own(1, torch.tanh(x + product(cell, total(cell, previous, 0, x))) + u)
     own(0, torch.tanh(c))
 
 
@@ -212,7 +217,7 @@ def _of_class(cell, x, *previous):
 
 
 def _of_class_node(cell, own, x, previous):
-    own(0, type(cell).gain * torch.tanh(x + cell.recur(mean(cell, previous, 0, x))))
+    own(0, type(cell).gain * torch.tanh(x + product(cell, total(cell, previous, 0, x))))
 
 
 def _handed(cell, x, *previous):
@@ -220,7 +225,7 @@ def _handed(cell, x, *previous):
 
 
 def _handed_node(cell, own, x, previous):
-    own(0, mean(cell, previous, 0, x) if len(previous) > 1 else x)
+    own(0, total(cell, previous, 0, x) if len(previous) > 1 else x)
 
 
 def _counting(cell, x, *previous):
@@ -237,7 +242,7 @@ def _normed(cell, x, *previous):
 
 
 def _normed_node(cell, own, x, previous):
-    c = own(1, 0.5 * mean(cell, previous, 1, x) + torch.tanh(x + cell.recur(mean(cell, previous, 0, x))))
+    c = own(1, 0.5 * total(cell, previous, 1, x) + torch.tanh(x + product(cell, total(cell, previous, 0, x))))
     own(0, torch.tanh(c))
 
 
@@ -316,7 +321,7 @@ def loop(cell: Given, samples: Sequence[Any], inputs: Sequence[Tensor], weights:
             previous = [states[child] for child in graph.previous[node]]
             if cut:
                 previous = [[part.detach() for part in one] for one in previous]
-            cell.form.node(cell, own, cell.project(values[node]), previous)
+            cell.form.node(cell, own, cell.weight_ih @ values[node] + cell.bias_ih, previous)
             states[node] = [state[part] for part in range(len(state))]
             parts = zip(weights[sample], states[node], strict=True)
             losses += [(w[node] * part).sum() + part.square().sum() / 2 for w, part in parts]
@@ -355,8 +360,6 @@ def by_sample(result: Any, which: str) -> Gradients:
 
 
 def samples_for(kind: str, seed: int) -> list[Any]:
-    import numpy as np
-
     random = np.random.default_rng(seed)
     sizes = [int(size) for size in random.integers(1, 8, 3)]
     return sizes if kind == "chain" else [random_tree(random, size, 2) for size in sizes]

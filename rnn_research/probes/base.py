@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, Trainer
 
 from rnn_research.checks import flag, integer
 from rnn_research.models import Model
+from rnn_research.unroll.undisturbed import undisturbed
 
 Columns = Mapping[str, Any]
 
@@ -74,7 +75,7 @@ class Probe(Callback, ABC):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
         if self.due(trainer.global_step):
-            with torch.no_grad():
+            with torch.no_grad(), undisturbed(pl_module.cells):
                 columns = {name: _column(values) for name, values in self.measure(pl_module).items()}
             lengths = {name: len(column) for name, column in columns.items()}
             if len(set(lengths.values())) != 1:

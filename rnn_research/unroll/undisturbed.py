@@ -28,10 +28,10 @@ def set_random_state(device: torch.device, states: list[Tensor]) -> None:
 
 
 def draws() -> tuple[Any, ...]:
-    """How far the random numbers of the CPU have been drawn: torch's, numpy's and Python's own."""
+    """How far the random numbers of the CPU have been drawn: torch's and numpy's. (Checks of types draw Python's.)"""
     numpy = sys.modules.get("numpy")
     numpys: Any = numpy.random.get_state() if numpy else None  # noqa: NPY002 (the one that is global)
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), numpys and (*numpys[2:], numpys[1].tobytes())
+    return torch.get_rng_state().numpy().tobytes(), numpys and (*numpys[2:], numpys[1].tobytes())
 
 
 @contextlib.contextmanager
