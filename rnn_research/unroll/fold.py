@@ -111,7 +111,7 @@ class Fold(ABC):
         parts: State = getattr(self, which)()
         return type(parts)(*(torch.linalg.vector_norm(part, dim=-1, dtype=torch.float64) for part in parts))
 
-    def _as_unrolled(self) -> ExitStack:
+    def as_unrolled(self) -> ExitStack:
         """The mixed precision that the states were made in, which updates are replayed in."""
         stack = ExitStack()
         for kind, dtype in self._mixed.items():
@@ -142,7 +142,7 @@ class Fold(ABC):
         """`inside_update` of flat positions; None: some updates came out other than they were."""
         out, updates = [torch.zeros_like(grad) for grad in flat], Updates(self.cell)
         for rows, projected, previous, before in replay:
-            with torch.enable_grad(), self._as_unrolled():
+            with torch.enable_grad(), self.as_unrolled():
                 state = updates(projected.requires_grad_(), *previous)
             if not self._as_before(state, before, projected, previous):
                 return None

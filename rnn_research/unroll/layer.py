@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -143,6 +145,10 @@ class Layer:
         self._check_unchanged()
         for rows, projected, previous, _ in self._fold.updates():
             yield rows, projected, previous
+
+    def as_unrolled(self) -> AbstractContextManager[Any]:
+        """Within it an update is in the mixed precision of this unroll, if it was in one."""
+        return self._fold.as_unrolled()
 
     def kept(self) -> Kept | None:
         """The gates' activations, where the engine's forward pass left them; None: it left none."""

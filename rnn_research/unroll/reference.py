@@ -183,7 +183,7 @@ class ReferenceFold(Fold):
         for call, found in zip(self.pieces.calls, grads, strict=True):
             for column, grad in zip(columns, found, strict=True):
                 if grad is not None:
-                    column[call.rows] = grad
+                    column[call.rows] = grad.to(column.dtype)  # in mixed precision some updates have another
         return self.cell.state_type(*(self._scatter(column) for column in columns))
 
 

@@ -42,7 +42,7 @@ def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
     Raises:
         Untraceable: it does something other than products with its weights and elementwise operations.
     """
-    with undisturbed([cell]):
+    with torch.inference_mode(False), undisturbed([cell]):
         before, drawn = seen(cell), draws()
         tracer, blocks = _traced(cell, arity, marks)
         if draws() != drawn:
@@ -96,7 +96,7 @@ def _outputs(tracer: Tracer, cell: Cell, arity: int, marks: bool) -> list[Value]
     mark = marking(_mark if marks else None)
     try:
         # With gradients enabled, what is detached can be told.
-        with torch.inference_mode(False), torch.enable_grad(), Tracing(), mark, telling_previous(tracer.hand):
+        with torch.enable_grad(), Tracing(), mark, telling_previous(tracer.hand):
             projected = cell.project(inputs)
             if isinstance(projected, Symbol):
                 tracer.hand(projected)
