@@ -41,7 +41,7 @@ class Form(NamedTuple):
     node: Callable[..., None]
 
 
-def product(cell: Cell, hidden: Tensor) -> Tensor:
+def product(cell: Any, hidden: Tensor) -> Tensor:
     return cell.weight_hh @ hidden + cell.bias_hh
 
 
@@ -201,7 +201,9 @@ def _peephole_node(cell, own, x, previous):
 
 
 def _apart(cell, x, *previous):
-    u = sum((torch.sigmoid(s.hidden * cell.peephole + k) * s.other for k, s in enumerate(previous)), x.new_zeros(x.shape))
+    u = sum(
+        (torch.sigmoid(s.hidden * cell.peephole + k) * s.other for k, s in enumerate(previous)), x.new_zeros(x.shape)
+    )
     c = torch.tanh(x + cell.recur(cell.summed(x, previous).hidden)) + u
     return Pair(torch.tanh(c), c)
 
@@ -303,7 +305,7 @@ def weights_of(samples: Sequence[Any], parts: int, seed: int) -> list[list[Tenso
     return [[torch.randn(size, SIZE, generator=random, dtype=F64) for _ in range(parts)] for size in sizes]
 
 
-def loop(cell: Given, samples: Sequence[Any], inputs: Sequence[Tensor], weights: Any, cut: bool = False) -> Gradients:
+def loop(cell: Any, samples: Sequence[Any], inputs: Sequence[Tensor], weights: Any, cut: bool = False) -> Gradients:
     """dL/ds of every state, node by node. `cut`: nothing flows from a state to a later one."""
     found: dict[Any, Tensor] = {}
     losses = []
@@ -334,7 +336,9 @@ def loop(cell: Given, samples: Sequence[Any], inputs: Sequence[Tensor], weights:
     }
 
 
-def unrolled(cell: Given, samples: Sequence[Any], inputs: Sequence[Tensor], weights: Any, engine: str, **more: Any) -> Any:
+def unrolled(
+    cell: Given, samples: Sequence[Any], inputs: Sequence[Tensor], weights: Any, engine: str, **more: Any
+) -> Any:
     """The same by `unroll`."""
     structure = structure_of(samples)
     if isinstance(structure, Chain):

@@ -23,14 +23,14 @@ HOLDER = SimpleNamespace(rates={"slow": [0.5]})
 
 
 def check(form: str, kind: str, seed: int, engine: str, **more: Any) -> None:
-    """The adjoints and both of their parts against the loop; or the engine says that it can't, which auto never does."""
+    """The adjoints and both parts of them against the loop; or the engine says that it can't, as auto never does."""
     cell, samples = Given(FORMS[form], seed), samples_for(kind, seed)
     inputs, weights = inputs_for(samples, 3, seed), weights_of(samples, len(cell.state_names), seed)
     try:
         result = unrolled(cell, samples, inputs, weights, engine, **more)
     except ValueError as error:
-        assert engine in ("native", "torch"), error
-        assert str(error).startswith(f"engine: given {engine}, but ")
+        if engine not in ("native", "torch") or not str(error).startswith(f"engine: given {engine}, but "):
+            raise
         return
     full, direct = loop(cell, samples, inputs, weights), loop(cell, samples, inputs, weights, cut=True)
     expected = {"adjoints": full, "direct": direct, "recurrent": {key: full[key] - direct[key] for key in full}}
@@ -122,7 +122,7 @@ def test_random_numbers_that_can_not_be_drawn_again_are_refused(source: str, mon
     import numpy as np
 
     own = np.random.default_rng(0)
-    draw = {"python": random.random, "numpy": np.random.rand, "own": own.random}[source]  # noqa: NPY002
+    draw = {"python": random.random, "numpy": np.random.rand, "own": own.random}[source]
     monkeypatch.setattr(Masked, "drop", staticmethod(lambda gate: gate * draw()))
     cell, inputs = Masked(), torch.randn(2, 5, 3, dtype=torch.float64)
     with pytest.raises(ValueError, match=r"random numbers|another one each time"):
@@ -191,7 +191,8 @@ def test_what_is_changed_in_place_is_noticed_or_makes_no_difference(make: Any, e
             try:
                 found = getattr(result, which)
             except RuntimeError as error:
-                assert "have been changed in place since" in str(error)
+                if "have been changed in place since" not in str(error):
+                    raise
                 continue
             for one, other in zip(found, expected, strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
@@ -206,7 +207,8 @@ def test_states_doubled_in_place_before_the_loss_have_twice_the_direct_part(make
     try:
         result.hidden.mul_(2)
     except RuntimeError as error:
-        assert "modified inplace" in str(error)  # torch refuses it of a view
+        if "modified inplace" not in str(error):  # torch refuses it of a view
+            raise
         return
     result.hidden.sum().backward()
     assert torch.equal(result.direct.hidden[result.mask], torch.full_like(result.hidden, 2.0)[result.mask])

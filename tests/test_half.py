@@ -57,7 +57,7 @@ def test_what_runs_updates_again_refuses_a_cell_that_draws_random_numbers() -> N
     cell = Dropping()
     drawn = torch.get_rng_state()
     for one in (Saturation(), Omega(), Flossing(exponents=1)):
-        with pytest.raises(ValueError, match="runs updates again, but Dropping.step draws random numbers"):
+        with pytest.raises(ValueError, match=r"runs updates again, but Dropping\.step draws random numbers"):
             one.attach([cell])
     assert torch.equal(torch.get_rng_state(), drawn)
     for one in (Saturation(), Flossing(exponents=1)):

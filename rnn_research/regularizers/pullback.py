@@ -168,9 +168,7 @@ def _outside(state: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor
     found = list(adjoints)
     for _ in range(len(state) - 1):
         within = torch.autograd.grad(state, state, found, retain_graph=True)
-        found = [
-            adjoint - (gradient - one) for adjoint, gradient, one in zip(adjoints, within, found, strict=True)
-        ]
+        found = [adjoint - (gradient - one) for adjoint, gradient, one in zip(adjoints, within, found, strict=True)]
     return found
 
 

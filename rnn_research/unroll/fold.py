@@ -28,7 +28,7 @@ Update = tuple[Tensor, Tensor, tuple[State, ...], State]
 """Flat positions, projected inputs, previous states and the states that came of them, detached."""
 
 NOT_AGAIN = (
-    "direct and recurrent: {0}.step, run again on what it read, gives other states: it draws random numbers of its own, "
+    "direct and recurrent: {0}.step, run again on what it read, gives other states: it draws random numbers, "
     "keeps something between its calls, or has been changed since the unroll; the adjoints themselves are right"
 )
 

@@ -129,9 +129,7 @@ def _parents(forest: Forest) -> Tensor:
     return parents
 
 
-def _step(
-    updates: Updates, acting: Acting | None, rows: Rows, projected: Tensor, previous: tuple[State, ...]
-) -> State:
+def _step(updates: Updates, acting: Acting | None, rows: Rows, projected: Tensor, previous: tuple[State, ...]) -> State:
     return updates(projected, *previous, step=None if acting is None else partial(acting.step, rows))
 
 

@@ -188,7 +188,7 @@ class ReferenceFold(Fold):
 
 
 class _Handed:
-    """What backward passes brought to the states that were handed out, by part. It is kept by hooks on them, rather than
+    """What backward passes brought to the states that were handed out, by part. It is kept by hooks on them, not
     retained: so it is the gradient in what was handed out even where that is then changed in place.
 
     Apart from the fold, which the graph must not hold.

@@ -30,7 +30,7 @@ def set_random_state(device: torch.device, states: list[Tensor]) -> None:
 def draws() -> tuple[Any, ...]:
     """How far the random numbers of the CPU have been drawn: torch's and numpy's. (Checks of types draw Python's.)"""
     numpy = sys.modules.get("numpy")
-    numpys: Any = numpy.random.get_state() if numpy else None  # noqa: NPY002 (the one that is global)
+    numpys: Any = numpy.random.get_state() if numpy else None
     return torch.get_rng_state().numpy().tobytes(), numpys and (*numpys[2:], numpys[1].tobytes())
 
 
@@ -42,7 +42,7 @@ def undisturbed(cells: Iterable[Cell]) -> Iterator[None]:
     devices = {parameter.device for cell in cells for parameter in cell.parameters()}
     drawn = [(device, random_state(device)) for device in devices or {torch.device("cpu")}]
     own, numpy = random.getstate(), sys.modules.get("numpy")
-    numpys: Any = numpy.random.get_state() if numpy else None  # noqa: NPY002 (the one that is global)
+    numpys: Any = numpy.random.get_state() if numpy else None
     kept = [_kept(module) for cell in cells for module in cell.modules()]
     try:
         yield
@@ -56,7 +56,7 @@ def undisturbed(cells: Iterable[Cell]) -> Iterator[None]:
             set_random_state(device, states)
         random.setstate(own)
         if numpy:
-            numpy.random.set_state(numpys)  # noqa: NPY002
+            numpy.random.set_state(numpys)
 
 
 def _kept(module: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Tensor | None]]:

@@ -23,6 +23,6 @@ class Versions:
         changed = [name for name, (tensors, before) in self._read.items() if list(map(version, tensors)) != before]
         if changed:
             raise RuntimeError(
-                f"adjoints: the {' and '.join(changed)} of this unroll have been changed in place since; read adjoints, "
-                "direct and recurrent before that, or change a copy"
+                f"adjoints: the {' and '.join(changed)} of this unroll have been changed in place since; read "
+                "adjoints, direct and recurrent before that, or change a copy"
             )

@@ -17,8 +17,8 @@ from rnn_research.unroll.fused.plan import plan_of, take
 from rnn_research.unroll.fused.vanilla import Vanilla
 from rnn_research.unroll.fused.written import UPDATES, Written
 from rnn_research.unroll.inside import Points
-from rnn_research.unroll.versions import Versions
 from rnn_research.unroll.passes import gradients_aside, reachable
+from rnn_research.unroll.versions import Versions
 
 ALONG_CHAINS: dict[type[Cell], Callable[..., Form]] = {
     LSTM: LSTMKernel,

@@ -163,8 +163,8 @@ def _fingerprint(cell: Cell) -> tuple[Any, ...]:
     number = {id(tensor): place for place, tensor in enumerate(tensors_of(cell))}
     tensors: list[Any] = []
     for module in cell.modules():
-        for tensor in (*module._parameters.values(), *module._buffers.values()):
-            tensors.append(tensor if tensor is None else (number[id(tensor)], tensor.shape, tensor.requires_grad))
+        own = (*module._parameters.values(), *module._buffers.values())
+        tensors += [one if one is None else (number[id(one)], one.shape, one.requires_grad) for one in own]
     return seen(cell), tuple(tensors)
 
 

@@ -209,7 +209,7 @@ class Tracer:
 
     def product_of(self, blocks: Sequence[Value], weight: View, rows: int) -> Sequence[Value]:
         """The blocks of `blocks` W^T: of children's states where they are the blocks, side by side; else of values."""
-        if all(block == 0.0 or (block in self.handed and operands_of(block) == (0.0,)) for block in blocks):
+        if all(block == 0.0 or (block in self.handed and cast(fx.Node, block).args == (0.0,)) for block in blocks):
             return [0.0] * rows
         leaves = [leaf for block in blocks if isinstance(leaf := leaf_of(block), ChildLeaf)]
         if len(leaves) == len(blocks):

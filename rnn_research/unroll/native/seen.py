@@ -1,9 +1,9 @@
 """What a cell's update may read besides tensors, as it is now: where it has changed, a trace of it is stale.
 
 Read are attributes, of the cell and its modules and of their classes; what functions of the user's name (globals, and
-through them attributes of modules and of objects), close over, and have as defaults. Libraries are taken to stay as they
-are. Found by what the code names, not by running it: more may be seen than is read. What can't be seen into (an object
-of C without attributes) counts by its type.
+through them attributes of modules and of objects), close over, and have as defaults. Libraries are taken to stay as
+they are. Found by what the code names, not by running it: more may be seen than is read. What can't be seen into (an
+object of C without attributes) counts by its type.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
 
-LIBRARIES = frozenset({*sys.stdlib_module_names, "torch", "numpy", "rnn_research", "lightning", "jaxtyping", "beartype"})
+LIBRARIES = frozenset(
+    {*sys.stdlib_module_names, "torch", "numpy", "rnn_research", "lightning", "jaxtyping", "beartype"}
+)
 OWN = frozenset(vars(nn.Module())) - {"training"}
 """Of every module; its parameters, buffers and modules are seen elsewhere."""
 DEEP = 8

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from rnn_research.unroll.native.graph import Untraceable
+from rnn_research.unroll.native.graph import Untraceable, array_of
 from rnn_research.unroll.native.symbols import Symbol
 
 
@@ -96,9 +96,8 @@ def unbind(x: Symbol, dim: int = 0) -> tuple[Symbol, ...]:
 def zeros(x: Symbol, *shape: Any, **_: Any) -> Symbol:
     """x.new_zeros(shape), or zeros of x's own shape."""
     sizes = tuple(x.shape) if not shape else tuple(shape[0] if not isinstance(shape[0], int) else shape)
-    out = np.empty((*sizes[:-1], x.to_blocks(sizes[-1])), object)
-    out.flat = [x.tracer.number(0.0) for _ in range(out.size)]
-    return x.like(out)
+    shape = (*sizes[:-1], x.to_blocks(sizes[-1]))
+    return x.like(array_of([x.tracer.number(0.0) for _ in range(math.prod(shape))]).reshape(shape))
 
 
 def unsqueeze(x: Symbol, dim: int) -> Symbol:
