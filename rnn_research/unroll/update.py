@@ -42,6 +42,8 @@ class Updates:
         arity, handed = len(previous), [projected, *(part for state in previous for part in state)]
         # Of a single part, nothing else can have read the number that it is.
         if len(self.cell.state_names) == 1 or self._numbers.get(arity) is False:
+            if arity == 1:  # it is the previous state itself
+                return _apart(step(projected, *previous), handed)
             with telling_previous(handed.append):
                 return _apart(step(projected, *previous), handed)
         with _Numbers((len(projected), self.cell.hidden_size)) as numbers, telling_previous(handed.append):
