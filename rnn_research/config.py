@@ -123,6 +123,8 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
         )
     with told(""):
         model.attach(layout.trees)
+        for probe in probes.values():
+            probe.attach(list(model.cells))
     _check_engine(cfg, model, data)
     with told(""):
         model.success(cfg.stop_when_solved)

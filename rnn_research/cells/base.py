@@ -71,6 +71,26 @@ def marking(mark: Callable[[Tensor], Tensor] | None) -> Iterator[None]:
         _mark.reset(before)
 
 
+_tell: contextvars.ContextVar[Callable[[Tensor], None] | None] = contextvars.ContextVar("tell", default=None)
+
+
+@contextlib.contextmanager
+def telling_previous(tell: Callable[[Tensor], None]) -> Iterator[None]:
+    """Within it, in this thread, `tell` is called with each part of what stands for the previous state: zeros where
+    there is none, and sums over children."""
+    before = _tell.set(tell)
+    try:
+        yield
+    finally:
+        _tell.reset(before)
+
+
+def _told(part: Tensor) -> Tensor:
+    if (tell := _tell.get()) is not None:
+        tell(part)
+    return part
+
+
 class Cell(nn.Module, ABC):
     """One update h = f(W x + U h' + b), with as many gates as the cell has.
 
@@ -133,7 +153,7 @@ class Cell(nn.Module, ABC):
 
     def initial_state(self, nodes: int) -> State:
         """The state before a chain's first step, and in place of a leaf's children: zero."""
-        zero = self.weight_hh.new_zeros(nodes, self.hidden_size)
+        zero = _told(self.weight_hh.new_zeros(nodes, self.hidden_size))
         return self.state_type(*(zero for _ in self.state_names))
 
     def project(self, inputs: Float[Tensor, "... input"]) -> Float[Tensor, "... projected"]:
@@ -152,11 +172,11 @@ class Cell(nn.Module, ABC):
         """The previous state of a sequence cell: on a tree, the sum of the children's states (as h~ in Tai et al.
         2015, eq. 2); none: zero, for as many nodes as `projected` has."""
         if not previous:
-            zero = projected.new_zeros(len(projected), self.hidden_size)
+            zero = _told(projected.new_zeros(len(projected), self.hidden_size))
             return self.state_type(*(zero for _ in self.state_names))
         if len(previous) == 1:
             return previous[0]
-        return self.state_type(*(torch.stack(parts).sum(0) for parts in zip(*previous, strict=True)))
+        return self.state_type(*(_told(torch.stack(parts).sum(0)) for parts in zip(*previous, strict=True)))
 
     def recur(self, hidden: Float[Tensor, "nodes hidden"]) -> Float[Tensor, "nodes rows"]:
         """U h' + b_hh."""

@@ -7,15 +7,17 @@ A probe computes and keeps a table; it never draws, and never changes a bit of t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from rnn_research.cells.base import Cell
 from rnn_research.checks import flag, integer
 from rnn_research.models import Model
+from rnn_research.unroll.undisturbed import undisturbed
 
 Columns = Mapping[str, Any]
 
@@ -48,6 +50,13 @@ class Probe(Callback, ABC):
     def measure(self, model: Model) -> Columns:
         """Columns of equally many rows, or one number each: tensors, arrays or numbers. `step` is added."""
 
+    def attach(self, cells: Sequence[Cell]) -> None:
+        """Told once, before training, what is measured.
+
+        Raises:
+            ValueError: it can't be measured there; says why.
+        """
+
     def due(self, step: int) -> bool:
         """Whether the probe measures at this step."""
         on_interval = self.every_n_steps > 0 and step > 0 and step % self.every_n_steps == 0
@@ -65,6 +74,7 @@ class Probe(Callback, ABC):
         return table
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self.attach(list(pl_module.cells))
         limit = trainer.estimated_stepping_batches
         self._last_step = -1 if limit == float("inf") else int(limit) - 1
 
@@ -74,7 +84,7 @@ class Probe(Callback, ABC):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
         if self.due(trainer.global_step):
-            with torch.no_grad():
+            with torch.no_grad(), undisturbed(pl_module.cells):
                 columns = {name: _column(values) for name, values in self.measure(pl_module).items()}
             lengths = {name: len(column) for name, column in columns.items()}
             if len(set(lengths.values())) != 1:

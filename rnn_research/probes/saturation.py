@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from rnn_research.cells.base import Cell
 from rnn_research.checks import number
 from rnn_research.models import Model
 from rnn_research.probes.base import Columns, Probe
 from rnn_research.unroll import Layer
+from rnn_research.unroll.repeatable import check_repeatable
 
 
 class Saturation(Probe):
@@ -24,7 +27,8 @@ class Saturation(Probe):
         threshold: the margin that counts as saturated.
 
     Raises:
-        ValueError: threshold is not in (0, 0.5] (and as `Probe`).
+        ValueError: threshold is not in (0, 0.5] (and as `Probe`); in `attach`, a cell whose updates can't be run again
+            (it draws random numbers).
     """
 
     needs_adjoints = True
@@ -35,6 +39,10 @@ class Saturation(Probe):
         super().__init__(every_n_steps, first, last)
         self.threshold = number("threshold", threshold, above=0.0, most=0.5)
 
+    def attach(self, cells: Sequence[Cell]) -> None:
+        for cell in cells:
+            check_repeatable(cell, "probe=saturation")
+
     def measure(self, model: Model) -> Columns:
         assert model.observed is not None
         rows = [self._row(layer) for layer in model.observed.unrolled.layers]
@@ -44,7 +52,9 @@ class Saturation(Probe):
     def _row(self, layer: Layer) -> dict[str, Any]:
         found: dict[str, list[torch.Tensor]] = {}
         for _, projected, previous in layer.updates():
-            for name, values in layer.cell.activations(projected, *previous).items():
+            with layer.as_unrolled():
+                activations = layer.cell.activations(projected, *previous)
+            for name, values in activations.items():
                 found.setdefault(name, []).append(values.flatten().double())
         nothing = [layer.hidden.new_zeros(0).double()]
         joined = {name: torch.cat(found.get(name, nothing)) for name in layer.cell.bounds}

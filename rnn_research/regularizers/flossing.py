@@ -13,6 +13,7 @@ from rnn_research.cells.base import Cell
 from rnn_research.checks import integer, number
 from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
 from rnn_research.structures import Chain
+from rnn_research.unroll.repeatable import check_repeatable
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Flossing(Regularizer):
     def attach(self, cells: Sequence[Cell], trees: bool | None = None) -> None:
         refuse_trees(trees, TREES)
         for cell in cells:
+            check_repeatable(cell, "flossing")
             size = len(cell.state_names) * cell.hidden_size
             if self.exponents > size:
                 raise ValueError(
@@ -125,7 +127,8 @@ def lyapunov_exponents(
     ends = [lengths[sample] for sample in longest_first]
     projected = cell.project(inputs[longest_first, : ends[0]])
     state = tuple(cell.initial_state(len(ends)))
-    columns = _orthonormal(cell, exponents, seed).expand(len(ends), -1, -1)
+    precise = torch.promote_types(cell.weight_hh.dtype, torch.float32)  # there is no decomposition of half precision
+    columns = _orthonormal(cell, exponents, seed).to(precise).expand(len(ends), -1, -1)
     growth = columns.new_zeros(len(ends), exponents)
     done: list[Tensor] = []
     for time in range(ends[0]):
@@ -133,7 +136,8 @@ def lyapunov_exponents(
         if active < len(growth):
             done.append(growth[active:])
             state, columns, growth = tuple(part[:active] for part in state), columns[:active], growth[:active]
-        state, columns = _advance(cell, projected[:active, time], state, columns)
+        state, columns = _advance(cell, projected[:active, time], state, columns.to(state[0].dtype))
+        columns = columns.to(precise)
         if (time + 1) % interval == 0 or time + 1 == warm_up or time + 1 in ends:
             columns, triangle = torch.linalg.qr(columns)
             if time + 1 > warm_up:
@@ -164,4 +168,4 @@ def _orthonormal(cell: Cell, exponents: int, seed: int) -> Tensor:
     generator: Any = torch.Generator().manual_seed(seed)
     size = len(cell.state_names) * cell.hidden_size
     drawn = torch.randn(size, exponents, dtype=torch.float64, generator=generator)
-    return torch.linalg.qr(drawn).Q.to(cell.weight_hh)
+    return torch.linalg.qr(drawn).Q.to(cell.weight_hh.device)

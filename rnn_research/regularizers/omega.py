@@ -14,6 +14,7 @@ from rnn_research.regularizers.apart import Apart
 from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
 from rnn_research.regularizers.pullback import Pullback
 from rnn_research.regularizers.written import pullbacks
+from rnn_research.unroll.repeatable import check_repeatable
 
 TREES = "the ratio of the gradient's norms after and before one update needs one previous state, and a node has several"
 
@@ -53,6 +54,7 @@ class Omega(Regularizer):
     def attach(self, cells: Sequence[Cell], trees: bool | None = None) -> None:
         refuse_trees(trees, TREES)
         for cell in cells:
+            check_repeatable(cell, "omega")
             with torch.no_grad(), Apart(cell):
                 cell.step(cell.project(cell.weight_ih.new_zeros(1, cell.input_size)), cell.initial_state(1))
 

@@ -14,6 +14,7 @@ from rnn_research.cells.base import Cell
 from rnn_research.regularizers.apart import Apart
 from rnn_research.structures import Chain
 from rnn_research.unroll import Kept, Layer
+from rnn_research.unroll.update import Updates as OwnParts
 
 TOGETHER = 512 * 128
 """Numbers in a part of the state of the updates that are pulled back at once: what is made of them stays in cache."""
@@ -146,18 +147,11 @@ def pull_back(given: Updates) -> Pullback:
     cell, apart = given.cell, Apart(given.cell)
     previous = [part.detach().requires_grad_() for part in given.previous]
     with torch.enable_grad(), apart:
-        state = cell.step(given.project(), cell.state_type(*previous))
-    handed = [part.is_leaf for part in state]  # a previous state, handed on, or a number
-    after = [part.view_as(part) if leaf else part for part, leaf in zip(state, handed, strict=True)]
-    adjoints = _outside(after, handed, given.adjoints)
+        state = OwnParts(cell)(given.project(), cell.state_type(*previous))
+    adjoints = _outside(state, given.adjoints)
     norms, inverse = norms_of(adjoints)
-    reached = [k for k, part in enumerate(after) if part.requires_grad]
     pulled = torch.autograd.grad(
-        [after[k] for k in reached],
-        previous,
-        [adjoints[k] * inverse for k in reached],
-        create_graph=True,
-        materialize_grads=True,
+        state, previous, [adjoint * inverse for adjoint in adjoints], create_graph=True, materialize_grads=True
     )
 
     def immediate(gradients: Sequence[Tensor]) -> Tensor:
@@ -168,15 +162,13 @@ def pull_back(given: Updates) -> Pullback:
     return Pullback(norms, tuple(part.detach() for part in pulled), immediate)
 
 
-def _outside(state: Sequence[Tensor], handed: Sequence[bool], adjoints: Sequence[Tensor]) -> list[Tensor]:
+def _outside(state: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor]:
     """dL/ds with the state's parts taken as independent of each other: an adjoint less what came to its part within
     the update, as to an LSTM's c from its own h. Each round settles the parts one path further in."""
-    places = [k for k, leaf in enumerate(handed) if not leaf and state[k].requires_grad]
-    made, found = [state[k] for k in places], list(adjoints)
-    for _ in range(len(places) - 1):
-        within = torch.autograd.grad(made, made, [found[k] for k in places], retain_graph=True)
-        for k, gradient in zip(places, within, strict=True):
-            found[k] = adjoints[k] - (gradient - found[k])
+    found = list(adjoints)
+    for _ in range(len(state) - 1):
+        within = torch.autograd.grad(state, state, found, retain_graph=True)
+        found = [adjoint - (gradient - one) for adjoint, gradient, one in zip(adjoints, within, found, strict=True)]
     return found
 
 

@@ -28,6 +28,7 @@ class Chain:
     def __post_init__(self) -> None:
         if self.lengths.ndim != 1 or self.lengths.numel() == 0 or self.lengths.is_floating_point():
             raise ValueError(f"lengths: given {self.lengths!r}, expected a non-empty vector of integers")
+        object.__setattr__(self, "lengths", self.lengths.clone())  # what is changed in place is not this batch's
         shortest, longest = map(int, self.lengths.aminmax())
         object.__setattr__(self, "time", longest)
         if shortest < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Literal, NamedTuple
 
@@ -15,12 +15,23 @@ from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.inside import Points
 from rnn_research.unroll.norms import norm
+from rnn_research.unroll.undisturbed import undisturbed
+from rnn_research.unroll.update import Updates
 
 Record = bool | Literal["parts"]
 """Whether adjoints are kept; "parts": and the norms of their direct and recurrent parts, in passing."""
 
 GRADIENTS = ("adjoints", "direct", "recurrent")
 """The total gradient in a state, and its two parts."""
+
+
+Update = tuple[Tensor, Tensor, tuple[State, ...], State]
+"""Flat positions, projected inputs, previous states and the states that came of them, detached."""
+
+NOT_AGAIN = (
+    "direct and recurrent: {0}.step, run again on what it read, gives other states: it draws random numbers, "
+    "keeps something between its calls, or has been changed since the unroll; the adjoints themselves are right"
+)
 
 
 class Kept(NamedTuple):
@@ -50,10 +61,13 @@ class Fold(ABC):
         """The states' h alone, where that is less work."""
         return self.states.hidden
 
+    slack = 30.0
+    """How far an update that is run again may be off, in roots of a rounding error."""
+
     @property
     @abstractmethod
-    def reached(self) -> bool:
-        """Whether a backward pass has reached these states."""
+    def passes(self) -> int:
+        """Grows with each backward pass that reaches these states; 0: none has."""
 
     @abstractmethod
     def adjoints(self) -> State:
@@ -77,9 +91,17 @@ class Fold(ABC):
         """d loss/ds of every state, for another loss, leaving every `.grad` as it is."""
 
     @abstractmethod
-    def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
-        """Every update again: flat positions, projected inputs and previous states, detached; those with equally many
-        previous states come together."""
+    def updates(self) -> Iterator[Update]:
+        """What every update read and gave; those with equally many previous states come together."""
+
+    def replays(self) -> Sequence[Callable[[], Iterator[Update]]]:
+        """Ways to go through the updates, to run them again: the first one whose results are as they were is right."""
+        return [self.updates]
+
+    def read_again(self) -> dict[str, Sequence[Tensor]]:
+        """By name, the tensors that `direct`, `recurrent`, `updates` and `adjoints_of` read: that they were not changed
+        in place must be checked."""
+        return {}
 
     def kept(self) -> Kept | None:
         """The gates' activations, where the forward pass left them; None: it left none."""
@@ -90,7 +112,7 @@ class Fold(ABC):
         parts: State = getattr(self, which)()
         return type(parts)(*(norm(part, -1) for part in parts))
 
-    def _as_unrolled(self) -> ExitStack:
+    def as_unrolled(self) -> ExitStack:
         """The mixed precision that the states were made in, which updates are replayed in."""
         stack = ExitStack()
         for kind, dtype in self._mixed.items():
@@ -100,20 +122,42 @@ class Fold(ABC):
     def inside_update(self, grads: list[Tensor]) -> State:
         """Gradients in the states as they left their updates, carried to the parts inside the update they depend on
         (an LSTM's h depends on its c): one batched, local vector-Jacobian product, with the previous states fixed.
+        Zero at padding.
+
+        Raises:
+            RuntimeError: the updates can't be had again as they were; says why.
         """
+        if not bool(self.structure.mask.all()):
+            grads = [torch.where(self.structure.mask[..., None], grad, 0.0) for grad in grads]
         if len(grads) == 1:
             return self.cell.state_type(*grads)
         flat = [grad.reshape(-1, grad.shape[-1]) for grad in grads]
-        out = [torch.zeros_like(grad) for grad in flat]
-        for rows, projected, previous in self.updates():
-            with torch.enable_grad(), self._as_unrolled():
-                state = self.cell.step(projected.requires_grad_(), *previous)
-            for part, grad in zip(out, flat, strict=True):
-                part[rows] = grad[rows]
-            inside = [k for k, part in enumerate(state) if part.requires_grad]  # others are previous states, or numbers
-            if inside:
-                made = [state[k] for k in inside]
-                given = [flat[k][rows].to(part.dtype) for k, part in zip(inside, made, strict=True)]
-                for k, value in zip(inside, torch.autograd.grad(made, made, given), strict=True):
-                    out[k][rows] = value.to(out[k].dtype)
-        return self.cell.state_type(*(part.view_as(grad) for part, grad in zip(out, grads, strict=True)))
+        for replay in self.replays():
+            with undisturbed([self.cell]):
+                out = self._carried(flat, replay())
+            if out is not None:
+                return self.cell.state_type(*(part.view_as(grad) for part, grad in zip(out, grads, strict=True)))
+        raise RuntimeError(NOT_AGAIN.format(type(self.cell).__name__))
+
+    def _carried(self, flat: list[Tensor], replay: Iterator[Update]) -> list[Tensor] | None:
+        """`inside_update` of flat positions; None: some updates came out other than they were."""
+        out, updates = [torch.zeros_like(grad) for grad in flat], Updates(self.cell)
+        for rows, projected, previous, before in replay:
+            with torch.enable_grad(), self.as_unrolled():
+                state = updates(projected.requires_grad_(), *previous)
+            if not self._as_before(state, before, projected, previous):
+                return None
+            given = [grad[rows].to(part.dtype) for grad, part in zip(flat, state, strict=True)]
+            for part, value in zip(out, torch.autograd.grad(state, state, given), strict=True):
+                part[rows] = value.to(part.dtype)
+        return out
+
+    @torch.no_grad()
+    def _as_before(self, state: State, before: State, projected: Tensor, previous: tuple[State, ...]) -> bool:
+        """Whether an update's result is the one that it was, but for rounding."""
+        dtypes = [part.dtype for part in before] + list(self._mixed.values())
+        slack = self.slack * max(torch.finfo(dtype).eps for dtype in dtypes) ** 0.5
+        read = [projected, *(part for one in previous for part in one), *before]
+        size = torch.stack([part.abs().amax(-1).double() for part in read]).sum(0)
+        off = torch.stack([(a - b).abs().amax(-1).double() for a, b in zip(state, before, strict=True)]).amax(0)
+        return not bool((off > slack * size).any())  # NaN is not larger

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnn_research.cells.base import State
 from rnn_research.checks import choice
+from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.engines import Choice
 from rnn_research.unroll.fold import GRADIENTS, Fold, Kept
 from rnn_research.unroll.inside import Points
+from rnn_research.unroll.versions import Versions
 
 CHANGED = (
     "adjoints: the cell's parameters have changed since this unroll; read direct and recurrent "
@@ -47,6 +51,8 @@ class Layer:
         self.cell, self.structure, self.engine = fold.cell, fold.structure, engine
         self._fold, self._above = fold, above
         self._weights = self._versions()
+        self._read = Versions({"lengths": _lengths(self.structure), **fold.read_again()}) if fold.record else None
+        self._found: dict[str, tuple[int, State]] = {}
 
     @property
     def hidden(self) -> Tensor:
@@ -68,31 +74,32 @@ class Layer:
         """False at padding."""
         return self.structure.mask
 
-    @cached_property
+    @property
     def adjoints(self) -> State:
-        """dL/ds of every state.
+        """dL/ds of every state; over several backward passes their sum, as `.grad` is.
 
         Raises:
             RuntimeError: no backward pass has been run, or the layer was unrolled without `record`.
         """
         self._check()
-        return self._fold.adjoints()
+        return self._once("adjoints")
 
-    @cached_property
+    @property
     def direct(self) -> State:
         """The part of dL/ds from the state's own position. Read it before the cell's parameters change.
 
         Raises:
-            RuntimeError: as `adjoints`, or the cell's parameters have changed since.
+            RuntimeError: as `adjoints`; the cell's parameters have changed since, or what the unroll read or gave has
+                been changed in place; the cell's updates can't be run again as they were (they draw random numbers).
         """
-        self._check(weights=True)
-        return self._fold.direct()
+        self._check(again=True)
+        return self._once("direct")
 
-    @cached_property
+    @property
     def recurrent(self) -> State:
         """The part of dL/ds from later states. Read it, and raises, as `direct`."""
-        self._check(weights=True)
-        return self._fold.recurrent()
+        self._check(again=True)
+        return self._once("recurrent")
 
     def norms(self, which: str = "adjoints") -> State:
         """The L2 norm of each of the `adjoints`, of their `direct` or their `recurrent` part: one number a position,
@@ -103,7 +110,7 @@ class Layer:
             ValueError: `which` is none of the three.
         """
         choice("which", which, GRADIENTS)
-        self._check(weights=which != "adjoints")
+        self._check(again=which != "adjoints")
         return self._fold.norms(which)
 
     def acted(self) -> Points:
@@ -127,16 +134,21 @@ class Layer:
         parameters as it is. What acts inside the backward pass acts on this loss's as well, and leaves no record.
 
         Raises:
-            RuntimeError: the parameters have changed since the unroll.
+            RuntimeError: the parameters have changed since the unroll, or what it read in place.
         """
-        if self._versions() != self._weights:
-            raise RuntimeError(CHANGED)
+        self._check_unchanged()
         return self._fold.adjoints_of(loss)
 
     def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
         """Every update again: flat positions, projected inputs and previous states, detached; those with equally
         many previous states come together."""
-        return self._fold.updates()
+        self._check_unchanged()
+        for rows, projected, previous, _ in self._fold.updates():
+            yield rows, projected, previous
+
+    def as_unrolled(self) -> AbstractContextManager[Any]:
+        """Within it an update is in the mixed precision of this unroll, if it was in one."""
+        return self._fold.as_unrolled()
 
     def kept(self) -> Kept | None:
         """The gates' activations, where the engine's forward pass left them; None: it left none."""
@@ -145,13 +157,30 @@ class Layer:
     def _versions(self) -> list[int]:
         return [parameter._version for parameter in self.cell.parameters()]
 
-    def _check(self, weights: bool = False) -> None:
+    def _once(self, which: str) -> State:
+        """A gradient, found once after each backward pass."""
+        passes = self._fold.passes
+        if which not in self._found or self._found[which][0] != passes:
+            self._found[which] = passes, getattr(self._fold, which)()
+        return self._found[which][1]
+
+    def _check(self, again: bool = False) -> None:
         if not self._fold.record:
             raise RuntimeError("adjoints: this unroll recorded none; call unroll(..., record=True)")
-        if not self._fold.reached:
+        if not self._fold.passes:
             raise RuntimeError("adjoints: no backward pass has reached these states; call backward on a loss of them")
-        if weights and self._versions() != self._weights:
+        if again:
+            self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        if self._versions() != self._weights:
             raise RuntimeError(CHANGED)
+        if self._read is not None:
+            self._read.check()
+
+
+def _lengths(structure: Chain | Forest) -> list[Tensor]:
+    return [structure.lengths] if isinstance(structure, Chain) else [structure.distance, structure.order]
 
 
 @dataclass(frozen=True, eq=False)

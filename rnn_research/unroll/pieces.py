@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -13,6 +14,8 @@ from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.acting import Acting, Rows
 from rnn_research.unroll.inside import Inside
+from rnn_research.unroll.undisturbed import random_state
+from rnn_research.unroll.update import Updates
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,8 @@ class Pieces:
     """All states of one layer, in the order of `positions`: an index into the structure's flat positions.
 
     `states` and `passed` hold the same numbers, an entry a step of the chain or a level of the forest; `passed` is
-    what the next update read. `acting` is what acts on their gradients.
+    what the next update read. `acting` is what acts on their gradients. `random` is the state of torch's random numbers
+    before the first call, where it is to be recorded.
     """
 
     positions: Tensor
@@ -39,6 +43,7 @@ class Pieces:
     passed: list[State]
     calls: list[Call]
     acting: Acting | None
+    random: list[Tensor] | None
 
 
 def fold_chain(
@@ -60,19 +65,21 @@ def fold_chain(
     states: list[State] = []
     passed: list[State] = []
     calls: list[Call] = []
-    previous, row = initial, 0
-    for projected, count in zip(_project(cell, flat, record).split(active), active, strict=True):
+    previous, row, updates = initial, 0, Updates(cell)
+    everything = _project(cell, flat, record)
+    random = random_state(inputs.device) if record else None
+    for projected, count in zip(everything.split(active), active, strict=True):
         if previous is not None and len(previous[0]) > count:
             previous = _apply(previous, lambda part, count=count: part[:count])
         arguments = () if previous is None else (previous,)
         rows = slice(row, row + count)
-        state = _recorded(_step(cell, acting, rows, projected, arguments), record)
+        state = _recorded(_step(updates, acting, rows, projected, arguments), record)
         calls.append(Call(torch.arange(row, row + count), projected, arguments, state))
         handed, previous = _readers(state, record, acting, rows)
         states.append(handed)
         passed.append(previous)
         row += count
-    return Pieces(positions, states, passed, calls, acting)
+    return Pieces(positions, states, passed, calls, acting, random)
 
 
 def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool, inside: Inside | None = None) -> Pieces:
@@ -86,19 +93,20 @@ def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool, inside
     passed: list[State] = []
     calls: list[Call] = []
     below: State | None = None
+    updates, random = Updates(cell), random_state(inputs.device) if record else None
     for depth in reversed(depths):
         results = []
         for group in forest.groups[depth]:
             rows = projected[depth] if len(forest.groups[depth]) == 1 else projected[depth].index_select(0, group.rows)
             arguments = _children(cell, below, group.children)
             places = group.rows + forest.levels[depth]
-            results.append(_recorded(_step(cell, acting, places, rows, arguments), record))
+            results.append(_recorded(_step(updates, acting, places, rows, arguments), record))
             calls.append(Call(places, rows, arguments, results[-1]))
         state = _joined(results, [group.rows for group in forest.groups[depth]])
         handed, below = _readers(state, record, acting, slice(forest.levels[depth], forest.levels[depth + 1]))
         states.append(handed)
         passed.append(below)
-    return Pieces(positions, states[::-1], passed[::-1], calls, acting)
+    return Pieces(positions, states[::-1], passed[::-1], calls, acting, random)
 
 
 def _next(active: list[int]) -> Tensor:
@@ -121,8 +129,8 @@ def _parents(forest: Forest) -> Tensor:
     return parents
 
 
-def _step(cell: Cell, acting: Acting | None, rows: Rows, projected: Tensor, previous: tuple[State, ...]) -> State:
-    return cell.step(projected, *previous) if acting is None else acting.step(rows, projected, *previous)
+def _step(updates: Updates, acting: Acting | None, rows: Rows, projected: Tensor, previous: tuple[State, ...]) -> State:
+    return updates(projected, *previous, step=None if acting is None else partial(acting.step, rows))
 
 
 def _readers(state: State, record: bool, acting: Acting | None, rows: Rows) -> tuple[State, State]:
@@ -169,7 +177,5 @@ def _recorded(state: State, record: bool) -> State:
     """The state, whose parts keep their gradients in the backward pass."""
     if record and torch.is_grad_enabled():
         for part in state:
-            if not part.requires_grad:
-                part.requires_grad_()
             part.retain_grad()
     return state

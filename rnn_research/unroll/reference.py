@@ -10,16 +10,18 @@ of the full size for every step.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.fold import Fold, Record
+from rnn_research.unroll.fold import Fold, Record, Update
 from rnn_research.unroll.inside import Inside, Points
 from rnn_research.unroll.pieces import Call, fold_chain, fold_forest
+from rnn_research.unroll.undisturbed import set_random_state
 
 
 class ReferenceFold(Fold):
@@ -52,6 +54,7 @@ class ReferenceFold(Fold):
             self._acting.check()
         self._family = [self] if family is None else family  # not copied: it grows
         self._placed: dict[str, Tensor] = {}
+        self._handed = _Handed()
 
     @property
     def states(self) -> State:
@@ -62,8 +65,8 @@ class ReferenceFold(Fold):
         return self._part("hidden")
 
     @property
-    def reached(self) -> bool:
-        return any(part.grad is not None for call in self.pieces.calls for part in call.state)
+    def passes(self) -> int:
+        return self._handed.passes
 
     def adjoints(self) -> State:
         return self._by_call([[part.grad for part in call.state] for call in self.pieces.calls])
@@ -79,7 +82,10 @@ class ReferenceFold(Fold):
     def direct(self) -> State:
         if self._acting is not None:
             return self.inside_update([self._scatter(part) for part in self._acting.direct])
-        return self.inside_update([_grad(self._part(name)) for name in self.cell.state_names])
+        like = [torch.cat([state[k].detach() for state in self.pieces.states]) for k in self._parts]
+        found = [self._handed.direct.get(k) for k in self._parts]
+        rows = [torch.zeros_like(part) if grad is None else grad for part, grad in zip(like, found, strict=True)]
+        return self.inside_update([self._scatter(part) for part in rows])
 
     def recurrent(self) -> State:
         if self._acting is not None:
@@ -96,6 +102,7 @@ class ReferenceFold(Fold):
         before = [tensor.grad for tensor in retained]
         with contextlib.ExitStack() as stack:
             for fold in family:
+                stack.enter_context(fold._handed.unrecorded())
                 if fold._acting is not None:
                     stack.enter_context(fold._acting.unrecorded())
             grads = iter(torch.autograd.grad(loss, parts, retain_graph=True, allow_unused=True))
@@ -103,17 +110,40 @@ class ReferenceFold(Fold):
             tensor.grad = grad  # autograd.grad, too, adds to each gradient that is retained on its way
         return self._by_call([[next(grads) for _ in call.state] for call in self.pieces.calls])
 
-    def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
+    def updates(self) -> Iterator[Update]:
         calls: dict[int, list[Call]] = {}
         for call in self.pieces.calls:
             calls.setdefault(len(call.previous), []).append(call)
-        for count, group in calls.items():
-            previous = tuple(
-                self.cell.state_type(*(_cat([call.previous[child][part] for call in group]) for part in self._parts))
-                for child in range(count)
-            )
-            rows = torch.cat([call.rows for call in group]).to(self.pieces.positions.device)
-            yield self.pieces.positions[rows], _cat([call.projected for call in group]), previous
+        for group in calls.values():
+            yield self._update(group)
+
+    def replays(self) -> Sequence[Callable[[], Iterator[Update]]]:
+        return [self.updates, self._calls_again]
+
+    def _calls_again(self) -> Iterator[Update]:
+        """One call after the other, with the random numbers that they drew."""
+        if self.pieces.random is not None:
+            set_random_state(self.pieces.positions.device, self.pieces.random)
+        for call in self.pieces.calls:
+            yield self._update([call])
+
+    def _update(self, calls: Sequence[Call]) -> Update:
+        """Calls with equally many previous states, as one."""
+        made = self.cell.state_type
+        previous = tuple(
+            made(*(_cat([call.previous[child][part] for call in calls]) for part in self._parts))
+            for child in range(len(calls[0].previous))
+        )
+        rows = torch.cat([call.rows for call in calls]).to(self.pieces.positions.device)
+        state = made(*(_cat([call.state[part] for call in calls]) for part in self._parts))
+        return self.pieces.positions[rows], _cat([call.projected for call in calls]), previous, state
+
+    def read_again(self) -> dict[str, Sequence[Tensor]]:
+        calls = self.pieces.calls
+        return {
+            "projected inputs": [call.projected for call in calls],
+            "previous states": [part for call in calls for state in call.previous for part in state],
+        }
 
     @property
     def _parts(self) -> range:
@@ -125,16 +155,16 @@ class ReferenceFold(Fold):
             return []
         passed = self.pieces.passed if self._acting is None else []
         states = [*(call.state for call in self.pieces.calls), *passed]
-        return [*(part for state in states for part in state), *self._placed.values()]
+        return [part for state in states for part in state]
 
     def _part(self, name: str) -> Tensor:
         """One part of the states at every position, made once, so that its gradient is the readout's."""
         if name not in self._placed:
             index = self.cell.state_names.index(name)
-            placed = self._scatter(torch.cat([state[index] for state in self.pieces.states]))
-            if self.record and placed.requires_grad:
-                placed.retain_grad()
-            self._placed[name] = placed
+            rows = torch.cat([state[index] for state in self.pieces.states])
+            if self.record and rows.requires_grad:
+                rows.register_hook(functools.partial(self._handed.add, index))
+            self._placed[name] = self._scatter(rows)
         return self._placed[name]
 
     def _scatter(self, flat: Tensor) -> Tensor:
@@ -153,8 +183,34 @@ class ReferenceFold(Fold):
         for call, found in zip(self.pieces.calls, grads, strict=True):
             for column, grad in zip(columns, found, strict=True):
                 if grad is not None:
-                    column[call.rows] = grad
+                    column[call.rows] = grad.to(column.dtype)  # in mixed precision some updates have another
         return self.cell.state_type(*(self._scatter(column) for column in columns))
+
+
+class _Handed:
+    """What backward passes brought to the states that were handed out, by part. It is kept by hooks on them, not
+    retained: so it is the gradient in what was handed out even where that is then changed in place.
+
+    Apart from the fold, which the graph must not hold.
+    """
+
+    def __init__(self) -> None:
+        self.direct: dict[int, Tensor] = {}
+        self.passes, self._recording = 0, True
+
+    def add(self, part: int, grad: Tensor | None) -> None:
+        if self._recording and grad is not None:
+            self.passes += 1
+            self.direct[part] = self.direct[part] + grad if part in self.direct else grad
+
+    @contextlib.contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Within it, passes leave no trace."""
+        self._recording = False
+        try:
+            yield
+        finally:
+            self._recording = True
 
 
 def _grad(tensor: Tensor) -> Tensor:

@@ -17,10 +17,11 @@ from torch import Tensor
 from rnn_research.cells.base import State
 from rnn_research.checks import integer
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.fold import Fold
+from rnn_research.unroll.fold import Fold, Update
 from rnn_research.unroll.inside import Inside, Points, combine
 from rnn_research.unroll.passes import added
 from rnn_research.unroll.stack import Made, Stack, stacked
+from rnn_research.unroll.undisturbed import random_state, set_random_state
 
 
 class Windows(Fold):
@@ -45,17 +46,17 @@ class Windows(Fold):
         return self._states
 
     @property
-    def reached(self) -> bool:
-        return any(fold.reached for fold in self.folds)
+    def passes(self) -> int:
+        return sum(fold.passes for fold in self.folds)
 
     def adjoints(self) -> State:
-        return self._sum([fold.adjoints() for fold in self.folds if fold.reached])
+        return self._sum([fold.adjoints() for fold in self.folds if fold.passes])
 
     def direct(self) -> State:
-        return self._sum([fold.direct() for fold in self.folds if fold.reached])
+        return self._sum([fold.direct() for fold in self.folds if fold.passes])
 
     def recurrent(self) -> State:
-        return self._sum([fold.recurrent() for fold in self.folds if fold.reached])
+        return self._sum([fold.recurrent() for fold in self.folds if fold.passes])
 
     def acted(self) -> Points | None:
         found = [points for fold in self.folds if (points := fold.acted()) is not None]
@@ -67,8 +68,12 @@ class Windows(Fold):
     def adjoints_of(self, loss: Tensor) -> State:
         return self._sum([fold.adjoints_of(loss) for fold in self.folds])
 
-    def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
+    def updates(self) -> Iterator[Update]:
         return self.folds[0].updates()
+
+    def read_again(self) -> dict[str, Sequence[Tensor]]:
+        read = [fold.read_again() for fold in self.folds]
+        return {name: [tensor for one in read for tensor in one[name]] for name in read[0]}
 
     def _chosen(self, parts: tuple[Tensor, ...]) -> Tensor:
         """At each step, that of its window's class."""
@@ -98,10 +103,10 @@ def truncated(stack: Stack, inside: Sequence[Inside | None], windows: tuple[int,
     k1, k2 = _sizes(windows)
     classes = min(-(-k2 // k1), -(-stack.structure.time // k1))
     device = stack.inputs.device
-    drawn, passes = _random_state(device), []
+    drawn, passes = random_state(device), []
     family: list[Fold] = []
     for number in range(classes):
-        _set_random_state(device, drawn)
+        set_random_state(device, drawn)
         keep = _cut(stack.structure, k1, k2, number).to(device)
         cut = [None if keep.all() else Inside([keep for _ in cell.state_names]) for cell in stack.cells]
         passes.append(stacked(stack, [combine(pair) for pair in zip(inside, cut, strict=True)], family))
@@ -127,14 +132,3 @@ def _cut(chain: Chain, k1: int, k2: int, number: int) -> Tensor:
     first = torch.arange((number + 1) * k1 - k2, chain.time, every)  # where spans start
     keep[first[first > 0] - 1] = 0
     return keep.expand(len(chain), -1)
-
-
-def _random_state(device: torch.device) -> Sequence[Tensor]:
-    own = [torch.get_rng_state()]
-    return [*own, torch.cuda.get_rng_state(device)] if device.type == "cuda" else own
-
-
-def _set_random_state(device: torch.device, states: Sequence[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)

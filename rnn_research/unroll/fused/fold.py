@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from rnn_research.cells import GRU, LSTM, RNN, Cell, State, TreeRNN
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.fold import Fold, Record
+from rnn_research.unroll.fold import Fold, Record, Update
 from rnn_research.unroll.fused.form import Form, Found, Recorded, Unfused
 from rnn_research.unroll.fused.kernel_gru import GRUKernel
 from rnn_research.unroll.fused.kernel_lstm import LSTMKernel
@@ -18,6 +18,7 @@ from rnn_research.unroll.fused.vanilla import Vanilla
 from rnn_research.unroll.fused.written import UPDATES, Written
 from rnn_research.unroll.inside import Points
 from rnn_research.unroll.passes import gradients_aside, reachable
+from rnn_research.unroll.versions import Versions
 
 ALONG_CHAINS: dict[type[Cell], Callable[..., Form]] = {
     LSTM: LSTMKernel,
@@ -49,13 +50,14 @@ class FusedFold(Fold):
         _check(cell, inputs)
         inputs = reachable(inputs, cell, record)
         self.plan = plan_of(structure, initial is not None, inputs.device)
-        first = () if initial is None else tuple(initial)
+        self.initial = first = () if initial is None else tuple(initial)
         if self.plan.order is not None:
             first = tuple(part.index_select(0, self.plan.order) for part in first)
         self.recorded = Recorded() if record else None
         self.inputs = inputs
         self.form = _form(cell, structure)(cell, structure, self.plan, inputs, first, self.recorded)
         self._last: tuple[int, Found] | None = None
+        self._read = Versions(self.read_again()) if record else None
         self._placed: dict[int, Tensor] = {}
 
     @property
@@ -72,8 +74,8 @@ class FusedFold(Fold):
         return self._part(0)
 
     @property
-    def reached(self) -> bool:
-        return self.recorded is not None and self.recorded.passes > 0
+    def passes(self) -> int:
+        return 0 if self.recorded is None else self.recorded.passes
 
     def adjoints(self) -> State:
         return self._of(self._found().adjoints)
@@ -100,7 +102,7 @@ class FusedFold(Fold):
         direct = {part: grad for part, grad in zip(handed, grads, strict=True) if grad is not None}
         return self._of(self.form.back(direct).adjoints)
 
-    def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
+    def updates(self) -> Iterator[Update]:
         plan, buffers = self.plan, self.form.buffers()
         inputs = plan.gather(self.inputs.detach())
         for step in plan.by_arity:
@@ -109,7 +111,11 @@ class FusedFold(Fold):
             with torch.no_grad():
                 projected = self.cell.project(take(inputs, step.nodes))
             previous = tuple(self.cell.state_type(*child) for child in zip(*children, strict=True))
-            yield take(plan.positions, step.nodes), projected.detach(), previous
+            state = self.cell.state_type(*(take(part[plan.before :], step.nodes) for part in buffers))
+            yield take(plan.positions, step.nodes), projected.detach(), previous, state
+
+    def read_again(self) -> dict[str, Sequence[Tensor]]:
+        return {"inputs": [self.inputs], "initial states": self.initial, "states": [self.form.part(0)]}
 
     def _part(self, index: int) -> Tensor:
         if index not in self._placed:
@@ -121,11 +127,14 @@ class FusedFold(Fold):
         if self.recorded.found is not None:
             return self.recorded.found
         if self._last is None or self._last[0] != self.recorded.passes:
+            if self._read is not None:
+                self._read.check()  # they are computed again
             self._last = self.recorded.passes, self.form.back(self.recorded.direct)
         return self._last[1]
 
     def _of(self, parts: list[Tensor]) -> State:
-        return self.cell.state_type(*map(self.plan.place, parts))
+        """In memory of their own: what is found of them later must not depend on what becomes of these."""
+        return self.cell.state_type(*(self.plan.place(part.clone()) for part in parts))
 
 
 def _check(cell: Cell, inputs: Tensor) -> None:

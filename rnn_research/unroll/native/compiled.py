@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import types
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from rnn_research.unroll.native import library
 from rnn_research.unroll.native.graph import Untraceable, tensors_of
 from rnn_research.unroll.native.plan import Plan, check_length
 from rnn_research.unroll.native.schedule import Schedule
+from rnn_research.unroll.native.seen import seen
 from rnn_research.unroll.native.source import source
 from rnn_research.unroll.native.trace import trace
 
@@ -164,32 +164,13 @@ def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, acting: b
 
 
 def _fingerprint(cell: Cell) -> tuple[Any, ...]:
-    """What a trace may have read of the cell besides its tensors' values: a change of it needs another trace.
-
-    Seen are the attributes of the cell and its modules that are numbers, words, functions, or collections of these,
-    and which tensors there are. Not seen is a change of a class, a global, or within an object of another kind.
-    """
+    """What a trace may have read of the cell besides its tensors' values: a change of it needs another trace."""
     number = {id(tensor): place for place, tensor in enumerate(tensors_of(cell))}
-    found: list[Any] = []
+    tensors: list[Any] = []
     for module in cell.modules():
-        found += [(name, _plain(value)) for name, value in vars(module).items() if name[0] != "_"]
-        for tensor in (*module._parameters.values(), *module._buffers.values()):
-            found.append(tensor if tensor is None else (number[id(tensor)], tensor.shape, tensor.requires_grad))
-    return tuple(found)
-
-
-def _plain(value: Any) -> Any:
-    """What can be compared with another time's: the value itself, or a weak reference, which holds no cell alive."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, tuple | list):
-        return (type(value), *map(_plain, value))
-    if isinstance(value, dict):
-        return tuple((_plain(key), _plain(one)) for key, one in value.items())
-    function = getattr(value, "__func__", value)
-    if isinstance(function, type | types.FunctionType | types.BuiltinFunctionType | functools.partial):
-        return weakref.ref(function)
-    return type(value)
+        own = (*module._parameters.values(), *module._buffers.values())
+        tensors += [one if one is None else (number[id(one)], one.shape, one.requires_grad) for one in own]
+    return seen(cell), tuple(tensors)
 
 
 def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> Compiled:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.fold import GRADIENTS, Fold, Kept, Record
+from rnn_research.unroll.fold import GRADIENTS, Fold, Kept, Record, Update
 from rnn_research.unroll.inside import Inside, Points, unmarked
 from rnn_research.unroll.native.graph import Untraceable, tensors_of
 from rnn_research.unroll.native.kernel import Along, Found, Kernel, Recorded, Wanted
@@ -55,8 +55,8 @@ class NativeFold(Fold):
         return self._states
 
     @property
-    def reached(self) -> bool:
-        return self.recorded is not None and bool(self.recorded.adjoints)
+    def passes(self) -> int:
+        return 0 if self.recorded is None else self.recorded.count
 
     def adjoints(self) -> State:
         assert self.recorded is not None
@@ -89,9 +89,10 @@ class NativeFold(Fold):
     def adjoints_of(self, loss: Tensor) -> State:
         return self._of(self._again(gradients_aside(loss, self._states), Wanted()).adjoints)
 
-    def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
-        plan = self.kernel.schedule
+    def updates(self) -> Iterator[Update]:
+        plan, made = self.kernel.schedule, self.cell.state_type
         states = [part.detach() for part in self._states]
+        after = [part.reshape(-1, part.shape[-1]) for part in states]
         if isinstance(self.structure, Chain):
             before = [part.detach() for part in self.initial] or [torch.zeros_like(part[:, 0]) for part in states]
             pairs = zip(before, states, strict=True)
@@ -101,12 +102,14 @@ class NativeFold(Fold):
         inputs = self.inputs.detach().reshape(-1, self.inputs.shape[-1])
         for arity, rows, child in plan.by_arity():
             positions = self.kernel.positions(rows)
-            previous = tuple(
-                self.cell.state_type(*(part.index_select(0, child + offset + k) for part in flat)) for k in range(arity)
-            )
+            previous = tuple(made(*(part.index_select(0, child + offset + k) for part in flat)) for k in range(arity))
+            state = made(*(part.index_select(0, positions) for part in after))
             with torch.no_grad():
                 projected = self.cell.project(inputs.index_select(0, positions))
-            yield positions, projected.detach(), previous
+            yield positions, projected.detach(), previous, state
+
+    def read_again(self) -> dict[str, Sequence[Tensor]]:
+        return {"inputs": [self.inputs], "initial states": self.initial, "states": self._states}
 
     def kept(self) -> Kept | None:
         """Of a chain's updates that have a previous state."""

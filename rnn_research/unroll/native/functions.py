@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from rnn_research.unroll.native.graph import INPUT, Product, Tracer, Untraceable, array_of
 from rnn_research.unroll.native.operations import OPERATIONS
-from rnn_research.unroll.native.shapes import SHAPES
+from rnn_research.unroll.native.shapes import SHAPES, copied
 from rnn_research.unroll.native.symbols import Input, Symbol, Traced
 
 PLAIN = ("shape", "dtype", "device", "ndim", "layout", "requires_grad", "is_leaf", "__len__", "size", "dim", "numel")
@@ -141,7 +141,7 @@ def _matmul(x: Any, other: Any) -> Symbol:
 
 def _cat(tensors: Sequence[Symbol], dim: int = 0) -> Symbol:
     arrays = [_blocks(tensors[0].tracer, one) for one in tensors]
-    return tensors[0].like(np.concatenate(arrays, axis=dim))  # type: ignore[arg-type]
+    return tensors[0].like(copied(tensors[0], np.concatenate(arrays, axis=dim)))  # type: ignore[arg-type]
 
 
 def _clamp(x: Any, low: float | None, high: float | None) -> Any:

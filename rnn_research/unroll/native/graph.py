@@ -138,9 +138,17 @@ def tensors_of(cell: Cell) -> list[Tensor]:
 
 
 class Tracer:
-    """Gathers the graph of one `step`."""
+    """Gathers the graph of one `step`.
 
-    def __init__(self, cell: Cell) -> None:
+    A part of the new state has an adjoint of its own, so that it matters which node it is: `x + 0` is x in numbers, but
+    what reads x does not read that sum. Where a state has several parts, what is folded to another node is a *copy* of
+    it, that `trace` takes out again where nothing depends on it. `exact`: nothing is folded, as a number that is itself
+    a part must have a node for what reads it. `handed` are the nodes of what a step is given, and may hand on.
+    """
+
+    def __init__(self, cell: Cell, exact: bool = False) -> None:
+        self.exact, self.copies = exact, len(cell.state_names) > 1
+        self.handed: set[Value] = set()
         self.hidden, self.tensors = cell.hidden_size, tensors_of(cell)
         self.nodes = 2  # of which `trace` uses one; with two, it is seen where an update mixes nodes
         self.dtype = next((one.dtype for one in self.tensors if one.is_floating_point()), torch.get_default_dtype())
@@ -165,8 +173,37 @@ class Tracer:
 
     def call(self, name: str, *operands: Value) -> Value:
         """An operation on blocks, folded where a number makes its result plain."""
-        known = folded(name, operands)
-        return self.node(name, *operands) if known is None else known
+        known = None if self.exact else folded(name, operands)
+        return self.node(name, *operands) if known is None else self.copy(known)
+
+    def copy(self, block: Value) -> Value:
+        """The block as the result of an operation; a number is itself."""
+        if not self.copies or not isinstance(block, fx.Node):
+            return block
+        node = self.node("identity", block)
+        node.meta["copy"] = True
+        return node
+
+    def number(self, value: float) -> Value:
+        """A block of this number, that a part of a state may become."""
+        return self.node("identity", value) if self.exact else value
+
+    def hand(self, symbol: Any) -> None:
+        """Tell that these are handed to the update."""
+        self.handed.update(block for block in symbol.array.flat if isinstance(block, fx.Node))
+
+    def copied(self, outputs: Sequence[fx.Node]) -> tuple[fx.Node, ...]:
+        """The outputs, with the copies taken out that no output is; or that is what its original is read for."""
+        kept = list(outputs)
+        for node in [one for one in self.graph.nodes if one.meta.get("copy")]:
+            (original,) = node.all_input_nodes
+            if node in kept:
+                if leaf_of(original) or original in self.handed or original in kept or list(original.users) != [node]:
+                    continue
+                kept[kept.index(node)] = original
+            node.replace_all_uses_with(original)
+            self.graph.erase_node(node)
+        return tuple(kept)
 
     def each(self, name: str, *operands: Any) -> np.ndarray:
         """An operation on arrays of blocks and numbers, broadcast over their axes."""
@@ -180,7 +217,7 @@ class Tracer:
 
     def product_of(self, blocks: Sequence[Value], weight: View, rows: int) -> Sequence[Value]:
         """The blocks of `blocks` W^T: of children's states where they are the blocks, side by side; else of values."""
-        if all(block == 0.0 for block in blocks):
+        if all(block == 0.0 or (block in self.handed and cast(fx.Node, block).args == (0.0,)) for block in blocks):
             return [0.0] * rows
         leaves = [leaf for block in blocks if isinstance(leaf := leaf_of(block), ChildLeaf)]
         if len(leaves) == len(blocks):

@@ -26,6 +26,8 @@ class Recorded:
 
     kinds: int
     """Of how many of: the adjoints, their direct and recurrent parts, norms are taken in passing. 1 or 3."""
+    count: int = 0
+    """Backward passes."""
     adjoints: Sequence[Tensor] = ()
     norms: Sequence[Tensor] = ()
     direct: Sequence[Tensor | None] = ()
@@ -36,7 +38,8 @@ class Recorded:
 
     def add(self, found: Found, direct: Sequence[Tensor | None]) -> None:
         """Gradients add up over backward passes, as `.grad` does; the norms of sums are not in what is there."""
-        if not self.adjoints:
+        self.count += 1
+        if self.count == 1:
             self.adjoints, self.norms, self.direct = found.adjoints, found.norms, direct
             return
         self.adjoints = [a + b for a, b in zip(self.adjoints, found.adjoints, strict=True)]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from rnn_research.unroll.native.graph import Untraceable
+from rnn_research.unroll.native.graph import Untraceable, array_of
 from rnn_research.unroll.native.symbols import Symbol
 
 
@@ -62,7 +62,12 @@ def chunk(x: Symbol, chunks: int, dim: int = 0) -> tuple[Symbol, ...]:
 def stack(tensors: Sequence[Symbol], dim: int = 0) -> Symbol:
     if dim == -1 or dim == tensors[0].array.ndim:
         raise Untraceable("`stack` along a new last axis")
-    return tensors[0].like(np.stack([one.array for one in tensors], axis=dim))
+    return tensors[0].like(copied(tensors[0], np.stack([one.array for one in tensors], axis=dim)))
+
+
+def copied(x: Symbol, array: np.ndarray) -> np.ndarray:
+    """What torch makes anew: other tensors than those that it is made of."""
+    return cast(np.ndarray, np.frompyfunc(x.tracer.copy, 1, 1)(array))
 
 
 def view(x: Symbol, *shape: Any) -> Symbol:
@@ -76,7 +81,9 @@ def total(x: Symbol, dim: Any = None, keepdim: bool = False) -> Symbol:
     """x.sum(dim), over children or gates: one axis, and not the features."""
     if not isinstance(dim, int) or dim % x.array.ndim == x.array.ndim - 1:
         raise Untraceable("`sum` over the features; expected over children")
-    out = functools.reduce(functools.partial(x.tracer.each, "add"), np.moveaxis(x.array, dim, 0))
+    terms = np.moveaxis(x.array, dim, 0)
+    out = functools.reduce(functools.partial(x.tracer.each, "add"), terms)
+    out = copied(x, out) if len(terms) == 1 else out
     return x.like(np.expand_dims(out, dim) if keepdim else out)
 
 
@@ -89,9 +96,8 @@ def unbind(x: Symbol, dim: int = 0) -> tuple[Symbol, ...]:
 def zeros(x: Symbol, *shape: Any, **_: Any) -> Symbol:
     """x.new_zeros(shape), or zeros of x's own shape."""
     sizes = tuple(x.shape) if not shape else tuple(shape[0] if not isinstance(shape[0], int) else shape)
-    out = np.empty((*sizes[:-1], x.to_blocks(sizes[-1])), object)
-    out[...] = 0.0
-    return x.like(out)
+    shape = (*sizes[:-1], x.to_blocks(sizes[-1]))
+    return x.like(array_of([x.tracer.number(0.0) for _ in range(math.prod(shape))]).reshape(shape))
 
 
 def unsqueeze(x: Symbol, dim: int) -> Symbol:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from rnn_research.cells.base import Cell, marking
+from rnn_research.cells.base import Cell, marking, telling_previous
 from rnn_research.unroll.native.functions import Tracing, elementwise
 from rnn_research.unroll.native.graph import (
     ChildLeaf,
@@ -23,9 +23,13 @@ from rnn_research.unroll.native.graph import (
     array_of,
     closure,
     leaf_of,
+    name_of,
+    operands_of,
 )
 from rnn_research.unroll.native.operations import Value
+from rnn_research.unroll.native.seen import seen
 from rnn_research.unroll.native.symbols import Input, Symbol
+from rnn_research.unroll.undisturbed import draws, undisturbed
 
 __all__ = ["Untraceable", "trace"]
 
@@ -38,15 +42,65 @@ def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
     Raises:
         Untraceable: it does something other than products with its weights and elementwise operations.
     """
+    with torch.inference_mode(False), undisturbed([cell]):
+        before, drawn = seen(cell), draws()
+        tracer, blocks = _traced(cell, arity, marks)
+        if draws() != drawn:
+            raise Untraceable("the update draws random numbers")
+        if seen(cell) != before:
+            raise Untraceable("the update changes what it reads (an attribute of the cell, a global)")
+        if not type(cell).__module__.startswith("rnn_research.") and _code(_traced(cell, arity, marks)) != _code(
+            (tracer, blocks)
+        ):
+            raise Untraceable("the update is another one each time (random numbers, the time, what it keeps)")
+    outputs: list[fx.Node] = []
+    for block in blocks:
+        # Each part has a node, and so an adjoint, of its own: what is handed on and another part are copied.
+        if not isinstance(block, fx.Node) or leaf_of(block) or block in tracer.handed or block in outputs:
+            block = tracer.node("identity", block)
+        outputs.append(block)
+    outputs = list(tracer.copied(outputs))
+    if closure(value for product in tracer.products for value in product.values) & set(outputs):
+        raise Untraceable("a part of the new state feeds a product of the same update")  # its adjoint would come late
+    tracer.graph.output(tuple(outputs))
+    products = tuple(product for product in tracer.products if product.node == 0)
+    return Trace(arity, tracer.graph, tuple(outputs), products, frozenset(tracer.read))
+
+
+def _traced(cell: Cell, arity: int, marks: bool) -> tuple[Tracer, list[Value]]:
     tracer = Tracer(cell)
+    blocks = _outputs(tracer, cell, arity, marks)
+    if len(blocks) > 1 and not all(isinstance(block, fx.Node) for block in blocks):
+        tracer = Tracer(cell, exact=True)
+        blocks = _outputs(tracer, cell, arity, marks)
+    return tracer, blocks
+
+
+def _code(traced: tuple[Tracer, list[Value]]) -> list[Any]:
+    """The operations in order, to be compared with another trace's."""
+    tracer, blocks = traced
+    number = {node: place for place, node in enumerate(tracer.graph.nodes)}
+    code = [
+        (None if leaf_of(node) else name_of(node), *(number.get(one, one) for one in operands_of(node)))  # type: ignore[call-overload]
+        for node in tracer.graph.nodes
+    ]
+    return [*code, [number.get(block, block) for block in blocks], tracer.read]  # type: ignore[call-overload]
+
+
+def _outputs(tracer: Tracer, cell: Cell, arity: int, marks: bool) -> list[Value]:
+    """The block of each part of the new state."""
     parts = range(len(cell.state_names))
     inputs: Any = Input(tracer, cell.input_size)
     previous = [cell.state_type(*(_child(tracer, child, part) for part in parts)) for child in range(arity)]
     versions = [tensor._version for tensor in tracer.tensors]
+    mark = marking(_mark if marks else None)
     try:
         # With gradients enabled, what is detached can be told.
-        with torch.inference_mode(False), torch.enable_grad(), Tracing(), marking(_mark if marks else None):
-            state = cell.step(cell.project(inputs), *previous)
+        with torch.enable_grad(), Tracing(), mark, telling_previous(tracer.hand):
+            projected = cell.project(inputs)
+            if isinstance(projected, Symbol):
+                tracer.hand(projected)
+            state = cell.step(projected, *previous)
     except Untraceable:
         raise
     except Exception as error:
@@ -55,22 +109,12 @@ def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
         raise Untraceable("the update changes the cell's tensors")
     if not isinstance(state, tuple) or len(state) != len(parts):
         raise Untraceable(f"step returned {type(state).__name__}, expected a state of {len(parts)} parts")
-    outputs: list[fx.Node] = []
     for part in state:
         if not isinstance(part, Symbol) or part.array.shape != (tracer.nodes, 1):
             raise Untraceable("step returned a part that is not (nodes, hidden)")
         if any(not _read(block) <= {number} for number, block in enumerate(part.array.flat)):
             raise Untraceable("a node's state depends on other nodes than its children")
-        node = part.array.flat[0]
-        # Each part has a node, and so an adjoint, of its own: a number, a child's state or another part is copied.
-        if not isinstance(node, fx.Node) or leaf_of(node) or node in outputs:
-            node = tracer.node("identity", node)
-        outputs.append(node)
-    if closure(value for product in tracer.products for value in product.values) & set(outputs):
-        raise Untraceable("a part of the new state feeds a product of the same update")  # its adjoint would come late
-    tracer.graph.output(tuple(outputs))
-    products = tuple(product for product in tracer.products if product.node == 0)
-    return Trace(arity, tracer.graph, tuple(outputs), products, frozenset(tracer.read))
+    return [part.array.flat[0] for part in state]
 
 
 def _mark(z: Any) -> Symbol:

@@ -1,0 +1,98 @@
+"""One call of a cell's `step`, such that each part of the new state is a variable of its own to autograd.
+
+What a cell returns need not be one. It may hand on a previous state (a lag) or an input, return one tensor as two
+parts, or a number (a part that is zero where there is no previous state). The adjoint of a part s_k is dL/ds_k where
+s_k alone varies:
+
+* What is handed on (a sum over children, as `Cell.summed` makes it, too) is copied: the copy's readers are the new
+  state's alone.
+* Of parts that are one tensor, the second is a copy of the first: what reaches it reaches the first as well.
+* A number that the update itself made, and that another part of the new state may have read, is a variable from the
+  start, so that what reads it inside the update counts, as with any other part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from rnn_research.cells.base import Cell, State, telling_previous
+
+Step = Callable[..., State]
+"""As `Cell.step`."""
+
+
+class Updates:
+    """Calls of one cell's `step`, for autograd to tell the parts of their results apart. Where gradients are switched
+    off they are plain calls."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self._numbers: dict[int, bool] = {}  # by the number of previous states: whether the update makes numbers
+
+    def __call__(self, projected: Tensor, *previous: State, step: Step | None = None) -> State:
+        """The new state. `step`: what calls the cell's own; None: that itself."""
+        step = step or self.cell.step
+        if not torch.is_grad_enabled():
+            return step(projected, *previous)
+        arity, handed = len(previous), [projected, *(part for state in previous for part in state)]
+        # Of a single part, nothing else can have read the number that it is.
+        if len(self.cell.state_names) == 1 or self._numbers.get(arity) is False:
+            if arity == 1:  # it is the previous state itself
+                return _apart(step(projected, *previous), handed)
+            with telling_previous(handed.append):
+                return _apart(step(projected, *previous), handed)
+        with _Numbers((len(projected), self.cell.hidden_size)) as numbers, telling_previous(handed.append):
+            state = step(projected, *previous)
+        self._numbers[arity] = numbers.made
+        return _apart(state, handed)
+
+
+class _Numbers(TorchFunctionMode):
+    """Within it, what is made of no variable, and has the shape of a part, is a variable."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        super().__init__()
+        self.shape, self.made = shape, False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            return self._variable(result, args)
+        if type(result) in (tuple, list):
+            return type(result)(self._variable(one, args) for one in result)
+        return result
+
+    def _variable(self, result: Any, args: Any) -> Any:
+        if not isinstance(result, Tensor) or result.requires_grad or result.shape != self.shape:
+            return result
+        if not result.is_floating_point() or any(result is one for one in args):  # in place
+            return result
+        self.made = True
+        with torch.enable_grad():
+            return result.detach().requires_grad_().clone()  # no leaf: it may be changed in place
+
+
+def _apart(state: State, handed: list[Tensor]) -> State:
+    parts: list[Tensor] = []
+    for part in state:
+        if not part.requires_grad:
+            part = part.detach().requires_grad_()
+        elif any(part is one or (part._is_view() and _memory(part) == _memory(one)) for one in handed):
+            part = part.view_as(part)
+        elif (first := next((one for one in parts if _same(one, part)), None)) is not None:
+            part = first.view_as(first)
+        parts.append(part)
+    return type(state)(*parts)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.data_ptr() == other.data_ptr() and one.stride() == other.stride())
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
