@@ -20,7 +20,6 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rnn_research.checks import flag, integer
-from rnn_research.datasets.windows import WindowedLoader
 from rnn_research.structures import Layout, Sample, Stack
 from rnn_research.structures import Sequence as Chains
 from rnn_research.structures.layout import NO_TARGET
@@ -192,7 +191,6 @@ class DataModule(LightningDataModule, ABC):
         return labels[labels != NO_TARGET]
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """The training batches of one epoch after another, in the windows that the trainer accumulates."""
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -211,17 +209,13 @@ class DataModule(LightningDataModule, ABC):
         block = samples.BLOCK if isinstance(samples, Generated) else None
         seed, start = (self.order_seed, self.start) if shuffle else (None, (0, 0))
         batches = Batches(len(samples), self.batch_size, seed, sizes, block, start)
-        trains = shuffle and self.trainer is not None
-        return WindowedLoader(
+        return DataLoader(
             _Fetch(samples),
             batch_sampler=batches,
             collate_fn=self.layout.collate,
             num_workers=self.num_workers,
             generator=torch.Generator(),  # so that serving batches draws nothing from the model's own generator
             persistent_workers=self.num_workers > 0,
-            accumulated=lambda: self.trainer.accumulate_grad_batches if trains else 1,  # type: ignore[union-attr]
-            limit=lambda: self.trainer.num_training_batches,  # type: ignore[union-attr]
-            skipped=lambda: batches.skipped,
         )
 
 
@@ -253,14 +247,9 @@ class Batches(Sampler[list[int]]):
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)
 
-    @property
-    def skipped(self) -> int:
-        """How many batches of the next epoch come before the first that is served."""
-        return self.start[1] if self.epoch == self.start[0] else 0
-
     def __iter__(self) -> Iterator[list[int]]:
         # A generator: where there are workers torch asks for two iterators an epoch, and draws from one.
-        first = self.skipped
+        first = self.start[1] if self.epoch == self.start[0] else 0
         random = None if self.seed is None else np.random.default_rng([self.seed, self.epoch])
         self.epoch += 1
         yield from islice(self._batches(random), first, None)

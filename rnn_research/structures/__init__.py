@@ -2,7 +2,7 @@
 
 from rnn_research.structures.chain import Chain
 from rnn_research.structures.forest import Forest
-from rnn_research.structures.layout import Balanced, Batch, Layout, Parse, Sample, Sequence, Stack, Window, natural
+from rnn_research.structures.layout import Balanced, Batch, Layout, Parse, Sample, Sequence, Stack, natural
 from rnn_research.structures.tree import Tree, balanced, left_branching, right_branching
 
 Structure = Chain | Forest
@@ -19,7 +19,6 @@ __all__ = [
     "Stack",
     "Structure",
     "Tree",
-    "Window",
     "balanced",
     "left_branching",
     "natural",

@@ -87,41 +87,18 @@ class Stack(Samples[Sample]):
         )
 
 
-@dataclass(frozen=True)
-class Window:
-    """The batches whose gradients one step of the optimiser accumulates, as each of them is told: how many `batches`,
-    `samples` and labelled `positions` they hold together, and the number `first` of the batch's own first sample."""
-
-    batches: int
-    samples: int
-    positions: int
-    first: int
-
-    def last(self, batch: Batch) -> bool:
-        """Whether `batch`, which has this window, ends it."""
-        return self.first + len(batch) == self.samples
-
-
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Samples on a structure. `inputs` and `position_targets` are aligned with the structure's positions:
-    (batch, time, ...) on a chain, (nodes, ...) on a forest. `target` has one entry a sample. `window`: where gradients
-    are accumulated over batches, what they hold together."""
+    (batch, time, ...) on a chain, (nodes, ...) on a forest. `target` has one entry a sample."""
 
     inputs: Shaped[Tensor, "*inputs"]
     structure: Chain | Forest
     target: Shaped[Tensor, "batch ..."]
     position_targets: Int[Tensor, "*positions"] | None = None
-    window: Window | None = None
 
     def __len__(self) -> int:
         return len(self.structure)
-
-    @property
-    def positions(self) -> int:
-        """How many positions have a label."""
-        targets = self.position_targets
-        return 0 if targets is None else int((targets != NO_TARGET).sum())
 
     def to(self, *args: Any, **kwargs: Any) -> Batch:
         """The same batch on another device."""
@@ -131,7 +108,6 @@ class Batch:
             self.structure.to(*args, **kwargs),
             self.target.to(*args, **kwargs),
             None if targets is None else targets.to(*args, **kwargs),
-            self.window,
         )
 
 
