@@ -1,7 +1,7 @@
 """Lightning's training loop, less what it asks of everybody at every batch.
 
 Lightning calls some twenty hooks a batch, each of every callback, of the model and of the strategy, whether it does
-anything or not; with a name for a profiler, a look for overridden methods, and a look at metrics that nobody logged. For
+anything or not; with a name for a profiler, a look for overridden methods, and one at metrics that nobody logged. For
 small cells that is as much as a step of training. Here, at every batch, hooks are called in the same order where
 somebody has overridden them. Whatever is not plain (a profiler, several devices, the batch at which a run goes on,
 optimisation by hand) goes lightning's own way.

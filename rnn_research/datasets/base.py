@@ -20,6 +20,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rnn_research.checks import flag, integer
+from rnn_research.datasets.labels import check_labels
 from rnn_research.structures import Layout, Sample, Stack
 from rnn_research.structures import Sequence as Chains
 from rnn_research.structures.layout import NO_TARGET
@@ -111,7 +112,12 @@ class DataModule(LightningDataModule, ABC):
 
     def _load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
         if self._loaded is None:
-            self._loaded = self.load()
+            task, sets = self.load()
+            if task.kind == "classification":
+                for split, samples in sets.items():  # of generated ones, which follow from their first block, that
+                    first = samples._block(0) if isinstance(samples, Generated) and len(samples) else samples
+                    check_labels(split, first, task.output_size)
+            self._loaded = task, sets
         return self._loaded
 
     @property

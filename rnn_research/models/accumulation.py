@@ -1,9 +1,9 @@
-"""The batches whose gradients one step of the optimiser accumulates, so that it is the step of all of them as one batch.
+"""The batches whose gradients one step of the optimiser accumulates, so that it is the step of all as one batch.
 
-The mean loss of one large batch is sum_i n_i L_i / sum_i n_i, with L_i batch i's mean loss over its n_i labels. How many
-labels are still to come is not known while a batch is differentiated. So each enters in units of the first one's labels,
-as (n_i / n_1) L_i, and the sum is divided by what the window really held once that is known. Losses are as large as
-without accumulation (half precision overflows no sooner), and batches of equally many labels are not touched at all.
+The mean loss of one large batch is sum_i n_i L_i / sum_i n_i, with L_i batch i's mean loss over its n_i labels. How
+many labels are still to come is not known while a batch is differentiated. So each enters in units of the first one's
+labels, as (n_i / n_1) L_i, and the sum is divided by what the window really held once that is known. Losses are as
+large as without accumulation (half precision overflows no sooner), and batches of equally many labels are not touched.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class Window:
         """Make the gradients those of the mean loss over all labels of the window."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         factor = self.first * self.full / self.labels if self.labels else 1.0
-        if factor != 1.0 and gradients:
-            torch._foreach_mul_(gradients, factor)
+        if factor != 1.0:
+            for gradient in gradients:
+                gradient.mul_(factor)
         for apart in self.apart.values():
             apart.complete()
 

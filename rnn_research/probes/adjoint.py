@@ -29,9 +29,9 @@ class Adjoint(Probe):
     which one acts (see `unroll.inside`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
     `<point>_after`, the norm over all parts of the state (or all gates) before and after.
 
-    Which samples: those of the step's batch, or `samples` of them that are spread evenly over it. A batch may be sorted by
-    length (`dataset.bucket`), so its first samples would be its shortest; spread evenly, they are as long as the batch's.
-    `sample` is a sample's number in the batch, counted from 0.
+    Which samples: those of the step's batch, or `samples` of them that are spread evenly over it. A batch may be sorted
+    by length (`dataset.bucket`): its first samples would be its shortest; spread evenly, they are as long as the
+    batch's. `sample` is a sample's number in the batch, counted from 0.
 
     Args:
         samples: how many samples of the batch are kept; null: all.
