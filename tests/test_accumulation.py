@@ -158,12 +158,11 @@ def test_batches_without_a_label_change_nothing(
     strategy: str, regularizer: str | None, batches: int, tmp_path: Path
 ) -> None:
     """Neither weights nor what the optimiser and the strategy remember; and the record says that no step was taken."""
-    data = Given(STEPS, {"train": unlabelled(sequences(8)), "val": sequences(4, steps=True), "test": sequences(4)})
-    data.given["test"] = unlabelled(data.given["test"])
+    sets = {"train": unlabelled(sequences(8)), "val": sequences(4, steps=True), "test": unlabelled(sequences(4))}
+    data = Given(STEPS, sets)
     arguments = {"clipping": ACTING[strategy](), "regularizers": {}}
     if regularizer is not None:
         arguments["regularizers"] = {"mine": REGULARIZERS[regularizer][0]()}
-    data.baselines = dict  # type: ignore[assignment,method-assign]  # there is no most frequent label
     found = trained(tmp_path, data, LSTM, batches, **arguments)
     before = model_of(data, LSTM, num_layers=2, clipping=ACTING[strategy]()).double().state_dict()
     for name, value in before.items():
