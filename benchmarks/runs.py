@@ -7,13 +7,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.timing import Case, Measured, Registry, ratio, spread
+from benchmarks.timing import Case, Measured, Registry, ratio, spread, summed_up
 
 FIRST, LAST = 50, 600
 """The steps of training that are timed: past the start, within the first epoch."""
@@ -33,12 +35,34 @@ def fit_overhead(rounds: int) -> Measured:
     for index in range(min(rounds, 9)):
         parts = build(cfg)
         parts.data.samples("train")
-        both = {"fit": partial(_fitted, parts), "bare": partial(_bare, parts.model, batches)}
+        both = {"fit": partial(_fitted, parts), "bare": partial(_bare, parts.model, batches, len(batches))}
         taken = {name: both[name]() for name in list(both)[:: -1 if index % 2 else 1]}
         over.append(1e3 * (taken["fit"] - taken["bare"]))
         bare.append(1e3 * taken["bare"])
     said = "a bare loop's step, ms more: adding, rnn, default probes"
     return Measured(statistics.median(over), "ms", said, f"{spread(over)}; bare {statistics.median(bare):.2f} ms")
+
+
+def fit_ratio(rounds: int) -> Measured:
+    """A step of `fit` over one of a bare loop that serves the same batches to the same model."""
+    from hydra import compose, initialize_config_dir
+
+    from rnn_research.config import build
+    from rnn_research.help import CONF
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["dataset=adding", "model=rnn", f"trainer.max_steps={LAST}"])
+    taken = []
+    for index in range(min(rounds, 9)):
+        parts, other = build(cfg), build(cfg)
+        both = {"fit": partial(_fitted, parts), "bare": partial(_served, other)}
+        taken.append({name: both[name]() for name in list(both)[:: -1 if index % 2 else 1]})
+    return summed_up(taken, lambda t: t["fit"] / t["bare"], "a bare loop with its batches: adding, rnn, default probes")
+
+
+def _served(parts: Any) -> float:
+    """CPU seconds a step of the bare loop, the making of batches included."""
+    return _bare(parts.model, islice(iter(parts.data.train_dataloader()), FIRST, LAST), LAST - FIRST)
 
 
 def _fitted(parts: Any) -> float:
@@ -64,7 +88,7 @@ def _fitted(parts: Any) -> float:
     return (clock.at[LAST] - clock.at[FIRST]) / (LAST - FIRST)
 
 
-def _bare(model: Any, batches: list[Any]) -> float:
+def _bare(model: Any, batches: Iterable[Any], steps: int) -> float:
     """CPU seconds a step of the shortest loop that trains the model."""
     optimizer = model.configure_optimizers()
     model.train()
@@ -74,7 +98,7 @@ def _bare(model: Any, batches: list[Any]) -> float:
         answers = model(batch)
         torch.nn.functional.mse_loss(answers, batch.target.view_as(answers)).backward()
         optimizer.step()
-    return (time.process_time() - start) / len(batches)
+    return (time.process_time() - start) / steps
 
 
 def help_time(command: str, rounds: int) -> Measured:
@@ -89,6 +113,7 @@ def _python(*arguments: str) -> None:
 
 
 REGISTRY: Registry = {
+    "fit_vs_bare_loop": {"default": Case(fit_ratio, "<= 1.35")},
     "fit_overhead_ms": {"default": Case(fit_overhead, "<= 0.75")},
     "help_vs_import_torch": {
         "train": Case(partial(help_time, "train"), "<= 1.5"),

@@ -16,6 +16,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 
 from rnn_research import claims, provenance, resume, runs
 from rnn_research.datasets.base import DataModule
+from rnn_research.lean import make_lean
 from rnn_research.models.model import Model, count_parameters
 from rnn_research.one_process import alone
 from rnn_research.probes.base import Probe
@@ -132,6 +133,7 @@ def _trainer(
     live.precision_plugin.convert_input = lambda data: data  # the model does it; lightning can't with a frozen Batch
     if type(live.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
         live.profiler = _Unprofiled()  # type: ignore[attr-defined]
+    make_lean(live)
     return live
 
 
@@ -159,6 +161,8 @@ class _Unprofiled(PassThroughProfiler):
     """No profiler, as lightning's own, which makes a context of a generator for each of some 40 hooks a step."""
 
     NOTHING = nullcontext()
+    lean = True
+    """Nothing is lost where it is not asked."""
 
     def profile(self, action_name: str) -> Any:
         return self.NOTHING

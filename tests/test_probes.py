@@ -21,7 +21,7 @@ from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.base import Probe
 from rnn_research.probes.gradient_norm import GradientNorm
 from rnn_research.probes.saturation import Saturation
-from rnn_research.structures import Parse, Sample, Tree
+from rnn_research.structures import Parse, Sample, Sequence, Tree
 
 
 class Seen(Probe):
@@ -210,6 +210,7 @@ def test_adjoints_are_of_each_samples_own_loss(
     run(data, model, tmp_path, probe, **limits)
     table = _table(tmp_path, "adjoint")
     measured = list(Given(task, given, layout, batch_size).train_dataloader().batch_sampler)[accumulated - 1]
+    chosen = [(2 * part + 1) * len(measured) // (2 * (samples or 1)) for part in range(samples or 0)]
     alone = model_of(data, cell, num_layers=2, loss=loss).double()
     states = alone.cells[0].state_names
     names = [name + suffix for suffix in ("", "_direct", "_recurrent") for name in states]
@@ -217,7 +218,8 @@ def test_adjoints_are_of_each_samples_own_loss(
     tokens = ["token"] if task.tokens else []
     assert table.dtype.names == ("step", "layer", "sample", "distance", *tokens, *names, *terminal)
     rows = 0
-    for place, index in enumerate(measured[:samples]):
+    for place in chosen or range(len(measured)):
+        index = measured[place]
         own = _alone(alone, data, given[index], "own")
         last = _alone(alone, data, given[index], "last")
         for layer in (0, 1):
@@ -429,3 +431,24 @@ def test_nan_stays_visible(tmp_path: Path) -> None:
     assert np.isnan(saturation["forget_timescale"]).all()
     clipping = _table(tmp_path, "clipping")
     assert all(np.isnan(clipping[name]).all() for name in ("norm_before", "norm_after", "coefficient"))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5])
+@pytest.mark.parametrize("layout", [Sequence(), Parse()])
+def test_the_probed_samples_are_as_long_as_the_batch(samples: int, layout: Any, tmp_path: Path) -> None:
+    """Also where a batch is sorted by size: of its samples, as many are below its median as above."""
+    task, given = (TREES, sentences(40, (1, 30))) if layout.needs_parse else (SEQUENCES, sequences(40, (2, 40)))
+    data = Given(task, given, layout, batch_size=20)
+    data.bucket = True
+    run(data, model_of(data), tmp_path, {"adjoint": Adjoint(0, samples=samples, last=False)}, max_steps=1)
+    table = _table(tmp_path, "adjoint")
+    again = Given(task, given, layout, batch_size=20)
+    again.bucket = True
+    (batch, *_) = again.train_dataloader().batch_sampler
+    sizes = [layout.size(given[index]) for index in batch]
+    assert sizes == sorted(sizes)
+    chosen, rows = np.unique(table["sample"], return_counts=True)
+    assert len(chosen) == samples
+    assert [sizes[number] for number in chosen] == rows.tolist()
+    each = np.array_split(np.sort(sizes), samples)
+    assert all(part.min() <= size <= part.max() for part, size in zip(each, rows, strict=True))

@@ -408,9 +408,12 @@ def _targets(samples: Sequence[Sample]) -> np.ndarray:
 
 
 def _majority(targets: dict[str, np.ndarray], metric: str) -> dict[str, float]:
-    """The accuracy on val and test of always answering what is most frequent in train."""
+    """The accuracy on val and test of always answering what is most frequent in train; of none where no label is."""
+    if not len(targets["train"]):
+        return {}
     answer = np.bincount(targets["train"]).argmax()
-    return {f"{split}_{metric}": float((targets[split] == answer).mean()) for split in ("val", "test")}
+    present = [split for split in ("val", "test") if len(targets[split])]
+    return {f"{split}_{metric}": float((targets[split] == answer).mean()) for split in present}
 
 
 def _parts(sample: Sample) -> tuple[np.ndarray | None, ...]:

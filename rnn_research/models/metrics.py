@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 import torch
@@ -123,11 +124,13 @@ class Tally(nn.Module):
     def measured(self) -> dict[str, float]:
         """What was counted since the last call, by name, `loss` first; NaN where nothing was."""
         self._count()
-        found = {"loss": float(self.loss.compute())}
+        found, labelled = {"loss": float(self.loss.compute())}, bool(self.loss.count)
         self.loss.reset()
         for metrics in (self.answers, self.positions):
             if metrics is not None:
-                found |= {name: float(value) for name, value in metrics.compute().items()}
+                counted = labelled or metrics is self.answers
+                values = metrics.compute() if counted else dict.fromkeys(metrics, nan)
+                found |= {str(name): float(value) for name, value in values.items()}
                 metrics.reset()
         return found
 

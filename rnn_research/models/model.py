@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, integer, number
-from rnn_research.clipping.base import Clipped, Clipping, Composed, clip
+from rnn_research.clipping.base import Clipped, Clipping, Composed, clip, skip
 from rnn_research.datasets.base import SPLITS, Task
+from rnn_research.models.accumulation import Apart, Window, mean_of
 from rnn_research.models.history import History
 from rnn_research.models.metrics import Tally, correct
 from rnn_research.models.sizes import hidden_size_for
@@ -33,11 +34,12 @@ LOSSES = ("auto", "terminal", "every")
 
 @dataclass(frozen=True, eq=False)
 class UnderWay:
-    """A training batch between its forward pass and its backward pass. `unit` is what the backward pass starts with at
-    the batch's mean loss: accumulation and loss scaling."""
+    """A training batch between its forward pass and its backward pass. `weight` is its share of the window, of 1 of the
+    first batch; `unit` what the backward pass starts with at the batch's mean loss: accumulation and loss scaling."""
 
     step: Step
     labels: int
+    weight: float
     unit: Tensor | None = None
 
 
@@ -150,8 +152,11 @@ class Model(LightningModule):
         self.regularized = History(*self.regularizers)
         self._attached = False
         self._unit = Unit()
+        self._window = Window()
+        self._completes = False
         self._values: dict[str, list[Tensor]] = {}
-        self._acted: Tensor | None = None
+        self._weights: dict[str, list[Tensor | float]] = {}
+        self._acted: list[tuple[Tensor, int]] = []
         self._under_way: UnderWay | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -251,13 +256,20 @@ class Model(LightningModule):
         if self.recording:
             loss.retain_grad()
             self.observed = Observed(unrolled, loss, labels, terminal, batch.inputs)
-        if not self._watched:
-            return loss
-        inside = self.clipping.acts_inside
-        step = Step(list(self.cells), batch.structure, inputs, unrolled, self.global_step, inside)
-        self._under_way = UnderWay(step, labels)
-        loss.register_hook(self._start_backward)
-        return self._penalized(loss)
+        weight = self._weight(labels)
+        if self._watched:
+            inside = self.clipping.acts_inside
+            step = Step(list(self.cells), batch.structure, inputs, unrolled, self.global_step, inside)
+            self._under_way = UnderWay(step, labels, weight)
+            loss.register_hook(self._start_backward)
+            loss = self._penalized(loss)
+        return loss if weight == 1.0 else loss * weight
+
+    def _weight(self, labels: int) -> float:
+        """What this batch's loss is multiplied by among those that are accumulated."""
+        if not self._window.batches and self._trainer is not None:
+            self._window.full = self._trainer.accumulate_grad_batches
+        return self._window.weight(labels)
 
     @property
     def _watched(self) -> bool:
@@ -278,7 +290,7 @@ class Model(LightningModule):
         assert self._under_way is not None
         self._under_way = replace(self._under_way, unit=gradient)
         if self.clipping.acts_inside:
-            self._unit.value = float(gradient) / self._under_way.labels
+            self._unit.value = float(gradient) / max(self._under_way.labels, 1)  # the same for each batch of a window
 
     def _penalized(self, loss: Tensor) -> Tensor:
         """The loss, and what regularizers add to it. The metrics have counted the loss already, without."""
@@ -286,25 +298,42 @@ class Model(LightningModule):
         for name, regularizer in self.regularizers.items():
             with torch.set_grad_enabled(regularizer.weight != 0):
                 penalty = regularizer.penalty(self._under_way.step)
-            self._measured(name, penalty)
-            if penalty is not None and regularizer.weight != 0:
+            self._measured(name, penalty, self._under_way.labels)
+            if penalty is not None and regularizer.weight != 0 and self._under_way.labels:
                 loss = loss + regularizer.weight * penalty
         return loss
 
-    def _measured(self, name: str, value: Tensor | None) -> None:
-        """Keep a regularizer's value until the step is done: accumulated batches have one each."""
+    def _measured(self, name: str, value: Tensor | None, weight: Tensor | float = 1.0) -> None:
+        """Keep a regularizer's value until the step is done: accumulated batches have one each, of such a weight."""
         if value is not None:
             self._values.setdefault(name, []).append(value.detach())
+            self._weights.setdefault(name, []).append(weight)
 
     def on_after_backward(self) -> None:
         under_way, self._under_way = self._under_way, None
-        if under_way is None:
+        if under_way is not None:
+            for name, regularizer in self.regularizers.items():
+                self._after_backward(name, regularizer, under_way)
+            if self.clipping.acts_inside:
+                self._acted.append(_count_acted(under_way.step.unrolled))
+        if self._completes and self._window.full > 1:
+            self._window.complete(self.parameters())
+
+    def _after_backward(self, name: str, regularizer: Regularizer, under_way: UnderWay) -> None:
+        """What a regularizer adds to gradients: weighed by the batch's labels, or by what it counts itself."""
+        step, unit, window = under_way.step, under_way.unit, self._window
+        assert unit is not None
+        if window.full == 1 or not regularizer.counts:
+            self._measured(name, regularizer.after_backward(step, unit), under_way.labels)
             return
-        assert under_way.unit is not None
-        for name, regularizer in self.regularizers.items():
-            self._measured(name, regularizer.after_backward(under_way.step, under_way.unit))
-        if self.clipping.acts_inside:
-            self._acted = _share_acted(under_way.step.unrolled)
+        if name not in window.apart:
+            window.apart[name] = Apart([parameter for cell in self.cells for parameter in cell.parameters()])
+        apart = window.apart[name]
+        with apart.collecting() as collected:
+            value = regularizer.after_backward(step, unit)
+        counted = regularizer.counted(step)
+        self._measured(name, value, counted)
+        apart.add(collected, counted, window.full / under_way.weight)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         self._loss(batch, self.fold(batch), "val")
@@ -368,40 +397,66 @@ class Model(LightningModule):
     ) -> None:
         """Apply the strategy: after accumulation and unscaling, once a step. What it did is kept in `clipped`.
 
-        Lightning divides each batch's loss by `accumulate_grad_batches` also where an epoch's last step has fewer: that
-        step's gradient is smaller by as much.
+        Batches without any label take no step: there is nothing to learn from, and nothing for a memory to remember.
         """
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        did = clip(self.clipping, parameters)._asdict()
+        did = self._skip(parameters) if self._window.empty else clip(self.clipping, parameters)
+        row = did._asdict()
         if isinstance(self.clipping, Composed):
             parts = self.clipping.did.items()
-            did |= {f"{name}.{key}": value for name, part in parts for key, value in part._asdict().items()}
-        if self._acted is not None:
-            did["acted"] = self._acted
-        self.clipped.add(self.trainer.global_step, did)
+            row |= {f"{name}.{key}": value for name, part in parts for key, value in part._asdict().items()}
+        if self.clipping.acts_inside:
+            row["acted"] = _share(self._acted).to(did.norm_before.device)
+        self._acted = []
+        self.clipped.add(self.trainer.global_step, row)
+
+    def _skip(self, parameters: list[nn.Parameter]) -> Clipped:
+        """Take no step, and say that no strategy did anything either."""
+        skip(parameters)
+        zero = torch.zeros((), dtype=torch.float64, device=self.readout.weight.device)
+        did = Clipped(zero, zero, zero, torch.full_like(zero, torch.nan), torch.ones_like(zero))
+        if isinstance(self.clipping, Composed):
+            self.clipping.did = dict.fromkeys(self.clipping.strategies, did)
+        return did
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
-        super().optimizer_step(*arguments, **named)
+        self._completes = True
+        try:
+            super().optimizer_step(*arguments, **named)
+        finally:
+            empty, self._completes, self._window = self._window.empty, False, Window()
         number = self.trainer.global_step  # lightning counts this step later
         for name, regularizer in self.regularizers.items():
             with torch.no_grad():
                 self._measured(name, regularizer.after_step(number))
         if self.regularizers:
-            none = [self.readout.weight.new_full((), torch.nan)]
-            values = {name: torch.stack(self._values.get(name, none)).mean() for name in self.regularizers}
+            none = self.readout.weight.new_full((), torch.nan)
+            values = {name: none if empty else self._value(name, none) for name in self.regularizers}
             self.regularized.add(number, values)
-            self._values = {}
+            self._values, self._weights = {}, {}
+
+    def _value(self, name: str, none: Tensor) -> Tensor:
+        """A regularizer's value at the step, of all its batches."""
+        values = self._values.get(name)
+        return mean_of(list(zip(values, self._weights[name], strict=True))) if values else none
 
 
-def _share_acted(unrolled: Unrolled) -> Tensor:
-    """The share of states, of all layers, at which something inside the backward pass changed a norm."""
+def _count_acted(unrolled: Unrolled) -> tuple[Tensor, int]:
+    """The states, of all layers, at which something inside the backward pass changed a norm; and how many there are."""
     changed, count = [], 0
     for layer in unrolled.layers:
         points = [before != after for before, after in layer.acted().values()]
         if points:
             changed.append(torch.stack(points).any(0)[layer.mask].sum())
         count += int(layer.mask.sum())
-    return torch.stack(changed).sum().double() / count if changed else torch.zeros((), dtype=torch.float64)
+    return torch.stack(changed).sum() if changed else unrolled.mask.new_zeros((), dtype=torch.int64), count
+
+
+def _share(acted: list[tuple[Tensor, int]]) -> Tensor:
+    """The share of the states at which something acted, of all batches of a step."""
+    if not acted:
+        return torch.zeros((), dtype=torch.float64)
+    return torch.stack([changed for changed, _ in acted]).sum().double() / sum(count for _, count in acted)
 
 
 def _embedding(vocabulary: int, size: int) -> nn.Embedding:

@@ -30,6 +30,10 @@ class Adjoint(Probe):
     which one acts (see `unroll.inside`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
     `<point>_after`, the norm over all parts of the state (or all gates) before and after.
 
+    Which samples: those of the step's batch, or `samples` of them that are spread evenly over it. A batch may be sorted
+    by length (`dataset.bucket`): its first samples would be its shortest; spread evenly, they are as long as the
+    batch's. `sample` is a sample's number in the batch, counted from 0.
+
     Args:
         samples: how many samples of the batch are kept; null: all.
 
@@ -67,7 +71,9 @@ class Adjoint(Probe):
     def _rows(
         self, index: int, layer: Layer, per_sample: Tensor, terminal: State | None, tokens: Tensor | None
     ) -> dict[str, Any]:
-        kept = layer.mask if self.samples is None else layer.mask & (layer.structure.sample < self.samples)
+        kept = layer.mask
+        if self.samples is not None and self.samples < len(layer.structure):
+            kept = kept & spread(len(layer.structure), self.samples, kept.device)[layer.structure.sample]
         sample, distance = layer.structure.sample[kept].int(), layer.distance[kept].int()
         rows = {"layer": torch.full_like(sample, index).short(), "sample": sample, "distance": distance}
         if tokens is not None:
@@ -82,3 +88,10 @@ class Adjoint(Probe):
             for name, values in zip(layer.cell.state_names, terminal, strict=True):
                 rows[f"{name}_terminal"] = norm(values[kept], -1)
         return rows
+
+
+def spread(count: int, chosen: int, device: torch.device | None = None) -> Tensor:
+    """Which of `count` samples are chosen: the middle ones of `chosen` equal parts."""
+    which = torch.zeros(count, dtype=torch.bool, device=device)
+    which[(2 * torch.arange(chosen, device=device) + 1) * count // (2 * chosen)] = True
+    return which

@@ -20,7 +20,8 @@ def clipping_table(model: Model) -> np.ndarray:
     for name in did.dtype.names or ():
         table[name] = did[name]
     before, after = np.isfinite(did["norm_before"]), np.isfinite(did["norm_after"])
-    table["fired"] = ((did["coefficient"] != 1.0) & before) | (did["skipped"] == 1.0) | (after & ~before)
+    skipped = (did["skipped"] == 1.0) & ~((did["norm_before"] == 0) & (did["norm_after"] == 0))  # no label: no strategy
+    table["fired"] = ((did["coefficient"] != 1.0) & before & (did["skipped"] == 0.0)) | skipped | (after & ~before)
     if "acted" in (did.dtype.names or ()):
         table["fired"] |= did["acted"] > 0
     return table

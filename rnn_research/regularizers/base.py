@@ -39,8 +39,8 @@ class Step:
 
 class Regularizer(nn.Module):
     """Acts on training beside the loss. Its value at each step is recorded: what `penalty`, `after_backward` or
-    `after_step` returned (of accumulated batches the mean), NaN where that is None. The task's loss is reported without
-    it."""
+    `after_step` returned (of accumulated batches the mean, by their labels or by what it `counts`), NaN where that is
+    None. The task's loss is reported without it."""
 
     weight: float = 1.0
     """The factor of `penalty` in the loss. Recorded is the penalty without it; 0: it is only measured."""
@@ -50,6 +50,10 @@ class Regularizer(nn.Module):
 
     needs_whole: ClassVar[bool] = False
     """Whether it has no meaning where backpropagation through time is truncated."""
+
+    counts: ClassVar[bool] = False
+    """Whether accumulated batches weigh by what `counted` says, and not by their labels, in what `after_backward` adds
+    and returns."""
 
     def attach(self, cells: Sequence[Cell], trees: bool | None = None) -> None:
         """Told once, before training, what is regularized.
@@ -77,6 +81,11 @@ class Regularizer(nn.Module):
             The regularizer's value at this step, to be recorded; None: it has none.
         """
         return None
+
+    def counted(self, step: Step) -> Tensor | float:
+        """Of how many things the value that `after_backward` has just returned is the mean: samples, or what else it
+        divides by. 0: of none. It is asked where it `counts`."""
+        return len(step.structure)
 
     def after_step(self, number: int) -> Float[Tensor, ""] | None:
         """Change the weights after the optimiser's step, in place.

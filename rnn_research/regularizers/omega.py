@@ -43,6 +43,7 @@ class Omega(Regularizer):
 
     needs_adjoints = True
     needs_whole = True
+    counts = True
     BOUND = 1e-20  # of the squared norm: `bound` in the authors' program
 
     def __init__(self, alpha: float = 4.0, form: str = "code") -> None:
@@ -50,6 +51,7 @@ class Omega(Regularizer):
         self.alpha = number("alpha", alpha, least=0.0)
         self.form = choice("form", form, ("code", "paper"))
         self._readouts: dict[int, Tensor] = {}
+        self._counted: Tensor | float = 0.0
 
     def attach(self, cells: Sequence[Cell], trees: bool | None = None) -> None:
         refuse_trees(trees, TREES)
@@ -77,6 +79,10 @@ class Omega(Regularizer):
         ]
         return torch.stack(values).sum()
 
+    def counted(self, step: Step) -> Tensor | float:
+        """The steps that count, or the samples."""
+        return self._counted if self.form == "code" else super().counted(step)
+
     def _layer(self, weight: Tensor, updates: Iterator[Pullback], step: Step, unit: Tensor) -> Tensor:
         """One layer's Omega; alpha times its gradient goes to the weight's."""
         adds_to = weight.grad if self.alpha > 0 else None
@@ -89,6 +95,7 @@ class Omega(Regularizer):
             if adds_to is not None:
                 factor = slopes.to(weight.dtype)[:, None]
                 gradient += one.immediate([factor * part for part in one.pulled])
+        self._counted = count
         total = count.clamp(min=1) if self.form == "code" else len(step.structure)
         if adds_to is not None:
             adds_to += gradient * (self.alpha * unit / total).to(weight.dtype)

@@ -1,0 +1,183 @@
+"""Lightning's training loop, less what it asks of everybody at every batch.
+
+Lightning calls some twenty hooks a batch, each of every callback, of the model and of the strategy, whether it does
+anything or not; with a name for a profiler, a look for overridden methods, and one at metrics that nobody logged. For
+small cells that is as much as a step of training. Here, at every batch, hooks are called in the same order where
+somebody has overridden them. Whatever is not plain (a profiler, several devices, the batch at which a run goes on,
+optimisation by hand) goes lightning's own way.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
+from lightning.pytorch.loops.optimization.automatic import ClosureResult, _AutomaticOptimization
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
+from torch.optim import Optimizer
+
+TRANSFER = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+
+
+def make_lean(trainer: Trainer) -> None:
+    """Let `trainer` call only the hooks that do something."""
+    loop = trainer.fit_loop.epoch_loop
+    lean = LeanEpochLoop(trainer, min_steps=loop.min_steps, max_steps=loop.max_steps)
+    trainer.fit_loop.epoch_loop = lean
+    plugin, hooks = trainer.precision_plugin, lean.hooks
+
+    def before(loss: Tensor, module: LightningModule) -> Tensor:
+        hooks.call("on_before_backward", loss)
+        return loss
+
+    def after(loss: Tensor, module: LightningModule) -> Tensor:
+        loss = loss.detach()
+        hooks.call("on_after_backward")
+        return loss
+
+    def after_closure(model: LightningModule, optimizer: Optimizer) -> None:
+        hooks.call("on_before_optimizer_step", optimizer)
+        plugin._clip_gradients(model, optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
+
+    if type(plugin).pre_backward is Precision.pre_backward and type(plugin).post_backward is Precision.post_backward:
+        plugin.pre_backward, plugin.post_backward = before, after  # type: ignore[method-assign]
+    plugin._after_closure = after_closure  # type: ignore[assignment,method-assign]
+
+
+class Hooks:
+    """Calls a hook of those callbacks, and of the model, that have overridden it."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self._known: dict[str, tuple[list[Callable[..., Any]], Callable[..., Any] | None]] = {}
+
+    def forget(self) -> None:
+        """Look again who overrides what."""
+        self._known.clear()
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """The callbacks' first, then the model's."""
+        if name not in self._known:
+            self._known[name] = self._find(name)
+        callbacks, own = self._known[name]
+        if callbacks or own is not None:
+            model = self.trainer.lightning_module
+            before, model._current_fx_name = model._current_fx_name, name
+            for callback in callbacks:
+                callback(self.trainer, model, *arguments)
+            if own is not None:
+                own(*arguments)
+            model._current_fx_name = before
+
+    def _find(self, name: str) -> tuple[list[Callable[..., Any]], Callable[..., Any] | None]:
+        callbacks = [getattr(one, name) for one in self.trainer.callbacks if overrides(one, name, Callback)]  # type: ignore[attr-defined]
+        model = self.trainer.lightning_module
+        return callbacks, getattr(model, name) if overrides(model, name, LightningModule) else None
+
+
+def overrides(one: Any, name: str, base: type) -> bool:
+    """Whether an object's method is not that of the base class."""
+    return name in vars(one) or getattr(type(one), name) is not getattr(base, name)
+
+
+class LeanOptimization(_AutomaticOptimization):
+    """Forward, zero the gradients, backward and step."""
+
+    def __init__(self, trainer: Trainer, hooks: Hooks) -> None:
+        super().__init__(trainer)
+        self.hooks = hooks
+
+    def _make_backward_fn(self, optimizer: Optimizer) -> Callable[[Tensor], None]:
+        def backward(loss: Tensor) -> None:
+            self.trainer.strategy.backward(loss, optimizer)
+
+        return backward
+
+    def _on_before_zero_grad(self, optimizer: Optimizer) -> None:
+        self.optim_progress.optimizer.zero_grad.increment_ready()
+        self.hooks.call("on_before_zero_grad", optimizer)
+        self.optim_progress.optimizer.zero_grad.increment_started()
+
+    def _optimizer_zero_grad(self, batch_idx: int, optimizer: Optimizer) -> None:
+        self.trainer.lightning_module.optimizer_zero_grad(self.trainer.current_epoch, batch_idx, optimizer)
+        self.optim_progress.optimizer.zero_grad.increment_completed()
+
+    def _training_step(self, kwargs: Any) -> ClosureResult:
+        model = self.trainer.lightning_module
+        before, model._current_fx_name = model._current_fx_name, "training_step"
+        loss = self.trainer.strategy.training_step(*kwargs.values())
+        model._current_fx_name = before
+        return ClosureResult.from_training_step_output(loss, self.trainer.accumulate_grad_batches)
+
+    def _optimizer_step(self, batch_idx: int, train_step_and_backward_closure: Callable[[], Tensor | None]) -> None:
+        trainer, progress = self.trainer, self.optim_progress.optimizer.step
+        progress.increment_ready()
+        epoch, optimizer = trainer.current_epoch, trainer.strategy._lightning_optimizers[0]
+        trainer.lightning_module.optimizer_step(epoch, batch_idx, optimizer, train_step_and_backward_closure)
+        progress.increment_completed()
+
+
+class LeanEpochLoop(_TrainingEpochLoop):
+    """An epoch of training."""
+
+    def __init__(self, trainer: Trainer, **limits: Any) -> None:
+        super().__init__(trainer, **limits)
+        self.hooks = Hooks(trainer)
+        self.automatic_optimization = LeanOptimization(trainer, self.hooks)
+        self._lean = self._transfers = False
+
+    def on_run_start(self, data_fetcher: _DataFetcher) -> None:
+        super().on_run_start(data_fetcher)
+        self.hooks.forget()
+        self._lean = self._is_plain(data_fetcher)
+
+    def _is_plain(self, data_fetcher: _DataFetcher) -> bool:
+        """Whether lightning would do nothing more at a batch than `advance` does."""
+        trainer, model = self.trainer, self.trainer.lightning_module
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        moves = any(overrides(model, name, LightningModule) for name in TRANSFER)
+        moves |= data is not None and any(overrides(data, name, LightningDataModule) for name in TRANSFER)
+        return (
+            type(trainer.strategy) is SingleDeviceStrategy
+            and model.automatic_optimization
+            and not moves
+            and not overrides(model, "on_train_batch_start", LightningModule)
+            and not isinstance(data_fetcher, _DataLoaderIterDataFetcher)
+            and getattr(trainer.profiler, "lean", False)  # type: ignore[attr-defined]
+        )
+
+    def advance(self, data_fetcher: _DataFetcher) -> None:
+        if not self._lean or self.restarting:
+            super().advance(data_fetcher)
+            return
+        trainer, progress = self.trainer, self.batch_progress
+        self.val_loop.restarting = False
+        batch, _, _ = next(data_fetcher)
+        index = self.batch_idx + 1
+        progress.is_last_batch = data_fetcher.done
+        batch = trainer.precision_plugin.convert_input(batch)
+        if trainer.strategy.root_device.type != "cpu":
+            batch = move_data_to_device(batch, trainer.strategy.root_device)
+        progress.increment_ready()
+        trainer._logger_connector.on_batch_start(batch)
+        self.hooks.call("on_train_batch_start", batch, index)
+        progress.increment_started()
+        arguments = self._build_kwargs(OrderedDict(), batch, index)
+        output = self.automatic_optimization.run(trainer.optimizers[0], index, arguments)
+        progress.increment_processed()
+        self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        if self._num_ready_batches_reached():
+            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        self.hooks.call("on_train_batch_end", output, batch, index)
+        if trainer._results:  # what a callback or the model has logged
+            trainer._logger_connector.on_batch_end()
+        progress.increment_completed()
+        if trainer._results:
+            trainer._logger_connector.update_train_step_metrics()
