@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 
-def recorded(node: Container) -> Any:
+def recorded(node: DictConfig | ListConfig) -> Any:
     """A config as plain values, resolved; but each value that came from the environment as it stands in the config,
     as `${oc.env:TOKEN}`, also where it came by way of another key."""
     keys: Any = list(node) if isinstance(node, DictConfig) else range(len(node))
@@ -18,7 +18,7 @@ def recorded(node: Container) -> Any:
     return dict(zip(keys, values, strict=True)) if isinstance(node, DictConfig) else values
 
 
-def from_environment(node: Container, key: Any) -> bool:
+def from_environment(node: DictConfig | ListConfig, key: Any) -> bool:
     """Whether a value is an interpolation that reads the environment."""
     inner: Any = node._get_node(key)
     if not inner._is_interpolation():
@@ -28,7 +28,7 @@ def from_environment(node: Container, key: Any) -> bool:
     return bool(read)
 
 
-def written(node: Container, key: Any) -> str:
+def written(node: DictConfig | ListConfig, key: Any) -> str:
     """An interpolation as it stands in the config."""
     inner: Any = node._get_node(key)
     return str(inner._value())
@@ -43,7 +43,7 @@ def put(config: Any, key: str, value: Any) -> None:
         config[last] = value
 
 
-def _recorded(node: Container, key: Any) -> Any:
+def _recorded(node: DictConfig | ListConfig, key: Any) -> Any:
     inner: Any = node._get_node(key)
     if inner._is_missing():
         return "???"

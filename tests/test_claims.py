@@ -85,13 +85,15 @@ def test_a_claim_holds_until_it_is_given_back(tmp_path: Path) -> None:
         ('{"host": "elsewhere", "pid": 3, "started": ""}', "process 3 on elsewhere; if that is gone, remove"),
         ("", "it has not yet said which"),
         ("[]", "it has not yet said which"),
-        (json.dumps({"host": "HERE", "pid": os.getpid(), "started": "1"}), ""),  # the number is used again
+        (json.dumps({"host": "HERE", "pid": "OURS", "started": "1"}), ""),  # the number is used again
     ],
 )
 def test_a_claim_that_can_t_be_judged_is_respected(content: str, says: str, tmp_path: Path) -> None:
     import socket
 
-    (tmp_path / ".claim-0").write_text(content.replace("HERE", socket.gethostname()))
+    (tmp_path / ".claim-0").write_text(
+        content.replace("HERE", socket.gethostname()).replace('"OURS"', str(os.getpid()))
+    )
     if "HERE" in content and not claims._started(os.getpid()):
         pytest.skip("the system doesn't tell when a process started")
     assert says in _in_a_thread(tmp_path)
