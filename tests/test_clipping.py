@@ -180,9 +180,10 @@ def _by_hand(data: Given, model: Model, threshold: float) -> tuple[list[float], 
     for epoch in batches(data, EPOCHS):
         for start in range(0, len(epoch), ACCUMULATED):
             optimizer.zero_grad()
-            for batch in epoch[start : start + ACCUMULATED]:
-                loss = torch.nn.functional.cross_entropy(model(batch), batch.target)
-                (loss / ACCUMULATED).backward()
+            window = epoch[start : start + ACCUMULATED]
+            for batch in window:
+                loss = torch.nn.functional.cross_entropy(model(batch), batch.target, reduction="sum")
+                (loss / sum(map(len, window))).backward()
             gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
             norms.append(gradient.norm().item())
             torch.nn.utils.clip_grad_norm_(model.parameters(), threshold)
