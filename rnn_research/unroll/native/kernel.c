@@ -156,11 +156,6 @@ ALONG(along_narrow, 1)
 ACROSS(across, 0)
 ACROSS(across_narrow, 1)
 
-/* From here on nothing is hot but copies: half of what optimising this file takes is not worth waiting for. */
-#if !defined(__clang__)
-#pragma GCC optimize("O1")
-#endif
-
 /* A tile whose last columns or rows are not there: through a full one. */
 #define EDGE(width, rows, c, ld, call)                                                             \
     do {                                                                                           \
@@ -334,6 +329,11 @@ static void unproject(const Fold *f, const Product *product, const real *packed,
     }
 }
 
+/* What calls the rest: half of what optimising it takes is not worth waiting for. */
+#if !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O1")
+#endif
 typedef struct {
     int64_t nodes, largest, widest, accs, values; /* over groups; over products; over programs */
     int64_t *first;                               /* the first node of each group */
@@ -424,6 +424,10 @@ static void run_forward(const Fold *f, Arena *arena) {
         }
     }
 }
+
+#if !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 /* Multiply a block of accumulators' adjoints into the gradients, and into the input's. */
 static void flush(const Fold *f, const Extent *e, const Program *p, Work *w, int64_t block, const real **rows,
@@ -545,6 +549,10 @@ static void act(const Fold *f, const Group *g, int64_t arity, real *scale) {
     }
 }
 
+#if !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O1")
+#endif
 static void run_backward(const Fold *f, Arena *arena) {
     Extent e = measure(f, arena);
     int64_t h = f->hidden, block = most(BLOCK, e.largest), left = most(e.widest, e.accs * h) + TILE;
