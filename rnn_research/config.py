@@ -95,18 +95,20 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     cell: partial[Cell] = make(cfg.model.get("cell"), "model.cell", Cell)
     initialise = make_each(cfg.get("init"), "init")
     data: DataModule = make(cfg.dataset, "dataset", DataModule)
+    data.checked = False  # making the first samples may take more memory than there is
     with told("dataset"):
         task = data.task
-        _check_apart(data)
     layout = _layout(cfg, task.has_parse, cell.func.reads_children)  # type: ignore[attr-defined]
-    if layout.needs_parse:
-        with told("dataset"):
-            data.check_trees()
     data.layout, data.order_seed = layout, cfg.seed
     with told("structure"):
         children = layout.max_children(task.max_children)
     with told(""):
         _check_room(cfg, data, cell, children, optimizer)
+    with told("dataset"):
+        data.check()
+        _check_apart(data)
+        if layout.needs_parse:
+            data.check_trees()
     _check_cell(cell, children, initialise)
     unmade: partial[Model] = make(cfg.model, "model", Model, cell=cell)
     torch.manual_seed(cfg.seed)

@@ -20,8 +20,8 @@ from rnn_research.structures.layout import Parse
     [
         (lambda one: np.append(one, 1), "given {more} labels, expected one for each of {length} steps"),
         (lambda one: one[:-1], "given {less} labels, expected one for each of {length} steps"),
-        (lambda one: np.full_like(one, -100), "given -100, expected a class from 0 to 2, or -1 for no label"),
-        (lambda one: np.full_like(one, 3), "given 3, expected a class from 0 to 2"),
+        (lambda one: np.full_like(one, -100), r"given -100 at \[0\], expected a class from 0 to 2, or -1 for no label"),
+        (lambda one: np.full_like(one, 3), r"given 3 at \[0\], expected a class from 0 to 2"),
     ],
 )
 def test_step_labels_fit_the_steps_and_the_classes(split: str, labels, said: str, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_step_labels_fit_the_steps_and_the_classes(split: str, labels, said: str
 def test_node_labels_fit_the_nodes_and_the_classes() -> None:
     for labels, said in (
         (lambda one: np.append(one, 1), "expected one for each of .* nodes"),
-        (lambda one: np.full_like(one, -100), "given -100, expected a class"),
+        (lambda one: np.full_like(one, -100), r"given -100 at \[0\], expected a class"),
     ):
         samples = sentences(5)
         samples[3] = replace(samples[3], tree_targets=labels(samples[3].tree_targets))

@@ -77,8 +77,7 @@ LIGHTNING = [
     ("trainer.val_check_interval=0.5 trainer.check_val_every_n_epoch=null", "given 0.5, a share of an epoch, but"),
     (
         "+trainer.overfit_batches=0.0001",
-        "trainer.overfit_batches: given 0.0001, which is less than one of the",
-        "of train",
+        "trainer.overfit_batches: given 0.0001, not supported",
     ),
     ("+trainer.limit_val_batches=0.0001", "trainer.limit_val_batches: given 0.0001, which is less than one", "of val"),
     ("+trainer.limit_test_batches=0.0001", "trainer.limit_test_batches: given 0.0001", "of test"),

@@ -616,7 +616,7 @@ def test_four_accumulated_batches_are_one_large_one(name: str, tmp_path: Path) -
         (lambda: PerGate(0.0), "max_norm: given 0.0, expected a number > 0"),
         (lambda: AGC(clipping=-1), "clipping: given -1, expected a number > 0"),
         (lambda: AGC(eps=0.0), "eps: given 0.0, expected a number > 0"),
-        (lambda: Normalized(math.inf), "norm: given inf, expected a number > 0"),
+        (lambda: Normalized(math.inf), "norm: given inf, expected a finite number > 0"),
         (lambda: Soft(math.nan), "max_norm: given nan, expected a number > 0"),
         (lambda: AutoClip(101), "percentile: given 101, expected a number >= 0 and <= 100"),
         (lambda: ZClip(alpha=1.5), "alpha: given 1.5, expected a number >= 0 and <= 1"),
@@ -632,7 +632,7 @@ def test_four_accumulated_batches_are_one_large_one(name: str, tmp_path: Path) -
         (lambda: SkipSpike(deviations=0.0), "deviations: given 0.0, expected a number > 0"),
         (lambda: SkipSpike(window=1), "window: given 1, expected an integer >= 2"),
         (lambda: ShrinkOnNaN(max_norm=0), "max_norm: given 0, expected a number > 0"),
-        (lambda: ShrinkOnNaN(factor=math.inf), "factor: given inf, expected a number > 0"),
+        (lambda: ShrinkOnNaN(factor=math.inf), "factor: given inf, expected a finite number > 0"),
     ],
 )
 def test_a_wrong_value_is_told(make: Callable[[], Any], message: str) -> None:

@@ -93,6 +93,9 @@ class DataModule(LightningDataModule, ABC):
     layout: Layout = Chains()
     order_seed: int = 0
     start: tuple[int, int] = (0, 0)
+    checked: bool = True
+    """Whether samples are looked at as soon as they are loaded. False: `check` will be called, once there is room for
+    them."""
     overlaps: bool = False
     """Whether a split may hold samples of another, as some data do that were published so."""
 
@@ -122,20 +125,23 @@ class DataModule(LightningDataModule, ABC):
 
     def _load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
         if self._loaded is None:
-            self._loaded = self._checked(*self.load())
+            self._loaded = self.load()
+            if self.checked:
+                self.check()
         return self._loaded
 
-    def _checked(self, task: Task, sets: Mapping[str, Sequence[Sample]]) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
-        """What `load` gave: its samples fit the task.
+    def check(self) -> None:
+        """Look at the samples: each fits the task.
 
         Raises:
             ValueError: a split is missing, or a sample does not fit: names it by its number in its split.
         """
+        task, sets = self._load()
         if missing := [split for split in SPLITS if split not in sets]:
             raise ValueError(f"load: gives no {' and no '.join(missing)}, expected samples of {', '.join(SPLITS)}")
         for name, samples in sets.items():
-            check_samples(name, samples, task, _looked_at(samples))
-        return task, sets
+            block = samples._block(0) if isinstance(samples, Generated) and len(samples) else samples
+            check_samples(name, block, task, _looked_at(samples))
 
     def check_trees(self) -> None:
         """Every sample has a parse.

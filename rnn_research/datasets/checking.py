@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rnn_research.structures import Sample, Tree
+from rnn_research.structures import Sample, Stack, Tree
 from rnn_research.structures.layout import NO_INPUT, NO_TARGET
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def check_samples(split: str, samples: Sequence[Any], task: Task, most: int | No
     count = len(samples) if most is None else min(most, len(samples))
     if not count:
         raise ValueError(f"{split}: holds no sample, expected at least one")
+    if isinstance(samples, Stack):
+        _check_padding(split, samples)
     for start in range(0, count, CHUNK):
         chunk = [samples[number] for number in range(start, min(start + CHUNK, count))]
         names = [f"sample {start + offset} of {split}" for offset in range(len(chunk))]
@@ -54,6 +56,20 @@ def check_samples(split: str, samples: Sequence[Any], task: Task, most: int | No
             _check_form(name, sample, task, first)
         for values, of in _columns(task, chunk):
             _check_values(names, values, of)
+
+
+def _check_padding(split: str, stack: Stack) -> None:
+    """No label stands behind a sample's last step: it would be learnt from padding."""
+    if stack.step_targets is None:
+        return
+    steps = np.arange(stack.step_targets.shape[1])
+    beyond = ((stack.step_targets != NO_TARGET) & (steps >= np.asarray(stack.lengths)[:, None])).any(1)
+    if beyond.any():
+        number = int(np.flatnonzero(beyond)[0])
+        raise ValueError(
+            f"sample {number} of {split}: step_targets: given a label behind its last step, "
+            f"{int(stack.lengths[number])}; expected {NO_TARGET} there"
+        )
 
 
 def _check_form(name: str, sample: Any, task: Task, first: Sample) -> None:

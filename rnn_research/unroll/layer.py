@@ -81,7 +81,6 @@ class Layer:
         Raises:
             RuntimeError: no backward pass has been run, or the layer was unrolled without `record`.
         """
-        self._check()
         return self._once("adjoints")
 
     @property
@@ -92,13 +91,11 @@ class Layer:
             RuntimeError: as `adjoints`; the cell's parameters have changed since, or what the unroll read or gave has
                 been changed in place; the cell's updates can't be run again as they were (they draw random numbers).
         """
-        self._check(again=True)
         return self._once("direct")
 
     @property
     def recurrent(self) -> State:
         """The part of dL/ds from later states. Read it, and raises, as `direct`."""
-        self._check(again=True)
         return self._once("recurrent")
 
     def norms(self, which: str = "adjoints") -> State:
@@ -159,8 +156,10 @@ class Layer:
 
     def _once(self, which: str) -> State:
         """A gradient, found once after each backward pass."""
+        self._check()
         passes = self._fold.passes
         if which not in self._found or self._found[which][0] != passes:
+            self._check(again=which != "adjoints")
             self._found[which] = passes, getattr(self._fold, which)()
         return self._found[which][1]
 

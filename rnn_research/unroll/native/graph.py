@@ -149,6 +149,7 @@ class Tracer:
     def __init__(self, cell: Cell, exact: bool = False) -> None:
         self.exact, self.copies = exact, len(cell.state_names) > 1
         self.handed: set[Value] = set()
+        self.read_through: set[fx.Node] = set()
         self.hidden, self.tensors = cell.hidden_size, tensors_of(cell)
         self.nodes = 2  # of which `trace` uses one; with two, it is seen where an update mixes nodes
         self.dtype = next((one.dtype for one in self.tensors if one.is_floating_point()), torch.get_default_dtype())
@@ -205,6 +206,13 @@ class Tracer:
             self.graph.erase_node(node)
         return tuple(kept)
 
+    @staticmethod
+    def _original(block: Value) -> Value:
+        """What a copy is a copy of: as the children's states cut out of their concatenation."""
+        while isinstance(block, fx.Node) and block.meta.get("copy"):
+            (block,) = block.all_input_nodes
+        return block
+
     def each(self, name: str, *operands: Any) -> np.ndarray:
         """An operation on arrays of blocks and numbers, broadcast over their axes."""
         apply = np.frompyfunc(lambda *blocks: self.call(name, *blocks), len(operands), 1)
@@ -219,10 +227,12 @@ class Tracer:
         """The blocks of `blocks` W^T: of children's states where they are the blocks, side by side; else of values."""
         if all(block == 0.0 or (block in self.handed and cast(fx.Node, block).args == (0.0,)) for block in blocks):
             return [0.0] * rows
-        leaves = [leaf for block in blocks if isinstance(leaf := leaf_of(block), ChildLeaf)]
+        originals = [self._original(block) for block in blocks]
+        leaves = [leaf for block in originals if isinstance(leaf := leaf_of(block), ChildLeaf)]
         if len(leaves) == len(blocks):
             first, part, node = leaves[0].child, leaves[0].part, leaves[0].node
             if leaves == [ChildLeaf(first + k, part, node) for k in range(len(blocks))]:
+                self.read_through.update(block for block in blocks if isinstance(block, fx.Node))
                 return self.product(Product(CHILD, weight, part, first, len(blocks), node=node), rows)
         values = tuple(self.node("identity", block) for block in blocks)
         return self.product(Product(VALUE, weight, count=len(blocks), values=values), rows)

@@ -60,7 +60,8 @@ def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
             block = tracer.node("identity", block)
         outputs.append(block)
     outputs = list(tracer.copied(outputs))
-    if closure(value for product in tracer.products for value in product.values) & set(outputs):
+    fed = closure(value for product in tracer.products for value in product.values)
+    if (fed | {node for node in tracer.read_through if node.meta.get("copy")}) & set(outputs):
         raise Untraceable("a part of the new state feeds a product of the same update")  # its adjoint would come late
     tracer.graph.output(tuple(outputs))
     products = tuple(product for product in tracer.products if product.node == 0)
