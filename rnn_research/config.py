@@ -24,6 +24,7 @@ from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, flag, integer, nearest, number, path_of
 from rnn_research.clipping.base import Clipping, Composed
 from rnn_research.datasets.base import DataModule
+from rnn_research.help import GROUPS, SCALARS
 from rnn_research.lightning_options import check_meaning
 from rnn_research.make import check_keys, check_types, in_floats, line, make, make_each, make_named, told
 from rnn_research.mistakes import REFUSED, UsageError
@@ -39,19 +40,6 @@ __all__ = ["Parts", "UsageError", "build"]
 
 log = logging.getLogger(__name__)
 
-GROUPS = (
-    "model",
-    "dataset",
-    "structure",
-    "init",
-    "clipping",
-    "regularizer",
-    "optimizer",
-    "probe",
-    "trainer",
-    "logger",
-)
-SCALARS = ("seed", "threads", "engine", "resume", "stop_when_solved", "trust")
 LARGEST_SEED = 2**32 - 1  # numpy's
 QUIET = {"logger": False} | dict.fromkeys(
     ("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False

@@ -8,6 +8,21 @@ _INSTALLED = Path(__file__).parent / "conf"
 CONF = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "conf"
 """The project's configs: inside the package where it is installed from a wheel, beside it in a checkout."""
 
+GROUPS = (
+    "model",
+    "dataset",
+    "structure",
+    "init",
+    "clipping",
+    "regularizer",
+    "optimizer",
+    "probe",
+    "trainer",
+    "logger",
+)
+SCALARS = ("seed", "threads", "engine", "resume", "stop_when_solved", "trust")
+"""What is at the top of a config; other keys are a user's own, and count where these refer to them."""
+
 USAGE = """\
 rnn-train: does the gradient vanish, and what does clipping do about it? One training, or a sweep of them.
 

@@ -88,8 +88,14 @@ def _text(name: str, value: Any) -> None:
         raise ValueError(f"{name}: given {value!r}, expected a name, or null")
 
 
-FLAGS = ("benchmark", "detect_anomaly", "enable_autolog_hparams", "inference_mode")
-FLAGS = (*FLAGS, "sync_batchnorm", "use_distributed_sampler")
+FLAGS = (
+    "benchmark",
+    "detect_anomaly",
+    "enable_autolog_hparams",
+    "inference_mode",
+    "sync_batchnorm",
+    "use_distributed_sampler",
+)
 KEYS: dict[str, Check] = {
     "max_steps": partial(integer, least=-1),
     "max_epochs": partial(integer, least=-1),
@@ -111,21 +117,19 @@ KEYS: dict[str, Check] = {
     "deterministic": _deterministic,
     "profiler": _profiler,
     "model_registry": _text,
-    **dict.fromkeys(
-        (
-            "benchmark",
-            "detect_anomaly",
-            "enable_autolog_hparams",
-            "inference_mode",
-            "sync_batchnorm",
-            "use_distributed_sampler",
-        ),
-        flag,
-    ),
+    **dict.fromkeys(FLAGS, flag),
 }
 """By key, what checks a value that is not null."""
-REQUIRED = ("accumulate_grad_batches", "detect_anomaly", "log_every_n_steps", "use_distributed_sampler")
-REQUIRED = (*REQUIRED, "inference_mode", "sync_batchnorm", "reload_dataloaders_every_n_epochs", "overfit_batches")
+REQUIRED = (
+    "accumulate_grad_batches",
+    "detect_anomaly",
+    "inference_mode",
+    "log_every_n_steps",
+    "overfit_batches",
+    "reload_dataloaders_every_n_epochs",
+    "sync_batchnorm",
+    "use_distributed_sampler",
+)
 """Keys that lightning has no other word for: null is no value of theirs."""
 
 
@@ -164,9 +168,7 @@ def check_batches(trainer: Mapping[str, Any], data: DataModule) -> None:
         ValueError: one is less than a batch, or validations would never come.
     """
     train = len(data.train_dataloader())
-    limit = trainer.get("overfit_batches") or None
     limits = {"train": "limit_train_batches", "val": "limit_val_batches"}
-    limits = dict.fromkeys(limits, "overfit_batches") if limit else limits
     loaders: dict[str, Callable[[], Any]] = {"train": data.train_dataloader, "val": data.val_dataloader}
     for name in data.evaluation_sets:
         limits[name], loaders[name] = "limit_test_batches", partial(data.evaluation_dataloader, name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rnn_research.lightning_keys import KEYS
+
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "overfit_batches": (
         (None, 0, 0.0),
@@ -22,34 +24,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 """By name: the values that change nothing, and why others are refused. Those that this project gives itself are in
 `make.LATER`, and gradient clipping in `mistakes.REFUSED`."""
-FREE = frozenset(
-    [
-        "use_distributed_sampler",
-        "inference_mode",
-        "detect_anomaly",
-        "deterministic",
-        "benchmark",
-        "profiler",
-        "max_epochs",
-        "min_epochs",
-        "max_steps",
-        "min_steps",
-        "max_time",
-        "fast_dev_run",
-        "log_every_n_steps",
-        "limit_train_batches",
-        "limit_val_batches",
-        "limit_test_batches",
-        "check_val_every_n_epoch",
-        "val_check_interval",
-        "accumulate_grad_batches",
-        "accelerator",
-        "devices",
-        "num_nodes",
-        "strategy",
-        "precision",
-    ]
-)
+FREE = (KEYS.keys() | {"accelerator", "devices", "num_nodes", "strategy"}) - REFUSED.keys()
 """Those that do here what lightning says of them, or that `config` checks further."""
 
 

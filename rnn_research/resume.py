@@ -20,6 +20,7 @@ from lightning.pytorch.loops.progress import _BatchProgress
 
 from rnn_research import runs, seal
 from rnn_research.datasets.base import DataModule
+from rnn_research.help import GROUPS, SCALARS
 from rnn_research.models.model import Model
 
 PLACE = "rnn_research"
@@ -33,9 +34,6 @@ MAY_DIFFER = {
 }
 """Keys of a config that a run may have otherwise than the one it goes on from, and what they are about. All others make
 the training what it is, and so do keys that only one of both has."""
-PARTS = ("model", "dataset", "structure", "init", "clipping", "regularizer", "optimizer", "probe", "trainer", "logger")
-SCALARS = ("seed", "threads", "engine", "resume", "stop_when_solved", "trust")
-"""What is at the top of a config; other keys are a user's own, and count where these refer to them."""
 
 
 class CantResume(ValueError):
@@ -240,7 +238,7 @@ def _check_config(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, An
     before, now = (dict(_flat(runs.plain(dict(config)))) for config in (theirs, ours))
     for key in dict.fromkeys((*now, *before)):
         top = key.partition(".")[0]
-        own = top not in (*PARTS, *SCALARS)
+        own = top not in (*GROUPS, *SCALARS)
         if own or any(re.fullmatch(pattern, key) for pattern in MAY_DIFFER):
             continue
         given, expected = (f"{key}={values[key]}" if key in values else f"no {key}" for values in (now, before))

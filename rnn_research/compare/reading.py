@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from rnn_research import curves, runs
 from rnn_research.compare.answers import Grouped, grouped, measure
 from rnn_research.curves import Curve, Decay, Verdict
+from rnn_research.curves.typical import thinned
 from rnn_research.runs import RunRecord
 
 Step = int | Literal["first", "last"]
@@ -156,8 +157,7 @@ def _rates(adjoint: np.ndarray, state: str) -> Series | None:
 def _by_step(table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     table = table[np.argsort(table["step"], kind="stable")]
     steps = np.unique(table["step"])
-    kept = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), MOST_STEPS)).round().astype(int))
-    for step in steps[kept]:
+    for step in steps[thinned(len(steps), MOST_STEPS)]:
         yield int(step), table[slice(*np.searchsorted(table["step"], (step, step + 1)))]
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from rnn_research.curves.typical import thinned
+
 CLOSE = 0.02
 """A misfit below so many nats, below so much of the range of the line, or below the curve's own error, is none."""
 ROUGH = 0.25
@@ -127,7 +129,7 @@ def _bent(x: np.ndarray, y: np.ndarray, columns: Columns) -> tuple[int, np.ndarr
     def misfit(bend: float, points: np.ndarray) -> float:
         return _fit(y[points], np.ones(len(points)), *columns(x[points], bend))[1]
 
-    thin = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST)).round().astype(int))
+    thin = thinned(len(x), MOST)
     inner = thin[1:-1]
     coarse = inner[int(np.argmin([misfit(float(x[at]), thin) for at in inner]))]
     step = int(np.ceil(len(x) / MOST))

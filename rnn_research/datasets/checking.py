@@ -48,10 +48,10 @@ def check_samples(split: str, samples: Sequence[Any], task: Task, most: int | No
         raise ValueError(f"{split}: holds no sample, expected at least one")
     if isinstance(samples, Stack):
         _check_padding(split, samples)
+    first = samples[0]
     for start in range(0, count, CHUNK):
         chunk = [samples[number] for number in range(start, min(start + CHUNK, count))]
         names = [f"sample {start + offset} of {split}" for offset in range(len(chunk))]
-        first = samples[0]
         for name, sample in zip(names, chunk, strict=True):
             _check_form(name, sample, task, first)
         for values, of in _columns(task, chunk):
