@@ -48,6 +48,8 @@ clean: ## remove caches and build products (.venv and outputs stay)
 
 # One thread a process: on tensors this small, more threads only cost time.
 test test-widths test-slow bench: export OMP_NUM_THREADS = 1
+# Compiled once and kept, whatever the environment says: the tests start many processes.
+test test-widths test-slow: export PYTHONDONTWRITEBYTECODE =
 # The wrapper would ask the registry for a newer pyright at every call.
 lint: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 

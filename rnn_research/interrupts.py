@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,9 +29,12 @@ class Held:
         before = {number: handler for number, handler in before.items() if callable(handler)}
         for number, handler in before.items():
             signal.signal(number, self._before(handler))
+        told = sys.unraisablehook
+        sys.unraisablehook = _but_of_workers(told)
         try:
             yield
         finally:
+            sys.unraisablehook = told
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -54,6 +58,17 @@ class Held:
                 handler(number, frame)
 
         return hear
+
+
+def _but_of_workers(told: Callable[[Any], Any]) -> Callable[[Any], None]:
+    """What is told of errors that nobody can catch, but for a worker's end: torch raises it wherever python happens to
+    be, in a `__del__` too, and raises it again where the next batch is waited for."""
+
+    def tell(found: Any) -> None:
+        if not (isinstance(found.exc_value, RuntimeError) and str(found.exc_value).startswith("DataLoader worker")):
+            told(found)
+
+    return tell
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def _compose_and_run(arguments: list[str]) -> None:
     flags, overrides = _checked(arguments)
     overrides = checked(overrides, arguments)
     register()
-    full, argv = os.environ.get("HYDRA_FULL_ERROR", "0"), sys.argv
+    full, argv, level = os.environ.get("HYDRA_FULL_ERROR", "0"), sys.argv, logging.getLogger().level
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors as they are: they are told here
     sys.argv = [argv[0], *flags, *set_aside(overrides)]  # flags first: Hydra finds no overrides behind one
     Sweep.forget()
@@ -98,6 +98,7 @@ def _compose_and_run(arguments: list[str]) -> None:
     finally:
         Sweep.discard()
         os.environ["HYDRA_FULL_ERROR"], sys.argv = full, argv
+        logging.getLogger().setLevel(level)  # hydra.verbose is for this call alone
 
 
 def _checked(arguments: list[str]) -> tuple[list[str], list[str]]:

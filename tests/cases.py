@@ -36,14 +36,14 @@ class Case(NamedTuple):
     """Of each part of the top layer's states, the gradient that comes from outside."""
 
 
-def case(seed: int, arity: int = 9) -> Case:
-    """Everything drawn from the seed; in float64. `arity`: the most children of a node."""
+def case(seed: int, arity: int = 9, longest: int = 2000) -> Case:
+    """Everything drawn from the seed; in float64. `arity`: the most children of a node; `longest`: steps of a chain."""
     random = np.random.default_rng(seed)
     torch.manual_seed(seed)
     name = list(VARIANTS)[seed % len(VARIANTS)]
     hidden, features = int(random.choice(SIZES)), int(random.choice([1, 2, 3, 10, 40]))
     count = int(random.integers(1, 3))
-    structure = forest(random, arity) if random.random() < 0.5 else chain(random)
+    structure = forest(random, arity) if random.random() < 0.5 else chain(random, longest)
     layers = [
         VARIANTS[name].build(
             hidden if layer else features, hidden, seed=seed + layer, max_children=max(1, structure.max_children)
@@ -72,10 +72,10 @@ def case(seed: int, arity: int = 9) -> Case:
     )
 
 
-def chain(random: np.random.Generator) -> Chain:
+def chain(random: np.random.Generator, longest: int) -> Chain:
     kind = random.random()
     if kind < 0.1:
-        return Chain(torch.tensor([2000]))
+        return Chain(torch.tensor([longest]))
     if kind < 0.3:
         return Chain(torch.full((int(random.integers(1, 40)),), int(random.integers(1, 60))))
     return Chain(torch.tensor([1, *random.integers(1, 70, int(random.integers(1, 20))).tolist()]))
@@ -133,9 +133,9 @@ def adjoints(unrolled: Unrolled) -> dict[str, Tensor]:
 KINDS = ("state", "inputs", "parameter", "initial", "adjoints", "direct", "recurrent", "norms")
 
 
-def compare(seed: int) -> Iterator[tuple[str, float, float]]:
+def compare(seed: int, longest: int = 2000) -> Iterator[tuple[str, float, float]]:
     """What was compared, native's error in float32, and torch's: of all tensors of a kind together, relative."""
-    given = case(seed)
+    given = case(seed, longest=longest)
     exact = results(given, "reference", torch.float64)
     native, own = results(given, "native", torch.float32), results(given, "reference", torch.float32)
     for kind in KINDS:

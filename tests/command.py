@@ -6,17 +6,19 @@ import atexit
 import contextlib
 import functools
 import io
-import json
 import os
-import select
 import signal
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from forked import STOPPING, Forked, context
+
+from rnn_research.train import main
 
 
 def last(arguments: Iterable[str]) -> list[str]:
@@ -46,8 +48,6 @@ LONG = tuple(last(LONG))
 """A run that ends when it is stopped."""
 COMMAND = (sys.executable, "-m", "rnn_research.train")
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 class Ended(NamedTuple):
     code: int
@@ -56,8 +56,8 @@ class Ended(NamedTuple):
 
 
 class Server:
-    """A process that runs the command as often as it is asked to, each time as in a process of its own: but one imports
-    torch for all. Apart from this process: pytest's has type checks of its own (jaxtyping), which would find mistakes.
+    """A process that runs the command as often as it is asked to, each time as in a process of its own. Apart from this
+    process: pytest's has type checks of its own (jaxtyping), which would find mistakes.
 
     Args:
         memory: the most bytes it may have; None: no limit.
@@ -65,7 +65,7 @@ class Server:
 
     def __init__(self, memory: int | None = None) -> None:
         self.memory = memory
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | None = None
 
     def call(
         self,
@@ -80,20 +80,18 @@ class Server:
             TimeoutError: no answer came within so many seconds. The process is ended, and the next call has another.
             ConnectionError: the process died, likewise.
         """
-        process = self._running()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        asked = [str(folder or Path.cwd()), [str(argument) for argument in arguments], dict(env or {})]
-        process.stdin.write(json.dumps(asked).encode() + b"\n")
-        process.stdin.flush()
-        if not select.select([process.stdout], [], [], seconds)[0]:
+        line = self._running()
+        line.send((str(folder or Path.cwd()), [str(argument) for argument in arguments], dict(env or {})))
+        try:
+            if not line.poll(seconds):
+                self.close()
+                raise TimeoutError(f"no answer within {seconds} s")
+            return Ended(*line.recv())
+        except EOFError as error:
+            assert self.process is not None
+            code = self.process.wait()
             self.close()
-            raise TimeoutError(f"no answer within {seconds} s")
-        answer = process.stdout.readline()
-        if not answer:
-            self.close()
-            raise ConnectionError(f"ended with {process.returncode}")
-        return Ended(*json.loads(answer))
+            raise ConnectionError(f"ended with {code}") from error
 
     def close(self) -> None:
         """End the process."""
@@ -102,11 +100,12 @@ class Server:
             self.process.wait()
             self.process = None
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> Connection:
         if self.process is None:
-            command = [sys.executable, __file__, *([str(self.memory)] if self.memory else [])]
-            self.process = subprocess.Popen(command, process_group=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        return self.process
+            self.line, there = context().Pipe()
+            self.process = Forked(_serve, there, self.memory, folder=Path.cwd(), out=Path(os.devnull))
+            there.close()
+        return self.line
 
 
 def rnn_train(*arguments: object, env: Mapping[str, str] | None = None) -> Ended:
@@ -122,16 +121,18 @@ def server() -> Server:
     return server
 
 
-def _serve() -> None:
+def _serve(calls: Connection, memory: int | None) -> None:
     import resource
 
-    if len(sys.argv) > 1:
-        resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]), resource.RLIM_INFINITY))
     from rnn_research.train import main
 
-    calls, answers = sys.stdin, sys.stdout
-    for call in calls:
-        folder, arguments, env = json.loads(call)
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
+    while True:
+        try:
+            folder, arguments, env = calls.recv()
+        except EOFError:
+            return
         os.chdir(folder)
         environment = dict(os.environ)
         os.environ.update(env)
@@ -149,7 +150,7 @@ def _serve() -> None:
                 code = None
         os.environ.clear()
         os.environ.update(environment)
-        print(json.dumps([code, out.getvalue(), err.getvalue()]), file=answers, flush=True)
+        calls.send((code, out.getvalue(), err.getvalue()))
 
 
 def _handlers() -> list[object]:
@@ -157,33 +158,14 @@ def _handlers() -> list[object]:
 
 
 @contextlib.contextmanager
-def started(
-    *arguments: str, folder: Path, out: Any = None, ignored: Iterable[int] = ()
-) -> Iterator[subprocess.Popen[bytes]]:
-    """The command as a process, in `folder`, leading a group of its own; it hears the signals that are not `ignored`.
-    Given no file for its output, `stderr` is a pipe."""
-    command = subprocess.Popen(
-        [*COMMAND, *last(arguments)],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        process_group=0,
-        preexec_fn=functools.partial(heard, ignored),
-        stdout=out,
-        stderr=subprocess.PIPE if out is None else out,
-    )
+def started(*arguments: str, folder: Path, out: Path | None = None, ignored: Iterable[int] = ()) -> Iterator[Forked]:
+    """The command as a process in `folder`, leading its group; it hears the signals that are not `ignored`."""
+    command = Forked(main, last(arguments), folder=folder, ignored=ignored, out=out)
     try:
         yield command
     finally:
-        if command.poll() is None:
-            command.kill()
+        command.kill()
         command.wait()
-
-
-def heard(ignored: Iterable[int] = ()) -> None:
-    """Before a process begins: it hears the signals that stop a run, also where a shell started the tests in the
-    background (Ctrl-C is then ignored by all that come of it) or nohup did."""
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
 
 
 def until(true: Callable[[], object], seconds: float = 60.0) -> None:
@@ -197,7 +179,3 @@ def until(true: Callable[[], object], seconds: float = 60.0) -> None:
 def rows(folder: Path) -> int:
     """Rows of metrics.csv, in whatever run there is below `folder`."""
     return sum(path.read_text().count("\n") - 1 for path in folder.rglob("metrics.csv") if path.stat().st_size)
-
-
-if __name__ == "__main__":
-    _serve()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import Forked
 
 from rnn_research import runs, train
 
 ROOT = Path(__file__).parents[1]
-TRAIN = "import rnn_research.train as t; t.main()"
 
 FOLDER = {
     "mgu.py": '''
@@ -131,15 +130,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def _python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=250)
-
-
 def test_one_file_and_one_yaml_each_are_enough(folder: Path, tmp_path: Path) -> None:
     options = [f"{group}=mine" for group in ("model", "dataset", "clipping")]
     limits = ["probe=[adjoint,mine]", "trainer.max_steps=3", "hydra.run.dir=out"]
-    done = _python("-c", TRAIN, "--config-dir", str(folder), *options, *limits, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+    process = Forked(train.main, ["--config-dir", str(folder), *options, *limits], folder=tmp_path)
+    _, said = process.communicate(timeout=250)
+    assert process.returncode == 0, said.decode()
     record = runs.read(tmp_path / "out")
     assert (record.status, record.steps, record.data["name"]) == ("done", 3, "Parity")
     assert {record.factors[group] for group in ("model", "dataset", "clipping")} == {"mine"}
@@ -163,13 +159,18 @@ def test_the_contract_tests_find_them(folder: Path) -> None:
         "-q",
         "-p",
         "no:cacheprovider",
+        "-p",
+        "no:jaxtyping",
+        "-o",
+        "addopts=",
     )
-    done = _python("-m", "pytest", *tests, folder=ROOT)
+    process = Forked(pytest.main, list(tests), folder=ROOT)
+    _, said = process.communicate(timeout=250)
     (folder / "clipping/mine_too.yaml").unlink()
-    lines = done.stdout.splitlines()
+    lines = said.decode().splitlines()
     failed = {line.split("::")[1].split(" ")[0] for line in lines if line.startswith(("FAILED", "ERROR"))}
-    assert failed, done.stdout
-    assert {name.partition("[")[2][:8] for name in failed} == {"mine_too"}, done.stdout
+    assert failed, said.decode()
+    assert {name.partition("[")[2][:8] for name in failed} == {"mine_too"}, said.decode()
     passed = int(lines[-1].split(" passed")[0].split(" ")[-1])
     assert passed > 20
 

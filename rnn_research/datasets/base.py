@@ -123,7 +123,7 @@ class DataModule(LightningDataModule, ABC):
             ValueError: the data are missing or malformed: says which file and line, and the repair.
         """
 
-    def _load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
+    def _load(self) -> tuple[Task, Mapping[str, Sequence[Any]]]:  # samples, once `check` has seen them
         if self._loaded is None:
             self._loaded = self.load()
             if self.checked:

@@ -138,6 +138,11 @@ class Compiled:
 
 Found = Compiled | Untraceable | library.Unavailable
 _COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Found]] = weakref.WeakKeyDictionary()
+_OF_CLASS: dict[Any, Found] = {}
+"""Of this package's own cells, whose update is said by their class, their attributes and the shapes of their tensors:
+the next run of a sweep makes another such cell."""
+KEPT = 256
+"""As many; then it begins anew."""
 
 
 def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, acting: bool = False) -> Compiled:
@@ -153,13 +158,27 @@ def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, acting: b
     key = (arities, dtype, acting, *_fingerprint(cell))
     known = _COMPILED.setdefault(cell, {})
     if key not in known:
-        try:
-            known[key] = _compile(cell, arities, dtype == torch.float64, acting)
-        except (Untraceable, library.Unavailable) as error:
-            known[key] = error  # it would fail each time, and take its time
+        known[key] = _shared(cell, key)
     found = known[key]
     if isinstance(found, Exception):
-        raise found
+        raise found.with_traceback(None)  # whose frames hold tensors
+    return found
+
+
+def _shared(cell: Cell, key: tuple[Any, ...]) -> Found:
+    """What is compiled for a cell, or was for one that is alike."""
+    arities, dtype, acting = key[:3]
+    alike = (type(cell), library.settings(), key) if type(cell).__module__.startswith("rnn_research.") else None
+    if alike in _OF_CLASS:
+        return _OF_CLASS[alike]
+    try:
+        found: Found = _compile(cell, arities, dtype == torch.float64, acting)
+    except (Untraceable, library.Unavailable) as error:
+        found = error.with_traceback(None)  # it would fail each time, and take its time
+    if alike is not None:
+        if len(_OF_CLASS) >= KEPT:
+            _OF_CLASS.clear()
+        _OF_CLASS[alike] = found
     return found
 
 

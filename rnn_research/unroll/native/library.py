@@ -46,7 +46,12 @@ def load(source: str, double: bool) -> ctypes.CDLL:
     Raises:
         Unavailable: no compiler, or it does not compile.
     """
-    return _load(source, double, os.environ.get("CC"), os.environ.get("RNN_RESEARCH_CFLAGS", ""), str(_folder()))
+    return _load(source, double, *settings())
+
+
+def settings() -> tuple[str | None, str, str]:
+    """What is compiled with and where it is kept, as the environment says now: the compiler, flags, the folder."""
+    return os.environ.get("CC"), os.environ.get("RNN_RESEARCH_CFLAGS", ""), str(_folder())
 
 
 def kernel() -> str:
