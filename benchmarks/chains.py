@@ -235,24 +235,46 @@ def torch_engine_lstm(shape: str, rounds: int) -> Measured:
 
 
 def first_call() -> None:
-    """In a process of its own: print what the first unroll of a user's cell takes beyond the second, and the engine.
-
-    In seconds of CPU, the compiler's included. Torch itself is warm.
-    """
+    """In a process of its own: print what the first unroll of a user's cell takes beyond the second, in seconds of CPU
+    (the compiler's included) and on the wall, and the engine. Torch itself is warm."""
     torch.set_num_threads(1)
     out = nn.LSTM(2, 8)(torch.randn(5, 3, 2))[0]
     out.backward(torch.ones_like(out))
     work, taken = Work([EraseLSTM(SHAPES["s1"][2], SHAPES["s1"][3])], "s1"), []
     for _ in range(2):
-        before = _with_children()
+        before = _with_children(), time.perf_counter()
         work.step()
-        taken.append(_with_children() - before)
-    print(json.dumps([taken[0] - taken[1], work.used]))
+        taken.append((_with_children() - before[0], time.perf_counter() - before[1]))
+    print(json.dumps([*(first - second for first, second in zip(*taken, strict=True)), work.used]))
 
 
 def _with_children() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return time.process_time() + used[1].ru_utime + used[1].ru_stime
+
+
+def _first(cache: str) -> tuple[float, float, str]:
+    """What `first_call` prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from benchmarks.chains import first_call; first_call()"],
+        env=os.environ | {"RNN_RESEARCH_CACHE": cache},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return tuple(json.loads(done.stdout))
+
+
+def first_use(rounds: int) -> Measured:
+    """How long the first use of a user's cell waits for the compiler, over `import torch`, both on the wall."""
+    ratios, engine = [], ""
+    for _ in range(min(rounds, 7)):
+        with tempfile.TemporaryDirectory() as folder:
+            _, waited, engine = _first(folder)
+        before = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+        ratios.append(waited / (time.perf_counter() - before))
+    note = "" if engine == "native" else f"; engine={engine}"
+    return Measured(statistics.median(ratios), "x", "import torch", spread(ratios) + note)
 
 
 def compile_seconds(cached: bool, rounds: int) -> Measured:
@@ -261,13 +283,7 @@ def compile_seconds(cached: bool, rounds: int) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         for index in range(min(rounds, 5 if cached else 3) + cached):
             cache = folder if cached else f"{folder}/{index}"
-            done = subprocess.run(
-                [sys.executable, "-c", "from benchmarks.chains import first_call; first_call()"],
-                env=os.environ | {"RNN_RESEARCH_CACHE": cache},
-                stdout=subprocess.PIPE,
-                check=True,
-            )
-            value, engine = json.loads(done.stdout)
+            value, _, engine = _first(cache)
             seconds.append(value)
     kept = seconds[cached:]  # the first one fills the cache
     said = "the second unroll: what the first takes more, " + ("libraries cached" if cached else "empty cache")
@@ -304,6 +320,7 @@ REGISTRY: Registry = {
         "first": Case(partial(compile_seconds, False), "<= 2"),
         "cached": Case(partial(compile_seconds, True), "<= 0.05"),
     },
+    "first_use_vs_import_torch": {"user_cell": Case(first_use, "<= 0.6")},
     "torch_engine_rnn": _each(torch_engine_rnn, target={"": "<= 1.0"}),
     "torch_engine_lstm_every_10": _each(torch_engine_lstm, target={"": "<= 1.10"}),
 }

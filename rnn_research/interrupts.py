@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ class Held:
     def __init__(self) -> None:
         self.holding = False
         self._waiting: list[tuple[Callable[..., Any], int]] = []
+        self._last = signal.SIGINT.value
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -30,7 +32,7 @@ class Held:
         for number, handler in before.items():
             signal.signal(number, self._before(handler))
         told = sys.unraisablehook
-        sys.unraisablehook = _but_of_workers(told)
+        sys.unraisablehook = self._telling(told)
         try:
             yield
         finally:
@@ -50,25 +52,30 @@ class Held:
         self.holding = False
         self._waiting.clear()
 
+    def _telling(self, told: Callable[[Any], Any]) -> Callable[[Any], None]:
+        """What is told of errors that nobody can catch, in a `__del__` or a callback: an interrupt comes again a moment
+        later, or it would be lost; a worker's end torch notices again where the next batch is waited for."""
+
+        def tell(found: Any) -> None:
+            error = found.exc_value
+            if isinstance(error, KeyboardInterrupt):
+                again = threading.Timer(0.02, os.kill, (os.getpid(), self._last))
+                again.daemon = True
+                again.start()
+            elif not (isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")):
+                told(found)
+
+        return tell
+
     def _before(self, handler: Callable[..., Any]) -> Callable[[int, Any], None]:
         def hear(number: int, frame: Any) -> None:
+            self._last = number
             if self.holding:
                 self._waiting.append((handler, number))
             else:
                 handler(number, frame)
 
         return hear
-
-
-def _but_of_workers(told: Callable[[Any], Any]) -> Callable[[Any], None]:
-    """What is told of errors that nobody can catch, but for a worker's end: torch raises it wherever python happens to
-    be, in a `__del__` too, and raises it again where the next batch is waited for."""
-
-    def tell(found: Any) -> None:
-        if not (isinstance(found.exc_value, RuntimeError) and str(found.exc_value).startswith("DataLoader worker")):
-            told(found)
-
-    return tell
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -343,24 +344,45 @@ def test_a_signal_to_the_whole_group(number: int, code: int, tmp_path: Path) -> 
     assert (run / "probes" / "clipping.npy").exists()
 
 
-def test_a_worker_that_ends_while_an_object_is_cleaned_up_is_not_told() -> None:
-    """Torch raises it from a signal's handler, wherever python is; other errors there are told as ever."""
+class Cleaned:
+    """An object that does something as it is cleaned up, where no error can be caught."""
 
-    class Cleaned:
-        def __init__(self, error: Exception) -> None:
-            self.error = error
+    def __init__(self, do: Callable[[], object]) -> None:
+        self.do = do
 
-        def __del__(self) -> None:
-            raise self.error
+    def __del__(self) -> None:
+        self.do()
 
+
+def failing(error: Exception) -> Callable[[], object]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def test_a_workers_end_is_not_told_where_it_can_not_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch raises it from a signal's handler, wherever python is. Other errors are told as ever."""
     told = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "unraisablehook", lambda found: told.append(str(found.exc_value)))
-        with Held().answering():
-            Cleaned(RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated. "))
-            Cleaned(RuntimeError("another"))
-        Cleaned(ValueError("after"))
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: told.append(str(found.exc_value)))
+    with Held().answering():
+        Cleaned(failing(RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated. ")))
+        Cleaned(failing(RuntimeError("another")))
+    Cleaned(failing(ValueError("after")))
     assert told == ["another", "after"]
+
+
+def test_ctrl_c_is_not_lost_where_it_can_not_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+
+    def train() -> None:
+        Cleaned(lambda: signal.raise_signal(signal.SIGINT))
+        time.sleep(10)
+
+    with Held().answering(), pytest.raises(KeyboardInterrupt):
+        train()
+    assert not told
 
 
 def test_in_the_background(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ What a cell does is found by running its `step` once on symbols; nothing of it i
 * `compiled`: a cell's updates for the numbers of children at hand, and what of a cell makes them another's.
 * `schedule`: the order in which a structure's nodes are computed.
 * `tapes`: memory that one call leaves to the next.
-* `kernel`: calls the driver (kernel.c, kernel.h) on tensors, as one operation of autograd.
+* `kernel`: calls the driver (kernel.c, with products.c) on tensors, as one operation of autograd.
 * `acted`: what acts within a backward pass, and the record of it.
 * `fold`: the engine's result, a `Fold`.
 

@@ -200,12 +200,12 @@ def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> 
     for plan in plans.values():
         if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
             raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
-    driver = library.kernel()
     sources = {arity: source(plan, acting) for arity, plan in plans.items()}
-    texts = list(dict.fromkeys([driver, *sources.values()]))
-    with ThreadPoolExecutor(_cores()) as pool:
+    texts = list(dict.fromkeys(sources.values()))
+    with ThreadPoolExecutor(_cores() + 1) as pool:  # one waits for the products
+        driver = pool.submit(library.driver, double)
         loaded = dict(zip(texts, pool.map(library.load, texts, repeat(double)), strict=True))
-    made = Compiled(loaded[driver], plans, {}, list(loaded.values()))
+    made = Compiled(driver.result(), plans, {}, list(loaded.values()))
     for arity, plan in plans.items():
         made.programs[arity] = _program(plan, loaded[sources[arity]], cell.hidden_size, made.held)
     return made

@@ -17,13 +17,13 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rnn_research.unroll.native import cache
 
 FLAGS = (
     "-std=gnu11",
-    "-O2",
     "-fno-semantic-interposition",
     "-shared",
     "-fPIC",
@@ -40,13 +40,14 @@ class Unavailable(Exception):
     """No native code can be made here: says why."""
 
 
-def load(source: str, double: bool) -> ctypes.CDLL:
-    """The library compiled from C text (which may include kernel.h).
+def load(source: str, double: bool, level: str = "-O1") -> ctypes.CDLL:
+    """The library compiled from C text (which may include kernel.h), optimised as far as `level`: of an update, whose
+    vectors are written out, -O2 makes nothing faster and takes half as long again.
 
     Raises:
         Unavailable: no compiler, or it does not compile.
     """
-    return _load(source, double, *settings())
+    return _load(source, double, level, *settings())
 
 
 def settings() -> tuple[str | None, str, str]:
@@ -54,9 +55,18 @@ def settings() -> tuple[str | None, str, str]:
     return os.environ.get("CC"), os.environ.get("RNN_RESEARCH_CFLAGS", ""), str(_folder())
 
 
-def kernel() -> str:
-    """The C of the driver."""
-    return (HERE / "kernel.c").read_text(encoding="utf-8")
+def driver(double: bool) -> ctypes.CDLL:
+    """The library that folds, with the products that it calls.
+
+    Raises:
+        Unavailable: nothing can be compiled here.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        products = pool.submit(load, _text("products.c"), double, "-O2")
+        found = load(_text("kernel.c"), double, "-O2")
+        table = ctypes.c_int.in_dll(products.result(), "products")
+    ctypes.c_void_p.in_dll(found, "matrix").value = ctypes.addressof(table)
+    return found
 
 
 def width() -> str:
@@ -65,17 +75,17 @@ def width() -> str:
     Raises:
         Unavailable: nothing can be compiled here.
     """
-    bits, fuses = (ctypes.c_int32.in_dll(load(kernel(), False), name).value for name in ("vector_bits", "fuses"))
+    bits, fuses = (ctypes.c_int32.in_dll(driver(False), name).value for name in ("vector_bits", "fuses"))
     return f"{bits} bits, {'fused' if fuses else 'separate'} multiply and add"
 
 
 @functools.cache
-def _load(source: str, double: bool, cc: str | None, extra: str, folder: str) -> ctypes.CDLL:
+def _load(source: str, double: bool, level: str, cc: str | None, extra: str, folder: str) -> ctypes.CDLL:
     compiler = _compiler(cc)
-    flags = [*FLAGS, *_for_this_cpu(compiler), *_words(extra), *EXACT, *(["-DDOUBLE"] if double else [])]
-    header = (HERE / "kernel.h").read_text(encoding="utf-8")
+    flags = [*FLAGS, level, *_for_this_cpu(compiler), *_words(extra), *EXACT, *(["-DDOUBLE"] if double else [])]
+    headers = [_text("kernel.h"), _text("products.h")]
     key = hashlib.sha256(
-        "\0".join([header, source, *compiler, *flags, _version(compiler), _cpu()]).encode()
+        "\0".join([*headers, source, *compiler, *flags, _version(compiler), _cpu()]).encode()
     ).hexdigest()
     path = Path(folder) / f"{key[:32]}.so"
     found = None
@@ -137,6 +147,10 @@ def _compile(source: str, command: list[str], path: Path) -> None:
             first = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
             raise Unavailable(f"{command[0]} could not compile: {first.strip()}")
         cache.put(made, path)
+
+
+def _text(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def _words(text: str) -> list[str]:
