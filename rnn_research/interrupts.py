@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -21,6 +23,7 @@ class Held:
         self.holding = False
         self._waiting: list[tuple[Callable[..., Any], int]] = []
         self._last = signal.SIGINT.value
+        self._stopped = False
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -47,10 +50,19 @@ class Held:
             handler, number = self._waiting.pop(0)
             handler(number, None)
 
-    def forget(self) -> None:
-        """Another error ends the run: what came meanwhile would only hide it."""
+    def stopped(self, error: BaseException) -> bool:
+        """Whether a signal stopped training: it is the error, or it ended a worker and is here too, or on its way. Of
+        another error it is forgotten what came meanwhile, which would only hide it."""
+        if _ended_a_worker(error) and not self._stopped:
+            self.holding, end = True, time.monotonic() + 0.5
+            while not self._waiting and time.monotonic() < end:
+                time.sleep(0.01)
+            self._stopped = bool(self._waiting)
+            with suppress(KeyboardInterrupt):  # its handler notes which it was
+                self.release()
         self.holding = False
         self._waiting.clear()
+        return self._stopped or stopped(error)
 
     def _telling(self, told: Callable[[Any], Any]) -> Callable[[Any], None]:
         """What is told of errors that nobody can catch, in a `__del__` or a callback: an interrupt comes again a moment
@@ -89,6 +101,12 @@ def undisturbed() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _ended_a_worker(error: BaseException | None) -> bool:
+    names = "|".join(re.escape(signal.strsignal(number) or "") for number in STOPPING)
+    killed = re.match(rf"DataLoader worker .* is killed by signal: ({names})", str(error))
+    return error is not None and (killed is not None or _ended_a_worker(error.__context__))
 
 
 def stopped(error: BaseException | None) -> bool:

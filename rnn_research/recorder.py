@@ -25,7 +25,7 @@ from rnn_research import resume, runs
 from rnn_research.answers import answers_of, together
 from rnn_research.bar import Bar
 from rnn_research.datasets.base import DataModule, Rule
-from rnn_research.interrupts import Held, stopped, undisturbed
+from rnn_research.interrupts import Held, undisturbed
 from rnn_research.models.model import Model
 from rnn_research.probes.base import Probe
 from rnn_research.probes.clipping import clipping_table
@@ -110,7 +110,7 @@ class Recorder(Callback):
                     self._row(trainer, model, "train")
                 self._close(trainer, model, "diverged", diverged_step=diverged.step)
             except BaseException as error:
-                if stopped(error):
+                if self._held.stopped(error):
                     self._close(trainer, model, "interrupted", error="stopped by a signal")
                     raise KeyboardInterrupt from error
                 with suppress(OSError):  # a full disk is what is to be told
@@ -254,8 +254,7 @@ class Recorder(Callback):
             self._row(trainer, pl_module, "train")
 
     def on_exception(self, trainer: Trainer, pl_module: Model, exception: BaseException) -> None:  # type: ignore[override]
-        self._held.forget()
-        stops = isinstance(exception, KeyboardInterrupt | SystemExit | Diverged)
+        stops = self._held.stopped(exception) or isinstance(exception, Diverged)
         if stops and self.place is not None and trainer.state.fn == TrainerFn.FITTING:
             self._checkpoint(trainer)
 

@@ -61,6 +61,12 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.path.insert(0, str(folder))
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m law`, do not even import the other files."""
+    other = collection_path.suffix == ".py" and collection_path.stem not in LAWS
+    return True if other and config.option.markexpr == "law" else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the laws: not the slow ones, since `-m law` takes the place of `-m "not slow"`."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
+from omegaconf import DictConfig, OmegaConf
 
 from rnn_research.cells import RNN
 from rnn_research.clipping import Clipping
@@ -136,3 +137,26 @@ def batches(data: DataModule, epochs: int = 1) -> list[list[Any]]:
     """The training batches of each epoch, as a run will see them."""
     loader = data.train_dataloader()
     return [list(loader) for _ in range(epochs)]
+
+
+SIZES = {
+    "model.cell.hidden_size": 4,
+    "model.embedding_size": 3,
+    "dataset.train_size": 10,
+    "dataset.val_size": 5,
+    "dataset.test_size": 5,
+    "dataset.batch_size": 4,
+    "dataset.length": 10,
+    "dataset.depth": 3,
+    "dataset.delay": 3,
+    "dataset.by": "row",
+    "trainer.accelerator": "cpu",
+    "trainer.max_epochs": -1,
+    "trainer.max_steps": 2,
+}
+"""By key, what makes a run of a moment: set where a config has the key."""
+
+
+def has(cfg: DictConfig, key: str) -> bool:
+    above, _, name = key.rpartition(".")
+    return name in OmegaConf.select(cfg, above)

@@ -19,9 +19,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
-from small import TREES, Given, model_of, sentences
+from small import SIZES, TREES, Given, has, model_of, sentences
 
-from rnn_research import runs, train
+from rnn_research import runs
 from rnn_research.cells import LSTM
 from rnn_research.cells.base import Cell
 from rnn_research.clipping.base import Clipped, Clipping, clip
@@ -35,22 +35,6 @@ from rnn_research.mistakes import UsageError
 from rnn_research.structures import Balanced, Batch, Chain, Layout, Parse, Sample, Sequence, balanced
 from rnn_research.structures.layout import NO_TARGET
 
-SMALL = {
-    "model.cell.hidden_size": 4,
-    "model.embedding_size": 3,
-    "dataset.train_size": 10,
-    "dataset.val_size": 5,
-    "dataset.test_size": 5,
-    "dataset.batch_size": 4,
-    "dataset.length": 10,
-    "dataset.depth": 3,
-    "dataset.delay": 3,
-    "dataset.by": "row",
-    "trainer.accelerator": "cpu",
-    "trainer.max_epochs": -1,
-    "trainer.max_steps": 2,
-}
-"""Set where a yaml has the key."""
 LISTS = ("init", "probe", "logger")
 """Groups of which several options can be taken at once, so that each is under its own name."""
 
@@ -85,7 +69,7 @@ def config(pytestconfig: pytest.Config, treebank: Path) -> Callable[..., DictCon
             chosen = f"{group}=[{option}]" if group in LISTS else f"{group}={option}"
             cfg[group] = copy.deepcopy(composed(chosen)[group])
         downloads = {"dataset.root": str(treebank)} if has(cfg, "dataset.url") else {}
-        for key, value in {**SMALL, **downloads}.items():
+        for key, value in {**SIZES, **downloads}.items():
             if has(cfg, key):
                 OmegaConf.update(cfg, key, value)
         cfg.merge_with_dotlist(list(overrides))
@@ -100,11 +84,6 @@ def _few_samples() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Generated, "BLOCK", 16)
         yield
-
-
-def has(cfg: DictConfig, key: str) -> bool:
-    above, _, name = key.rpartition(".")
-    return name in OmegaConf.select(cfg, above)
 
 
 def _fit(parts: Parts, folder: Path) -> runs.RunRecord:
@@ -428,30 +407,3 @@ def test_a_probe_changes_no_bit_and_keeps_a_table(
         assert len(table) > 0
         assert set(table["step"]) <= set(range(5))
         assert (np.diff(table["step"]) >= 0).all()
-
-
-# Experiments.
-
-
-def test_an_experiment_runs(experiment: str, treebank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All values of its first factor, and the last of each other one."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", [f"experiment={experiment}"])
-    swept = OmegaConf.select(OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml"), "hydra.sweeper.params")
-    first, *others = swept
-    sizes = {key: SMALL[key] for key in SMALL if key.endswith("_size") and key not in swept}
-    fewer = ",".join(f"{key}:{str(swept[key]).split(',')[-1]}" for key in others)
-    arguments = [
-        f"experiment={experiment}",
-        "trainer.fast_dev_run=true",
-        f"hydra.sweep.dir={tmp_path}",
-        f"hydra.sweeper.params={{{fewer}}}",
-        *(f"{key}={value}" for key, value in sizes.items() if has(cfg, key)),
-        *([f"dataset.root={treebank}"] if "sst" in cfg.dataset._target_ else []),
-    ]
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    with pytest.raises(SystemExit) as ended:
-        train.main(arguments)
-    assert ended.value.code == 0
-    records = [runs.read(folder) for folder in runs.find([tmp_path])]
-    assert [record.status for record in records] == ["done"] * len(str(swept[first]).split(","))

@@ -385,6 +385,32 @@ def test_ctrl_c_is_not_lost_where_it_can_not_be_caught(monkeypatch: pytest.Monke
     assert not told
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_a_signal_that_ends_a_worker_first_stops_the_run_all_the_same(seconds: float) -> None:
+    """Torch's error of the worker is there before the signal is heard: held back, or a moment later."""
+    error = RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
+    heard = []
+
+    def handler(number: int, _: Any) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        held = Held()
+        with held.answering():
+            held.holding = True
+            timer = threading.Timer(seconds, signal.raise_signal, (signal.SIGTERM,))
+            timer.start()
+            assert held.stopped(error)
+            assert held.stopped(error)  # asked again, by who writes the record
+            assert heard == [signal.SIGTERM]
+            assert not Held().stopped(error)  # killed alone
+            assert not Held().stopped(RuntimeError("another"))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_in_the_background(tmp_path: Path) -> None:
     """As after `nohup rnn-train ... &`: Ctrl-C and the end of the terminal are ignored, SIGTERM ends it cleanly."""
     deaf = (signal.SIGINT, signal.SIGHUP)

@@ -7,6 +7,7 @@ and the samples of the three splits. Everything else (batches, order, layout, ba
 from __future__ import annotations
 
 import hashlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -261,7 +262,19 @@ class DataModule(LightningDataModule, ABC):
             num_workers=self.num_workers,
             generator=torch.Generator(),  # so that serving batches draws nothing from the model's own generator
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=_tell_no_lost_connection,
         )
+
+
+def _tell_no_lost_connection(_: int) -> None:
+    """In a worker: the thread that hands over its tensors writes no traceback where the process that asked has gone."""
+    told = sys.excepthook
+
+    def tell(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not isinstance(error, ConnectionError | EOFError):
+            told(kind, error, trace)
+
+    sys.excepthook = tell
 
 
 class Batches(Sampler[list[int]]):
