@@ -131,7 +131,7 @@ def _serve(calls: Connection, memory: int | None) -> None:
     composed = Hydra.get_mode
 
     def mode(self: Hydra, config_name: str | None, overrides: list[str]) -> object:
-        """Hydra composes the whole config once more for this, and here only an experiment, or a yaml from elsewhere, may
+        """Hydra composes the whole config once more for this; only an experiment, or a yaml from elsewhere, may here
         ask for a sweep."""
         plain = not any(text.lstrip("+").startswith(("experiment", "hydra.")) for text in overrides)
         plain = plain and not {"--config-dir", "-cd"} & set(sys.argv)
