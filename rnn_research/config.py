@@ -68,6 +68,11 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     Raises:
         UsageError: see the module.
     """
+    with notices.kept_back():
+        return _build(cfg, folders)
+
+
+def _build(cfg: DictConfig, folders: tuple[Path, ...]) -> Parts:
     _check_names(cfg)
     check_trust(cfg)
     cfg = resolved(cfg)

@@ -6,6 +6,7 @@ import copy
 import inspect
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,6 +35,27 @@ def notices(
     yield from _of_training(cfg, model.regularizers, probes)
     yield from _of_data(data)
     yield from overwritten(model.cells[0], initialise)
+
+
+@contextmanager
+def kept_back() -> Iterator[None]:
+    """Say what is noticed within when it ends well: beside a refusal, the one line is the refusal's."""
+    kept: list[logging.LogRecord] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        kept.append(record)
+        return False
+
+    loggers = [logging.getLogger(f"rnn_research.{name}") for name in ("notices", "estimate")]
+    for logger in loggers:
+        logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(keep)
+    for record in kept:
+        logging.getLogger(record.name).handle(record)
 
 
 def of_precision(asked: Any, made: str) -> str:

@@ -366,4 +366,85 @@ def by_sample(result: Any, which: str) -> Gradients:
 def samples_for(kind: str, seed: int) -> list[Any]:
     random = np.random.default_rng(seed)
     sizes = [int(size) for size in random.integers(1, 8, 3)]
-    return sizes if kind == "chain" else [random_tree(random, size, 2) for size in sizes]
+    return sizes if kind == "chain" else [random_tree(random, size, 2 + seed % 3) for size in sizes]
+
+
+# Forms at random
+
+
+def random_form(seed: int) -> Form:
+    """An update of one to three parts, each an expression drawn at random of the input, the product, the sums of the
+    previous parts, vectors, numbers, and new parts before it."""
+    random = np.random.default_rng(seed)
+    count = int(random.integers(1, 4))
+    order = [int(part) for part in random.permutation(count)]
+    written = {part: _expression(random, 3, count, order[:place]) for place, part in enumerate(order)}
+    for part, (name, *rest) in written.items():
+        if name == "new" and rest[0] > part:  # of two parts that are one tensor, the first is it
+            written[part] = ("clone", (name, *rest))
+
+    def update(cell: Any, own: Any, x: Tensor, z: Tensor, sums: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Whatever reads a tensor that is a part reads the part. But what was handed to the update is read as that."""
+        new: dict[int, Tensor] = {}
+        read: dict[int, Tensor] = {}
+        products = [part for part in range(count) if written[part] == ("z",)]
+        if products:
+            new[products[0]] = z = own(products[0], z)
+        for part in order:
+            value = _value(written[part], cell, x, z, sums, read)
+            if part not in new:
+                new[part] = own(part, value)
+            read[part] = value if written[part][0] in ("x", "z", "sum", "new") else new[part]
+        return new
+
+    def step(cell: Any, x: Tensor, *previous: Any) -> Any:
+        sums = cell.summed(x, previous)
+        new = update(cell, lambda _, value: value, x, cell.recur(sums[0]), sums)
+        return state(*(new[part] for part in range(count)))
+
+    def node(cell: Any, own: Any, x: Tensor, previous: Any) -> None:
+        sums = [total(cell, previous, part, x) for part in range(count)]
+        update(cell, own, x, product(cell, sums[0]), sums)
+
+    state = (Hidden, Pair, Triple)[count - 1]
+    return Form(state, step, node)
+
+
+def _expression(random: np.random.Generator, depth: int, count: int, new: Sequence[int]) -> tuple[Any, ...]:
+    """In prefix form: an operation and its operands, or a leaf and its number."""
+    if depth == 0 or random.random() < 0.15:
+        leaves: list[tuple[Any, ...]] = [("x",), ("z",), ("z",), ("vector",), ("number", float(random.normal()))]
+        leaves += [("zeros",), *(("sum", part) for part in range(count)), *(("new", part) for part in new)]
+        return leaves[random.integers(len(leaves))]
+    names = ("tanh", "tanh", "sigmoid", "add", "add", "sub", "mul", "mul", "detach", "clone", "cut", "square")
+    name = names[random.integers(len(names))]
+    operands = 2 if name in ("add", "sub", "mul", "cut") else 1
+    return (name, *(_expression(random, depth - 1, count, new) for _ in range(operands)))
+
+
+def _value(written: tuple[Any, ...], cell: Any, x: Tensor, z: Tensor, sums: Any, new: dict[int, Tensor]) -> Tensor:
+    name, *rest = written
+    leaves: dict[str, Callable[[], Tensor]] = {
+        "x": lambda: x,
+        "z": lambda: z,
+        "vector": lambda: x * 0 + cell.peephole,
+        "number": lambda: torch.full_like(x, rest[0]),
+        "zeros": lambda: torch.zeros_like(x),
+        "sum": lambda: sums[rest[0]],
+        "new": lambda: new[rest[0]],
+    }
+    if name in leaves:
+        return leaves[name]()
+    a, *more = (_value(one, cell, x, z, sums, new) for one in rest)
+    operations: dict[str, Callable[[], Tensor]] = {
+        "tanh": lambda: torch.tanh(a),
+        "sigmoid": lambda: torch.sigmoid(a),
+        "add": lambda: 0.5 * a + more[0],
+        "sub": lambda: a - 0.7 * more[0],
+        "mul": lambda: a * torch.tanh(more[0]),
+        "detach": lambda: a.detach(),
+        "clone": lambda: a.clone(),
+        "cut": lambda: torch.cat([a, more[0]], -1).chunk(2, -1)[0],
+        "square": lambda: torch.tanh(a).square(),
+    }
+    return operations[name]()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from equations import inputs_for
-from forms import FORMS, Form, Given, Pair, by_sample, loop, samples_for, unrolled, weights_of
+from forms import FORMS, Form, Given, Pair, by_sample, loop, random_form, samples_for, unrolled, weights_of
 from torch import Tensor, nn
 
 from rnn_research.cells import GRU, LSTM, RNN, Hidden
@@ -22,9 +22,9 @@ RATE = 0.5
 HOLDER = SimpleNamespace(rates={"slow": [0.5]})
 
 
-def check(form: str, kind: str, seed: int, engine: str, **more: Any) -> None:
+def check(form: str | Form, kind: str, seed: int, engine: str, **more: Any) -> None:
     """The adjoints and both parts of them against the loop; or the engine says that it can't, as auto never does."""
-    cell, samples = Given(FORMS[form], seed), samples_for(kind, seed)
+    cell, samples = Given(FORMS[form] if isinstance(form, str) else form, seed), samples_for(kind, seed)
     inputs, weights = inputs_for(samples, 3, seed), weights_of(samples, len(cell.state_names), seed)
     try:
         result = unrolled(cell, samples, inputs, weights, engine, **more)
@@ -59,6 +59,20 @@ def test_random_cases_of_every_form_are_right_or_refused_on_every_engine(form: s
     """Each with another structure, losses at every node, and norms taken in passing or not."""
     for engine, kind in itertools.product(ENGINES, ("chain", "forest")):
         check(form, kind, 10 + seed, engine, record="parts" if seed % 2 else True)
+
+
+@pytest.mark.parametrize("kind", ["chain", "forest"])
+@pytest.mark.parametrize("seed", [*range(12), 128, 146, 235])
+def test_adjoints_and_their_parts_of_a_form_at_random_are_a_loops(seed: int, kind: str) -> None:
+    for engine in ("auto", "reference"):
+        check(random_form(seed), kind, seed, engine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 250))
+def test_150_forms_at_random_are_right_or_refused_on_every_engine(seed: int) -> None:
+    for engine, kind in itertools.product(ENGINES, ("chain", "forest")):
+        check(random_form(seed), kind, seed, engine, record="parts" if seed % 2 else True)
 
 
 @pytest.mark.parametrize("form", ["zero at first"])

@@ -110,3 +110,12 @@ def test_values_that_change_nothing_are_taken() -> None:
     check_meaning({key: values[0] for key, (values, _) in REFUSED.items()})
     with pytest.raises(ValueError, match=r"^val_check_interval: given '00:01:00', a time by the clock"):
         check_meaning({"val_check_interval": "00:01:00"})
+
+
+def test_beside_a_refusal_nothing_else_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does something else than it says may be noticed before what can't be had."""
+    monkeypatch.chdir(tmp_path)
+    ended = rnn_train(*SMALL, "trainer.precision=16-mixed", "clipping=h_detach")
+    assert ended.code == 2
+    assert ended.err.startswith("rnn-train: clipping=h_detach: leaves the path through c")
+    assert ended.err.count("\n") == 1

@@ -185,6 +185,13 @@ class Tracer:
         node.meta["copy"] = True
         return node
 
+    def named(self, leaf: fx.Node) -> fx.Node:
+        """A leaf as the result of an operation, which all that read the leaf read from now on."""
+        with self.graph.inserting_after(leaf):
+            node = self.node("identity", leaf)
+        leaf.replace_all_uses_with(node, delete_user_cb=lambda user: user is not node)
+        return node
+
     def number(self, value: float) -> Value:
         """A block of this number, that a part of a state may become."""
         return self.node("identity", value) if self.exact else value
