@@ -79,7 +79,7 @@ def _build(cfg: DictConfig, folders: tuple[Path, ...]) -> Parts:
     _check_scalars(cfg)
     check_targets(cfg, folders)
     torch.set_num_threads(cfg.threads)
-    trainer, loggers = _trainer(cfg.trainer), _loggers(cfg.get("logger"))
+    (trainer, precision), loggers = _trainer(cfg.trainer), _loggers(cfg.get("logger"))
     with told(""):
         runs.check_tables(map(str, cfg.get("probe") or {}))
     probes = make_each(cfg.get("probe"), "probe", Probe)
@@ -123,7 +123,7 @@ def _build(cfg: DictConfig, folders: tuple[Path, ...]) -> Parts:
     _check_engine(cfg, model, data)
     with told(""):
         model.success(cfg.stop_when_solved)
-        _check_precision(str(cfg.trainer.get("precision") or 32), regularizers)
+        _check_precision(cfg.trainer.get("precision") or 32, precision, regularizers)
         lightning_keys.check_batches(_plain(cfg.trainer), data)
     for notice in notices.notices(cfg, data, model, probes, initialise):  # type: ignore[arg-type]
         notices.log.warning("%s", notice)
@@ -240,12 +240,13 @@ def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:
         trial.fold(data.layout.collate([data.samples("train")[0]]), acting=True)
 
 
-def _check_precision(precision: str, regularizers: dict[str, Regularizer]) -> None:
-    """What reads adjoints replays updates, in one precision."""
+def _check_precision(asked: Any, precision: str, regularizers: dict[str, Regularizer]) -> None:
+    """What reads adjoints replays updates, in one precision. `precision`: what lightning makes of the one asked for."""
     for name in [name for name, one in regularizers.items() if one.needs_adjoints]:
         if precision.endswith("-mixed"):
+            made = "" if str(asked) == precision else f", here {precision}"
             raise ValueError(
-                f"regularizer={name}: reads adjoints in one precision, but trainer.precision={precision}; use "
+                f"regularizer={name}: reads adjoints in one precision, but trainer.precision={asked}{made}; use "
                 f"trainer.precision=32 or {precision.removesuffix('-mixed')}-true"
             )
 
@@ -277,8 +278,8 @@ def _loggers(nodes: DictConfig | None) -> dict[str, Callable[..., Any]]:
     return loggers
 
 
-def _trainer(node: DictConfig) -> Callable[..., Any]:
-    """Makes the Trainer. It is made once on trial: lightning tells most mistakes only then."""
+def _trainer(node: DictConfig) -> tuple[Callable[..., Any], str]:
+    """What makes the Trainer, and its precision. It is made once on trial: lightning tells most mistakes only then."""
     check_keys(node, "trainer")
     with told("trainer"):
         _check_device(node.get("accelerator", "auto"), node.get("devices", 1), node.get("num_nodes", 1))
@@ -293,7 +294,7 @@ def _trainer(node: DictConfig) -> Callable[..., Any]:
             raise UsageError(_trainer_line(key, unmade.keywords.get(key), error)) from error
     if notice := notices.of_precision(node.get("precision") or 32, trial.precision):
         notices.log.warning("%s", notice)
-    return unmade
+    return unmade, str(trial.precision)
 
 
 def _trainer_line(key: str, value: Any, error: Exception) -> str:

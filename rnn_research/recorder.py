@@ -6,11 +6,12 @@ import csv
 import logging
 import math
 import os
+import re
 import shutil
 import time
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,11 +38,23 @@ log = logging.getLogger(__name__)
 
 
 class Diverged(Exception):
-    """The loss became NaN or infinite at `step`."""
+    """The loss became NaN or infinite at `step`, or with `detect_anomaly` a gradient did."""
 
-    def __init__(self, step: int, loss: float) -> None:
-        super().__init__(f"the loss became {loss} at step {step}")
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(f"{what} at step {step}")
         self.step = step
+
+
+@contextmanager
+def _anomalies_diverge(trainer: Trainer) -> Iterator[None]:
+    """What `detect_anomaly` raises becomes `Diverged`; the log has where the operation was called."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.fullmatch(r"Function '\w+' returned nan values in its \d+th output\.", str(error)):
+            raise
+        log.exception("detect_anomaly")
+        raise Diverged(trainer.global_step, "a gradient became NaN") from error
 
 
 @dataclass
@@ -101,7 +114,8 @@ class Recorder(Callback):
         """Fit and test; whatever happens, the record says so."""
         with self._held.answering():
             try:
-                self._fit(trainer, model, data)
+                with _anomalies_diverge(trainer):
+                    self._fit(trainer, model, data)
                 self._measure(trainer, model, data)
                 self._close(trainer, model, "done")
             except Diverged as diverged:
@@ -291,7 +305,7 @@ class Recorder(Callback):
             self.losses.clear()
             for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
                 if not math.isfinite(loss):
-                    raise Diverged(step, loss)
+                    raise Diverged(step, f"the loss became {loss}")
 
     def _row(
         self, trainer: Trainer, model: Model, split: str, name: str = "", epoch: int | None = None

@@ -123,6 +123,10 @@ def test_the_name_is_also_spared_where_an_experiment_chose_the_option(here: Path
             "probe.counterfactual.strategies.value.max_value=-1",
             ("probe.counterfactual.strategies.value.max_value: given -1",),
         ),
+        (
+            "regularizer=omega trainer.precision=16 trainer.accelerator=cpu",
+            ("regularizer=omega: reads adjoints in one precision, but trainer.precision=16, here bf16-mixed; use",),
+        ),
         ("regularizer=omega trainer.precision=bf16-mixed", ("regularizer=omega: reads adjoints in one precision",)),
         ("clipping=graves engine=torch", ("engine: given torch, but nothing can act inside", "use engine=auto")),
         ("regularizer=flossing regularizer.exponents=500", ("regularizer=flossing: exponents: given 500",)),

@@ -123,6 +123,17 @@ def test_a_run_that_diverges_says_so(here: Path) -> None:
     assert "loss" in (here / "run" / "run.log").read_text()
 
 
+def test_what_detect_anomaly_finds_is_a_run_that_diverged(here: Path) -> None:
+    """The log says where the operation was called."""
+    wild = ("model.cell.nonlinearity=relu", "init=[orthogonal]", "init.orthogonal.gain=1e30", "optimizer=sgd")
+    ended = rnn_train(*SMALL, *wild, "+trainer.detect_anomaly=true", "optimizer.lr=1e30", "hydra.run.dir=run")
+    assert ended.code == 0, ended.err
+    record = runs.read(here / "run")
+    assert (record.status, record.diverged_step) == ("diverged", 0)
+    assert ": diverged at step 0, " in ended.out
+    assert "returned nan values" in (here / "run" / "run.log").read_text()
+
+
 def test_flags_may_stand_anywhere(here: Path) -> None:
     ended = rnn_train("seed=0", "-m", *SMALL, "model=rnn,gru", "hydra.sweep.dir=sweep")
     assert ended.code == 0, ended.err
