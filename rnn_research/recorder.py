@@ -47,13 +47,13 @@ class Diverged(Exception):
 
 @contextmanager
 def _anomalies_diverge(trainer: Trainer) -> Iterator[None]:
-    """What `detect_anomaly` raises becomes `Diverged`; the log has where the operation was called."""
+    """What `detect_anomaly` raises becomes `Diverged`; torch has told the log where the operation was called."""
     try:
         yield
     except RuntimeError as error:
         if not re.fullmatch(r"Function '\w+' returned nan values in its \d+th output\.", str(error)):
             raise
-        log.exception("detect_anomaly")
+        log.warning("detect_anomaly: %s", error)
         raise Diverged(trainer.global_step, "a gradient became NaN") from error
 
 

@@ -57,7 +57,7 @@ def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
     for block in blocks:
         # Each part has a node, and so an adjoint, of its own: what is handed on and another part are copied. A product
         # that is a part is read as that part.
-        if isinstance(leaf_of(block), ProductLeaf) and block not in tracer.handed:
+        if isinstance(block, fx.Node) and isinstance(leaf_of(block), ProductLeaf) and block not in tracer.handed:
             block = tracer.named(block)
         elif not isinstance(block, fx.Node) or leaf_of(block) or block in tracer.handed or block in outputs:
             block = tracer.node("identity", block)
