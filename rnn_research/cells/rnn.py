@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -31,8 +32,12 @@ class RNN(Cell):
     ) -> None:
         f = NONLINEARITIES[choice("nonlinearity", nonlinearity, NONLINEARITIES)]
         super().__init__(input_size, hidden_size, bias, initialise, max_children)
-        self.f = f.apply
-        self.bounds = {} if f.interval is None else {"hidden": f.interval}
+        self.nonlinearity, self.f = nonlinearity, f.apply
+
+    @property
+    def bounds(self) -> Mapping[str, tuple[float, float]]:  # type: ignore[override]
+        interval = NONLINEARITIES[self.nonlinearity].interval
+        return {} if interval is None else {"hidden": interval}
 
     def step(self, projected: Tensor, *previous: Any) -> Hidden:
         hidden = self.summed(projected, previous).hidden
