@@ -68,12 +68,13 @@ INLINE void tile(const int rows, const int narrow, const real *a, int64_t step, 
 #else
 #define TALL(narrow)
 #endif
-/* The rows are padded with zeros: of a whole tile, or of half of one. */
+/* The rows are padded with zeros: of a whole tile, of half of one, or of two. */
 #define ACROSS(name, narrow)                                                                           \
     static __attribute__((noinline)) void name(int64_t rows, const real *a, const real *b, int64_t depth, real *c, \
                                                int64_t ld) {                                           \
         if (rows > TILE / 2) tile(TILE, narrow, a, 1, TILE, b, depth, c, ld);                          \
-        else tile(TILE / 2, narrow, a, 1, TILE, b, depth, c, ld);                                      \
+        else if (rows > 2) tile(TILE / 2, narrow, a, 1, TILE, b, depth, c, ld);                        \
+        else tile(2, narrow, a, 1, TILE, b, depth, c, ld);                                             \
     }
 ALONG(along, 0)
 ALONG(along_narrow, 1)
@@ -139,7 +140,7 @@ static void accumulate(const real *const *a, int64_t from_a, const real *const *
             int64_t height = least(TILE, m - t * TILE);
             real *to = c + t * TILE * ld + p * PANEL;
             const real *from = left + t * TILE * rows;
-            if (width == PANEL && height % (TILE / 2) == 0) across(height, from, right, rows, to, ld);
+            if (width == PANEL && (height == 2 || height % (TILE / 2) == 0)) across(height, from, right, rows, to, ld);
             else if (width > LANES) EDGE(width, height, to, ld, across(height, from, right, rows, edge, PANEL));
             else EDGE(width, height, to, ld, across_narrow(height, from, right, rows, edge, PANEL));
         }
