@@ -48,7 +48,10 @@ class History:
         table = self._empty(len(steps), self._columns)
         table["step"] = steps
         for name in self._columns:
-            table[name] = torch.stack([row[name] for row in rows]).double().cpu().numpy()
+            values = [row[name] for row in rows]
+            if values[0].device.type != "cpu":  # one wait for all; on a CPU there is none, and a stack takes longer
+                values = list(torch.stack(values).cpu())
+            table[name] = [float(value) for value in values]
         if self._tables and self._tables[0].dtype != table.dtype:
             self._tables.clear()  # the one without rows
         self._tables.append(table)

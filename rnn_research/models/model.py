@@ -160,9 +160,9 @@ class Model(LightningModule):
         self._under_way: UnderWay | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As torch's, but for the name of the hook that lightning is in: it is set some 60 times a step, and each time
-        torch would look for a parameter or a module in it."""
-        if name == "_current_fx_name":
+        """As torch's, which looks for a parameter or a module in every value and name: some 60 times a step for the name
+        of the hook that lightning is in. What is plain and was plain stays where it is."""
+        if name in self.__dict__ and not isinstance(value, Tensor | nn.Module):
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
