@@ -160,8 +160,8 @@ class Model(LightningModule):
         self._under_way: UnderWay | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As torch's, which looks for a parameter or a module in every value and name: some 60 times a step for the name
-        of the hook that lightning is in. What is plain and was plain stays where it is."""
+        """As torch's, which looks for a parameter or a module in every value and name, for the name of the hook that
+        lightning is in some 60 times a step. What is plain and was plain stays where it is."""
         if name in self.__dict__ and not isinstance(value, Tensor | nn.Module):
             self.__dict__[name] = value
         else:
