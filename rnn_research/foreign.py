@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +20,8 @@ from rnn_research.mistakes import UsageError
 
 ALLOWED = ("mode", "run.dir", "sweep.dir", "sweep.subdir", "sweeper.params", "job.name")
 """Keys of Hydra's that start nothing."""
+DEEP, MANY = 50, 100_000
+"""How deep a yaml may be nested, and how many values it may have, each alias counted as what it stands for."""
 KEY = re.compile(r"[+~]{0,2}[\w./-]+(@[\w.:-]+)?")
 """A key of an override: of one thing, without a value."""
 
@@ -60,6 +63,40 @@ def guarded(overrides: list[str]) -> Iterator[None]:
     finally:
         ConfigLoaderImpl._load_single_config = load  # type: ignore[method-assign]
         ConfigLoaderImpl._process_config_searchpath = search  # type: ignore[method-assign]
+
+
+def check_text(path: Path) -> None:
+    """Raise a UsageError where a yaml is no text, or nested or repeated beyond what a config is: a few lines of aliases
+    of aliases are millions of values, which Hydra would make before anything is looked at."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: byte {error.start} is not UTF-8, expected a yaml") from error
+    except OSError:  # Hydra tells it, if it is asked for
+        return
+    sizes: dict[str, int] = {}
+    open_: list[tuple[str | None, int]] = [(None, 0)]
+    with suppress(yaml.YAMLError):  # Hydra names the place
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                open_.append((event.anchor, 1))
+                if len(open_) > DEEP:
+                    raise UsageError(f"{path}: nested more than {DEEP} deep, expected a config")
+                continue
+            anchor, size = None, 0
+            if isinstance(event, yaml.CollectionEndEvent):
+                anchor, size = open_.pop()
+            elif isinstance(event, yaml.ScalarEvent):
+                anchor, size = event.anchor, 1
+            elif isinstance(event, yaml.AliasEvent):
+                size = sizes.get(event.anchor, 1)
+            if anchor is not None:
+                sizes[anchor] = size
+            open_[-1] = (open_[-1][0], open_[-1][1] + size)
+            if open_[-1][1] > MANY:
+                raise UsageError(f"{path}: more than {MANY} values with its aliases, expected a config")
 
 
 def check(config: Any, name: str, trusted: bool = False) -> None:

@@ -122,10 +122,13 @@ def overwritten(like: Cell, initialise: Mapping[str, Initialisation]) -> Iterato
 def _initialised(
     like: Cell, before: list[Initialisation], own: Initialisation | None, after: list[Initialisation]
 ) -> dict[str, torch.Tensor]:
-    """The parameters of a copy, initialised so, where what comes `after` draws the same with and without `own`."""
+    """The parameters of a copy, initialised so, where what comes `after` draws the same with and without `own`. It
+    starts from any numbers: `like` has been initialised, and the same once more may change nothing."""
     cell = copy.deepcopy(like)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
+        for parameter in cell.parameters():
+            parameter.normal_()
         for initialisation in (*before, *([] if own is None else [own])):
             initialisation(cell)
         torch.manual_seed(1)

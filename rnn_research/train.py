@@ -56,11 +56,15 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _check_folders(arguments: list[str]) -> None:
+    from rnn_research.foreign import check_text
+
     for folder in config_dirs(arguments):
         if not folder.is_dir():
             raise UsageError(
                 f"--config-dir: given {folder}, which is not a folder; expected one that holds config groups"
             )
+        for path in sorted((*folder.glob("*.yaml"), *folder.glob("*/*.yaml"))):
+            check_text(path)
         if str(folder.resolve()) not in sys.path:
             sys.path.append(str(folder.resolve()))  # last: its modules hide none of python's
 

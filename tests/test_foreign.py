@@ -196,3 +196,25 @@ def test_no_sign_reaches_the_terminal_that_it_would_obey(here: Path) -> None:
     for said in (shown, refused):
         assert "\x1b" not in said
         assert "\\x1b" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "a0: &a0 [1, 2]\n" + "".join(f"a{k + 1}: &a{k + 1} [{', '.join([f'*a{k}'] * 9)}]\n" for k in range(9)),
+            "aliases",
+        ),
+        ("a: " + "[" * 3000 + "]" * 3000 + "\n", "nested more than 50 deep"),
+        (b"\xff\xfe\x00", "byte 0 is not UTF-8"),
+    ],
+)
+def test_a_yaml_that_would_take_for_ever_or_is_no_text_is_named(here: Path, content: str | bytes, said: str) -> None:
+    (here / "own" / "clipping").mkdir(parents=True, exist_ok=True)
+    path = here / "own" / "clipping" / "bomb.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    ended = rnn_train("--config-dir", "own", "clipping=bomb")
+    assert ended.code == 2
+    assert ended.err.startswith("rnn-train: own/clipping/bomb.yaml: ")
+    assert said in ended.err
+    assert ended.err.count("\n") == 1

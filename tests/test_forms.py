@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from equations import inputs_for
 from forms import FORMS, Form, Given, Pair, by_sample, loop, random_form, samples_for, unrolled, weights_of
 from torch import Tensor, nn
 
-from rnn_research.cells import GRU, LSTM, RNN, Hidden
+from rnn_research.cells import GRU, LSTM, RNN, Cell, Hidden
 from rnn_research.structures import Chain
 from rnn_research.unroll import Inside, unroll
 
@@ -340,3 +341,68 @@ def test_a_change_of_anything_that_a_trace_read_is_noticed(where: str, monkeypat
     after = states("auto")
     torch.testing.assert_close(after, states("reference"), rtol=1e-12, atol=1e-12)
     assert not torch.allclose(after, before)
+
+
+def made(rate: Callable[[], float]) -> Any:
+    """A cell of a class that `type` makes, which says that it is of the module `abc`."""
+
+    def step(self: Any, x: Tensor, *previous: Any) -> Hidden:
+        return Hidden(rate() * torch.tanh(x + self.recur(self.summed(x, previous).hidden)))
+
+    return type("Made", (Cell,), {"step": step})(3, 4).double()
+
+
+def of_function() -> float:
+    return of_function.rate  # type: ignore[attr-defined]
+
+
+def of_environment() -> float:
+    return float(os.environ.get("RATE", "0.5"))
+
+
+@pytest.mark.parametrize("where", ["global", "function", "environment"])
+def test_a_change_is_noticed_too_by_a_class_made_by_type(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_function, "rate", 0.5, raising=False)
+    cell = made({"global": lambda: RATE, "function": of_function, "environment": of_environment}[where])
+    inputs = torch.randn(2, 4, 3, dtype=torch.float64)
+    before = unroll(cell, Chain(torch.tensor([4, 4])), inputs, engine="native").hidden
+    monkeypatch.setitem(globals(), "RATE", 0.25)
+    monkeypatch.setattr(of_function, "rate", 0.25)
+    monkeypatch.setenv("RATE", "0.25")
+    after = unroll(cell, Chain(torch.tensor([4, 4])), inputs, engine="native").hidden
+    assert not torch.allclose(after, before)
+    torch.testing.assert_close(
+        after, unroll(cell, Chain(torch.tensor([4, 4])), inputs, engine="reference").hidden, rtol=1e-12, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("on", ["the pre-activation", "a part"])
+def test_a_hook_that_the_update_registers_acts_on_the_gradient(on: str) -> None:
+    """The native engine would leave it out: it refuses."""
+
+    def step(self: Any, x: Tensor, *previous: Any) -> Hidden:
+        z = x + self.recur(self.summed(x, previous).hidden)
+        h = torch.tanh(z)
+        hooked = z if on == "the pre-activation" else h
+        if hooked.requires_grad:
+            hooked.register_hook(lambda grad: 0.5 * grad)
+        return Hidden(h)
+
+    torch.manual_seed(0)
+    cell = type("Hooked", (Cell,), {"step": step})(3, 4).double()
+    inputs = torch.randn(1, 4, 3, dtype=torch.float64)
+    with pytest.raises(ValueError, match="given native, but the update asks for `requires_grad`"):
+        unroll(cell, Chain(torch.tensor([4])), inputs, engine="native")
+    result = unroll(cell, Chain(torch.tensor([4])), inputs)
+    result.hidden[:, -1].sum().backward()
+    h, states = torch.zeros(1, 4, dtype=torch.float64), []
+    for x in inputs.unbind(1):
+        h = step(cell, cell.project(x), Hidden(h)).hidden
+        h.retain_grad()
+        states.append(h)
+    h.sum().backward()
+    for k, state in enumerate(states):
+        torch.testing.assert_close(result.adjoints.hidden[:, k], state.grad, rtol=1e-12, atol=1e-12)
+    if on == "a part":
+        with pytest.raises(RuntimeError, match="puts a hook on a part of its state"):
+            _ = result.direct

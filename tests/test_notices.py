@@ -119,3 +119,10 @@ def test_beside_a_refusal_nothing_else_is_said(tmp_path: Path, monkeypatch: pyte
     assert ended.code == 2
     assert ended.err.startswith("rnn-train: clipping=h_detach: leaves the path through c")
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", [1, 2, 3])
+def test_an_initialisation_that_sets_the_same_numbers_again_acts(value: int) -> None:
+    """The cell that is looked at has been initialised already."""
+    own = partial(init.forget_bias, value=value)
+    assert list(overwritten(LSTM(2, 4, initialise=(own,)), {"forget_bias": own})) == []

@@ -79,7 +79,20 @@ class ReferenceFold(Fold):
         points = self._acting.points().items()
         return {point: (self._scatter(before), self._scatter(after)) for point, (before, after) in points}
 
+    def _check_hooks(self) -> None:
+        """A hook on a state acts on the sum of its parts: what each is, nothing says.
+
+        Raises:
+            RuntimeError: the update has put one on a part of its state.
+        """
+        if any(part._backward_hooks for call in self.pieces.calls for part in call.state):
+            raise RuntimeError(
+                f"direct and recurrent: {type(self.cell).__name__}.step puts a hook on a part of its state, which acts "
+                "on the sum of the two; the adjoints are those after the hook"
+            )
+
     def direct(self) -> State:
+        self._check_hooks()
         if self._acting is not None:
             return self.inside_update([self._scatter(part) for part in self._acting.direct])
         like = [torch.cat([state[k].detach() for state in self.pieces.states]) for k in self._parts]
@@ -88,6 +101,7 @@ class ReferenceFold(Fold):
         return self.inside_update([self._scatter(part) for part in rows])
 
     def recurrent(self) -> State:
+        self._check_hooks()
         if self._acting is not None:
             return self.inside_update([self._scatter(part) for part in self._acting.recurrent])
         passed = self.pieces.passed

@@ -189,7 +189,7 @@ def _fingerprint(cell: Cell) -> tuple[Any, ...]:
     for module in cell.modules():
         own = (*module._parameters.values(), *module._buffers.values())
         tensors += [one if one is None else (number[id(one)], one.shape, one.requires_grad) for one in own]
-    return seen(cell), tuple(tensors)
+    return seen(cell), tuple(tensors), torch.get_default_dtype()
 
 
 def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> Compiled:

@@ -15,7 +15,7 @@ from rnn_research.unroll.native.operations import OPERATIONS
 from rnn_research.unroll.native.shapes import SHAPES, copied
 from rnn_research.unroll.native.symbols import Input, Symbol, Traced
 
-PLAIN = ("shape", "dtype", "device", "ndim", "layout", "requires_grad", "is_leaf", "__len__", "size", "dim", "numel")
+PLAIN = ("shape", "dtype", "device", "ndim", "layout", "__len__", "size", "dim", "numel")
 """What a tensor without values can answer itself."""
 
 VALUES = (
@@ -50,6 +50,8 @@ class Tracing(TorchFunctionMode):
             name = getattr(func.__self__, "__name__", "attribute")
         if name in PLAIN:
             return func(*args, **kwargs)
+        if name in ("requires_grad", "is_leaf", "grad_fn") and any(map(_traced, args)):
+            raise Untraceable(f"the update asks for `{name}`, as what acts on gradients does")
         if not torch.is_grad_enabled() and any(isinstance(one, Tensor) for one in args):
             raise Untraceable("the update switches gradients off")
         if not any(map(_traced, (*args, *kwargs.values()))):

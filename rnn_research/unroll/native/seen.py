@@ -9,6 +9,7 @@ object of C without attributes) counts by its type.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import types
 import weakref
@@ -93,12 +94,12 @@ class _Look:
         """Of functions, what is like them, and classes; None: it is none of these."""
         if isinstance(value, types.FunctionType):
             held = [_content(cell) for cell in value.__closure__ or ()]
-            more = [*held, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).items()]
+            more = [*held, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).items(), *vars(value).items()]
             return weakref.ref(value), *[self.plain(one, depth) for one in more]
         if isinstance(value, types.BuiltinFunctionType):
             return (weakref.ref(value),)
         if isinstance(value, type):
-            return (weakref.ref(value),) if _library(value.__module__) else (weakref.ref(value), self.of(value))
+            return (weakref.ref(value),) if _of_library(value) else (weakref.ref(value), self.of(value))
         if isinstance(value, functools.partial | types.MethodType | staticmethod | classmethod | property):
             return type(value), *[self.plain(one, depth) for one in _parts(value)]
         return None
@@ -106,6 +107,8 @@ class _Look:
     def _holder(self, value: Any, depth: int) -> Any:
         """Of collections and of objects, by what they hold; an object of a library's class by its type alone."""
         plain = self.plain
+        if value is os.environ:
+            return type(value), tuple(sorted(value.items()))
         if isinstance(value, set | frozenset):
             return type(value), frozenset([plain(one, depth) for one in value])
         if isinstance(value, tuple | list):
@@ -121,7 +124,7 @@ class _Look:
 def _ancestors(kind: type) -> tuple[list[type], list[type]]:
     """Of this package, and of the user's. Not of other libraries."""
     known = [one for one in kind.__mro__ if one.__module__.partition(".")[0] == "rnn_research"]
-    return known, [one for one in kind.__mro__ if not _library(one.__module__)]
+    return known, [one for one in kind.__mro__ if not _of_library(one)]
 
 
 def _content(held: types.CellType) -> Any:
@@ -132,7 +135,7 @@ def _content(held: types.CellType) -> Any:
 
 
 def _open(value: Any) -> bool:
-    return isinstance(value, types.SimpleNamespace) or not _library(type(value).__module__)
+    return isinstance(value, types.SimpleNamespace) or not _of_library(type(value))
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
@@ -149,6 +152,13 @@ def _library(name: str | None) -> bool:
     if not name or name.partition(".")[0] in LIBRARIES:
         return True
     return "site-packages" in (getattr(sys.modules.get(name), "__file__", None) or "")
+
+
+@functools.cache
+def _of_library(kind: type) -> bool:
+    """Whether a class is a library's. One that `type(name, bases, ...)` made says that it is of the module `abc`."""
+    home, top = sys.modules.get(kind.__module__), kind.__qualname__.partition(".")[0]
+    return _library(kind.__module__) and (home is None or "<locals>" in kind.__qualname__ or hasattr(home, top))
 
 
 # What code names
@@ -181,9 +191,9 @@ def _values(module: nn.Module) -> list[Any]:
 def _parts(value: Any) -> list[Any]:
     """What an object is made of, as far as functions may be among it."""
     if isinstance(value, types.FunctionType):
-        return [*map(_content, value.__closure__ or ()), *(value.__defaults__ or ())]
+        return [*map(_content, value.__closure__ or ()), *(value.__defaults__ or ()), *vars(value).values()]
     if isinstance(value, type):
-        return [] if _library(value.__module__) else [one for base in value.__mro__ for one in vars(base).values()]
+        return [] if _of_library(value) else [one for base in value.__mro__ for one in vars(base).values()]
     if isinstance(value, types.MethodType):
         return [value.__func__, value.__self__]
     if isinstance(value, staticmethod | classmethod):
@@ -203,12 +213,14 @@ def _parts(value: Any) -> list[Any]:
 
 def _named(function: types.FunctionType) -> Iterator[Place]:
     names, space = set(_names(function.__code__)), function.__globals__
+    if names & {"environ", "getenv"}:
+        yield os.__dict__, "environ"
     for name in sorted(names & space.keys()):
         value = space[name]
         if isinstance(value, types.ModuleType):
             if not _library(value.__name__):
                 yield from ((vars(value), one) for one in sorted(names & vars(value).keys()))
-        elif not (isinstance(value, type) and _library(value.__module__)):
+        elif not (isinstance(value, type) and _of_library(value)):
             yield space, name
 
 

@@ -29,6 +29,10 @@ class Input(Traced):
     def __init__(self, tracer: Tracer, size: int) -> None:
         super().__init__()
 
+    @property
+    def array(self) -> np.ndarray:
+        raise Untraceable("the inputs are used outside a product")
+
 
 class Symbol(Traced):
     """A tensor (nodes, ..., features): `array` has its axes, the last one counting blocks of `hidden_size` features."""
