@@ -58,6 +58,7 @@ class Parts:
     loggers: dict[str, Callable[..., Any]]
 
 
+@notices.kept_back()
 def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     """The objects that a config describes. Sets torch's threads; seeds torch just before the model is made.
 
@@ -68,11 +69,6 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     Raises:
         UsageError: see the module.
     """
-    with notices.kept_back():
-        return _build(cfg, folders)
-
-
-def _build(cfg: DictConfig, folders: tuple[Path, ...]) -> Parts:
     _check_names(cfg)
     check_trust(cfg)
     cfg = resolved(cfg)

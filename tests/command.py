@@ -16,8 +16,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-from forked import STOPPING, Forked, context
+from forked import Forked, context
 
+from rnn_research.interrupts import STOPPING
 from rnn_research.train import main
 
 

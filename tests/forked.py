@@ -16,7 +16,8 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from rnn_research.interrupts import STOPPING
+
 IMPORTED = (
     "rnn_research.train",
     "rnn_research.fit",
@@ -69,9 +70,6 @@ class Forked:
     def returncode(self) -> int | None:
         return self._process.exitcode
 
-    def poll(self) -> int | None:
-        return self._process.exitcode
-
     def wait(self, timeout: float | None = None) -> int:
         self._process.join(timeout)
         if self._process.exitcode is None:
@@ -88,7 +86,9 @@ class Forked:
     def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
         """Nothing, and what it wrote to both streams; once it has ended."""
         self.wait(timeout)
-        return b"", self.out.read_bytes()
+        said = self.out.read_bytes()
+        self.out.unlink()
+        return b"", said
 
 
 def python(script: str, folder: Path, env: Mapping[str, str] | None = None) -> str:
@@ -99,7 +99,6 @@ def python(script: str, folder: Path, env: Mapping[str, str] | None = None) -> s
     """
     process = Forked(_run, script, folder=folder, env=env)
     _, said = process.communicate(timeout=250)
-    process.out.unlink()
     assert process.returncode == 0, said.decode()
     return said.decode()
 

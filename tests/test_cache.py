@@ -165,10 +165,9 @@ def test_compiling_is_said_when_it_takes_long(
     monkeypatch.setattr(cache, "QUIET", 0.001)
     for value in (3, 4):
         library.load(f"int number(void) {{ return {value}; }}", double=False)
-    said = [record.getMessage() for record in caplog.records]
-    assert said.count(f"compiling native code for this machine: once, it is kept in {kept}") == 1
-    # how long is long, is said of a lock too: here it is taken at once, but on a busy machine not in a millisecond
-    assert all(text.startswith(("compiling", "waiting for another process")) for text in said)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"compiling native code for this machine: once, it is kept in {kept}"
+    ]
 
 
 def test_what_a_killed_process_left_half_made_is_removed(kept: Path) -> None:

@@ -80,12 +80,17 @@ def turn(path: Path) -> Iterator[None]:
         lock = stack.enter_context(open(os.open(path.parent / ".lock", flags, 0o600), "r+b"))
         byte = int(hashlib.sha256(path.name.encode()).hexdigest()[:15], 16)  # of one file, a byte for each library
         end = time.monotonic() + (0 if str(path.parent) in _tired else WAIT)
-        with saying(f"waiting for another process, which compiles {path}; for {WAIT:g} s at most"):
-            while not path.exists():
-                try:
-                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-                    break
-                except OSError:
+
+        def taken() -> bool:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            except OSError:
+                return False
+            return True
+
+        if not path.exists() and not taken():
+            with saying(f"waiting for another process, which compiles {path}; for {WAIT:g} s at most"):
+                while not path.exists() and not taken():
                     if time.monotonic() > end:
                         _tired.add(str(path.parent))
                         break
