@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -105,8 +106,16 @@ def undisturbed() -> Iterator[None]:
 
 def _ended_a_worker(error: BaseException | None) -> bool:
     names = "|".join(re.escape(signal.strsignal(number) or "") for number in STOPPING)
-    killed = re.match(rf"DataLoader worker .* is killed by signal: ({names})", str(error))
-    return error is not None and (killed is not None or _ended_a_worker(error.__context__))
+    killed = re.match(rf"DataLoader worker .* (is killed by signal: ({names})|exited unexpectedly)", str(error))
+    return error is not None and (killed is not None or _cut_off(error) or _ended_a_worker(error.__context__))
+
+
+def _cut_off(error: BaseException) -> bool:
+    """Whether a worker was gone before the batch that it announced was read."""
+    if not isinstance(error, OSError | EOFError):
+        return False
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") == "torch.utils.data.dataloader" for frame, _ in frames)
 
 
 def stopped(error: BaseException | None) -> bool:

@@ -23,7 +23,7 @@ from rnn_research.console import forgiving
 from rnn_research.help import CONF, config_dirs, help_text
 from rnn_research.mistakes import OTHER_FOLDER, REFUSED, UsageError, composition_error, os_error
 from rnn_research.plain import printable
-from rnn_research.process import LOG, answering, leave, logged, stop, stopped
+from rnn_research.process import LOG, answering, leave, logged, stop, stopped, uncollected
 
 ONE = ("model", "dataset", "structure", "optimizer", "trainer", "experiment")
 """Groups of which one option is taken."""
@@ -215,8 +215,9 @@ def _claimed(cfg: Any, folder: Path, progress: bool) -> Any:
 
     if found := runs.in_use(folder, LOG):
         raise UsageError(f"output folder {folder}: already holds {found}, nothing was written over; {OTHER_FOLDER}")
-    import rnn_research.config
-    import rnn_research.fit  # noqa: F401 (imported while a signal has nothing to save)
+    with uncollected():  # imported while a signal has nothing to save
+        import rnn_research.config
+        import rnn_research.fit  # noqa: F401
 
     try:
         with answering(stop), logged(folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import io
 import os
 import signal
@@ -139,6 +140,7 @@ def _serve(calls: Connection, memory: int | None) -> None:
         return None if plain else composed(self, config_name, overrides)
 
     Hydra.get_mode = mode  # type: ignore[method-assign]
+    gc.set_threshold(20_000, 50, 100)
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
     while True:

@@ -29,8 +29,9 @@ IMPORTED = (
     "rnn_research.probes.adjoint",
     "rnn_research.unroll.native.compiled",
     "hydra.main",
+    "imported",
 )
-"""What a run needs: what is not here, each process imports for itself."""
+"""What a run needs: what is not here, each process imports for itself. The last says that this was all."""
 
 
 class Forked:

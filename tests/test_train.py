@@ -20,6 +20,7 @@ import pytest
 import torch
 from command import COMMAND, LONG, SMALL, last, rnn_train, rows, started, until
 from forked import Forked, heard
+from torch.utils.data import DataLoader
 
 from rnn_research import runs
 from rnn_research.help import CONF, options
@@ -396,10 +397,33 @@ def test_ctrl_c_is_not_lost_where_it_can_not_be_caught(monkeypatch: pytest.Monke
     assert not told
 
 
+def of_a_worker_that_is_gone(noticed: bool) -> Exception:
+    """What torch raises where a worker was stopped before a batch that it announced was read; it may take the worker to
+    be alive still."""
+    loader = DataLoader(torch.zeros(50, 2), num_workers=1)  # type: ignore[arg-type]
+    batches: Any = iter(loader)
+    next(batches)
+    (worker,) = batches._workers
+    time.sleep(0.1)  # further batches are announced
+    worker.terminate()
+    worker.join()
+    if not noticed:
+        worker.is_alive = lambda: True
+    with pytest.raises((OSError, EOFError, RuntimeError)) as raised:
+        list(batches)
+    batches._shutdown_workers()
+    return raised.value
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.2])
-def test_a_signal_that_ends_a_worker_first_stops_the_run_all_the_same(seconds: float) -> None:
+@pytest.mark.parametrize("how", ["killed", "gone", "gone unnoticed"])
+def test_a_signal_that_ends_a_worker_first_stops_the_run_all_the_same(seconds: float, how: str) -> None:
     """Torch's error of the worker is there before the signal is heard: held back, or a moment later."""
-    error = RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
+    error: Exception = (
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
+        if how == "killed"
+        else of_a_worker_that_is_gone(noticed=how == "gone")
+    )
     heard = []
 
     def handler(number: int, _: Any) -> None:
@@ -418,6 +442,7 @@ def test_a_signal_that_ends_a_worker_first_stops_the_run_all_the_same(seconds: f
             assert heard == [signal.SIGTERM]
             assert not Held().stopped(error)  # killed alone
             assert not Held().stopped(RuntimeError("another"))
+            assert not Held().stopped(FileNotFoundError(2, "another"))
     finally:
         signal.signal(signal.SIGTERM, before)
 
