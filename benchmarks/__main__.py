@@ -27,8 +27,8 @@ import torch
 
 from benchmarks import chains, inside, runs, strategies, trees
 from benchmarks.timing import NotThere, Registry
-from rnn_research import provenance
-from rnn_research.unroll.native import library
+from rnn_research.training import provenance
+from rnn_research.unroll.compiled import library
 
 ROUNDS = 21
 OUTPUTS = Path("outputs")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rnn_research import runs
 from rnn_research.compare import Condition, NothingToCompare, compare
+from rnn_research.records import runs
 from rnn_research.report import cells
 
 BIAS, GAIN = "init.forget_bias.value", "init.scaled.gain"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rnn_research import runs
 from rnn_research.datasets.tree_keyword import KEYWORDS
+from rnn_research.records import runs
 
 DEPTHS = ((0, 3), (4, 7), (8, 11), (12, 99))
 

@@ -25,8 +25,8 @@ def fit_overhead(rounds: int) -> Measured:
     """What a step of `fit` takes beyond a bare loop over the same batches, made beforehand, with the same model."""
     from hydra import compose, initialize_config_dir
 
-    from rnn_research.config import build
-    from rnn_research.help import CONF
+    from rnn_research.config.build import build
+    from rnn_research.config.groups import CONF
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["dataset=adding", "model=rnn", f"trainer.max_steps={LAST}"])
@@ -47,8 +47,8 @@ def fit_ratio(rounds: int) -> Measured:
     """A step of `fit` over one of a bare loop that serves the same batches to the same model."""
     from hydra import compose, initialize_config_dir
 
-    from rnn_research.config import build
-    from rnn_research.help import CONF
+    from rnn_research.config.build import build
+    from rnn_research.config.groups import CONF
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["dataset=adding", "model=rnn", f"trainer.max_steps={LAST}"])
@@ -69,7 +69,7 @@ def _fitted(parts: Any) -> float:
     """CPU seconds a step of training, with the probes and records of a real run."""
     from lightning.pytorch import Callback
 
-    from rnn_research.fit import fit
+    from rnn_research.training.fit import fit
 
     class Clock(Callback):
         at: dict[int, float] = {}  # noqa: RUF012
@@ -103,7 +103,7 @@ def _bare(model: Any, batches: Iterable[Any], steps: int) -> float:
 
 def help_time(command: str, rounds: int) -> Measured:
     """Seconds on the wall until a command's --help has answered, over those of `import torch`."""
-    code = f"import sys; from rnn_research.{command} import main; sys.exit(main())"
+    code = f"import sys; from rnn_research.cli.{command} import main; sys.exit(main())"
     answer = partial(_python, "-c", code, "--help")
     return ratio(answer, partial(_python, "-c", "import torch"), rounds, "import torch", clock=time.perf_counter)
 

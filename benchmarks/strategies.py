@@ -24,9 +24,9 @@ SIX = "[global_norm,value,per_parameter,agc,autoclip,zclip]"
 def _parts(shape: str, *more: str) -> Any:
     from hydra import compose, initialize_config_dir
 
-    from rnn_research.config import build
-    from rnn_research.help import CONF
-    from rnn_research.names import register
+    from rnn_research.config.build import build
+    from rnn_research.config.groups import CONF
+    from rnn_research.config.short_keys import register
 
     register()
     model, batch, length, hidden = SHAPES[shape]

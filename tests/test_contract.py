@@ -21,19 +21,19 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from small import SIZES, TREES, Given, has, model_of, sentences
 
-from rnn_research import runs
 from rnn_research.cells import LSTM
 from rnn_research.cells.base import Cell
 from rnn_research.clipping.base import Clipped, Clipping, clip
-from rnn_research.config import Parts, build
+from rnn_research.config.build import Parts, build
+from rnn_research.config.groups import CONF, first_line
+from rnn_research.config.instantiate import LATER, make, make_each, make_named
 from rnn_research.datasets.base import SPLITS, DataModule, Generated
 from rnn_research.datasets.checking import check_apart, check_samples
-from rnn_research.fit import fit
-from rnn_research.help import CONF, first_line
-from rnn_research.make import LATER, make, make_each, make_named
-from rnn_research.mistakes import UsageError
+from rnn_research.errors import UsageError
+from rnn_research.records import runs
 from rnn_research.structures import Balanced, Batch, Chain, Layout, Parse, Sample, Sequence, balanced
 from rnn_research.structures.layout import NO_TARGET
+from rnn_research.training.fit import fit
 
 LISTS = ("init", "probe", "logger")
 """Groups of which several options can be taken at once, so that each is under its own name."""

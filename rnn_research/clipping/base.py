@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
-from rnn_research.named import NamedModules
+from rnn_research.clipping.module_mapping import NamedModules
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll import Inside, Unit, combine
 from rnn_research.unroll.norms import norm as l2_norm

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnn_research.runs import RunRecord
+from rnn_research.records.runs import RunRecord
 
 ABSENT = "–"
 CLIPPING = "clipping"

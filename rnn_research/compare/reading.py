@@ -11,11 +11,12 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from rnn_research import curves, runs
+from rnn_research import curves
 from rnn_research.compare.answers import Grouped, grouped, measure
 from rnn_research.curves import Curve, Decay, Verdict
 from rnn_research.curves.typical import thinned
-from rnn_research.runs import RunRecord
+from rnn_research.records import runs
+from rnn_research.records.runs import RunRecord
 
 Step = int | Literal["first", "last"]
 CLIPPING = ("step", "norm_before", "norm_after", "fired")

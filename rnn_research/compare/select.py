@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from rnn_research import runs
 from rnn_research.compare.factors import IRRELEVANT, Factors, factors_of, flat
-from rnn_research.plain import printable_values
-from rnn_research.runs import RunRecord
+from rnn_research.records import runs
+from rnn_research.records.printable import printable_values
+from rnn_research.records.runs import RunRecord
 
 # How samples are served, which changes none.
 BATCHING = ("batch_size", "bucket", "num_workers")

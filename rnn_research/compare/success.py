@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from rnn_research.runs import RunRecord
+from rnn_research.records.runs import RunRecord
 
 
 @dataclass(frozen=True, eq=False)

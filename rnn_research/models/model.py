@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, integer, number
 from rnn_research.clipping.base import Clipped, Clipping, Composed, clip, skip
+from rnn_research.clipping.module_mapping import NamedModules
 from rnn_research.datasets.base import SPLITS, Task
 from rnn_research.models.accumulation import Apart, Window, mean_of
 from rnn_research.models.history import History
 from rnn_research.models.metrics import Tally, correct
-from rnn_research.models.sizes import hidden_size_for
-from rnn_research.named import NamedModules
+from rnn_research.models.sizing import hidden_size_for
 from rnn_research.regularizers.base import Regularizer, Step
 from rnn_research.structures import Batch
 from rnn_research.structures.layout import NO_TARGET

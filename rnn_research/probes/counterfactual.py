@@ -10,9 +10,9 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from rnn_research.clipping.base import Clipped, Clipping, did, side_by_side
+from rnn_research.clipping.module_mapping import NamedModules
 from rnn_research.clipping.scaling import Scaling, foresee
 from rnn_research.models import Model
-from rnn_research.named import NamedModules
 from rnn_research.probes.base import Columns, Probe
 
 FIELDS = list(enumerate(Clipped._fields))[1:]

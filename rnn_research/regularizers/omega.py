@@ -10,10 +10,10 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import choice, number
-from rnn_research.regularizers.apart import Apart
+from rnn_research.jacobians.explicit import pullbacks
+from rnn_research.jacobians.product_weight import Apart
+from rnn_research.jacobians.vjp import Pullback
 from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
-from rnn_research.regularizers.pullback import Pullback
-from rnn_research.regularizers.written import pullbacks
 from rnn_research.unroll.repeatable import check_repeatable
 
 TREES = "the ratio of the gradient's norms after and before one update needs one previous state, and a node has several"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from rnn_research.compare import Comparison
+from rnn_research.records.runs import replace_atomically
 from rnn_research.report import tables
 from rnn_research.report.page import page
 from rnn_research.report.tables import text
-from rnn_research.runs import replace_atomically
 
 __all__ = ["text", "write"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from rnn_research.compare import Comparison, Condition, Run, Seen, Success
 from rnn_research.compare.reading import share_clipped
 from rnn_research.curves import Interval, Reading
-from rnn_research.plain import cell
+from rnn_research.records.printable import cell
 from rnn_research.report import cells
 from rnn_research.report.cells import Column
 

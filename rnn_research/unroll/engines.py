@@ -16,13 +16,13 @@ from torch import Tensor
 from rnn_research.cells.base import Cell, State
 from rnn_research.checks import choice
 from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.compiled.fold import NativeFold
+from rnn_research.unroll.compiled.library import Unavailable
+from rnn_research.unroll.compiled.trace import Untraceable
 from rnn_research.unroll.fold import Fold, Record
-from rnn_research.unroll.fused import FusedFold, Unfused
 from rnn_research.unroll.inside import Inside
-from rnn_research.unroll.native.fold import NativeFold
-from rnn_research.unroll.native.library import Unavailable
-from rnn_research.unroll.native.trace import Untraceable
 from rnn_research.unroll.reference import ReferenceFold
+from rnn_research.unroll.torch_kernels import FusedFold, Unfused
 
 ENGINES = ("auto", "native", "torch", "reference")
 

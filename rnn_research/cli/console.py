@@ -1,0 +1,123 @@
+"""What a command says on stdout and stderr: nothing there ends a command that has done its work.
+
+A sign that the terminal's encoding lacks is written with others; what nobody reads any more (`| head`, a terminal that
+is closed) is dropped. Knows the standard library alone.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
+"""The reader of a pipe, a terminal, a connection."""
+PLAIN = {
+    "±": "+-",
+    "×": "x",
+    "·": "*",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "≤": "<=",
+    "≥": ">=",
+    "≈": "~",
+    "→": "->",
+    "µ": "u",
+    "μ": "u",
+    "σ": "sigma",
+    "∞": "inf",
+    "²": "^2",
+    "∂": "d",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+}
+"""Signs of this project's, and what is written where an encoding lacks them."""
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A codec's error handler: others for the signs that it can't write; bytes of a file's name as they were."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(PLAIN.get(sign) or _byte(ord(sign)) or "?" for sign in text), error.end
+
+
+def _byte(code: int) -> str:
+    """What python made of a byte of a name that is not in UTF-8; empty for a sign."""
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ""
+
+
+codecs.register_error("rnn_research.records.printable", _plain)
+
+
+class Forgiving:
+    """A text stream whose reader may go away."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or drop what nobody reads."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._drop(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Likewise."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._drop(error)
+
+    def writelines(self, lines: Any) -> None:
+        """Likewise."""
+        for line in lines:
+            self.write(line)
+
+    def _drop(self, error: OSError) -> None:
+        """Let what was buffered, and all that comes, go nowhere."""
+        if error.errno not in GONE:
+            raise error
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def forgiving() -> Iterator[None]:
+    """Within, stdout and stderr drop what nobody reads, and write every text in whatever encoding they have."""
+    _open_all()
+    before = sys.stdout, sys.stderr
+    for stream in before:
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # a test's has no encoding
+            stream.reconfigure(errors="rnn_research.records.printable")  # type: ignore[attr-defined]
+    sys.stdout, sys.stderr = (stream and Forgiving(stream) for stream in before)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _open_all() -> None:
+    """A command that is started with stdin, stdout or stderr closed would give its first file their number, and what is
+    said would be written there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -1,0 +1,295 @@
+"""What a run will need at the least, told from its sizes before anything of them is made.
+
+Each figure is a lower bound: what is refused would not have gone well. What passes may still need more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from rnn_research.cells.base import Cell
+from rnn_research.checks import LARGEST
+from rnn_research.config.resources import available, files, processes, size
+from rnn_research.datasets.base import SPLITS, DataModule, Generated
+from rnn_research.models.model import count_parameters
+
+log = logging.getLogger(__name__)
+
+FASTEST = 1.5e11
+"""Products and sums a second that one core can do, in float32."""
+LAYER = 0.001
+"""Seconds a step that a layer costs at the least, however small: measured were 4."""
+PATIENCE = 60.0
+"""Seconds that one step, or making the first samples, may take at the least; so long nothing is said."""
+DRAWING = 600.0
+"""Seconds that drawing the samples of one validation or test may take: what is computed of them comes on top."""
+WORKER_MEMORY, WORKER_SECONDS, WORKER_FILES = 8 << 20, 0.03, 4
+"""Of a process that makes batches: what it has for itself, what starting and ending it takes, its pipes here."""
+ITEM = {"64": 8, "32": 4, "16": 2, "bf16": 2}
+"""Bytes of a number, by the precision's first part."""
+
+
+class TooMuch(ValueError):
+    """A run that needs more than there is: the message names the key, what is needed, and what there is."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the estimates of a model are made of: `longest` is the steps or nodes of the longest sample; `parameters`
+    those of the model, of which `cells` are read at each of its positions; `kept` the numbers that a batch keeps at
+    each position; `states` the optimiser's numbers for each parameter; `width` the size of embeddings, 0 without."""
+
+    batch: int
+    longest: int
+    layers: int
+    parameters: int
+    cells: int
+    kept: int
+    states: int
+    item: int
+    width: int
+    hidden: int
+
+
+def check_data(data: DataModule) -> None:
+    """The first samples can be made: nothing of generated data is, before this.
+
+    Raises:
+        TooMuch: they need more memory than there is, or minutes.
+    """
+    task, there = data.task, available()
+    for name in (*SPLITS, *data.evaluation_sets[1:]):
+        samples = data.samples(name)
+        if not isinstance(samples, Generated):
+            continue
+        longest, sets = data.longest or 0, 3
+        needed = sets * samples.BLOCK * longest * 4 * (1 if task.tokens else task.input_size)
+        if needed > there:
+            raise TooMuch(
+                f"dataset: samples of {longest} steps need at least {size(needed)} of memory, since {samples.BLOCK} of "
+                f"each split are made together, and {size(there)} are free; choose a smaller {data.LENGTHS_SAID}"
+            )
+        seconds = sets * samples.BLOCK * _seconds_for_one(samples)
+        if seconds > PATIENCE:
+            raise TooMuch(
+                f"dataset: making the first samples takes about {_duration(seconds)} ({samples.BLOCK} of each split "
+                f"are made together); choose a smaller {data.LENGTHS_SAID}"
+            )
+        return  # the others are as long: `longest` covers them all
+
+
+def _seconds_for_one(samples: Generated) -> float:
+    start = time.perf_counter()
+    samples.make(np.random.default_rng(0), 1)
+    return time.perf_counter() - start
+
+
+def check_sets(data: DataModule, limits: Mapping[str, Any]) -> None:
+    """The sets that are measured are no work of hours, where they are drawn.
+
+    Args:
+        limits: of batches, as lightning's Trainer takes them.
+
+    Raises:
+        TooMuch: one is.
+    """
+    for name in ("val", *data.evaluation_sets):
+        samples = data.samples(name)
+        if not isinstance(samples, Generated) or len(samples) <= samples.BLOCK:
+            continue
+        rate = _seconds_each(samples, data)
+        limit = limits.get("limit_val_batches") if name == "val" else None
+        count = min(len(samples), limit * data.batch_size) if isinstance(limit, int) else len(samples)
+        if count * rate > DRAWING:
+            key = f"{name}_size" if name == "val" else "test_size"
+            also = ", or +trainer.limit_val_batches=N for fewer" if name == "val" else ""
+            raise TooMuch(
+                f"dataset.{key}: given {len(samples)}, expected fewer: drawing them once takes about "
+                f"{_duration(count * rate)}{also}"
+            )
+        if count * rate > PATIENCE:
+            log.warning("%s: drawing its %d samples once takes about %s", name, count, _duration(count * rate))
+
+
+def _seconds_each(samples: Generated, data: DataModule) -> float:
+    """Of drawing a sample and laying it out in a batch: from the first of them, which the fingerprint needs too."""
+    start = time.perf_counter()
+    samples.take(range(samples.BLOCK))
+    drawn, count = time.perf_counter(), min(data.batch_size, samples.BLOCK)
+    data.layout.collate(samples.take(range(count)))
+    return (drawn - start) / samples.BLOCK + (time.perf_counter() - drawn) / count
+
+
+def check_workers(data: DataModule) -> None:
+    """The processes that make batches can be started: those of train and val live side by side.
+
+    Raises:
+        TooMuch: they need more memory, files or processes than there are, or most of a minute.
+    """
+    count = data.num_workers
+    alive, sets = 2 * count, 2 + len(data.evaluation_sets)
+    for needed, there, what in (
+        (alive * WORKER_MEMORY, available(), "memory"),
+        (alive * WORKER_FILES, files(), "open files"),
+        (alive, processes(), "processes"),
+    ):
+        if needed > there:
+            said = [size(amount) if what == "memory" else str(amount) for amount in (needed, there)]
+            raise TooMuch(
+                f"dataset.num_workers: given {count}, expected fewer: they need at least {said[0]} {_of(what)}"
+                f"{what}, and there are {said[1]}"
+            )
+    if (seconds := sets * count * WORKER_SECONDS) > PATIENCE / 2:
+        raise TooMuch(
+            f"dataset.num_workers: given {count}, expected fewer: to start and to end them takes about "
+            f"{_duration(seconds)} ({count} processes for each of {sets} sets of samples)"
+        )
+
+
+def _of(what: str) -> str:
+    return "of " if what == "memory" else ""
+
+
+def check_model(
+    model: Mapping[str, Any],
+    cell: Callable[..., Cell],
+    children: int,
+    data: DataModule,
+    optimizer: Callable[..., torch.optim.Optimizer],
+    precision: str,
+    there: int | None = None,
+) -> None:
+    """The model, its gradients, the optimiser's state and a batch's states have room, and a step takes no minutes.
+
+    Args:
+        model: the numbers of `Model`: num_layers, embedding_size, match_parameters.
+        cell: makes a layer's cell, given `input_size` and `max_children`.
+        precision: as lightning's Trainer takes it.
+        there: bytes of the accelerator's memory; None: the CPU computes.
+
+    Raises:
+        TooMuch: they don't, or it does.
+    """
+    found = _sizes(model, cell, children, data, optimizer, precision)
+    if found is None:
+        return
+    room = available() if there is None else there
+    needed = found.item * found.parameters * (2 + found.states)
+    if needed > room:
+        states = f" and {found.states} numbers of the optimizer's" if found.states else ""
+        raise TooMuch(
+            f"{_blame(model, found)}: needs more memory than there is: at least {size(needed)} for "
+            f"{found.parameters:.3g} parameters, their gradients{states}, and {size(room)} are free; choose smaller "
+            "sizes"
+        )
+    needed = 2 * found.item * found.batch * found.longest * found.kept
+    if needed > room:
+        raise TooMuch(
+            f"dataset: a batch of {found.batch} samples of {found.longest} steps in {found.layers} layers keeps at "
+            f"least {size(needed)} of states and their gradients, and {size(room)} are free; choose a smaller "
+            f"dataset.batch_size, {data.LENGTHS_SAID} or model"
+        )
+    if there is None:
+        products = 6.0 * found.cells * found.batch * max(1, found.longest)
+        seconds = found.layers * LAYER + products / (FASTEST * torch.get_num_threads())
+        if seconds > PATIENCE:
+            raise TooMuch(
+                f"{_blame(model, found)}: one step takes at least {_duration(seconds)} here ({found.parameters:.3g} "
+                f"parameters in {found.layers} layers); choose smaller sizes, or dataset.batch_size, or more threads"
+            )
+
+
+def _blame(model: Mapping[str, Any], found: Sizes) -> str:
+    """The key that makes the model large."""
+    if model.get("match_parameters") is not None:
+        return "model.match_parameters"
+    if found.width > found.hidden:
+        return "model.embedding_size"
+    return "model.num_layers" if found.layers > 1000 else "model.cell"
+
+
+def _sizes(
+    model: Mapping[str, Any],
+    cell: Callable[..., Cell],
+    children: int,
+    data: DataModule,
+    optimizer: Callable[..., torch.optim.Optimizer],
+    precision: str,
+) -> Sizes | None:
+    """None where they are not whole numbers, or the cell doesn't tell: who makes them says so."""
+    task, layers = data.task, model.get("num_layers", 1)
+    width = model.get("embedding_size", 1) if task.tokens else task.input_size
+    target = model.get("match_parameters")
+    if not all(type(number) is int and number > 0 for number in (layers, width, *([target] if target else []))):
+        return None
+    batch, kept, hidden = min(data.batch_size, len(data.samples("train"))), 0, 0
+    if target is not None:
+        cells = parameters = target
+    else:
+        asked = getattr(cell, "keywords", {}).get("hidden_size")
+        first, above = _cell(cell, width, children), _cell(cell, asked, children)
+        if first is None or above is None or above[1] > LARGEST:
+            return None
+        hidden = above[1]
+        cells = first[0] + (layers - 1) * above[0]
+        parameters = cells + (task.input_size * width if task.tokens else 0) + (hidden + 1) * task.output_size
+        kept = layers * hidden * above[2]
+    item = ITEM.get(precision.partition("-")[0], 4) if precision.endswith("-true") or "-" not in precision else 4
+    states, width = _states(optimizer), width if task.tokens else 0
+    return Sizes(batch, data.longest or 0, layers, parameters, cells, kept, states, item, width, hidden)
+
+
+def _cell(cell: Callable[..., Cell], input_size: Any, children: int) -> tuple[int, int, int] | None:
+    """The parameters of a layer's cell, its hidden size, and the parts of its state: of a cell on the meta device,
+    which takes no memory; where that can't count so far, from what three small ones say."""
+    with contextlib.suppress(Exception):
+        try:
+            with torch.device("meta"):
+                made = cell(input_size=int(input_size), max_children=children)
+            return count_parameters(made), made.hidden_size, len(made.state_names)
+        except Exception:  # a shape beyond what torch counts in
+            return _extrapolated(cell, int(input_size), children)
+    return None
+
+
+def _extrapolated(cell: Callable[..., Cell], input_size: int, children: int) -> tuple[int, int, int]:
+    """A cell's parameters are a polynomial of its hidden size, of second degree where that is the input size too."""
+    hidden = getattr(cell, "keywords", {})["hidden_size"]
+    square = input_size == hidden
+    counts, state_names = [], ()
+    for small in (1, 2, 3):
+        with torch.device("meta"):
+            made = cell(input_size=small if square else input_size, max_children=children, hidden_size=small)
+        counts.append(count_parameters(made))
+        state_names = made.state_names
+    one, two, three = counts
+    second = three - 2 * two + one
+    total = one + (hidden - 1) * (two - one) + (hidden - 1) * (hidden - 2) // 2 * second
+    return total, hidden, len(state_names)
+
+
+def _states(optimizer: Callable[..., torch.optim.Optimizer]) -> int:
+    """How many numbers an optimiser keeps of each parameter: after a step on a small one."""
+    with contextlib.suppress(Exception):
+        parameter = nn.Parameter(torch.zeros(64))
+        made = optimizer([parameter])
+        parameter.grad = torch.zeros(64)
+        made.step()
+        return sum(isinstance(value, torch.Tensor) and value.numel() == 64 for value in made.state[parameter].values())
+    return 0
+
+
+def _duration(seconds: float) -> str:
+    for unit, scale in (("years", 3.15e7), ("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds:.3g} s"

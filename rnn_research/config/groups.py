@@ -1,0 +1,50 @@
+"""The config groups and their options, as the yamls in conf/ and in a user's folders give them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_INSTALLED = Path(__file__).parents[1] / "conf"
+CONF = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"
+"""The project's configs: inside the package where it is installed from a wheel, beside it in a checkout."""
+
+CLIPPING = (
+    "not supported, expected a clipping strategy, which records what it did; use clipping=global_norm "
+    "clipping.max_norm=1.0 (or clipping=value clipping.max_value=1.0)"
+)
+REFUSED = dict.fromkeys(("trainer.gradient_clip_val", "trainer.gradient_clip_algorithm"), CLIPPING)
+"""Keys of Lightning's that would do something else than is expected here, and what is said of them."""
+
+
+def config_dirs(arguments: list[str]) -> list[Path]:
+    """The folders given with --config-dir (or -cd)."""
+    found = []
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in ("--config-dir", "-cd"):
+            found += [Path(value)] if equals else [Path(item) for item in arguments[index + 1 : index + 2]]
+    return found
+
+
+def options(folders: list[Path]) -> dict[str, dict[str, str]]:
+    """Group -> option -> the first comment of its yaml. Options with names that begin with "_" are parts of others."""
+    groups: dict[str, dict[str, str]] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*/*.yaml")):
+            if not path.stem.startswith("_") and path.parent.name != "hydra":
+                groups.setdefault(path.parent.name, {})[path.stem] = first_line(path)
+    return groups
+
+
+def first_line(path: Path) -> str:
+    """The first comment of a yaml that is not a Hydra directive."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return f"(can't be read: {error.strerror})"
+    for line in text.splitlines():
+        if line.startswith("#") and not line.startswith("# @"):
+            return line.lstrip("# ").strip()
+        if line and not line.startswith("#"):
+            break
+    return ""

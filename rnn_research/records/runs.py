@@ -1,0 +1,266 @@
+"""The run record: what a training leaves behind, and how it is written, read and found.
+
+Knows files and numpy; imports neither torch, lightning nor hydra, so that comparing runs stays fast. A run's
+folder:
+
+| file                 | what                                                                           |
+|----------------------|--------------------------------------------------------------------------------|
+| `run.json`           | the `RunRecord`, replaced atomically at each change of status                  |
+| `metrics.csv`        | dense rows `step,epoch,split,loss,<metrics>`                                   |
+| `probes/<name>.npy`  | one structured array (a table with named columns) a probe, replaced atomically |
+| `probes/answers.npy` | a row a sample of the test set and of every further set: see `ANSWERS`         |
+| `checkpoint.ckpt`    | the last state of training                                                     |
+| `run.log`            | the log                                                                        |
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import IO, Any, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from rnn_research.records.wellformed import check_dtype, check_record, check_table
+
+VERSION = 1
+RECORD = "run.json"
+METRICS = "metrics.csv"
+PROBES = "probes"
+CHECKPOINT = "checkpoint.ckpt"
+ANSWERS = "answers"
+"""The table of answers after training. Columns: `set`, the data's features (NaN where a set lacks one), `correct` where
+the task says what that is, and `loss`, the sample's own at its last step or root."""
+OWN_TABLES = ("clipping", "regularizer", ANSWERS)
+"""Tables that every run may have beside those of its probes: no probe can have such a name."""
+MAGIC = b"\x93NUMPY"
+LARGEST = 1 << 26
+"""Bytes of a record."""
+STATUSES = ("running", "done", "failed", "diverged", "interrupted")
+
+
+class DamagedRecord(ValueError):
+    """A file of a run that can't be read: the message names the file, what is wrong, and the repair."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One training with one seed. Frozen: a change of status is a new record (`dataclasses.replace`).
+
+    Times are ISO 8601 in UTC. `factors` holds the option chosen in each config group and every value that
+    was overridden on the command line, as text. `final` and `best` map `<split>_<metric>` to a number;
+    `baselines` holds under the same names what a predictor without memory reaches. `engine` says which engine was
+    `asked` for, which was `used`, and `why`.
+    """
+
+    name: str
+    status: str
+    factors: dict[str, str]
+    seed: int
+    config: dict[str, Any]
+    parameters: int
+    data: dict[str, Any]
+    versions: dict[str, str]
+    commit: str | None
+    machine: dict[str, Any]
+    start: str
+    end: str | None = None
+    steps: int = 0
+    epochs: int = 0
+    final: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+    baselines: dict[str, float] = field(default_factory=dict)
+    diverged_step: int | None = None
+    engine: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+    success: dict[str, Any] = field(default_factory=dict)
+    resumed: dict[str, Any] = field(default_factory=dict)
+    actual: dict[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status: given {self.status!r}, expected one of {', '.join(STATUSES)}")
+
+
+def in_use(folder: Path, *others: str) -> str:
+    """The name of what a run, or one of `others`, left in `folder`; empty where it is free for a new run."""
+    names = (RECORD, METRICS, PROBES, CHECKPOINT, *others)
+    return next((name for name in names if os.path.lexists(folder / name)), "")
+
+
+def check_tables(probes: Iterable[str]) -> None:
+    """No probe is named as one of a run's own tables.
+
+    Raises:
+        ValueError: one is, and would be dropped or replace it.
+    """
+    if taken := next((name for name in probes if name in OWN_TABLES), None):
+        raise ValueError(
+            f"probe.{taken}: {taken} is a table of the run's own, which it would replace; rename the probe"
+        )
+
+
+def replace_atomically(path: Path, write: Any, mode: str = "w") -> None:
+    """Call `write(file)` on a temporary file beside `path`, sync it, and move it over `path` in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile: its files are readable by their owner alone, and os.replace would hand that on.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with open(temporary, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write(record: RunRecord, folder: Path) -> None:
+    """Write `folder/run.json` atomically. NaN and infinity are written as the text "nan", "inf", "-inf"."""
+
+    def dump(file: IO[str]) -> None:
+        json.dump(plain(asdict(record)), file, indent=1, allow_nan=False)
+        file.write("\n")
+
+    replace_atomically(folder / RECORD, dump)
+
+
+def read(folder: Path) -> RunRecord:
+    """Read `folder/run.json`.
+
+    Raises:
+        DamagedRecord: it is not JSON, not an object, lacks a field, has one of another type, or is of another
+            record version.
+    """
+    path = folder / RECORD
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"{path.stat().st_size} bytes")
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedRecord(f"{path}: damaged ({error}); restore a copy or run it again") from None
+    if not isinstance(raw, dict):
+        raise DamagedRecord(f"{path}: damaged (not an object but {type(raw).__name__}); run it again")
+    if raw.get("version") != VERSION:
+        raise DamagedRecord(
+            f"{path}: record version {raw.get('version')!r}, this rnn_research reads version {VERSION}; "
+            "compare it with the version that wrote it, or run it again"
+        )
+    known = {item.name for item in fields(RunRecord)}
+    try:
+        return RunRecord(**_typed({key: value for key, value in raw.items() if key in known}))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+
+
+def find(folders: Iterable[Path]) -> Iterator[Path]:
+    """Every folder at or below `folders` that holds a `run.json`, each once, in sorted order."""
+    seen: set[Path] = set()
+    for folder in folders:
+        for path in sorted(folder.rglob(RECORD)):
+            if path.parent.resolve() not in seen:
+                seen.add(path.parent.resolve())
+                yield path.parent
+
+
+def write_table(folder: Path, name: str, table: np.ndarray) -> None:
+    """Write a probe's structured array to `folder/probes/<name>.npy`, atomically."""
+    replace_atomically(
+        folder / PROBES / f"{name}.npy", lambda file: np.save(file, table, allow_pickle=False), mode="wb"
+    )
+
+
+def read_table(folder: Path, name: str) -> np.ndarray | None:
+    """The table that probe `name` left, or None where it left none.
+
+    Raises:
+        DamagedRecord: the file can't be read, or is no table.
+    """
+    path = folder / PROBES / f"{name}.npy"
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:  # numpy would speak of pickles, and how to load them
+                raise ValueError("not a .npy file")
+            file.seek(0)
+            table = _table(file)
+    except Exception as error:  # numpy parses the header as Python: a torn one raises even TokenError
+        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+    return table
+
+
+def _table(file: IO[bytes]) -> np.ndarray:
+    """The table in a .npy file, after looking at its header: it may ask for more memory than there is."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version in readers:
+        shape, _, dtype = readers[version](file)
+        check_dtype(dtype)
+        if len(shape) != 1:
+            raise ValueError("expected a table with named columns")
+        held = os.fstat(file.fileno()).st_size - file.tell()
+        if shape[0] * dtype.itemsize != held:
+            raise ValueError(f"{held} bytes of rows, expected {shape[0] * dtype.itemsize}")
+    file.seek(0)
+    table = np.load(file, allow_pickle=False)
+    check_dtype(table.dtype)
+    check_table(table)
+    return table
+
+
+def read_metrics(folder: Path) -> list[dict[str, str]]:
+    """The whole rows of `metrics.csv` as text; a torn last line (a run killed while writing) is dropped.
+
+    Raises:
+        DamagedRecord: the file can't be read.
+    """
+    path = folder / METRICS
+    if not path.exists():
+        return []
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+    lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
+    try:
+        return [row for row in csv.DictReader(lines) if None not in row and None not in row.values()]
+    except csv.Error as error:
+        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+
+
+def plain(value: Any) -> Any:
+    """`value` in what standard JSON can carry: non-finite numbers as text, numpy's scalars as Python's."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value
+
+
+def _typed(raw: dict[str, Any]) -> dict[str, Any]:
+    """`raw`, whose metrics are numbers again.
+
+    Raises:
+        TypeError, ValueError: a value isn't of its field's type.
+    """
+    for key, hint in get_type_hints(RunRecord).items():
+        options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        if key in raw and not isinstance(raw[key], tuple(get_origin(option) or option for option in options)):
+            expected = getattr(hint, "__name__", hint)
+            raise TypeError(f"{key}: found {type(raw[key]).__name__}, expected {expected}")
+    check_record(raw)
+    metrics = {key: raw[key] for key in ("final", "best", "baselines") if key in raw}
+    return raw | {key: {name: float(value) for name, value in row.items()} for key, row in metrics.items()}

@@ -1,0 +1,1 @@
+"""Folders of many runs, and who may write there. Needs no torch."""

@@ -1,0 +1,176 @@
+"""Train live objects and leave a run record: callable from the command line, a test or a notebook."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.profilers import PassThroughProfiler
+
+from rnn_research.datasets.base import DataModule
+from rnn_research.models.model import Model, count_parameters
+from rnn_research.probes.base import Probe
+from rnn_research.records import runs
+from rnn_research.sweeps import claims
+from rnn_research.training import provenance, resume
+from rnn_research.training.lean_loop import make_lean
+from rnn_research.training.one_process import alone
+from rnn_research.training.recorder import Diverged, Recorder, now
+
+__all__ = ["Diverged", "Recorder", "fit"]
+
+
+def fit(
+    data: DataModule,
+    model: Model,
+    trainer: Callable[..., Trainer],
+    probes: Mapping[str, Probe],
+    folder: Path,
+    *,
+    loggers: Mapping[str, Callable[..., Any]] | None = None,
+    name: str = "",
+    factors: Mapping[str, str] | None = None,
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+    progress: bool = False,
+    resume_from: Path | None = None,
+    stop_when_solved: bool = False,
+) -> runs.RunRecord:
+    """Train, then measure the last weights on the validation, the test and further sets; leave everything in `folder`.
+
+    Args:
+        data: with its `layout` set.
+        model: made for `data.task`.
+        trainer: makes lightning's Trainer, given callbacks, loggers and a folder.
+        probes: by the name under which each is stored.
+        folder: the run's own folder; see `runs`.
+        loggers: make further loggers, given `save_dir`.
+        name, factors, seed, config: kept in the record.
+        progress: show a bar with the time left.
+        resume_from: an earlier run's folder, or its checkpoint: train on from there to the trainer's limits. That run
+            is left as it is; the tables of this one continue its.
+        stop_when_solved: end training at the first validation that finds the task solved, by its own rule.
+
+    Returns:
+        The record, as written: `done`, or `diverged` where the loss became NaN or infinite.
+
+    Raises:
+        FileExistsError: the folder already holds a run.
+        CantResume: the earlier run has no checkpoint that can be read, or is of another training (a ValueError).
+        ValueError: stop_when_solved, or a rule, that the task has no metric for.
+        KeyboardInterrupt: after an `interrupted` record is written.
+        Exception: whatever training raised, after a `failed` record is written.
+    """
+    if found := runs.in_use(folder):
+        raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
+    runs.check_tables(probes)
+    rule = model.success(stop_when_solved)
+    facts = _facts(data, model)
+    earlier = None if resume_from is None else resume.load(resume_from, data, model, seed, config or {}, facts)
+    data.start = (0, 0) if earlier is None else earlier.next
+    _seed(seed)
+    record = runs.RunRecord(
+        name=name or folder.name,
+        status="running",
+        factors=dict(factors or {}),
+        seed=seed,
+        config=dict(config or {}),
+        parameters=count_parameters(model),
+        data={"name": type(data).__name__, "fingerprint": data.fingerprint},
+        versions=provenance.versions(),
+        commit=provenance.commit(),
+        machine=provenance.machine(),
+        start=now(),
+        baselines=data.baselines(),
+        best={} if earlier is None else earlier.best,
+        success=rule if earlier is None or not _same_rule(rule, earlier.success) else earlier.success,
+        resumed={} if earlier is None else {"folder": str(earlier.folder.resolve()), "step": earlier.place.step},
+    )
+    recorder = Recorder(record, folder, probes, progress, earlier, stop_when_solved, facts)
+    live = _trainer(trainer, [*probes.values(), recorder], loggers or {}, folder)
+    if earlier is not None:
+        resume.check_limits(earlier, live)
+    actual = {"precision": str(live.precision), "hidden_sizes": [cell.hidden_size for cell in model.cells]}
+    recorder.record = record = replace(record, actual=actual)
+    with _claimed(folder):  # not before: nothing is left of a Trainer that can't be made
+        runs.write(record, folder)
+        if earlier is not None and (lines := earlier.metrics()):
+            runs.replace_atomically(folder / runs.METRICS, lambda file: file.write(lines))
+        return recorder.run(live, model, data)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """The folder is this run's alone: of two that start there at once, one is refused."""
+    try:
+        with claims.claimed(folder):
+            if found := runs.in_use(folder):
+                raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
+            yield
+    except claims.Claimed as error:
+        raise FileExistsError(str(error)) from error
+
+
+def _trainer(
+    make: Callable[..., Trainer], callbacks: list[Any], loggers: Mapping[str, Callable[..., Any]], folder: Path
+) -> Trainer:
+    """Lightning's Trainer, less what it does slowly."""
+    live = make(
+        callbacks=callbacks,
+        logger=[logger(save_dir=folder) for logger in loggers.values()] or False,
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        plugins=alone(getattr(make, "keywords", {}).get("plugins")),
+    )
+    live.precision_plugin.convert_input = lambda data: data  # the model does it; lightning can't with a frozen Batch
+    if type(live.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
+        live.profiler = _Unprofiled()  # type: ignore[attr-defined]
+    make_lean(live)
+    return live
+
+
+def _same_rule(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two records count by the same rule, whatever step it was met at."""
+    return {**one, "step": None} == {**other, "step": None}
+
+
+def _facts(data: DataModule, model: Model) -> dict[str, Any]:
+    """What makes a training what it is, beside the data and the shapes of the weights."""
+    optimizer = getattr(model.optimizer, "func", model.optimizer)
+    return {
+        "cell": type(model.cells[0]).__name__,
+        "clipping": "+".join(type(one).__name__ for one in model.strategies),
+        "regularizers": "+".join(type(one).__name__ for one in model.regularizers.values()) or "none",
+        "optimizer": getattr(optimizer, "__name__", type(optimizer).__name__),
+        "structure": data.layout.name,
+        "batch_size": data.batch_size,
+        "bucket": data.bucket,
+        "order_seed": data.order_seed,
+    }
+
+
+class _Unprofiled(PassThroughProfiler):
+    """No profiler, as lightning's own, which makes a context of a generator for each of some 40 hooks a step."""
+
+    NOTHING = nullcontext()
+    lean = True
+    """Nothing is lost where it is not asked."""
+
+    def profile(self, action_name: str) -> Any:
+        return self.NOTHING
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (what other libraries draw from)
+    torch.manual_seed(seed)

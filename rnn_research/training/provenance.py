@@ -1,0 +1,49 @@
+"""Where a run came from: versions, commit and machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("rnn_research", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Of python, and of the installed packages that a run's numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the checkout that holds the package, with "+" where it has changes; None elsewhere."""
+    here = Path(__file__).parents[1]
+    if not (here.parent / ".git").exists():
+        return None
+    try:
+        call = partial(subprocess.run, cwd=here, capture_output=True, text=True, timeout=5, check=True)
+        changed = call(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
+        return call(["git", "rev-parse", "HEAD"]).stdout.strip() + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def machine() -> dict[str, Any]:
+    """The system, its processor and accelerator, and the threads in use."""
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

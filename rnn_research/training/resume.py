@@ -1,0 +1,287 @@
+"""Train on from where an earlier run stood: what its checkpoint must hold beside the weights, and how that is read.
+
+A checkpoint is lightning's own (weights, buffers, optimiser, loops) with one more entry, `PLACE`. Training that is
+stopped there and resumed takes the same steps, bit for bit, as training that was not stopped.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loops.progress import _BatchProgress
+
+from rnn_research.datasets.base import DataModule
+from rnn_research.models.model import Model
+from rnn_research.records import checksum as seal
+from rnn_research.records import runs
+from rnn_research.records.identity import GROUPS, SCALARS
+
+PLACE = "rnn_research"
+MAY_DIFFER = {
+    r"trainer\.(max|min)_(steps|epochs)|trainer\.max_time|stop_when_solved": "how long it trains",
+    r"trainer\.(val_check_interval|check_val_every_n_epoch|log_every_n_steps|limit_(val|test)_batches)": "what is seen",
+    r"trainer\.(profiler|detect_anomaly|inference_mode|enable_\w+)|(probe|logger)(\..*)?": "likewise",
+    r"trainer\.(accelerator|devices|num_nodes|strategy|deterministic|benchmark)|threads": "the machine",
+    r"dataset\.(num_workers|root|cache|url|\w*(dir|path|folder))": "where the data lie: the fingerprint says the same",
+    r"resume|trust": "what is asked of the command, not of the training",
+}
+"""Keys of a config that a run may have otherwise than the one it goes on from, and what they are about. All others make
+the training what it is, and so do keys that only one of both has."""
+
+
+class CantResume(ValueError):
+    """A run that can't be trained on from: the message says what was given, what was expected, and the repair."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where training stands between two steps of the optimiser.
+
+    `batch` batches of epoch `epoch` are done, `batches` in all epochs. `generators` are the states of the random
+    generators at that moment. `pending`: a validation is due here, and was not finished.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    batches: int = 0
+    pending: bool = False
+    generators: dict[str, Any] = field(default_factory=dict)
+
+    def next(self, batches_per_epoch: float) -> tuple[int, int]:
+        """The epoch and the batch of it that come next."""
+        return (self.epoch + 1, 0) if self.batch >= batches_per_epoch else (self.epoch, self.batch)
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """An earlier run at its checkpoint: its folder, its record, and what was kept at that moment.
+
+    `rows` are the rows of its metrics.csv, `best` and `success` those of its record; `tally` is what was counted for
+    the next row of training metrics (None: it starts anew).
+    """
+
+    folder: Path
+    path: Path
+    record: runs.RunRecord
+    place: Place
+    next: tuple[int, int]
+    rows: int
+    best: dict[str, float]
+    success: dict[str, Any]
+    tally: dict[str, Any] | None
+
+    def metrics(self) -> str:
+        """The lines of metrics.csv that the run had written when the checkpoint was, with the header."""
+        path = self.folder / runs.METRICS
+        if not self.rows or not path.exists():
+            return ""
+        return "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[: 1 + self.rows])
+
+    def tables(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """The rows of these tables before the checkpoint's step; without those that the run left none of.
+
+        Raises:
+            CantResume: one is damaged.
+        """
+        try:
+            found = {name: runs.read_table(self.folder, name) for name in names}
+        except runs.DamagedRecord as error:
+            raise CantResume(f"resume: {error}, or remove it") from None
+        step = self.place.step
+        return {name: rows[rows["step"] < step] for name, rows in found.items() if rows is not None and len(rows)}
+
+
+def generators(device: torch.device) -> dict[str, Any]:
+    """The states of torch's generators: what dropout draws from."""
+    found: dict[str, Any] = {"torch": torch.get_rng_state()}
+    if device.type == "cuda" and torch.cuda.is_initialized():
+        found["cuda"] = torch.cuda.get_rng_state(device)
+    return found
+
+
+def counters(model: Model) -> dict[str, torch.Tensor]:
+    """The single numbers that strategies and regularizers keep, by their names in the model's state: one may count
+    batches, and a batch that was interrupted is taken anew."""
+    found = {}
+    for part in ("clipping", "regularizers"):
+        for name, value in getattr(model, part).named_buffers(part):
+            if value.numel() == 1:
+                found[name] = value.clone()
+    return found
+
+
+def save(checkpoint: dict[str, Any], place: Place, facts: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+    """Add to lightning's checkpoint where training stands, and bring its loops to that place: an interrupted step is
+    taken anew, with the accumulated batches before it.
+
+    Args:
+        facts: what another run must have in common, of simple types.
+        kept: `batches_per_epoch`, and `rows`, `best`, `success` and `tally` as in `Earlier`.
+    """
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 (what other libraries draw from)
+    others = {"numpy": (name, np.asarray(keys).tolist(), *rest), "python": random.getstate()}
+    checkpoint[PLACE] = {**asdict(place), **kept, "facts": dict(facts), "others": others}
+    epoch, batch = place.next(kept["batches_per_epoch"])
+    loop = checkpoint["loops"]["fit_loop"]
+    loop["epoch_progress"] = _progress(epoch, 1 if batch else 0)
+    counts = ("ready", "started", "processed", "completed")
+    loop["epoch_loop.batch_progress"] = {
+        "total": dict.fromkeys(counts, place.batches),
+        "current": dict.fromkeys(counts, batch),
+        "is_last_batch": False,
+    }
+    loop["epoch_loop.val_loop.batch_progress"] = _BatchProgress().state_dict()
+    step = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
+    step["total"] = {"ready": place.step, "completed": place.step}
+
+
+def _progress(epochs: int, begun: int) -> dict[str, dict[str, int]]:
+    """Lightning's count of epochs: so many are done, and perhaps another has begun."""
+    one = {"ready": epochs + begun, "started": epochs + begun, "processed": epochs, "completed": epochs}
+    return {"total": one, "current": dict(one)}
+
+
+def restore(place: Place, device: torch.device) -> None:
+    """Set the random generators to where they stood."""
+    torch.set_rng_state(place.generators["torch"].cpu())
+    if device.type == "cuda" and "cuda" in place.generators:
+        torch.cuda.set_rng_state(place.generators["cuda"].cpu(), device)
+    name, keys, *rest = place.generators["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002
+    version, state, gauss = place.generators["python"]
+    random.setstate((version, tuple(state), gauss))
+
+
+def load(
+    given: Path, data: DataModule, model: Model, seed: int, config: Mapping[str, Any], facts: Mapping[str, Any]
+) -> Earlier:
+    """The run to go on from, given its folder or its checkpoint, after checking that it is one of the same training.
+
+    Nothing in the file is executed: it is read as tensors and plain values alone.
+
+    Raises:
+        CantResume: there is no checkpoint or record, one is damaged, or they are of another model, other data, or
+            another training.
+    """
+    path = given / runs.CHECKPOINT if given.is_dir() else given
+    if not path.is_file():
+        raise CantResume(
+            f"resume: given {given}, which is no run's folder with a {runs.CHECKPOINT}; give the folder of a run that "
+            "was stopped or is done (a run that was killed before its first epoch ended has none)"
+        )
+    try:
+        record = runs.read(path.parent)
+    except runs.DamagedRecord as error:
+        raise CantResume(f"resume: {error}") from None
+    checkpoint = _read(path)
+    place = checkpoint[PLACE]
+    _check_config(path.parent, place.get("config", record.config), config)
+    _check_record(path.parent, record, data, seed)
+    _check_facts(path.parent, place["facts"], facts)
+    _check_weights(path, checkpoint["state_dict"], model)
+    generators = place["generators"] | place["others"]
+    stands = Place(
+        **{key: place[key] for key in ("step", "epoch", "batch", "batches", "pending")}, generators=generators
+    )
+    kept = {key: place[key] for key in ("rows", "best", "success", "tally")}
+    return Earlier(path.parent, path, record, stands, stands.next(place["batches_per_epoch"]), **kept)
+
+
+def check_limits(earlier: Earlier, trainer: Trainer) -> None:
+    """Whether the limits leave something to train, or the run was stopped between its last step and its end.
+
+    Raises:
+        CantResume: they don't.
+    """
+    steps, epochs, over = trainer.max_steps, trainer.max_epochs, earlier.record.status == "done"
+    if steps not in (None, -1) and steps < earlier.place.step + over:
+        raise CantResume(
+            f"resume: given {earlier.folder}, which is at step {earlier.place.step}, and trainer.max_steps={steps}; "
+            "expected more steps than that"
+        )
+    if epochs not in (None, -1) and epochs < earlier.next[0] + over:
+        raise CantResume(
+            f"resume: given {earlier.folder}, which has {earlier.next[0]} epochs behind it, and trainer.max_epochs="
+            f"{epochs}; expected more epochs than that (or trainer.max_epochs=-1 trainer.max_steps=N)"
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        seal.check(path)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and torch each have their own
+        reason = " ".join(str(error).split())[:200]
+        raise CantResume(f"resume: {path} can't be read ({type(error).__name__}: {reason}); train it again") from None
+    expected = {PLACE, "state_dict", "optimizer_states", "loops"}
+    if not isinstance(checkpoint, dict) or not expected <= set(checkpoint):
+        raise CantResume(
+            f"resume: {path} does not say where training stood, as those of an earlier rnn_research or of another "
+            "program; train it again"
+        )
+    return checkpoint
+
+
+def _check_config(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """The same value of every key that makes the training what it is, of those that either config has. A run without
+    a config, from a notebook, has its facts."""
+    if not theirs or not ours:
+        return
+    before, now = (dict(_flat(runs.plain(dict(config)))) for config in (theirs, ours))
+    for key in dict.fromkeys((*now, *before)):
+        top = key.partition(".")[0]
+        own = top not in (*GROUPS, *SCALARS)
+        if own or any(re.fullmatch(pattern, key) for pattern in MAY_DIFFER):
+            continue
+        given, expected = (f"{key}={values[key]}" if key in values else f"no {key}" for values in (now, before))
+        if given != expected:
+            raise CantResume(f"resume: given {given}, but {folder} has {expected}; give the same")
+
+
+def _check_record(folder: Path, record: runs.RunRecord, data: DataModule, seed: int) -> None:
+    """The same seed and data."""
+    if seed != record.seed:
+        raise CantResume(f"resume: given seed={seed}, but {folder} has seed={record.seed}; give the same")
+    found = {"name": type(data).__name__, "fingerprint": data.fingerprint}
+    if record.data != found:
+        said = [f"{one.get('name')} with fingerprint {one.get('fingerprint')}" for one in (found, record.data)]
+        raise CantResume(f"resume: given data {said[0]}, but {folder} has {said[1]}; give the same data")
+
+
+def _check_facts(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    for key, given in ours.items():
+        if theirs.get(key) != given:
+            raise CantResume(f"resume: given {key} {given}, but {folder} has {theirs.get(key)}; give the same")
+
+
+def _check_weights(path: Path, weights: Mapping[str, torch.Tensor], model: Model) -> None:
+    """Every parameter has its shape; a buffer, such as a clipping strategy's memory, may have grown."""
+    buffers = {name for name, _ in model.named_buffers()}
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    for name in (*expected, *found):
+        if expected.get(name) != found.get(name) and not (name in buffers and name in found):
+            here, there = (shapes.get(name, "none") for shapes in (expected, found))
+            raise CantResume(
+                f"resume: given a model whose {name} has shape {here}, but {path} has {there}; give the same model"
+            )
+
+
+def _flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a nested config by dotted key."""
+    if isinstance(node, Mapping):
+        if not node and path:
+            yield path, "{}"
+        for key, value in node.items():
+            yield from _flat(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node

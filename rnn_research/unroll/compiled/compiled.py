@@ -1,0 +1,271 @@
+"""A cell's updates, compiled, and the call of the driver on tensors."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise, repeat
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnn_research.cells.base import Cell
+from rnn_research.unroll.compiled import library
+from rnn_research.unroll.compiled.graph import Untraceable, tensors_of
+from rnn_research.unroll.compiled.plan import Plan, check_length
+from rnn_research.unroll.compiled.schedule import Schedule
+from rnn_research.unroll.compiled.seen import seen
+from rnn_research.unroll.compiled.source import source
+from rnn_research.unroll.compiled.trace import trace
+
+FEW = 8
+"""Previous states, that tell whether an update's code grows with them."""
+
+_pointer, _int, _long = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+
+
+class Run(ctypes.Structure):
+    _fields_ = [("block", _int), ("count", _int), ("acc", _int)]
+
+
+class Product(ctypes.Structure):
+    _fields_ = [
+        *((name, _int) for name in ("source", "child", "part", "value", "blocks", "stage", "weight", "runs", "same")),
+        *((name, _long) for name in ("offset", "row", "column")),
+        ("run", ctypes.POINTER(Run)),
+    ]
+
+
+class Bias(ctypes.Structure):
+    _fields_ = [("acc", _int), ("tensor", _int), ("offset", _long)]
+
+
+class Program(ctypes.Structure):
+    _fields_ = [
+        *((name, _int) for name in ("arity", "stages", "accs", "slots", "values", "products", "biases")),
+        ("product", ctypes.POINTER(Product)),
+        ("bias", ctypes.POINTER(Bias)),
+        ("forward", _pointer),
+        ("backward", _pointer),
+    ]
+
+
+class Rows(ctypes.Structure):
+    _fields_ = [("base", _pointer), ("inner", _long), ("near", _long), ("far", _long)]
+
+
+class Acting(ctypes.Structure):
+    _fields_ = [
+        ("keep", ctypes.POINTER(_pointer)),
+        *((name, ctypes.c_double) for name in ("exponent", "norm", "value")),
+        ("later", _pointer),
+        ("factor", _pointer),
+        *((name, _pointer * 2) for name in ("recurrent", "adjoint", "preactivation")),
+    ]
+
+
+class Fold(ctypes.Structure):
+    _fields_ = [
+        *((name, _long) for name in ("hidden", "features", "parts", "groups", "programs", "tensors")),
+        ("program", ctypes.POINTER(Program)),
+        *((name, _pointer) for name in ("kind", "count", "row", "child")),
+        *((name, ctypes.POINTER(_pointer)) for name in ("tensor", "gradient", "state")),
+        ("tape", _pointer),
+        ("keep", _long),
+        ("input", Rows),
+        ("dinput", Rows),
+        *((name, ctypes.POINTER(_pointer)) for name in ("adjoint", "recurrent")),
+        ("direct", ctypes.POINTER(Rows)),
+        ("norm", ctypes.POINTER(_pointer)),
+        ("acting", ctypes.POINTER(Acting)),
+    ]
+
+
+@functools.cache
+def _of_type(kind: Any, count: int) -> Any:
+    """Made once: each type that ctypes makes is garbage in a cycle."""
+    return kind * max(count, 1)
+
+
+def array(kind: Any, items: Sequence[Any]) -> Any:
+    """A C array."""
+    return _of_type(kind, len(items))(*items)
+
+
+def pointers(tensors: Sequence[Tensor | None]) -> Any:
+    """Their addresses; None is NULL."""
+    return array(_pointer, [None if tensor is None else tensor.data_ptr() for tensor in tensors])
+
+
+@dataclass(eq=False)
+class Compiled:
+    """The native updates of one cell in one precision, for the arities in `plans`."""
+
+    driver: ctypes.CDLL
+    plans: dict[int, Plan]
+    programs: dict[int, Program]
+    held: list[Any] = field(default_factory=list)
+    """What the programs point to."""
+
+    @property
+    def marked(self) -> bool:
+        """Whether there are marked pre-activations to act on."""
+        return any(plan.marks for plan in self.plans.values())
+
+    @functools.cached_property
+    def used(self) -> frozenset[int]:
+        """The cell's tensors that some update reads, by number: the others have no gradient."""
+        return frozenset(tensor for plan in self.plans.values() for tensor in plan.tensors)
+
+    def table(self, schedule: Schedule) -> Any:
+        """The programs that a schedule's groups need, in the order of its arities."""
+        return array(Program, [self.programs[arity] for arity in schedule.arities])
+
+    def tape_size(self, schedule: Schedule, keep: bool) -> int:
+        """Blocks that the tape holds: of every group, or (not kept) of one at a time."""
+        slots = [self.plans[arity].slots for arity in schedule.arities]
+        every, largest = schedule.nodes
+        if keep:
+            return sum(slot * nodes for slot, nodes in zip(slots, every, strict=True))
+        return max(slot * nodes for slot, nodes in zip(slots, largest, strict=True))
+
+
+Found = Compiled | Untraceable | library.Unavailable
+_COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Found]] = weakref.WeakKeyDictionary()
+_OF_CLASS: dict[Any, Found] = {}
+"""Of this package's own cells, whose update is said by their class, their attributes and the shapes of their tensors:
+the next run of a sweep makes another such cell."""
+KEPT = 256
+"""As many; then it begins anew."""
+
+
+def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, acting: bool = False) -> Compiled:
+    """The cell's native updates for these numbers of previous states. `acting`: those with what acts within the
+    backward pass, a library of their own.
+
+    Raises:
+        Untraceable: the update can't be compiled; says what stopped it.
+        library.Unavailable: nothing can be compiled here.
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise Untraceable(f"{dtype}, expected float32 or float64")
+    key = (arities, dtype, acting, *_fingerprint(cell))
+    known = _COMPILED.setdefault(cell, {})
+    if key not in known:
+        known[key] = _shared(cell, key)
+    found = known[key]
+    if isinstance(found, Exception):
+        raise found.with_traceback(None)  # whose frames hold tensors
+    return found
+
+
+def _shared(cell: Cell, key: tuple[Any, ...]) -> Found:
+    """What is compiled for a cell, or was for one that is alike."""
+    arities, dtype, acting = key[:3]
+    alike = (type(cell), library.settings(), key) if type(cell).__module__.startswith("rnn_research.") else None
+    if alike in _OF_CLASS:
+        return _OF_CLASS[alike]
+    try:
+        found: Found = _compile(cell, arities, dtype == torch.float64, acting)
+    except (Untraceable, library.Unavailable) as error:
+        found = error.with_traceback(None)  # it would fail each time, and take its time
+    if alike is not None:
+        if len(_OF_CLASS) >= KEPT:
+            _OF_CLASS.clear()
+        _OF_CLASS[alike] = found
+    return found
+
+
+def _fingerprint(cell: Cell) -> tuple[Any, ...]:
+    """What a trace may have read of the cell besides its tensors' values: a change of it needs another trace."""
+    number = {id(tensor): place for place, tensor in enumerate(tensors_of(cell))}
+    tensors: list[Any] = []
+    for module in cell.modules():
+        own = (*module._parameters.values(), *module._buffers.values())
+        tensors += [one if one is None else (number[id(one)], one.shape, one.requires_grad) for one in own]
+    return seen(cell), tuple(tensors), torch.get_default_dtype()
+
+
+def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> Compiled:
+    """All at once, one compiler a core: those for several previous states are mostly one program. What can't be
+    compiled is known before any is started."""
+    _check_growth(cell, max(arities), acting)
+    plans = {arity: Plan(trace(cell, arity, marks=acting)) for arity in arities}
+    for plan in plans.values():
+        if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
+            raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
+    sources = {arity: source(plan, acting) for arity, plan in plans.items()}
+    texts = list(dict.fromkeys(sources.values()))
+    with ThreadPoolExecutor(_cores() + 1) as pool:  # one waits for the products
+        driver = pool.submit(library.driver, double)
+        loaded = dict(zip(texts, pool.map(library.load, texts, repeat(double)), strict=True))
+    made = Compiled(driver.result(), plans, {}, list(loaded.values()))
+    for arity, plan in plans.items():
+        made.programs[arity] = _program(plan, loaded[sources[arity]], cell.hidden_size, made.held)
+    return made
+
+
+def _check_growth(cell: Cell, arity: int, acting: bool) -> None:
+    """Refuse many previous states for which the code would be too long, by what it is for a few: a trace takes a
+    millisecond for each."""
+    if arity > 2 * FEW:
+        few, twice = (len(Plan(trace(cell, count, marks=acting)).nodes) for count in (FEW, 2 * FEW))
+        check_length(twice + (twice - few) * (arity - 2 * FEW) // FEW, arity)
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Program:
+    rows_of: dict[Any, list[tuple[int, int]]] = {}
+    for node, acc in plan.acc.items():
+        for product, row in acc.products:
+            rows_of.setdefault(product, []).append((row, plan.place_of(node, plan.place)))
+    products = []
+    first: dict[Any, int] = {}
+    for number, product in enumerate(plan.products):
+        rows = sorted(rows_of[product])
+        runs = array(Run, list(_runs(rows)))
+        view = product.weight
+        part_of_it = (view, product.source, product.count, *((run.block, run.count) for run in runs[: len(runs)]))
+        products.append(
+            Product(
+                product.source,
+                product.first,
+                product.part,
+                plan.place_of(product.values[0], plan.slot) if product.values else 0,
+                product.count,
+                plan.stage_of[product],
+                view.tensor,
+                len(runs),
+                first.setdefault(part_of_it, number),
+                view.offset,
+                view.row,
+                view.column,
+                runs,
+            )
+        )
+        held.append(runs)
+    vectors = [(plan.place_of(node, plan.place), one) for node, acc in plan.acc.items() for one in acc.vectors]
+    biases = [Bias(place, one.tensor, one.block * hidden) for place, one in vectors]
+    arrays = array(Product, products), array(Bias, biases)
+    held.extend(arrays)
+    arity = plan.arity
+    segments = (ctypes.addressof(_pointer.in_dll(code, way)) for way in ("forward", "backward"))
+    counts = (len(plan.acc), plan.slots, plan.dvalues, len(products), len(biases))
+    sizes = (arity, plan.stages, *counts)
+    return Program(*sizes, *arrays, *segments)
+
+
+def _runs(rows: list[tuple[int, int]]) -> list[Run]:
+    """Row blocks of a weight that go to accumulators side by side, together."""
+    breaks = [0, *(k for k, (a, b) in enumerate(pairwise(rows), 1) if (b[0] - a[0], b[1] - a[1]) != (1, 1)), len(rows)]
+    return [Run(rows[start][0], stop - start, rows[start][1]) for start, stop in pairwise(breaks)]

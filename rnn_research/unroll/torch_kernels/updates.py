@@ -1,0 +1,161 @@
+"""Updates written out: what a cell adds up of its children's h, what it makes of that, and the way back through both.
+
+Gradients in pre-activations are called `slopes` here. Rows are nodes; the states of a node's k children lie side by
+side, so that an index of (nodes * k, hidden) and one of (nodes, k * hidden) are the same memory.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from rnn_research.cells import RNN, Cell, TreeRNN
+from rnn_research.cells.base import NONLINEARITIES
+from rnn_research.cells.tree_lstm import child_blocks
+from rnn_research.unroll.torch_kernels.form import Unfused
+
+# f'(a), as a function of f(a)
+DERIVATIVES: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "tanh": lambda h: (h * h).neg_().add_(1),
+    "relu": lambda h: (h > 0).to(h.dtype),
+    "sigmoid": lambda h: h * (1 - h),
+    "identity": None,
+}
+
+
+class Update(ABC):
+    """One cell's update, on nodes with `arity` children each.
+
+    `width` is the number of pre-activations of a node, `inputs` that of the features of its projected input. The
+    tape has a node's activations, one for each of its pre-activations.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self.size = cell.hidden_size
+        self.inputs = len(cell.gates) * cell.hidden_size
+
+    @abstractmethod
+    def width(self, arity: int) -> int: ...
+
+    def project(self, cell: Cell, inputs: Tensor) -> Tensor:
+        """What does not wait for the children, in the graph of autograd: both biases, where they act as their sum."""
+        bias = None if cell.bias_ih is None or cell.bias_hh is None else cell.bias_ih + cell.bias_hh
+        return nn.functional.linear(inputs, cell.weight_ih, bias)
+
+    # The children's h -> pre-activations
+
+    @abstractmethod
+    def spread(self, children: Tensor, arity: int, weight: Tensor) -> Tensor:
+        """(nodes * arity, hidden) -> (nodes, width): what the children's h contribute."""
+
+    @abstractmethod
+    def collect(self, slopes: Tensor, arity: int, weight: Tensor) -> Tensor:
+        """(nodes, width) -> (nodes * arity, hidden): their gradient."""
+
+    @abstractmethod
+    def weigh(self, slopes: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
+        """Add the weight's gradient."""
+
+    # Pre-activations -> the state
+
+    @abstractmethod
+    def forward(
+        self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor, weight: Tensor
+    ) -> list[Tensor]:
+        """The parts of the state, of the children's (nodes * arity, hidden); leaves its activations on the tape."""
+
+    @abstractmethod
+    def backward(
+        self,
+        adjoints: list[Tensor],
+        own: list[Tensor],
+        children: list[Tensor],
+        arity: int,
+        tape: Tensor,
+        weight: Tensor,
+        slopes: Tensor,
+    ) -> None:
+        """The slopes (nodes, width), given the gradients in the node's state, which become the adjoints: they gain what
+        passes between its parts."""
+
+    def carried(
+        self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, slopes: Tensor
+    ) -> list[Tensor | None]:
+        """What each part of the children's states gains other than by `collect`, (nodes * arity, hidden)."""
+        return [None]
+
+    def of_inputs(self, slopes: Tensor, arity: int) -> Tensor:
+        """The slopes, of the projected input."""
+        return slopes
+
+
+class VanillaUpdate(Update):
+    """h = f(W x + U sum_k h_k + b), or with sum_k U_k h_k."""
+
+    def __init__(self, cell: RNN) -> None:
+        super().__init__(cell)
+        self.apart = isinstance(cell, TreeRNN) and not cell.shared
+        self.f, self.derivative = cell.f, DERIVATIVES[nonlinearity_of(cell)]
+
+    def width(self, arity: int) -> int:
+        return self.size
+
+    def spread(self, children: Tensor, arity: int, weight: Tensor) -> Tensor:
+        if self.apart:
+            return child_blocks(children.reshape(-1, arity * self.size), weight, None)
+        return summed(children, arity) @ weight.t()
+
+    def collect(self, slopes: Tensor, arity: int, weight: Tensor) -> Tensor:
+        if self.apart:
+            return (slopes @ weight[:, : arity * self.size]).view(-1, self.size)
+        return for_each(slopes @ weight, arity)
+
+    def weigh(self, slopes: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
+        if self.apart:
+            out[:, : arity * self.size].addmm_(slopes.t(), children.reshape(-1, arity * self.size))
+        else:
+            out.addmm_(slopes.t(), summed(children, arity))
+
+    def forward(
+        self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor, weight: Tensor
+    ) -> list[Tensor]:
+        return [self.f(projected if spread is None else spread.add_(projected))]
+
+    def backward(
+        self,
+        adjoints: list[Tensor],
+        own: list[Tensor],
+        children: list[Tensor],
+        arity: int,
+        tape: Tensor,
+        weight: Tensor,
+        slopes: Tensor,
+    ) -> None:
+        if self.derivative is None:
+            slopes.copy_(adjoints[0])
+        else:
+            torch.mul(adjoints[0], self.derivative(own[0]), out=slopes)
+
+
+def nonlinearity_of(cell: Cell) -> str:
+    """The name of a vanilla RNN's f.
+
+    Raises:
+        Unfused: it is none of ours.
+    """
+    for name, known in NONLINEARITIES.items():
+        if known.apply is cell.f:
+            return name
+    raise Unfused(f"no derivative is written out for this {type(cell).__name__}'s f")
+
+
+def summed(children: Tensor, arity: int) -> Tensor:
+    return children if arity == 1 else children.view(-1, arity, children.shape[-1]).sum(1)
+
+
+def for_each(rows: Tensor, arity: int) -> Tensor:
+    """A copy of a node's row for each of its children."""
+    return rows if arity == 1 else rows[:, None].expand(-1, arity, -1).reshape(-1, rows.shape[-1])

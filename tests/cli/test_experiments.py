@@ -1,0 +1,41 @@
+"""Each experiment in conf/ runs, with little data and few steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from small import SIZES, has
+
+from rnn_research.cli import train
+from rnn_research.config.groups import CONF
+from rnn_research.records import runs
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_runs(experiment: str, treebank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All values of its first factor, and the last of each other one."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"experiment={experiment}"])
+    swept = OmegaConf.select(OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml"), "hydra.sweeper.params")
+    first, *others = swept
+    sizes = {key: SIZES[key] for key in SIZES if key.endswith("_size") and key not in swept}
+    fewer = ",".join(f"{key}:{str(swept[key]).split(',')[-1]}" for key in others)
+    arguments = [
+        f"experiment={experiment}",
+        "trainer.fast_dev_run=true",
+        f"hydra.sweep.dir={tmp_path}",
+        f"hydra.sweeper.params={{{fewer}}}",
+        *(f"{key}={value}" for key, value in sizes.items() if has(cfg, key)),
+        *([f"dataset.root={treebank}"] if "sst" in cfg.dataset._target_ else []),
+    ]
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit) as ended:
+        train.main(arguments)
+    assert ended.value.code == 0
+    records = [runs.read(folder) for folder in runs.find([tmp_path])]
+    assert [record.status for record in records] == ["done"] * len(str(swept[first]).split(","))

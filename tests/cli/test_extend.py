@@ -1,0 +1,245 @@
+"""A user's own cell, dataset, strategy and probe, from a folder; and what a stranger's config can't do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from forked import Forked
+
+from rnn_research.cli import train
+from rnn_research.records import runs
+
+ROOT = Path(__file__).parents[2]
+
+FOLDER = {
+    "mgu.py": '''
+import torch
+
+from rnn_research.cells import Cell, Hidden
+
+
+class MGU(Cell):
+    """The minimal gated unit (Zhou et al. 2016): h = (1 - z) h' + z tanh(W x + U (z h') + b)."""
+
+    gates = ("z", "n")
+    bounds = {"z": (0.0, 1.0), "n": (-1.0, 1.0)}
+
+    def activations(self, projected, *previous):
+        hidden = self.summed(projected, previous).hidden
+        rows = self.weight_hh.chunk(2)
+        z = torch.sigmoid(projected[:, : self.hidden_size] + hidden @ rows[0].T)
+        return {"z": z, "n": torch.tanh(projected[:, self.hidden_size :] + (z * hidden) @ rows[1].T)}
+
+    def step(self, projected, *previous):
+        gate, hidden = self.activations(projected, *previous), self.summed(projected, previous).hidden
+        return Hidden((1 - gate["z"]) * hidden + gate["z"] * gate["n"])
+''',
+    "model/mine.yaml": """
+# minimal gated unit (Zhou et al. 2016)
+defaults:
+  - _model
+  - _self_
+cell:
+  _target_: mgu.MGU
+  _partial_: true
+  hidden_size: 8
+  bias: false
+""",
+    "parity.py": '''
+import numpy as np
+
+from rnn_research.datasets.base import DataModule, Task
+from rnn_research.structures import Sample
+
+
+class Parity(DataModule):
+    """Is the number of ones odd?"""
+
+    def __init__(self, length=6, batch_size=32):
+        super().__init__(batch_size)
+        self.length = length
+
+    def load(self):
+        numbers = np.arange(2**self.length)
+        bits = (numbers[:, None] >> np.arange(self.length)) % 2
+        samples = [Sample(row[:, None].astype(np.float32), int(row.sum() % 2)) for row in bits]
+        splits = {"train": samples[::2], "val": samples[1::4], "test": samples[3::4]}
+        return Task("classification", input_size=1, output_size=2), splits
+''',
+    "dataset/mine.yaml": """
+# is the number of ones odd?
+_target_: parity.Parity
+length: 6
+batch_size: 8
+""",
+    "normalised.py": '''
+import torch
+
+from rnn_research.clipping.base import Clipping, global_norm, scale
+
+
+class Normalised(Clipping):
+    """g <- g / ||g||."""
+
+    def __init__(self, norm=1.0):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, parameters):
+        before = global_norm(parameters)
+        coefficient = torch.where(before == 0, torch.ones_like(before), self.norm / before)
+        for parameter in parameters:
+            scale(parameter, coefficient)
+        return coefficient
+''',
+    "clipping/mine.yaml": """
+# the gradient's direction alone
+_target_: normalised.Normalised
+norm: 1.0
+""",
+    "weights.py": '''
+from rnn_research.probes.base import Probe
+
+
+class Weights(Probe):
+    """The norm of each layer's U."""
+
+    def measure(self, model):
+        norms = [float(cell.weight_hh.norm()) for cell in model.cells]
+        return {"layer": list(range(len(norms))), "recurrent": norms}
+''',
+    "probe/mine.yaml": """
+# the norm of each layer's U
+mine:
+  _target_: weights.Weights
+  every_n_steps: 1
+  first: true
+  last: true
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("options")
+    for name, text in FOLDER.items():
+        (made / name).parent.mkdir(exist_ok=True)
+        (made / name).write_text(text.lstrip(), encoding="utf-8")
+    return made
+
+
+def test_one_file_and_one_yaml_each_are_enough(folder: Path, tmp_path: Path) -> None:
+    options = [f"{group}=mine" for group in ("model", "dataset", "clipping")]
+    limits = ["probe=[adjoint,mine]", "trainer.max_steps=3", "hydra.run.dir=out"]
+    process = Forked(train.main, ["--config-dir", str(folder), *options, *limits], folder=tmp_path)
+    _, said = process.communicate(timeout=250)
+    assert process.returncode == 0, said.decode()
+    record = runs.read(tmp_path / "out")
+    assert (record.status, record.steps, record.data["name"]) == ("done", 3, "Parity")
+    assert {record.factors[group] for group in ("model", "dataset", "clipping")} == {"mine"}
+    own, clipping = (runs.read_table(tmp_path / "out", name) for name in ("mine", "clipping"))
+    assert own.dtype.names == ("step", "layer", "recurrent")
+    assert own["step"].tolist() == [0, 1, 2]
+    np.testing.assert_allclose(clipping["norm_after"], 1.0, rtol=1e-6)
+
+
+def test_the_contract_tests_find_them(folder: Path) -> None:
+    """And fail where one breaks the contract."""
+    broken = FOLDER["normalised.py"].replace("return coefficient", "return coefficient.float()")
+    (folder / "broken.py").write_text(broken, encoding="utf-8")
+    (folder / "clipping/mine_too.yaml").write_text("# broken\n_target_: broken.Normalised\nnorm: 1.0\n")
+    tests = (
+        "tests/test_contract.py",
+        "--config-dir",
+        str(folder),
+        "-k",
+        "mine",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:jaxtyping",
+        "-o",
+        "addopts=",
+    )
+    process = Forked(pytest.main, list(tests), folder=ROOT)
+    _, said = process.communicate(timeout=250)
+    (folder / "clipping/mine_too.yaml").unlink()
+    lines = said.decode().splitlines()
+    failed = {line.split("::")[1].split(" ")[0] for line in lines if line.startswith(("FAILED", "ERROR"))}
+    assert failed, said.decode()
+    assert {name.partition("[")[2][:8] for name in failed} == {"mine_too"}, said.decode()
+    passed = int(lines[-1].split(" passed")[0].split(" ")[-1])
+    assert passed > 20
+
+
+# What a config from a stranger can't do.
+
+NODES = (
+    "model",
+    "model.cell",
+    "dataset",
+    "structure",
+    "init.x",
+    "clipping.none",
+    "regularizer.x",
+    "optimizer",
+    "probe.x",
+    "trainer",
+    "logger.x",
+)
+TARGETS = (
+    "os.system",
+    "pandas.read_pickle",
+    "pathlib.Path.unlink",
+    "builtins.eval",
+    "rnn_research_too.Cell",
+    "torchx.f",
+    "torch.hub.os.mkdir",
+    "torch.load",
+    "rnn_research.training.recorder.os.mkdir",
+)
+
+
+def _refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit) as ended:
+        train.main(arguments)
+    said = capsys.readouterr()
+    assert ended.value.code == 2, said
+    return said.err
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_an_untrusted_target_is_refused_wherever_it_stands(
+    node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it, or anything, is called."""
+    evil = [
+        f"++{node}._target_=os.mkdir",
+        f"++{node}.path={tmp_path / 'called'}",
+        f"++{node}._partial_=false",
+    ]
+    said = _refused([*evil, f"hydra.run.dir={tmp_path / 'out'}"], monkeypatch, capsys)
+    assert f"{node}._target_: given 'os.mkdir', expected a class of " in said
+    assert not (tmp_path / "called").exists()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_untrusted_target_is_called(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "options"
+    (folder / "clipping").mkdir(parents=True)
+    yaml = f"# evil\n_target_: {target}\n_args_: ['{tmp_path / 'kept'}']\n"
+    (folder / "clipping" / "evil.yaml").write_text(yaml, encoding="utf-8")
+    (tmp_path / "kept").touch()
+    arguments = ["--config-dir", str(folder), "clipping=evil", f"hydra.run.dir={tmp_path / 'out'}"]
+    said = _refused(arguments, monkeypatch, capsys)
+    assert f"clipping._target_: given '{target}'" in said
+    assert "trust=[" in said
+    assert (tmp_path / "kept").exists()

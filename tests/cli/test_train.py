@@ -1,0 +1,521 @@
+"""The command as a whole: help, sweeps, signals, the bar, and the same numbers every time."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command import COMMAND, LONG, SMALL, last, rnn_train, rows, started, until
+from forked import Forked, heard
+from torch.utils.data import DataLoader
+
+from rnn_research.cli.train import main
+from rnn_research.config.groups import CONF, options
+from rnn_research.records import runs
+from rnn_research.training.signals import Held
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def records(folder: Path) -> list[runs.RunRecord]:
+    """In the order of their numbers in the sweep."""
+    found = sorted(runs.find([folder]), key=lambda run: int(run.name.partition("-")[0]))
+    return [runs.read(run) for run in found]
+
+
+# Help and the config.
+
+
+def test_help_has_a_line_for_every_option(here: Path) -> None:
+    ended = rnn_train("--help")
+    assert ended.code == 0
+    assert ended.err == ""
+    for group, members in options([CONF]).items():
+        section = ended.out.split(f"\n{group}=\n")[1].split("\n\n")[0]
+        for option, line in members.items():
+            assert line, f"{group}={option} does not open with a comment"
+            assert re.search(rf"^  {option} +{re.escape(line)}$", section, re.MULTILINE)
+    assert not list(here.iterdir())
+
+
+def test_help_costs_no_more_than_torch(tmp_path: Path) -> None:
+    """At most half as much again as `import torch`; taken in turns, since the machine may be busy."""
+
+    def seconds(*command: str) -> float:
+        start = time.perf_counter()
+        subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - start
+
+    pairs = [(seconds(*COMMAND, "--help"), seconds(sys.executable, "-c", "import torch")) for _ in range(3)]
+    helped, imported = (statistics.median(times) for times in zip(*pairs, strict=True))
+    assert helped <= 1.5 * imported
+
+
+def test_cfg_job_prints_the_config(here: Path) -> None:
+    ended = rnn_train("--cfg", "job", "model=gru", "clipping=value", "seed=3")
+    assert ended.code == 0
+    assert ended.err == ""
+    assert "_target_: rnn_research.cells.gru.GRU" in ended.out
+    assert "max_value: 1.0" in ended.out
+    assert "seed: 3" in ended.out.splitlines()
+    assert not list(here.iterdir())
+
+
+# One run.
+
+
+def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
+    ended = rnn_train(*SMALL, "seed=4")
+    assert ended.code == 0
+    (folder,) = (here / "outputs" / "runs").iterdir()
+    assert re.fullmatch(
+        r"dataset=adding, .*, seed=4: done after 3 steps, not solved, test_accuracy \S+ \(baseline \S+\), "
+        r"test_mse \S+ \(baseline \S+\), "
+        rf"engine native, \d+\.\d s, in {re.escape(str(folder))}\n",
+        ended.out,
+    )
+    assert folder.name.endswith("-rnn-adding-none-seed4")
+    names = {"run.json", "metrics.csv", "checkpoint.ckpt", "probes", "run.log"}
+    assert {path.name for path in folder.iterdir()} == names
+    record = runs.read(folder)
+    assert record.name == folder.name
+    assert record.status == "done"
+    assert record.seed == 4
+    assert record.factors == {
+        "model": "rnn",
+        "dataset": "adding",
+        "structure": "chain",
+        "init": "default",
+        "clipping": "none",
+        "regularizer": "none",
+        "optimizer": "adam",
+        "probe": "adjoint+gradient_norm",
+        "trainer": "default",
+        "logger": "none",
+        **{key: value for key, _, value in (item.partition("=") for item in SMALL) if "." in key},
+    }
+
+
+def test_a_run_that_diverges_says_so(here: Path) -> None:
+    """A result like another: exit code 0. The exact step is checked in test_fit.py."""
+    wild = ("model=linear", "init=[orthogonal]", "init.orthogonal.gain=3", "optimizer=sgd", "optimizer.lr=1e6")
+    ended = rnn_train(*SMALL, "trainer.max_steps=50", *wild, "hydra.run.dir=run")
+    assert ended.code == 0
+    record = runs.read(here / "run")
+    assert record.status == "diverged"
+    assert f": diverged at step {record.diverged_step}, " in ended.out
+    assert "loss" in (here / "run" / "run.log").read_text()
+
+
+def test_what_detect_anomaly_finds_is_a_run_that_diverged(here: Path) -> None:
+    """The log says where the operation was called."""
+    wild = ("model.cell.nonlinearity=relu", "init=[orthogonal]", "init.orthogonal.gain=1e30", "optimizer=sgd")
+    ended = rnn_train(*SMALL, *wild, "+trainer.detect_anomaly=true", "optimizer.lr=1e30", "hydra.run.dir=run")
+    assert ended.code == 0, ended.err
+    record = runs.read(here / "run")
+    assert (record.status, record.diverged_step) == ("diverged", 0)
+    assert ": diverged at step 0, " in ended.out
+    assert "returned nan values" in (here / "run" / "run.log").read_text()
+
+
+def test_flags_may_stand_anywhere(here: Path) -> None:
+    ended = rnn_train("seed=0", "-m", *SMALL, "model=rnn,gru", "hydra.sweep.dir=sweep")
+    assert ended.code == 0, ended.err
+    assert [record.factors["model"] for record in records(here / "sweep")] == ["rnn", "gru"]
+
+
+# The same numbers.
+
+
+def kept(folder: Path) -> tuple[dict[str, Any], bytes, dict[str, bytes], dict[str, torch.Tensor]]:
+    """All that a run leaves but times and names: the record, metrics, tables, weights and the optimiser's state."""
+    record = json.loads((folder / "run.json").read_text())
+    for key in ("name", "start", "end"):
+        del record[key]
+    state = torch.load(folder / "checkpoint.ckpt", weights_only=True)
+    tensors = dict(state["state_dict"])
+    for number, values in state["optimizer_states"][0]["state"].items():
+        tensors |= {f"{number}.{name}": torch.as_tensor(value) for name, value in values.items()}
+    tables = {path.name: path.read_bytes() for path in (folder / "probes").iterdir()}
+    return record, (folder / "metrics.csv").read_bytes(), tables, tensors
+
+
+def test_the_same_seed_gives_the_same_bits(here: Path) -> None:
+    """With dropout and two layers; in a process of its own or after other runs; however many workers make batches."""
+    hard = (*SMALL, "model=lstm", "model.num_layers=2", "model.dropout=0.3", "trainer.log_every_n_steps=2")
+    hard = (*hard, "probe=[adjoint,gradient_norm,saturation]", "trainer.max_steps=15", "model.cell.hidden_size=4")
+    for name, more in {
+        "a": ["seed=1"],
+        "other": ["seed=2"],
+        "b": ["seed=1"],
+        "workers": ["seed=1", "dataset.num_workers=2"],
+    }.items():
+        ended = rnn_train(*hard, *more, f"hydra.run.dir={name}")
+        assert ended.code == 0, ended.err
+    alone = Forked(main, [*last(hard), "seed=1", "hydra.run.dir=alone"], folder=here)
+    assert alone.wait() == 0
+    record, metrics, tables, tensors = kept(here / "a")
+    for name in ("b", "workers", "alone"):
+        again = kept(here / name)
+        if name == "workers":
+            again[0]["config"]["dataset"]["num_workers"] = 0
+            del again[0]["factors"]["dataset.num_workers"]
+        assert again[:3] == (record, metrics, tables)
+        assert again[3].keys() == tensors.keys()
+        assert all(torch.equal(again[3][key], value) for key, value in tensors.items())
+    other = kept(here / "other")
+    assert other[1] != metrics
+    assert all(other[2][table] != content for table, content in tables.items())
+    assert not any(torch.equal(value, other[3][key]) for key, value in tensors.items() if "weight" in key)
+
+
+def test_metrics_are_dense(here: Path) -> None:
+    assert rnn_train(*SMALL, "trainer.max_steps=14", "trainer.log_every_n_steps=3", "hydra.run.dir=run").code == 0
+    lines = [line.split(",") for line in (here / "run" / "metrics.csv").read_text().splitlines()]
+    assert lines[0] == ["step", "epoch", "split", "loss", "accuracy", "mse"]
+    assert all(len(line) == 6 and all(line) for line in lines)
+    # 6 steps an epoch; the last train row has what came after the last interval
+    expected = ["3 train", "6 train", "6 val", "9 train", "12 train", "12 val", "14 train", "14 val", "14 test"]
+    assert [f"{line[0]} {line[2]}" for line in lines[1:]] == expected
+
+
+# Sweeps.
+
+
+def test_a_sweep_leaves_a_record_for_each_combination(here: Path) -> None:
+    """Also: whoever reads a record while it changes reads a whole one."""
+    seen, torn, over = set(), [], threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            for path in list(here.rglob("run.json")):
+                try:
+                    seen.add(json.loads(path.read_text())["status"])
+                except ValueError as error:
+                    torn.append((path, error))
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    small = [argument for argument in SMALL if argument != "dataset=adding"]
+    swept = ["model=rnn,lstm,gru", "dataset=adding,temporal_order", "clipping=none,global_norm", "seed=0,1"]
+    ended = rnn_train("-m", *swept, *small, "hydra.sweep.dir=sweep")
+    over.set()
+    watcher.join()
+    assert ended.code == 0, ended.err
+    assert not torn
+    assert seen == {"running", "done"}
+    found = records(here / "sweep")
+    assert [record.status for record in found] == ["done"] * 24
+    conditions = [
+        (record.factors["model"], record.factors["dataset"], record.factors["clipping"], record.seed)
+        for record in found
+    ]
+    assert len(set(conditions)) == 24
+    assert all(record.steps == 3 and record.end is not None for record in found)
+    assert [line.split()[0] for line in ended.out.splitlines()] == [f"#{number}/24" for number in range(1, 25)]
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_what_the_command_line_gives_replaces_what_an_experiment_sweeps(flags: list[str], here: Path) -> None:
+    fast = ("trainer.fast_dev_run=true", "hydra.sweep.dir=sweep")
+    ended = rnn_train(*flags, "experiment=digits_vanishing", "seed=0", "model=rnn", "clipping=none", *fast)
+    assert ended.code == 0, ended.err
+    (record,) = records(here / "sweep")
+    assert (record.factors["model"], record.factors["clipping"], record.seed) == ("rnn", "none", 0)
+    (line,) = ended.out.splitlines()
+    assert line.startswith("#1/1 ")
+    assert "seed=0, model=rnn, clipping=none" in line
+    assert "experiment=" not in line
+
+
+def test_an_experiment_sweeps_the_rest(here: Path) -> None:
+    """A value with + is the same key; one that sweeps again sweeps that."""
+    fast = ("trainer.fast_dev_run=true", "hydra.sweep.dir=sweep")
+    ended = rnn_train("experiment=digits_vanishing", "++seed=5", "model=gru,rnn", *fast)
+    assert ended.code == 0, ended.err
+    found = [(record.factors["model"], record.factors["clipping"], record.seed) for record in records(here / "sweep")]
+    assert sorted(found) == [(m, c, 5) for m in ("gru", "rnn") for c in ("global_norm", "none")]
+    assert [line.split()[0] for line in ended.out.splitlines()] == ["#1/4", "#2/4", "#3/4", "#4/4"]
+
+
+def test_what_is_set_below_a_swept_group(here: Path) -> None:
+    """The default dataset has no length. A swept value, quotes and all, comes through as it is."""
+    small = [argument for argument in SMALL if argument not in ("dataset=adding", "dataset.length=10")]
+    swept = ["dataset=adding,temporal_order", "dataset.length=10,11"]
+    assert rnn_train("-m", *swept, *small, "hydra.sweep.dir=sweep").code == 0
+    found = [(record.factors["dataset"], record.config["dataset"]["length"]) for record in records(here / "sweep")]
+    assert sorted(found) == [("adding", 10), ("adding", 11), ("temporal_order", 10), ("temporal_order", 11)]
+    ended = rnn_train("-m", "dataset=adding,temporal_order", r"dataset.length='it\'s'", "hydra.sweep.dir=sweep2")
+    assert ended.code == 2
+    assert ended.err.count("""dataset.length: given "it's", expected an integer""") == 2
+    ended = rnn_train("-m", "clipping=global_norm,value", "clipping.max_norm=1")
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert "clipping.max_norm: unknown to one of the swept options" in ended.err
+    assert [path.name for path in here.iterdir()] == ["sweep"]
+
+
+# Signals.
+
+
+def the_record(folder: Path) -> tuple[Path, runs.RunRecord]:
+    (run,) = runs.find([folder])
+    return run, runs.read(run)
+
+
+def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
+    """Typed, so that the workers hear it too. And what the bar shows there."""
+    terminal, end = pty.openpty()
+    shown = bytearray()
+
+    def read() -> None:
+        while True:
+            try:
+                got = os.read(terminal, 4096)
+            except OSError:  # closed
+                return
+            if not got:
+                return
+            shown.extend(got)
+
+    reader = threading.Thread(target=read)
+    # A session of its own, whose terminal this is: only then does ^C become a signal.
+    script = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    script += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = [sys.executable, "-c", script, *COMMAND[1:], *LONG, "dataset.num_workers=2", "hydra.run.dir=run"]
+    environment = os.environ | {"COLUMNS": "120", "LINES": "30", "OMP_NUM_THREADS": "1"}
+    streams = {"stdin": end, "stdout": end, "stderr": end}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, preexec_fn=heard, **streams)
+    try:
+        os.close(end)
+        reader.start()
+        until(lambda: rows(tmp_path) > 2)
+        until(lambda: re.search(rb"\[\d\d:\d\d<[\d:]+, ", shown))
+        os.write(terminal, b"\x03")
+        start = time.monotonic()
+        code = process.wait(timeout=30)
+        took = time.monotonic() - start
+    finally:
+        process.kill()
+        process.wait()
+    reader.join(timeout=5)
+    os.close(terminal)
+    text = shown.decode()
+    assert code == 130, text
+    assert took < 3.0
+    assert "Traceback" not in text
+    assert "interrupted, in " in text.splitlines()[-1]
+    run, record = the_record(tmp_path)
+    assert record.status == "interrupted"
+    assert record.end is not None
+    assert record.steps > 0
+    assert sorted(path.name for path in (run / "probes").iterdir()) == [
+        "adjoint.npy",
+        "clipping.npy",
+        "gradient_norm.npy",
+    ]
+    table = runs.read_table(run, "clipping")
+    assert table is not None
+    assert list(table["step"])[: record.steps] == list(range(record.steps))
+    assert len(table) <= record.steps + 1  # it may have been stopped between clipping and the step
+    assert torch.load(run / "checkpoint.ckpt", weights_only=True)["global_step"] == record.steps
+    # "rnn-adding-none-seed0:   0%|   | 1234/1000000 [00:03<41:00, 405step/s]"
+    assert re.search(r"rnn-adding-none-seed0: +\d+%\|.* \d+/1000000 \[\d\d:\d\d<[\d:]+, +[\d.]+step/s\]", text)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_the_whole_group(number: int, code: int, tmp_path: Path) -> None:
+    """As `timeout` sends SIGTERM, and batch systems, and a terminal SIGHUP as it is closed: the workers are gone before
+    training stops."""
+    with started(*LONG, "dataset.num_workers=2", folder=tmp_path) as command:
+        until(lambda: rows(tmp_path) > 2)
+        os.killpg(command.pid, number)
+        _, err = command.communicate(timeout=30)
+    assert command.returncode == code, err
+    assert b"Traceback" not in err, err.decode()
+    run, record = the_record(tmp_path)
+    assert record.status == "interrupted"
+    assert (run / "probes" / "clipping.npy").exists()
+
+
+class Cleaned:
+    """An object that does something as it is cleaned up, where no error can be caught."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self.do = do
+
+    def __del__(self) -> None:
+        self.do()
+
+
+def failing(error: Exception) -> Callable[[], object]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def test_a_workers_end_is_not_told_where_it_can_not_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch raises it from a signal's handler, wherever python is. Other errors are told as ever."""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: told.append(str(found.exc_value)))
+    with Held().answering():
+        Cleaned(failing(RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated. ")))
+        Cleaned(failing(RuntimeError("another")))
+    Cleaned(failing(ValueError("after")))
+    assert told == ["another", "after"]
+
+
+def test_ctrl_c_is_not_lost_where_it_can_not_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+
+    def train() -> None:
+        Cleaned(lambda: signal.raise_signal(signal.SIGINT))
+        time.sleep(10)
+
+    with Held().answering(), pytest.raises(KeyboardInterrupt):
+        train()
+    assert not told
+
+
+def of_a_worker_that_is_gone(noticed: bool) -> Exception:
+    """What torch raises where a worker was stopped before a batch that it announced was read; it may take the worker to
+    be alive still."""
+    loader = DataLoader(torch.zeros(50, 2), num_workers=1)  # type: ignore[arg-type]
+    batches: Any = iter(loader)
+    next(batches)
+    (worker,) = batches._workers
+    time.sleep(0.1)  # further batches are announced
+    worker.terminate()
+    worker.join()
+    if not noticed:
+        worker.is_alive = lambda: True
+    with pytest.raises((OSError, EOFError, RuntimeError)) as raised:
+        list(batches)
+    batches._shutdown_workers()
+    return raised.value
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+@pytest.mark.parametrize("how", ["killed", "gone", "gone unnoticed"])
+def test_a_signal_that_ends_a_worker_first_stops_the_run_all_the_same(seconds: float, how: str) -> None:
+    """Torch's error of the worker is there before the signal is heard: held back, or a moment later."""
+    error: Exception = (
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")
+        if how == "killed"
+        else of_a_worker_that_is_gone(noticed=how == "gone")
+    )
+    heard = []
+
+    def handler(number: int, _: Any) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        held = Held()
+        with held.answering():
+            held.holding = True
+            timer = threading.Timer(seconds, signal.raise_signal, (signal.SIGTERM,))
+            timer.start()
+            assert held.stopped(error)
+            assert held.stopped(error)  # asked again, by who writes the record
+            assert heard == [signal.SIGTERM]
+            assert not Held().stopped(error)  # killed alone
+            assert not Held().stopped(RuntimeError("another"))
+            assert not Held().stopped(FileNotFoundError(2, "another"))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_in_the_background(tmp_path: Path) -> None:
+    """As after `nohup rnn-train ... &`: Ctrl-C and the end of the terminal are ignored, SIGTERM ends it cleanly."""
+    deaf = (signal.SIGINT, signal.SIGHUP)
+    with started(*LONG, folder=tmp_path, ignored=deaf) as command:
+        until(lambda: rows(tmp_path) > 2)
+        for number in deaf:
+            command.send_signal(number)
+        before = rows(tmp_path)
+        until(lambda: rows(tmp_path) > before + 2)
+        command.send_signal(signal.SIGTERM)
+        _, err = command.communicate(timeout=30)
+    assert command.returncode == 143, err
+    assert b"Traceback" not in err, err.decode()
+    assert the_record(tmp_path)[1].status == "interrupted"
+
+
+def test_ctrl_c_stops_a_sweep(tmp_path: Path) -> None:
+    with started("-m", "seed=0,1,2", *LONG, folder=tmp_path) as command:
+        until(lambda: rows(tmp_path) > 2)
+        command.send_signal(signal.SIGINT)
+        start = time.monotonic()
+        _, err = command.communicate(timeout=30)
+    assert command.returncode == 130, err
+    assert time.monotonic() - start < 3.0
+    assert err.startswith(b"rnn-train: #1/3 seed=0, ")
+    assert b": interrupted, in " in err
+    assert len(err.splitlines()) == 1
+    assert the_record(tmp_path)[1].status == "interrupted"
+
+
+def test_kill_leaves_a_running_record_and_the_bar_no_flood(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with started(*LONG, folder=tmp_path, out=log) as command:
+        until(lambda: rows(tmp_path) > 20)
+        time.sleep(1)
+        command.kill()
+        command.wait()
+    run, record = the_record(tmp_path)
+    assert record.status == "running"
+    assert record.end is None
+    metrics = runs.read_metrics(run)
+    assert len(metrics) > 20
+    assert log.stat().st_size < 300
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.3])
+def test_ctrl_c_while_it_starts(seconds: float, tmp_path: Path) -> None:
+    command = subprocess.Popen(
+        [*COMMAND, *LONG], cwd=tmp_path, preexec_fn=heard, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    with command:
+        time.sleep(seconds)
+        command.send_signal(signal.SIGINT)
+        _, err = command.communicate(timeout=30)
+    assert command.returncode == 130, err
+    assert len(err.splitlines()) == 1 or rows(tmp_path), err
+    assert b"Traceback" not in err, err.decode()
+    assert not list(tmp_path.rglob("*")) or runs.find([tmp_path])
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>&1"])
+def test_output_that_nobody_reads(stderr: str, tmp_path: Path) -> None:
+    """As in `rnn-train ... | head`, from a process without a terminal, or `2>&1 | head`; in an encoding that lacks a
+    sign of the folder's name: the run is there all the same."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = ["sh", "-c", f'exec "$@" {stderr}', "sh", *COMMAND, *SMALL, "hydra.run.dir='répété'"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, cwd=tmp_path, stdout=writing, check=False, env=environment)
+    os.close(writing)
+    assert ended.returncode == 0
+    assert runs.read(tmp_path / "répété").status == "done"

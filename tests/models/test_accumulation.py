@@ -1,0 +1,196 @@
+"""A step that accumulates batches is the step of all of them as one batch: gradients, thresholds and records alike.
+
+Batches differ in size and in labels, and the last window of an epoch is incomplete: 9 samples in batches of 2, three of
+which make a step, are steps of 6 and of 3. And batches without any label change nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small import SEQUENCES, STEPS, TREES, Given, model_of, run, sentences, sequences
+from torch import Tensor
+
+from rnn_research.cells import LSTM, RNN, ChildSumTreeLSTM
+from rnn_research.clipping import Clipping, Composed
+from rnn_research.clipping.adjoint_norm import AdjointNorm
+from rnn_research.clipping.agc import AGC
+from rnn_research.clipping.autoclip import AutoClip
+from rnn_research.clipping.depth_detach import DepthDetach
+from rnn_research.clipping.global_norm import GlobalNorm
+from rnn_research.clipping.graves import Graves
+from rnn_research.clipping.none import NoClipping
+from rnn_research.clipping.tbptt import TBPTT
+from rnn_research.clipping.value import Value
+from rnn_research.probes.adjoint import Adjoint
+from rnn_research.probes.gradient_norm import GradientNorm
+from rnn_research.records import runs
+from rnn_research.regularizers.base import Regularizer, Step
+from rnn_research.regularizers.omega import Omega
+from rnn_research.regularizers.orthogonality import Orthogonality
+from rnn_research.structures.layout import Parse
+
+Maker = Callable[[], Any]
+
+
+class Small(Regularizer):
+    """The square of a weight: a penalty that depends on no batch."""
+
+    def penalty(self, step: Step) -> Tensor:
+        return step.cells[0].weight_hh.square().sum()  # type: ignore[union-attr,operator]
+
+
+DATA: dict[str, tuple[Callable[[int], Given], Any]] = {
+    "whole": (lambda size: Given(SEQUENCES, sequences(9, (2, 7)), batch_size=size), RNN),
+    "steps": (lambda size: Given(STEPS, sequences(9, (2, 7), steps=True), batch_size=size), LSTM),
+    "nodes": (lambda size: Given(TREES, sentences(9), Parse(), batch_size=size), ChildSumTreeLSTM),
+}
+STRATEGIES: dict[str, tuple[Callable[[], Clipping], str]] = {
+    "none": (NoClipping, "steps nodes"),
+    "global_norm": (lambda: GlobalNorm(0.1), "whole steps nodes"),
+    "value": (lambda: Value(0.02), "nodes"),
+    "agc": (lambda: AGC(0.01), "steps"),
+    "autoclip": (lambda: AutoClip(20.0), "nodes"),
+    "adjoint_norm": (lambda: AdjointNorm(0.1), "whole nodes"),
+    "graves": (lambda: Graves(0.02), "steps"),
+    "depth_detach": (lambda: DepthDetach(1), "nodes"),
+    "tbptt": (lambda: TBPTT(2), "steps"),
+    "composed": (lambda: Composed({"graves": Graves(0.02), "global_norm": GlobalNorm(0.05)}), "nodes"),
+}
+REGULARIZERS: dict[str, tuple[Callable[[], Regularizer], str]] = {
+    "omega": (lambda: Omega(4.0, "code"), "whole steps"),
+    "omega_paper": (lambda: Omega(4.0, "paper"), "steps"),
+    "orthogonality": (Orthogonality, "nodes"),
+    "small": (Small, "steps"),
+}
+
+
+def trained(folder: Path, data: Given, cell: Any, batches: int = 1, **arguments: Any) -> dict[str, Any]:
+    """The weights after two epochs, in float64, and what was recorded."""
+    adam = partial(torch.optim.Adam, lr=0.01)
+    model = model_of(data, cell, num_layers=2, optimizer=adam, **arguments).double()
+    probes = {"gradient_norm": GradientNorm(1), "adjoint": Adjoint(1)}
+    limits = {"max_epochs": 2, "accumulate_grad_batches": batches, "precision": "64-true", "log_every_n_steps": 2}
+    run(data, model, folder, probes, **limits)
+    tables = {name: runs.read_table(folder, name) for name in ("clipping", "gradient_norm", "regularizer", "adjoint")}
+    with (folder / "metrics.csv").open() as file:
+        rows = [[float(value) if value[-1:].isdigit() else value for value in row] for row in csv.reader(file)]
+    return {"weights": model.state_dict(), **tables, "metrics": rows}
+
+
+def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    for name, value in one["weights"].items():
+        torch.testing.assert_close(other["weights"][name], value, rtol=1e-12, atol=1e-13, msg=name)
+    for table in ("clipping", "gradient_norm", "regularizer"):
+        if one[table] is not None:
+            assert len(one[table]) == len(other[table]) == 4
+            for column in one[table].dtype.names:
+                np.testing.assert_allclose(
+                    other[table][column], one[table][column], rtol=1e-12, atol=1e-13, err_msg=f"{table}: {column}"
+                )
+    assert len(one["metrics"]) == len(other["metrics"])
+    for expected, found in zip(one["metrics"][1:], other["metrics"][1:], strict=True):
+        assert found[:3] == expected[:3]
+        assert found[3:] == pytest.approx(expected[3:], rel=1e-6)
+
+
+def cases(made: dict[str, tuple[Any, str]]) -> list[tuple[str, str]]:
+    return [(name, data) for name, (_, on) in made.items() for data in on.split()]
+
+
+@pytest.mark.parametrize(("strategy", "on"), cases(STRATEGIES))
+def test_an_accumulated_step_is_that_of_the_large_batch(strategy: str, on: str, tmp_path: Path) -> None:
+    make, cell = DATA[on]
+    found = [
+        trained(tmp_path / str(size), make(size), cell, batches, clipping=STRATEGIES[strategy][0]())
+        for size, batches in ((6, 1), (2, 3))
+    ]
+    assert_same(*found)
+    assert strategy == "none" or found[0]["clipping"]["fired"].any() or strategy in ("depth_detach", "tbptt")
+
+
+@pytest.mark.parametrize(("regularizer", "on"), cases(REGULARIZERS))
+def test_what_a_regularizer_adds_is_that_of_the_large_batch(regularizer: str, on: str, tmp_path: Path) -> None:
+    make, cell = DATA[on]
+    found = [
+        trained(
+            tmp_path / str(size),
+            make(size),
+            cell,
+            batches,
+            regularizers={"mine": REGULARIZERS[regularizer][0]()},
+            clipping=GlobalNorm(0.5),
+        )
+        for size, batches in ((6, 1), (2, 3))
+    ]
+    assert_same(*found)
+    assert (found[0]["regularizer"]["mine"] > 0).all()
+
+
+def unlabelled(samples: list[Any]) -> list[Any]:
+    return [replace(sample, step_targets=np.full(len(sample.inputs), -1)) for sample in samples]
+
+
+ACTING: dict[str, Maker] = {
+    "none": NoClipping,
+    "global_norm": lambda: GlobalNorm(0.1),
+    "autoclip": AutoClip,
+    "graves": lambda: Graves(0.02),
+    "adjoint_norm": lambda: AdjointNorm(0.1),
+    "tbptt": lambda: TBPTT(2),
+    "composed": lambda: Composed({"graves": Graves(0.02), "autoclip": AutoClip(20.0)}),
+}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "regularizer", "batches"),
+    [*((name, None, 1) for name in ACTING), ("graves", "omega", 1), ("global_norm", "small", 2), ("none", "omega", 2)],
+)
+def test_batches_without_a_label_change_nothing(
+    strategy: str, regularizer: str | None, batches: int, tmp_path: Path
+) -> None:
+    """Neither weights nor what the optimiser and the strategy remember; and the record says that no step was taken."""
+    sets = {"train": unlabelled(sequences(8)), "val": sequences(4, steps=True), "test": unlabelled(sequences(4))}
+    data = Given(STEPS, sets)
+    arguments = {"clipping": ACTING[strategy](), "regularizers": {}}
+    if regularizer is not None:
+        arguments["regularizers"] = {"mine": REGULARIZERS[regularizer][0]()}
+    found = trained(tmp_path, data, LSTM, batches, **arguments)
+    before = model_of(data, LSTM, num_layers=2, clipping=ACTING[strategy]()).double().state_dict()
+    for name, value in before.items():
+        assert torch.equal(found["weights"][name], value)
+    assert (found["clipping"]["skipped"] == 1).all()
+    assert not found["clipping"]["fired"].any()
+    assert (found["adjoint"]["hidden"] == 0).all()
+    assert np.isfinite(found["adjoint"]["hidden_terminal"]).all()
+    assert (found["gradient_norm"]["total"] == 0).all()
+    assert regularizer is None or np.isnan(found["regularizer"]["mine"]).all()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "regularizer"),
+    [("composed", None), ("global_norm", "omega"), ("none", "omega_paper"), ("none", "small")],
+)
+def test_a_batch_without_a_label_counts_as_it_does_in_the_large_one(
+    strategy: str, regularizer: str | None, tmp_path: Path
+) -> None:
+    """Wherever in the window it comes."""
+    samples = sequences(9, steps=True)
+    order = next(iter(Given(STEPS, samples, batch_size=9).train_dataloader().batch_sampler))  # type: ignore[arg-type]
+    for index in (*order[:2], *order[4:6]):
+        samples[index] = unlabelled([samples[index]])[0]
+    found = []
+    for size, batches in ((6, 1), (2, 3)):
+        regularizers = {} if regularizer is None else {"mine": REGULARIZERS[regularizer][0]()}
+        data = Given(STEPS, samples, batch_size=size)
+        arguments = {"clipping": ACTING[strategy](), "regularizers": regularizers}
+        found.append(trained(tmp_path / str(size), data, LSTM, batches, **arguments))
+    assert_same(*found)
