@@ -22,6 +22,7 @@ from rnn_research.cli import train
 from rnn_research.config.build import build
 from rnn_research.config.groups import CONF
 from rnn_research.errors import UsageError
+from rnn_research.jacobians import vjp
 from rnn_research.records import runs
 from rnn_research.regularizers import Regularizer, Step
 from rnn_research.regularizers.flossing import Flossing, lyapunov_exponents
