@@ -16,13 +16,13 @@ from benchmarks import chains, trees
 from benchmarks.timing import Case, Measured, Registry, Step, clear, ratio
 from rnn_research.cells import LSTM, RNN, Cell, ChildSumTreeLSTM
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll import Inside, unroll
+from rnn_research.unroll import Intervention, unroll
 
 ACTING: dict[str, Callable[[Any, Cell], dict[str, Any]]] = {
-    "clamp": lambda structure, cell: {"inside": [Inside(max_value=_median(structure, cell, "preactivation"))]},
-    "norm": lambda structure, cell: {"inside": [Inside(max_norm=_median(structure, cell, "adjoint"))]},
-    "normalise": lambda structure, cell: {"inside": [Inside(exponent=1.0)]},
-    "h_detach": lambda structure, cell: {"inside": [Inside(keep=_mask(structure, cell))]},
+    "clamp": lambda structure, cell: {"inside": [Intervention(max_value=_median(structure, cell, "preactivation"))]},
+    "norm": lambda structure, cell: {"inside": [Intervention(max_norm=_median(structure, cell, "adjoint"))]},
+    "normalise": lambda structure, cell: {"inside": [Intervention(exponent=1.0)]},
+    "h_detach": lambda structure, cell: {"inside": [Intervention(keep=_mask(structure, cell))]},
     "truncate": lambda structure, cell: {"truncate": (25, 25)},
 }
 
@@ -37,7 +37,7 @@ def _median(structure: Chain | Forest, cell: Cell, point: str) -> float:
     """Of the norms at the point; of pre-activations, of one element's size."""
     torch.manual_seed(0)
     inputs = torch.randn(*structure.mask.shape, cell.input_size)
-    everything = Inside(max_norm=1e30, max_value=1e30)
+    everything = Intervention(max_norm=1e30, max_value=1e30)
     unrolled = unroll(cell, structure, inputs, inside=[everything])
     unrolled.hidden.backward(torch.randn(unrolled.hidden.shape) / len(structure))
     norm = float(unrolled.top.acted()[point][0].median())

@@ -23,16 +23,25 @@ from small import SIZES, TREES, Given, has, model_of, sentences
 
 from rnn_research.cells import LSTM
 from rnn_research.cells.base import Cell
-from rnn_research.clipping.base import Clipped, Clipping, clip
+from rnn_research.clipping.base import Clipping, ClippingEffect, clip
 from rnn_research.config.build import Parts, build
 from rnn_research.config.groups import CONF, first_line
-from rnn_research.config.instantiate import LATER, make, make_each, make_named
+from rnn_research.config.instantiate import LATER, instantiate_node, make_each, make_named
 from rnn_research.datasets.base import SPLITS, DataModule, Generated
 from rnn_research.datasets.checking import check_apart, check_samples
 from rnn_research.errors import UsageError
 from rnn_research.records import runs
-from rnn_research.structures import Balanced, Batch, Chain, Layout, Parse, Sample, Sequence, balanced
-from rnn_research.structures.layout import NO_TARGET
+from rnn_research.structures import (
+    BalancedTreeLayout,
+    Batch,
+    Chain,
+    ChainLayout,
+    Layout,
+    ParseTreeLayout,
+    Sample,
+    balanced,
+)
+from rnn_research.structures.layouts import NO_TARGET
 from rnn_research.training.fit import fit
 
 LISTS = ("init", "probe", "logger")
@@ -127,7 +136,9 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 # Models, on each structure.
 
 
-@pytest.mark.parametrize("layout", [Sequence(), Balanced(), Parse()], ids=lambda layout: layout.name)
+@pytest.mark.parametrize(
+    "layout", [ChainLayout(), BalancedTreeLayout(), ParseTreeLayout()], ids=lambda layout: layout.name
+)
 def test_a_model_trains(model: str, layout: Layout, config: Callable[..., DictConfig], tmp_path: Path) -> None:
     cfg = config("model.num_layers=2", model=model, dataset="boolean_trees", structure=layout.name, probe="none")
     before, parts = build(cfg).model.state_dict(), build(cfg)
@@ -137,7 +148,9 @@ def test_a_model_trains(model: str, layout: Layout, config: Callable[..., DictCo
     assert all((value != before[name]).any() for name, value in state.items())
 
 
-@pytest.mark.parametrize("layout", [Sequence(), Balanced(), Parse()], ids=lambda layout: layout.name)
+@pytest.mark.parametrize(
+    "layout", [ChainLayout(), BalancedTreeLayout(), ParseTreeLayout()], ids=lambda layout: layout.name
+)
 def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config: Callable[..., DictConfig]) -> None:
     """Against the cell applied to one position of one sample at a time, by recursion."""
     data = Given(TREES, sentences(5), layout)
@@ -224,7 +237,7 @@ def test_an_initialisation_suits_a_model_or_says_why_not(
     init: str, model: str, config: Callable[..., DictConfig]
 ) -> None:
     cfg = config(model=model, init=init)
-    cell = functools.partial(make(cfg.model.cell, "model.cell", Cell), input_size=3, max_children=2)
+    cell = functools.partial(instantiate_node(cfg.model.cell, "model.cell", Cell), input_size=3, max_children=2)
     (initialise,) = make_each(cfg.init, "init").values()
     needed = {"forget_bias": {"f"}, "chrono": {"i", "f"}}.get(init, set())
     needs_gate = not needed <= set(get_object(cfg.model.cell._target_).gates)
@@ -261,7 +274,7 @@ def test_a_dataset_trains(dataset: str, config: Callable[..., DictConfig], tmp_p
 def test_a_dataset_gives_samples_that_fit_and_none_to_two_splits(
     dataset: str, config: Callable[..., DictConfig]
 ) -> None:
-    data = make(config(dataset=dataset).dataset, "dataset", DataModule)
+    data = instantiate_node(config(dataset=dataset).dataset, "dataset", DataModule)
     sets = {name: data.samples(name) for name in dict.fromkeys((*SPLITS, *data.evaluation_sets))}
     for name, samples in sets.items():
         check_samples(name, samples, data.task)
@@ -320,7 +333,7 @@ def test_a_strategy_leaves_nothing_and_zero_as_they_are(strategy: Any, clipping:
 
 def test_a_strategy_hides_no_nan(strategy: Any, clipping: str) -> None:
     """It is left, or the step is skipped, or (by those that are for it) replaced, with a coefficient that is NaN."""
-    did: Clipped = clip(strategy, _parameters([float("nan"), 1.0], [1.0]))
+    did: ClippingEffect = clip(strategy, _parameters([float("nan"), 1.0], [1.0]))
     assert did.norm_before.isnan()
     if clipping in REPLACES:
         assert did.norm_after.isfinite()
@@ -349,7 +362,7 @@ def test_a_strategy_s_memory_is_its_state(strategy: Any, clipping: str, config: 
     torch.testing.assert_close(dict(half.state_dict()), dict(whole.state_dict()), rtol=0, atol=0)
 
 
-def _one_step(strategy: Any, parts: Any, step: int) -> tuple[Clipped, list[torch.Tensor]]:
+def _one_step(strategy: Any, parts: Any, step: int) -> tuple[ClippingEffect, list[torch.Tensor]]:
     """What it did to gradients that are large now and then, once NaN, and twice missing; and what it left."""
     random = torch.Generator().manual_seed(step)
     parameters = [parameter for part in parts for parameter in part.parameters()]

@@ -229,10 +229,10 @@ def _known_keys(arguments: list[str]) -> list[str]:
 
 def _short(cfg: Any, key: str) -> str:
     """The key, without the name of an option that is the only one taken of its group (see `names`)."""
-    from rnn_research.config.short_keys import NAMED, taken
+    from rnn_research.config.short_keys import NAMED, selected_options
 
     group, _, rest = key.partition(".")
-    lone = group in NAMED and "." in rest and isinstance(cfg[group], dict) and len(taken(cfg[group])) == 1
+    lone = group in NAMED and "." in rest and isinstance(cfg[group], dict) and len(selected_options(cfg[group])) == 1
     return f"{group}.{rest.partition('.')[2]}" if lone else key
 
 

@@ -240,7 +240,7 @@ def _claimed(cfg: Any, folder: Path, progress: bool) -> Any:
 def _build_and_fit(cfg: Any, folder: Path, progress: bool) -> Any:
     from rnn_research.config.build import build
     from rnn_research.training.fit import fit
-    from rnn_research.training.resume import CantResume
+    from rnn_research.training.resume import ResumeError
 
     try:
         parts = build(cfg, _own_folders())
@@ -252,7 +252,7 @@ def _build_and_fit(cfg: Any, folder: Path, progress: bool) -> Any:
     how = {"resume_from": cfg.resume and path_of("resume", cfg.resume), "stop_when_solved": cfg.stop_when_solved}
     try:
         return fit(*live, folder, loggers=parts.loggers, progress=progress, **how, **identity)
-    except CantResume as error:
+    except ResumeError as error:
         raise UsageError(str(error)) from error
 
 

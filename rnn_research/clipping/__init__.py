@@ -3,7 +3,7 @@
 One file a strategy; the contract is in `base`.
 """
 
-from rnn_research.clipping.base import Clipped, Clipping, Composed, WithinBackward, clip, skip
-from rnn_research.clipping.scaling import Scaling
+from rnn_research.clipping.base import BackwardStrategy, Clipping, ClippingEffect, Composed, clip, skip
+from rnn_research.clipping.norm_scaling import NormScaling
 
-__all__ = ["Clipped", "Clipping", "Composed", "Scaling", "WithinBackward", "clip", "skip"]
+__all__ = ["BackwardStrategy", "Clipping", "ClippingEffect", "Composed", "NormScaling", "clip", "skip"]

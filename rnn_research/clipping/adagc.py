@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import integer, number
-from rnn_research.clipping.base import within
-from rnn_research.clipping.memory import Places, Remembering, lengthened
-from rnn_research.clipping.scaling import Scaling
+from rnn_research.clipping.base import factor_to_bound
+from rnn_research.clipping.norm_scaling import NormScaling
+from rnn_research.clipping.stateful import Places, StatefulClipping, lengthened
 
 
-class AdaGC(Remembering, Scaling):
+class AdaGC(StatefulClipping, NormScaling):
     """g_p <- h g_p with h = min(1, lambda_rel gamma_p / ||g_p||) for each parameter p, and then
     gamma_p <- beta gamma_p + (1 - beta) ||h g_p||.
 
@@ -59,8 +59,8 @@ class AdaGC(Remembering, Scaling):
         gamma = memory[places]
         self.steps = self.steps + 1
         warm = (self.steps < self.warmup_steps) | gamma.isinf()
-        whole = within(torch.linalg.vector_norm(norms), self.lambda_abs)
-        coefficients = torch.where(warm, whole, within(norms, self.lambda_rel * gamma))
+        whole = factor_to_bound(torch.linalg.vector_norm(norms), self.lambda_abs)
+        coefficients = torch.where(warm, whole, factor_to_bound(norms, self.lambda_rel * gamma))
         self.gamma = memory.index_copy(0, places, self._next(gamma, norms * coefficients, warm))
         return coefficients
 

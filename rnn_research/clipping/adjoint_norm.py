@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import number
-from rnn_research.clipping.base import WithinBackward
+from rnn_research.clipping.base import BackwardStrategy
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll import Inside, Unit
+from rnn_research.unroll import Intervention, LossScale
 
 
-class AdjointNorm(WithinBackward):
+class AdjointNorm(BackwardStrategy):
     """delta <- delta * min(1, c / ||delta||) for the adjoint delta of each state, h and c together, at every step of a
     chain or node of a tree, before it goes on to previous states, inputs and weights.
 
@@ -30,5 +30,5 @@ class AdjointNorm(WithinBackward):
         super().__init__()
         self.max_norm = number("max_norm", max_norm, above=0.0, infinite=True)
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside:
-        return Inside(max_norm=self.max_norm, unit=unit)
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
+        return Intervention(max_norm=self.max_norm, unit=unit)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import number
-from rnn_research.clipping.base import WithinBackward
+from rnn_research.clipping.base import BackwardStrategy
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll import Inside, Unit
+from rnn_research.unroll import Intervention, LossScale
 
 
-class AdjointNormalize(WithinBackward):
+class AdjointNormalize(BackwardStrategy):
     """r <- r * (||delta'|| / ||r||)^eta for the part r of a state's adjoint that comes from the later state (the next
     step, or the parent), whose own adjoint is delta'; h and c together.
 
@@ -28,5 +28,5 @@ class AdjointNormalize(WithinBackward):
         super().__init__()
         self.exponent = number("exponent", exponent, least=0.0, most=1.0)
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside:
-        return Inside(exponent=self.exponent, unit=unit)
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
+        return Intervention(exponent=self.exponent, unit=unit)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import number
-from rnn_research.clipping.base import within
-from rnn_research.clipping.scaling import Scaling
+from rnn_research.clipping.base import factor_to_bound
+from rnn_research.clipping.norm_scaling import NormScaling
 
 
-class AGC(Scaling):
+class AGC(NormScaling):
     """G_i <- G_i * min(1, lambda max(||W_i||, eps) / ||G_i||) for each unit i of every parameter W but the readout's.
 
     Brock et al. (2021, arXiv:2102.06171, eq. 3); they except the final linear layer (section 4.1). A unit is a row:
@@ -52,4 +52,4 @@ class AGC(Scaling):
 
     def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
         weights = torch.cat([parameter.detach().reshape(-1) for parameter in parameters]).double()
-        return within(norms, self._ratios * self.block_norms(weights).clamp(min=self.eps))
+        return factor_to_bound(norms, self._ratios * self.block_norms(weights).clamp(min=self.eps))

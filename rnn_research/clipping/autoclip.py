@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.base import within
-from rnn_research.clipping.memory import Remembering
-from rnn_research.clipping.scaling import Scaling
+from rnn_research.clipping.base import factor_to_bound
+from rnn_research.clipping.norm_scaling import NormScaling
+from rnn_research.clipping.stateful import StatefulClipping
 
 
-class AutoClip(Remembering, Scaling):
+class AutoClip(StatefulClipping, NormScaling):
     """g <- g * min(1, c_t / ||g||), where c_t is the p-th percentile of ||g|| at all steps so far, this one included.
 
     Seetharaman et al. (2020, arXiv:2007.14469) and their code: the whole history counts, of norms before
@@ -36,7 +36,7 @@ class AutoClip(Remembering, Scaling):
 
     def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
         self.norms = inserted(self.norms.to(norms.device), norms)
-        return within(norms, self._threshold())
+        return factor_to_bound(norms, self._threshold())
 
     def _threshold(self) -> Tensor:
         last = (self.norms.isfinite().sum() - 1).clamp(min=0)

@@ -1,7 +1,7 @@
 """The contract of a clipping strategy, and the record of what it did at one step.
 
 To add a strategy, subclass `Clipping` in one file and implement `forward`; or, for one that acts inside
-backpropagation or cuts the graph, subclass `WithinBackward` and implement `inside`. It is an `nn.Module` so that a
+backpropagation or cuts the graph, subclass `BackwardStrategy` and implement `inside`. It is an `nn.Module` so that a
 strategy with a memory keeps it in buffers, which are checkpointed with the model.
 """
 
@@ -16,16 +16,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
-from rnn_research.clipping.module_mapping import NamedModules
+from rnn_research.clipping.module_mapping import ModuleMapping
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll import Inside, Unit, combine
+from rnn_research.unroll import Intervention, LossScale, combine
 from rnn_research.unroll.norms import norm as l2_norm
 
 SLACK = 1e-13
 """By how much a coefficient below 1 is made smaller, beside an epsilon of the gradient's precision."""
 
 
-class Clipped(NamedTuple):
+class ClippingEffect(NamedTuple):
     """What a strategy did to one step's gradient; 0-dimensional tensors on the gradient's device, float64.
 
     `coefficient` is what the strategy says it scaled the gradient's norm by; it `fired` where that is not 1. `cosine`
@@ -66,13 +66,13 @@ class Clipping(nn.Module, ABC):
                 "clipping=depth_detach, or structure=chain"
             )
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside | None:
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
         """What acts in the backward pass through this layer, for one training batch; None: nothing.
 
         Called once a layer and training batch, from the bottom up.
 
         Args:
-            unit: to be handed to `Inside`, so that thresholds are in units of a sample's own summed loss.
+            unit: to be handed to `Intervention`, so that thresholds are in units of a sample's own summed loss.
         """
         return None
 
@@ -89,14 +89,14 @@ class Clipping(nn.Module, ABC):
         """
 
 
-class WithinBackward(Clipping):
+class BackwardStrategy(Clipping):
     """Acts inside backpropagation, at every state: the parameters' gradients are left as they come out of it."""
 
     changes_gradients = False
     acts_inside = True
 
     @abstractmethod
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside | None: ...
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None: ...
 
     def forward(self, parameters: list[nn.Parameter]) -> Tensor:
         return torch.ones((), dtype=torch.float64)
@@ -116,8 +116,8 @@ class Composed(Clipping):
 
     def __init__(self, strategies: dict[str, Clipping]) -> None:
         super().__init__()
-        self.strategies: Any = NamedModules(strategies)
-        self.did: dict[str, Clipped] = {}
+        self.strategies: Any = ModuleMapping(strategies)
+        self.did: dict[str, ClippingEffect] = {}
         self.changes_gradients = any(one.changes_gradients for one in strategies.values())
         self.acts_inside = any(one.acts_inside for one in strategies.values())
         truncating = {name: one.truncate for name, one in strategies.items() if one.truncate is not None}
@@ -132,7 +132,7 @@ class Composed(Clipping):
         for strategy in self.strategies.values():
             strategy.attach(cells, readout, trees)
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside | None:
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
         return combine(one.inside(cell, structure, layer, unit) for one in self.strategies.values())
 
     def forward(self, parameters: list[nn.Parameter]) -> None:
@@ -145,7 +145,7 @@ def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
     return l2_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64)
 
 
-def within(norm: Tensor, most: Tensor | float) -> Tensor:
+def factor_to_bound(norm: Tensor, most: Tensor | float) -> Tensor:
     """min(1, most / norm): the coefficient that scales a norm to at most `most`. 1 where the norm is zero or `most` is
     infinite; else NaN where the norm is NaN."""
     if isinstance(most, float):
@@ -154,21 +154,21 @@ def within(norm: Tensor, most: Tensor | float) -> Tensor:
     return torch.where(free, 1.0, (most / norm).clamp(max=1.0))
 
 
-def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> Clipped:
+def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> ClippingEffect:
     """Apply `strategy` to the gradients of `parameters`, and say what it did."""
     with torch.no_grad():
         present = [parameter for parameter in parameters if parameter.grad is not None]
         if not strategy.changes_gradients or not present:
             norm, coefficient = global_norm(present), strategy(present)
             one, zero = torch.ones_like(norm), torch.zeros_like(norm)
-            return Clipped(norm, norm, one if coefficient is None else coefficient, one, zero)
+            return ClippingEffect(norm, norm, one if coefficient is None else coefficient, one, zero)
         before = side_by_side(present)
         coefficient = strategy(present)
         skipped = all(parameter.grad is None for parameter in present)
-        return did(before, None if skipped else side_by_side(present), coefficient)
+        return measure_effect(before, None if skipped else side_by_side(present), coefficient)
 
 
-def did(before: Tensor, after: Tensor | None, coefficient: Tensor | None) -> Clipped:
+def measure_effect(before: Tensor, after: Tensor | None, coefficient: Tensor | None) -> ClippingEffect:
     """What was done to a gradient.
 
     Args:
@@ -178,11 +178,11 @@ def did(before: Tensor, after: Tensor | None, coefficient: Tensor | None) -> Cli
     norm = torch.linalg.vector_norm(before, dtype=torch.float64)
     one, zero = torch.ones_like(norm), torch.zeros_like(norm)
     if after is None:
-        return Clipped(norm, zero, zero, torch.full_like(norm, torch.nan), one)
+        return ClippingEffect(norm, zero, zero, torch.full_like(norm, torch.nan), one)
     norm_after = torch.linalg.vector_norm(after, dtype=torch.float64)
     if coefficient is None:
         coefficient = torch.where(norm == 0, one, norm_after / norm)
-    return Clipped(norm, norm_after, coefficient, _cosine(before, after, norm, norm_after), zero)
+    return ClippingEffect(norm, norm_after, coefficient, _cosine(before, after, norm, norm_after), zero)
 
 
 def skip(parameters: Iterable[nn.Parameter]) -> None:

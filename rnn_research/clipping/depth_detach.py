@@ -9,12 +9,12 @@ from torch import nn
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import integer
-from rnn_research.clipping.base import WithinBackward
+from rnn_research.clipping.base import BackwardStrategy
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll import Inside, Unit
+from rnn_research.unroll import Intervention, LossScale
 
 
-class DepthDetach(WithinBackward):
+class DepthDetach(BackwardStrategy):
     """No gradient passes from a parent to its children at depths k, 2k, 3k, ... below the root: what truncated
     backpropagation through time (`tbptt`, with k2 = k1) is to a sequence. With labels at every node each band of k
     levels learns from its own nodes' losses.
@@ -37,7 +37,7 @@ class DepthDetach(WithinBackward):
                 "or structure=parse or structure=balanced"
             )
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside:
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
         depth = structure.distance
         kept = ((depth % self.every != 0) | (depth == 0)).to(torch.float32)
-        return Inside(tuple(kept for _ in cell.state_names), unit=unit)
+        return Intervention(tuple(kept for _ in cell.state_names), unit=unit)

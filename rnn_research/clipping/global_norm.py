@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.base import within
-from rnn_research.clipping.scaling import Scaling
+from rnn_research.clipping.base import factor_to_bound
+from rnn_research.clipping.norm_scaling import NormScaling
 
 
-class GlobalNorm(Scaling):
+class GlobalNorm(NormScaling):
     """g <- g * min(1, c / ||g||), with ||g|| over all parameters. The direction stays.
 
     Args:
@@ -24,4 +24,4 @@ class GlobalNorm(Scaling):
         self.max_norm = number("max_norm", max_norm, above=0.0, infinite=True)
 
     def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
-        return within(norms, self.max_norm)
+        return factor_to_bound(norms, self.max_norm)

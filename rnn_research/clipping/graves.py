@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import number
-from rnn_research.clipping.base import WithinBackward
+from rnn_research.clipping.base import BackwardStrategy
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll import Inside, Unit
+from rnn_research.unroll import Intervention, LossScale
 
 
-class Graves(WithinBackward):
+class Graves(BackwardStrategy):
     """da <- min(max(da, -v), v) for the gradient da in each gate's pre-activation, at every step or node, before it
     goes on to previous states, inputs and weights (Graves 2013, arXiv:1308.0850, section 2.1).
 
@@ -27,5 +27,5 @@ class Graves(WithinBackward):
         super().__init__()
         self.max_value = number("max_value", max_value, above=0.0, infinite=True)
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside:
-        return Inside(max_value=self.max_value, unit=unit)
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
+        return Intervention(max_value=self.max_value, unit=unit)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import integer, number
-from rnn_research.clipping.base import WithinBackward
+from rnn_research.clipping.base import BackwardStrategy
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll import Inside, Unit
+from rnn_research.unroll import Intervention, LossScale
 
 
-class HDetach(WithinBackward):
+class HDetach(BackwardStrategy):
     """At each step, with probability p, no gradient passes from the step to the h before it; c's path stays.
 
     Kanuparthi, Arpit, Kerg, Ke, Mitliagkas and Bengio (2019, arXiv:1810.03023, section 2.3, and their code): one draw
@@ -48,7 +48,7 @@ class HDetach(WithinBackward):
                     "use model=lstm or a Tree-LSTM (or clipping=tbptt, on trees clipping=depth_detach)"
                 )
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> Inside | None:
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
         batch = int(self.batches)
         if layer == 0:
             self.batches += 1
@@ -59,4 +59,4 @@ class HDetach(WithinBackward):
         random, shape = np.random.default_rng([self.seed, layer, batch]), structure.mask.shape
         kept = torch.from_numpy(random.random(shape[-1]) >= self.probability)
         others = (None for _ in cell.state_names[1:])
-        return Inside((kept.expand(shape).to(structure.mask.device, torch.float32), *others), unit=unit)
+        return Intervention((kept.expand(shape).to(structure.mask.device, torch.float32), *others), unit=unit)

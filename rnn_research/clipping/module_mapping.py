@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 
-class NamedModules(nn.ModuleDict):
+class ModuleMapping(nn.ModuleDict):
     """An `nn.ModuleDict` in which a module may be called as a method of torch's modules is: `half`, `float`, `type`.
 
     Only its items are of use: as attributes those names stay the methods.

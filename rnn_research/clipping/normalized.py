@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.scaling import Scaling
+from rnn_research.clipping.norm_scaling import NormScaling
 
 
-class Normalized(Scaling):
+class Normalized(NormScaling):
     """g <- c g / ||g||, with ||g|| over all parameters: small gradients grow to the norm c as large ones shrink to it.
 
     Normalised gradient descent (Nesterov 1984), which clipping comes near to where gradients are large (Zhang, He,

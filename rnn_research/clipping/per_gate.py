@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import number
-from rnn_research.clipping.base import within
-from rnn_research.clipping.scaling import Scaling
+from rnn_research.clipping.base import factor_to_bound
+from rnn_research.clipping.norm_scaling import NormScaling
 
 
-class PerGate(Scaling):
+class PerGate(NormScaling):
     """g_b <- g_b * min(1, c / ||g_b||) for each block b of hidden_size rows of a cell's stacked weights and biases.
 
     Such a block is one gate's part of W, of U or of a bias; in an N-ary Tree-LSTM's U one of each child's forget gate.
@@ -43,4 +43,4 @@ class PerGate(Scaling):
         return self._blocks.get(parameter, 1)
 
     def coefficients(self, norms: Tensor, parameters: list[nn.Parameter]) -> Tensor:
-        return within(norms, self.max_norm)
+        return factor_to_bound(norms, self.max_norm)

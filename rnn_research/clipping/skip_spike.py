@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from rnn_research.checks import integer, number
 from rnn_research.clipping.base import global_norm, skip
-from rnn_research.clipping.memory import Remembering
+from rnn_research.clipping.stateful import StatefulClipping
 
 
-class SkipSpike(Remembering):
+class SkipSpike(StatefulClipping):
     """The step is not taken where ||g|| > m + k s, with m and s the mean and (sample's) standard deviation of the last
     N norms before it; else g stays.
 

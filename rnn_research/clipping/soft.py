@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from rnn_research.checks import number
-from rnn_research.clipping.scaling import Scaling
+from rnn_research.clipping.norm_scaling import NormScaling
 
 
-class Soft(Scaling):
+class Soft(NormScaling):
     """g <- g / (1 + ||g|| / c), with ||g|| over all parameters.
 
     The norm stays below c and grows with ||g||, without the corner that min(1, c / ||g||) has at c; the two

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import integer, number
-from rnn_research.clipping.memory import Places, Remembering, lengthened
+from rnn_research.clipping.stateful import Places, StatefulClipping, lengthened
 
 
-class SPAM(Remembering):
+class SPAM(StatefulClipping):
     """g_i <- sign(g_i) sqrt(theta v_i) where g_i^2 > theta v_i, and then v_i <- beta v_i + (1 - beta) g_i^2.
 
     The gradient's part of SPAM (Huang et al. 2025, arXiv:2501.06842): v is a second moment of its own, as

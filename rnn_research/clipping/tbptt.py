@@ -6,14 +6,14 @@ import logging
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import integer
-from rnn_research.clipping.base import WithinBackward
+from rnn_research.clipping.base import BackwardStrategy
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll import Unit
+from rnn_research.unroll import LossScale
 
 log = logging.getLogger(__name__)
 
 
-class TBPTT(WithinBackward):
+class TBPTT(BackwardStrategy):
     """Losses in each window of k1 steps, counted from the start, reach back to k2 steps before the window's end.
 
     BPTT(h; h') of Williams and Peng (1990), with h = k2, h' = k1, but for the update: the windows' gradients are
@@ -39,7 +39,7 @@ class TBPTT(WithinBackward):
         self.truncate = (self.k1, self.k2)
         self._told = False
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: Unit) -> None:
+    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> None:
         if isinstance(structure, Chain) and structure.time <= self.k1 and not self._told:
             self._told = True
             log.warning(

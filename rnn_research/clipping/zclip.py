@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from rnn_research.checks import choice, flag, integer, number
-from rnn_research.clipping.base import within
-from rnn_research.clipping.memory import Remembering
-from rnn_research.clipping.scaling import Scaling
+from rnn_research.clipping.base import factor_to_bound
+from rnn_research.clipping.norm_scaling import NormScaling
+from rnn_research.clipping.stateful import StatefulClipping
 
 MODES = ("adaptive_scaling", "mean", "percentile")
 
 
-class ZClip(Remembering, Scaling):
+class ZClip(StatefulClipping, NormScaling):
     """Where z = (||g|| - m) / (s + eps) is above z*, the norm is clipped to m + z* s / (z / z*); always to max_norm.
 
     Kumar et al. (2025, arXiv:2504.02507) and their package. m and s^2 are the mean and variance of the
@@ -68,7 +68,7 @@ class ZClip(Remembering, Scaling):
         clipped = torch.where(spike, threshold, norm)
         seen = norm.isfinite() if self.remember_spikes else norm.isfinite() & ~spike
         self._remember(clipped, seen)
-        return within(norms, clipped.clamp(max=self.max_norm))
+        return factor_to_bound(norms, clipped.clamp(max=self.max_norm))
 
     def _judged(self, norm: Tensor) -> tuple[Tensor, Tensor]:
         """Whether the norm is a spike, and what one is clipped to."""

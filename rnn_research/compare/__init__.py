@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rnn_research.compare.answers import Bins, Breakdown
+from rnn_research.compare.breakdown import Bins, Breakdown
 from rnn_research.compare.comparison import Comparison, NothingToCompare, compare
 from rnn_research.compare.conditions import Condition, Norms
 from rnn_research.compare.effects import Effect

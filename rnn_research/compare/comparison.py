@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnn_research import checks
-from rnn_research.compare.answers import Bins
-from rnn_research.compare.answers import bins as bins_of
+from rnn_research.compare.breakdown import Bins
+from rnn_research.compare.breakdown import bins as bins_of
 from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import Effect, effects
 from rnn_research.compare.factors import IRRELEVANT, Factors, configured, option, short

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from rnn_research.compare.answers import Bins, Breakdown, breakdown
+from rnn_research.compare.breakdown import Bins, Breakdown, breakdown
 from rnn_research.compare.reading import Run, Seen, Series, share_clipped
 from rnn_research.compare.success import Success, success
 from rnn_research.curves import Band, Interval, Reading, band, interval, together

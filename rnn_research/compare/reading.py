@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rnn_research import curves
-from rnn_research.compare.answers import Grouped, grouped, measure
+from rnn_research.compare.breakdown import Grouped, grouped, measure
 from rnn_research.curves import Curve, Decay, Verdict
 from rnn_research.curves.typical import thinned
 from rnn_research.records import runs

@@ -24,7 +24,16 @@ from rnn_research.checks import choice, flag, integer, nearest, number, path_of
 from rnn_research.clipping.base import Clipping, Composed
 from rnn_research.config import estimate, notices, trainer_keys
 from rnn_research.config.groups import REFUSED
-from rnn_research.config.instantiate import check_keys, check_types, in_floats, line, make, make_each, make_named, told
+from rnn_research.config.instantiate import (
+    check_keys,
+    check_types,
+    in_floats,
+    instantiate_node,
+    line,
+    make_each,
+    make_named,
+    usage_error_at,
+)
 from rnn_research.config.targets import check_targets, check_trust, resolved
 from rnn_research.config.trainer_refused import check_meaning
 from rnn_research.datasets.base import DataModule
@@ -78,32 +87,32 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     check_targets(cfg, folders)
     torch.set_num_threads(cfg.threads)
     (trainer, precision), loggers = _trainer(cfg.trainer), _loggers(cfg.get("logger"))
-    with told(""):
+    with usage_error_at(""):
         runs.check_tables(map(str, cfg.get("probe") or {}))
     probes = make_each(cfg.get("probe"), "probe", Probe)
     clipping, regularizers = _clipping(cfg.clipping), make_named(cfg.get("regularizer"), "regularizer", Regularizer)
     optimizer = _optimizer(cfg.optimizer)
-    cell: partial[Cell] = make(cfg.model.get("cell"), "model.cell", Cell)
+    cell: partial[Cell] = instantiate_node(cfg.model.get("cell"), "model.cell", Cell)
     initialise = make_each(cfg.get("init"), "init")
-    data: DataModule = make(cfg.dataset, "dataset", DataModule)
+    data: DataModule = instantiate_node(cfg.dataset, "dataset", DataModule)
     data.checked = False  # making the first samples may take more memory than there is
-    with told("dataset"):
+    with usage_error_at("dataset"):
         task = data.task
     layout = _layout(cfg, task.has_parse, cell.func.reads_children)  # type: ignore[attr-defined]
     data.layout, data.order_seed = layout, cfg.seed
-    with told("structure"):
+    with usage_error_at("structure"):
         children = layout.max_children(task.max_children)
-    with told(""):
+    with usage_error_at(""):
         _check_room(cfg, data, cell, children, optimizer)
-    with told("dataset"):
+    with usage_error_at("dataset"):
         data.check()
         _check_apart(data)
         if layout.needs_parse:
             data.check_trees()
     _check_cell(cell, children, initialise)
-    unmade: partial[Model] = make(cfg.model, "model", Model, cell=cell)
+    unmade: partial[Model] = instantiate_node(cfg.model, "model", Model, cell=cell)
     torch.manual_seed(cfg.seed)
-    with told("model"):
+    with usage_error_at("model"):
         model = unmade(
             task,
             optimizer=optimizer,
@@ -114,12 +123,12 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
             engine=cfg.engine,
             regularizers=regularizers,
         )
-    with told(""):
+    with usage_error_at(""):
         model.attach(layout.trees)
         for probe in probes.values():
             probe.attach(list(model.cells))
     _check_engine(cfg, model, data)
-    with told(""):
+    with usage_error_at(""):
         model.success(cfg.stop_when_solved)
         _check_precision(cfg.trainer.get("precision") or 32, precision, regularizers)
         trainer_keys.check_batches(_plain(cfg.trainer), data)
@@ -148,7 +157,7 @@ def _check_names(cfg: DictConfig) -> None:
 
 
 def _check_scalars(cfg: DictConfig) -> None:
-    with told(""):
+    with usage_error_at(""):
         integer("seed", cfg.seed, least=0, most=LARGEST_SEED)
         integer("threads", cfg.threads, most=1024)
         choice("engine", cfg.engine, ENGINES)
@@ -190,12 +199,12 @@ def _clipping(node: DictConfig) -> Clipping:
         return next(iter(strategies.values()))
     if not strategies:
         raise UsageError("clipping: given nothing, expected a strategy; use clipping=none for the control")
-    with told(""):
+    with usage_error_at(""):
         return Composed(strategies)
 
 
 def _layout(cfg: DictConfig, has_parse: bool, reads_children: bool) -> Layout:
-    made = make(cfg.structure, "structure", Layout)
+    made = instantiate_node(cfg.structure, "structure", Layout)
     layout: Layout = made if isinstance(made, Layout) else made(has_parse, reads_children)
     if layout.needs_parse and not has_parse:
         raise UsageError(
@@ -216,10 +225,10 @@ def _check_apart(data: DataModule) -> None:
 
 def _check_cell(cell: partial[Cell], children: int, initialise: dict[str, Initialisation]) -> None:
     """Make a small cell, so that an error says which key is wrong."""
-    with told("model.cell"), torch.random.fork_rng(devices=[]):
+    with usage_error_at("model.cell"), torch.random.fork_rng(devices=[]):
         trial = cell(input_size=1, max_children=children)
         for name, initialisation in initialise.items():
-            with told(f"init.{name}"), torch.no_grad():
+            with usage_error_at(f"init.{name}"), torch.no_grad():
                 initialisation(trial)
 
 
@@ -228,13 +237,13 @@ def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:
     if cfg.engine in ("auto", "reference"):
         return
     device, precision = cfg.trainer.get("accelerator", "auto"), str(cfg.trainer.get("precision") or 32)
-    with told("engine"):
+    with usage_error_at("engine"):
         if cfg.engine == "native" and (device in ("gpu", "cuda", "mps") or (device == "auto" and _has_gpu())):
             raise ValueError(f"given native, which computes on the CPU, but trainer.accelerator={device}")
         if precision.removesuffix("-true") not in ("32", "64"):
             raise ValueError(f"given {cfg.engine}, but trainer.precision={precision}; use engine=auto")
     trial = copy.deepcopy(model).eval()  # what acts inside backpropagation counts the batches that it has seen
-    with told(""), torch.random.fork_rng(devices=[]), torch.no_grad():
+    with usage_error_at(""), torch.random.fork_rng(devices=[]), torch.no_grad():
         trial.fold(data.layout.collate([data.samples("train")[0]]), acting=True)
 
 
@@ -255,10 +264,10 @@ def _has_gpu() -> bool:
 
 def _optimizer(node: DictConfig) -> Callable[..., torch.optim.Optimizer]:
     check_types(node, "optimizer")
-    with told("optimizer"):
+    with usage_error_at("optimizer"):
         number("lr", node.get("lr", 0.0), least=0)
-    unmade = make(in_floats(node, "optimizer"), "optimizer", torch.optim.Optimizer)
-    with told("optimizer"):
+    unmade = instantiate_node(in_floats(node, "optimizer"), "optimizer", torch.optim.Optimizer)
+    with usage_error_at("optimizer"):
         parameter = torch.nn.Parameter(torch.zeros(1))
         parameter.grad = torch.zeros(1)
         unmade([parameter]).step()  # some tell a wrong value only then
@@ -271,7 +280,7 @@ def _loggers(nodes: DictConfig | None) -> dict[str, Callable[..., Any]]:
 
     loggers = make_each(nodes, "logger")
     for name, unmade in loggers.items():
-        with told(f"logger.{name}"), TemporaryDirectory() as folder:
+        with usage_error_at(f"logger.{name}"), TemporaryDirectory() as folder:
             unmade(save_dir=folder)
     return loggers
 
@@ -279,11 +288,11 @@ def _loggers(nodes: DictConfig | None) -> dict[str, Callable[..., Any]]:
 def _trainer(node: DictConfig) -> tuple[Callable[..., Any], str]:
     """What makes the Trainer, and its precision. It is made once on trial: lightning tells most mistakes only then."""
     check_keys(node, "trainer")
-    with told("trainer"):
+    with usage_error_at("trainer"):
         _check_device(node.get("accelerator", "auto"), node.get("devices", 1), node.get("num_nodes", 1))
         choice("strategy", node.get("strategy", "auto"), ("auto",))
         check_meaning({str(key): value for key, value in OmegaConf.to_container(node).items()})  # type: ignore[union-attr]
-    unmade = make(node, "trainer")
+    unmade = instantiate_node(node, "trainer")
     with _silence():
         try:
             trial = unmade(**QUIET, plugins=alone(unmade.keywords.get("plugins")))

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rnn_research.checks import LARGEST, flag, nearest, number
 from rnn_research.config.groups import CONF
-from rnn_research.config.short_keys import taken
+from rnn_research.config.short_keys import selected_options
 from rnn_research.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ MANY = 16
 """More arguments than this are not listed."""
 
 
-def make(node: Any, path: str, kind: type = object, **live: Any) -> Any:
+def instantiate_node(node: Any, path: str, kind: type = object, **live: Any) -> Any:
     """Instantiate one node.
 
     Args:
@@ -94,7 +94,7 @@ def make(node: Any, path: str, kind: type = object, **live: Any) -> Any:
 
 def make_each(nodes: DictConfig | None, path: str, kind: type = object) -> dict[str, Any]:
     """Each named member of a group of which several can be taken."""
-    return {name: make(node, f"{path}.{name}", kind) for name, node in _taken(nodes or {}, path).items()}
+    return {name: instantiate_node(node, f"{path}.{name}", kind) for name, node in _taken(nodes or {}, path).items()}
 
 
 def make_named(node: Any, path: str, kind: type = object) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def make_named(node: Any, path: str, kind: type = object) -> dict[str, Any]:
                 f"{path}: given {', '.join(others)} beside an option whose keys have no name; in its yaml, put them "
                 "below a name of its own, as `mine:`"
             )
-        return {path: make(node, path, kind)}
+        return {path: instantiate_node(node, path, kind)}
     options = [str(name) for name, value in node.items() if OmegaConf.is_dict(value)]
     for key in (str(key) for key in node if str(key) not in options and options):
         known = [str(name) for name in node[options[0]] if not str(name).startswith("_")]
@@ -123,13 +123,15 @@ def make_named(node: Any, path: str, kind: type = object) -> dict[str, Any]:
             f"{' or '.join(f'{path}={name}' for name in options)}{nearest(key, known)}"
         )
     found = _taken(node, path)
-    return {name: make(one, path if len(found) == 1 else f"{path}.{name}", kind) for name, one in found.items()}
+    return {
+        name: instantiate_node(one, path if len(found) == 1 else f"{path}.{name}", kind) for name, one in found.items()
+    }
 
 
 def _taken(nodes: Any, path: str) -> dict[str, Any]:
     """The members by name, but for values of an option that is not taken: an experiment may set some for an option of
     which the command line took another."""
-    found, there = {}, taken(nodes)
+    found, there = {}, selected_options(nodes)
     for name, node in nodes.items():
         if not NAME.fullmatch(str(name)):
             raise UsageError(
@@ -160,10 +162,10 @@ def check_types(node: DictConfig, path: str) -> None:
     """Values are of the same type as the target's defaults: for targets from elsewhere, which check less."""
     for key, parameter in (_parameters(node._target_, path) or {}).items():
         if key in node and isinstance(parameter.default, bool):
-            with told(path):
+            with usage_error_at(path):
                 flag(key, node[key])
         elif key in node and isinstance(parameter.default, int | float):
-            with told(path):
+            with usage_error_at(path):
                 number(key, node[key])
         elif key in node and isinstance(parameter.default, tuple):
             _check_numbers(f"{path}.{key}", node[key], len(parameter.default))
@@ -185,7 +187,7 @@ def _check_numbers(path: str, values: Any, count: int) -> None:
     values = OmegaConf.to_container(values) if OmegaConf.is_config(values) else values
     if not isinstance(values, list) or len(values) != count:
         raise UsageError(f"{path}: given {values}, expected a list of {count} numbers")
-    with told(""):
+    with usage_error_at(""):
         for value in values:
             number(path, value)
 
@@ -219,7 +221,7 @@ def _check_kind(other: bool, target: str, path: str, kind: type) -> None:
         raise UsageError(f"{path}._target_: given {target!r}, expected a {kind.__name__} ({kind.__module__})")
 
 
-class told:  # in small letters, since it reads as a word: `with told("dataset")`
+class usage_error_at:  # in small letters, since it reads as a word: `with told("dataset")`
     """Turn an object's complaint about its arguments into a UsageError that names the key."""
 
     def __init__(self, path: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from rnn_research.cells.base import Cell, Initialisation
-from rnn_research.clipping.module_mapping import NamedModules
+from rnn_research.clipping.module_mapping import ModuleMapping
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model, count_parameters
 from rnn_research.probes.base import Probe
@@ -79,7 +79,7 @@ def _of_model(asked: Mapping[str, Any], data: DataModule, model: Model) -> Itera
             log.info("model.cell.hidden_size=%s: it is %s, by match_parameters=%s", given, size, wanted)
 
 
-def _of_training(cfg: Mapping[str, Any], regularizers: NamedModules, probes: Mapping[str, Probe]) -> Iterator[str]:
+def _of_training(cfg: Mapping[str, Any], regularizers: ModuleMapping, probes: Mapping[str, Probe]) -> Iterator[str]:
     steps = cfg["trainer"].get("max_steps") or -1
     for name, probe in probes.items():
         every = getattr(probe, "every_n_steps", 1)

@@ -32,7 +32,7 @@ def names(cfg: Any, group: str, choices: Any) -> list[str]:
         return []
     if "_target_" in node:
         return [str(choices.get(group, group))]
-    return taken(node)
+    return selected_options(node)
 
 
 def register() -> None:
@@ -87,7 +87,7 @@ def _check_taken(key: str, cfg: DictConfig) -> None:
     group, _, rest = key.partition(".")
     option, _, inner = rest.partition(".")
     node = cfg.get(group) if group in NAMED and inner else None
-    if isinstance(node, DictConfig) and "_target_" not in node and option not in (there := taken(node)):
+    if isinstance(node, DictConfig) and "_target_" not in node and option not in (there := selected_options(node)):
         both = ",".join([*there, option])
         raise UsageError(f"+{key}: {option} is not taken, expected a key of {' or '.join(there)}; use {group}=[{both}]")
 
@@ -95,12 +95,12 @@ def _check_taken(key: str, cfg: DictConfig) -> None:
 def _completed(key: str, cfg: DictConfig) -> str:
     group, _, rest = key.partition(".")
     node = OmegaConf.select(cfg, group) if group in NAMED and rest else None
-    if not isinstance(node, DictConfig) or "_target_" in node or len(options := taken(node)) != 1:
+    if not isinstance(node, DictConfig) or "_target_" in node or len(options := selected_options(node)) != 1:
         return key
     (option,), first = options, rest.partition(".")[0]
     return f"{group}.{option}.{rest}" if first in node[option] and first != option else key
 
 
-def taken(node: Mapping[Any, Any]) -> list[str]:
+def selected_options(node: Mapping[Any, Any]) -> list[str]:
     """The options that are: an experiment may also have values for one that the command line replaced."""
     return [str(name) for name, option in node.items() if isinstance(option, Mapping) and "_target_" in option]

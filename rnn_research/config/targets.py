@@ -31,8 +31,8 @@ from rnn_research.errors import UsageError
 from rnn_research.models.model import Model
 from rnn_research.probes.base import Probe
 from rnn_research.regularizers.base import Regularizer
-from rnn_research.structures import layout
-from rnn_research.structures.layout import Layout
+from rnn_research.structures import layouts
+from rnn_research.structures.layouts import Layout
 
 KINDS: dict[str, type] = {
     "model": Model,
@@ -65,7 +65,7 @@ INSIDE: dict[type, tuple[str, ...]] = {
 """What may stand deeper in a config, as an argument of another, and the modules that define it."""
 FUNCTIONS = {
     "init.*": (initialisation.__name__, None),
-    "structure": (layout.__name__, ("natural",)),
+    "structure": (layouts.__name__, ("automatic_layout",)),
 }
 """Of functions, only these: the module, and the names in it (None: all that do not begin with _)."""
 IMPORTED = (

@@ -8,7 +8,7 @@ from rnn_research.curves.rate import FRACTION, RESOLUTION, Decay, Far, decay
 from rnn_research.curves.seeds import CONFIDENCE, Band, Interval, band, interval, t_quantile
 from rnn_research.curves.together import Reading, together
 from rnn_research.curves.typical import FLOOR, Typical, typical
-from rnn_research.curves.words import Verdict, beyond, ratio_spoken, short, spoken, verdict
+from rnn_research.curves.verdicts import Verdict, beyond, format_interval, ratio_spoken, short, verdict
 
 __all__ = [
     "CONFIDENCE",
@@ -36,13 +36,13 @@ __all__ = [
     "beyond",
     "curve",
     "decay",
+    "format_interval",
     "interval",
     "last_step",
     "law",
     "layers",
     "ratio_spoken",
     "short",
-    "spoken",
     "states",
     "steps",
     "t_quantile",

@@ -15,7 +15,7 @@ from rnn_research.curves.norms import Curve, linked
 from rnn_research.curves.rate import RESOLUTION, Decay, Far, extremes, horizon, ratio
 from rnn_research.curves.seeds import Band, Interval, band, half_width, interval, students
 from rnn_research.curves.typical import Group, Typical, typical
-from rnn_research.curves.words import Verdict, judged
+from rnn_research.curves.verdicts import Verdict, judged
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,16 +9,16 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import choice, integer, integers
-from rnn_research.datasets.base import Rule, Task
+from rnn_research.datasets.base import SolvedCriterion, Task
 from rnn_research.datasets.generated import GeneratedModule
-from rnn_research.structures import Sample, Stack
-from rnn_research.structures.layout import NO_INPUT
+from rnn_research.structures import Sample, SampleArrays
+from rnn_research.structures.layouts import NO_INPUT
 
 TOLERANCES = {"le": 0.04, "pascanu": 0.2}
 """How far from the target an answer is still right, by form."""
 SHORTEST = {"le": 2, "pascanu": 10}
 """Steps that leave room for both markers."""
-RULES = {"accuracy": Rule("accuracy", 0.99), "mse": Rule("mse", 0.05, above=False)}
+RULES = {"accuracy": SolvedCriterion("accuracy", 0.99), "mse": SolvedCriterion("mse", 0.05, above=False)}
 
 
 @final
@@ -83,10 +83,10 @@ class Adding(GeneratedModule):
         return Task("regression", input_size=2, output_size=1, tolerance=tolerance, success=rule), samples
 
 
-def _make(shortest: int, longest: int, form: str, random: np.random.Generator, count: int) -> Stack:
+def _make(shortest: int, longest: int, form: str, random: np.random.Generator, count: int) -> SampleArrays:
     inputs, lengths, pair = marked(shortest, longest, form, random, count)
     target = pair[0] + pair[1]
-    return Stack(inputs, lengths, (target if form == "le" else target / 2)[:, None])
+    return SampleArrays(inputs, lengths, (target if form == "le" else target / 2)[:, None])
 
 
 def marked(

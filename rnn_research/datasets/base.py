@@ -22,9 +22,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rnn_research.checks import flag, integer
 from rnn_research.datasets.checking import check_apart, check_samples, without_tree
-from rnn_research.structures import Layout, Sample, Stack
-from rnn_research.structures import Sequence as Chains
-from rnn_research.structures.layout import NO_TARGET
+from rnn_research.structures import ChainLayout as Chains
+from rnn_research.structures import Layout, Sample, SampleArrays
+from rnn_research.structures.layouts import NO_TARGET
 
 SPLITS = ("train", "val", "test")
 MOST = 10_000  # samples of a split that a baseline reads
@@ -32,7 +32,7 @@ POOL = 50  # batches that bucketing sorts together: enough to cut padding, few e
 
 
 @dataclass(frozen=True)
-class Rule:
+class SolvedCriterion:
     """When a run counts as solved: the validation set's `metric` is at least `bound` (`above`), or below it."""
 
     metric: str
@@ -68,7 +68,7 @@ class Task:
     step_targets: bool = False
     tree_targets: bool = False
     tolerance: float | None = None
-    success: Rule | None = None
+    success: SolvedCriterion | None = None
 
     @property
     def has_parse(self) -> bool:
@@ -359,7 +359,7 @@ class _Fetch(Dataset[Sample]):
 
     def __getitems__(self, indices: list[int]) -> Sequence[Sample]:
         """What torch asks for, where it is there, in place of one sample after another."""
-        if isinstance(self.samples, Stack | Generated):
+        if isinstance(self.samples, SampleArrays | Generated):
             return self.samples.take(indices)
         return [self.samples[index] for index in indices]
 
@@ -407,7 +407,7 @@ class Generated(Sequence[Sample]):
             raise IndexError(least if least < 0 else most)
         number = least // self.BLOCK
         block = self._block(number)
-        if isinstance(block, Stack) and most // self.BLOCK == number:
+        if isinstance(block, SampleArrays) and most // self.BLOCK == number:
             return block.take(np.array(indices) - number * self.BLOCK)
         return [self[index] for index in indices]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rnn_research.structures import Sample, Stack, Tree
-from rnn_research.structures.layout import NO_INPUT, NO_TARGET
+from rnn_research.structures import Sample, SampleArrays, Tree
+from rnn_research.structures.layouts import NO_INPUT, NO_TARGET
 
 if TYPE_CHECKING:
     from rnn_research.datasets.base import Task
@@ -46,7 +46,7 @@ def check_samples(split: str, samples: Sequence[Any], task: Task, most: int | No
     count = len(samples) if most is None else min(most, len(samples))
     if not count:
         raise ValueError(f"{split}: holds no sample, expected at least one")
-    if isinstance(samples, Stack):
+    if isinstance(samples, SampleArrays):
         _check_padding(split, samples)
     first = samples[0]
     for start in range(0, count, CHUNK):
@@ -58,7 +58,7 @@ def check_samples(split: str, samples: Sequence[Any], task: Task, most: int | No
             _check_values(names, values, of)
 
 
-def _check_padding(split: str, stack: Stack) -> None:
+def _check_padding(split: str, stack: SampleArrays) -> None:
     """No label stands behind a sample's last step: it would be learnt from padding."""
     if stack.step_targets is None:
         return

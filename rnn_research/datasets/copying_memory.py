@@ -10,9 +10,9 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer, integers
-from rnn_research.datasets.base import Rule, Task
+from rnn_research.datasets.base import SolvedCriterion, Task
 from rnn_research.datasets.generated import CHECKSUMS, GeneratedModule, rows_apart
-from rnn_research.structures import Sample, Stack
+from rnn_research.structures import Sample, SampleArrays
 
 SYMBOLS = 8
 COPIED = 10
@@ -65,7 +65,7 @@ class CopyingMemory(GeneratedModule):
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         further = {f"delay_{delay}": partial(_make, delay, CHECKSUMS["test"]) for delay in self.test_delays}
         samples = self.drawn(lambda split: partial(_make, self.delay, CHECKSUMS[split]), further)
-        rule = Rule("position_accuracy", 1 - 0.01 * COPIED / (self.delay + 2 * COPIED))
+        rule = SolvedCriterion("position_accuracy", 1 - 0.01 * COPIED / (self.delay + 2 * COPIED))
         return Task("classification", SYMBOLS + 2, SYMBOLS + 1, step_targets=True, success=rule), samples
 
     def baselines(self) -> dict[str, float]:
@@ -79,7 +79,7 @@ class CopyingMemory(GeneratedModule):
         return found | known | {f"{split}_position_accuracy": right for split in ("val", "test")}
 
 
-def _make(delay: int, checksums: tuple[int, ...], random: np.random.Generator, count: int) -> Stack:
+def _make(delay: int, checksums: tuple[int, ...], random: np.random.Generator, count: int) -> SampleArrays:
     def draw(rows: int) -> tuple[np.ndarray, np.ndarray]:
         return random.integers(SYMBOLS, size=(rows, COPIED)), np.full(rows, COPIED)
 
@@ -89,4 +89,4 @@ def _make(delay: int, checksums: tuple[int, ...], random: np.random.Generator, c
     wanted = np.full_like(read, BLANK)
     wanted[:, -COPIED:] = symbols
     inputs = np.eye(SYMBOLS + 2, dtype=np.float32).take(read, axis=0)
-    return Stack(inputs, np.full(count, read.shape[1]), symbols[:, -1].copy(), wanted)
+    return SampleArrays(inputs, np.full(count, read.shape[1]), symbols[:, -1].copy(), wanted)

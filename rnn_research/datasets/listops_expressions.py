@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnn_research.datasets.bulk import Nodes, assemble, sums
 from rnn_research.datasets.generated import checksum
+from rnn_research.datasets.tree_arrays import Nodes, assemble, sums
 from rnn_research.structures import Sample
 
 VOCABULARY = ("", *"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")  # a token is its place here; 0 is the empty token

@@ -7,7 +7,7 @@ from math import comb
 
 import numpy as np
 
-from rnn_research.datasets.bulk import assemble, bracketed
+from rnn_research.datasets.tree_arrays import assemble, bracketed
 from rnn_research.structures import Sample
 
 VOCABULARY = ("", "(", ")", *"abcdef", "and", "or", "not", "<sep>")  # a token is its place here; 0 is the empty token

@@ -10,9 +10,9 @@ import numpy as np
 
 from rnn_research.checks import choice, integer, integers
 from rnn_research.datasets.adding import SHORTEST, TOLERANCES, marked
-from rnn_research.datasets.base import Rule, Task
+from rnn_research.datasets.base import SolvedCriterion, Task
 from rnn_research.datasets.generated import GeneratedModule
-from rnn_research.structures import Sample, Stack
+from rnn_research.structures import Sample, SampleArrays
 
 
 @final
@@ -67,10 +67,10 @@ class Multiplication(GeneratedModule):
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         further = {f"length_{steps}": partial(_make, steps, steps, self.form) for steps in self.test_lengths}
         samples = self.drawn(lambda split: partial(_make, self.length, self.max_length, self.form), further)
-        rule, tolerance = Rule("accuracy", 0.99), TOLERANCES[self.form]
+        rule, tolerance = SolvedCriterion("accuracy", 0.99), TOLERANCES[self.form]
         return Task("regression", input_size=2, output_size=1, tolerance=tolerance, success=rule), samples
 
 
-def _make(shortest: int, longest: int, form: str, random: np.random.Generator, count: int) -> Stack:
+def _make(shortest: int, longest: int, form: str, random: np.random.Generator, count: int) -> SampleArrays:
     inputs, lengths, pair = marked(shortest, longest, form, random, count)
-    return Stack(inputs, lengths, pair.prod(axis=0)[:, None])
+    return SampleArrays(inputs, lengths, pair.prod(axis=0)[:, None])

@@ -9,10 +9,10 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer, integers
-from rnn_research.datasets.base import Rule, Task
+from rnn_research.datasets.base import SolvedCriterion, Task
 from rnn_research.datasets.generated import CHECKSUMS, GeneratedModule, rows_apart
-from rnn_research.structures import Sample, Stack
-from rnn_research.structures.layout import NO_TARGET
+from rnn_research.structures import Sample, SampleArrays
+from rnn_research.structures.layouts import NO_TARGET
 
 FORMS = {5: (5, 2), 20: (10, 5)}
 """Symbols of a pattern, and values of a symbol, by the bits they are named for: 2^5 and 5^10, about 2^20."""
@@ -72,13 +72,13 @@ class NoiselessMemorization(GeneratedModule):
         make = partial(_make, *FORMS[self.bits])
         further = {f"delay_{delay}": partial(make, delay, CHECKSUMS["test"]) for delay in self.test_delays}
         samples = self.drawn(lambda split: partial(make, self.delay, CHECKSUMS[split]), further)
-        values, rule = FORMS[self.bits][1], Rule("position_accuracy", 0.99)
+        values, rule = FORMS[self.bits][1], SolvedCriterion("position_accuracy", 0.99)
         return Task("classification", values + 2, values, step_targets=True, success=rule), samples
 
 
 def _make(
     symbols: int, values: int, delay: int, checksums: tuple[int, ...], random: np.random.Generator, count: int
-) -> Stack:
+) -> SampleArrays:
     def draw(rows: int) -> tuple[np.ndarray, np.ndarray]:
         return random.integers(values, size=(rows, symbols)), np.full(rows, symbols)
 
@@ -88,4 +88,4 @@ def _make(
     wanted = np.full_like(read, NO_TARGET)
     wanted[:, -symbols:] = pattern
     inputs = np.eye(values + 2, dtype=np.float32).take(read, axis=0)
-    return Stack(inputs, np.full(count, read.shape[1]), pattern[:, -1].copy(), wanted)
+    return SampleArrays(inputs, np.full(count, read.shape[1]), pattern[:, -1].copy(), wanted)

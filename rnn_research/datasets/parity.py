@@ -9,10 +9,10 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import choice, integer, integers
-from rnn_research.datasets.base import Rule, Task
+from rnn_research.datasets.base import SolvedCriterion, Task
 from rnn_research.datasets.generated import CHECKSUMS, GeneratedModule, rows_apart
-from rnn_research.structures import Sample, Stack
-from rnn_research.structures.layout import NO_INPUT
+from rnn_research.structures import Sample, SampleArrays
+from rnn_research.structures.layouts import NO_INPUT
 
 CODES = {"signs": (-1.0, 1.0), "binary": (0.0, 1.0)}
 
@@ -66,7 +66,7 @@ class Parity(GeneratedModule):
         make = partial(_make, CODES[self.bits])
         further = {f"length_{steps}": partial(make, steps, steps, CHECKSUMS["test"]) for steps in self.test_lengths}
         samples = self.drawn(lambda split: partial(make, self.length, self.max_length, CHECKSUMS[split]), further)
-        return Task("classification", input_size=1, output_size=2, success=Rule("accuracy", 0.99)), samples
+        return Task("classification", input_size=1, output_size=2, success=SolvedCriterion("accuracy", 0.99)), samples
 
 
 def _make(
@@ -76,7 +76,7 @@ def _make(
     checksums: tuple[int, ...],
     random: np.random.Generator,
     count: int,
-) -> Stack:
+) -> SampleArrays:
     def draw(rows: int) -> tuple[np.ndarray, np.ndarray]:
         lengths = random.integers(shortest, longest + 1, size=rows)
         ones = random.integers(2, size=(rows, longest), dtype=np.int8)
@@ -86,4 +86,4 @@ def _make(
     ones, lengths = rows_apart(draw, checksums, count)
     inputs = np.array(codes, dtype=np.float32).take(ones)[:, :, None]
     inputs[np.arange(longest) >= lengths[:, None]] = NO_INPUT
-    return Stack(inputs, lengths, ones.sum(axis=1, dtype=np.int64) % 2)
+    return SampleArrays(inputs, lengths, ones.sum(axis=1, dtype=np.int64) % 2)

@@ -9,10 +9,10 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer, integers
-from rnn_research.datasets.base import Rule, Task
+from rnn_research.datasets.base import SolvedCriterion, Task
 from rnn_research.datasets.generated import CHECKSUMS, GeneratedModule, rows_apart
-from rnn_research.structures import Sample, Stack
-from rnn_research.structures.layout import NO_INPUT
+from rnn_research.structures import Sample, SampleArrays
+from rnn_research.structures.layouts import NO_INPUT
 
 SYMBOLS = 100
 RELEVANT = 2  # the first symbol is one of these; the other 98 distract
@@ -64,10 +64,12 @@ class RandomPermutation(GeneratedModule):
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         tests = {f"length_{steps}": partial(_make, steps, steps, CHECKSUMS["test"]) for steps in self.test_lengths}
         samples = self.drawn(lambda split: partial(_make, self.length, self.max_length, CHECKSUMS[split]), tests)
-        return Task("classification", SYMBOLS, SYMBOLS, success=Rule("accuracy", 0.99)), samples
+        return Task("classification", SYMBOLS, SYMBOLS, success=SolvedCriterion("accuracy", 0.99)), samples
 
 
-def _make(shortest: int, longest: int, checksums: tuple[int, ...], random: np.random.Generator, count: int) -> Stack:
+def _make(
+    shortest: int, longest: int, checksums: tuple[int, ...], random: np.random.Generator, count: int
+) -> SampleArrays:
     def draw(rows: int) -> tuple[np.ndarray, np.ndarray]:
         lengths = random.integers(shortest, longest + 1, size=rows)
         symbols = random.integers(RELEVANT, SYMBOLS, size=(rows, longest))
@@ -78,4 +80,4 @@ def _make(shortest: int, longest: int, checksums: tuple[int, ...], random: np.ra
     symbols, lengths = rows_apart(draw, checksums, count)
     inputs = np.eye(SYMBOLS, dtype=np.float32).take(symbols, axis=0)
     inputs[np.arange(longest) >= lengths[:, None]] = NO_INPUT
-    return Stack(inputs, lengths, symbols[:, 0].copy())
+    return SampleArrays(inputs, lengths, symbols[:, 0].copy())

@@ -18,7 +18,7 @@ from rnn_research.checks import choice, flag, integer, path_of
 from rnn_research.datasets.base import DataModule, Task
 from rnn_research.datasets.download import download
 from rnn_research.structures import Sample, Tree
-from rnn_research.structures.layout import NO_INPUT, NO_TARGET
+from rnn_research.structures.layouts import NO_INPUT, NO_TARGET
 
 FILES = {"train": "train.txt", "val": "dev.txt", "test": "test.txt"}
 CLASSES = {

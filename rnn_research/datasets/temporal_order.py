@@ -9,10 +9,10 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer, integers
-from rnn_research.datasets.base import Rule, Task
+from rnn_research.datasets.base import SolvedCriterion, Task
 from rnn_research.datasets.generated import GeneratedModule
-from rnn_research.structures import Sample, Stack
-from rnn_research.structures.layout import NO_INPUT
+from rnn_research.structures import Sample, SampleArrays
+from rnn_research.structures.layouts import NO_INPUT
 
 SYMBOLS = ("A", "B", "c", "d", "e", "f")
 RELEVANT = 2  # A and B; the other four distract
@@ -74,7 +74,7 @@ class TemporalOrder(GeneratedModule):
         further = {f"length_{steps}": partial(make, steps, steps, SUMS["test"]) for steps in self.test_lengths}
         samples = self.drawn(lambda split: partial(make, self.length, self.max_length, SUMS[split]), further)
         classes = 2**self.symbols
-        return Task("classification", len(SYMBOLS), classes, success=Rule("accuracy", 0.99)), samples
+        return Task("classification", len(SYMBOLS), classes, success=SolvedCriterion("accuracy", 0.99)), samples
 
 
 def _make(
@@ -84,7 +84,7 @@ def _make(
     sums: tuple[int, ...],
     random: np.random.Generator,
     count: int,
-) -> Stack:
+) -> SampleArrays:
     lengths = random.integers(shortest, longest + 1, size=count)
     rows = np.arange(count)
     places = [random.integers(_ceil(first * lengths, 10), _ceil(end * lengths, 10)) for first, end in tenths]
@@ -101,7 +101,7 @@ def _make(
         codes[rows, place] = symbol
     inputs = np.eye(len(SYMBOLS), dtype=np.float32).take(codes, axis=0)
     inputs[padding] = NO_INPUT
-    return Stack(inputs, lengths, 2 ** np.arange(len(places)) @ relevant)
+    return SampleArrays(inputs, lengths, 2 ** np.arange(len(places)) @ relevant)
 
 
 def _ceil(numerator: np.ndarray, denominator: int) -> np.ndarray:

@@ -9,9 +9,9 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer, integers
-from rnn_research.datasets.base import Rule, Task
-from rnn_research.datasets.bulk import Nodes, assemble
+from rnn_research.datasets.base import SolvedCriterion, Task
 from rnn_research.datasets.generated import CHECKSUMS, GeneratedModule, rows_apart
+from rnn_research.datasets.tree_arrays import Nodes, assemble
 from rnn_research.structures import Sample
 
 CLASSES = 10
@@ -68,7 +68,7 @@ class TreeKeyword(GeneratedModule):
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         further = {f"leaves_{count}": partial(_make, count, count, CHECKSUMS["test"]) for count in self.test_leaves}
         samples = self.drawn(lambda split: partial(_make, self.min_leaves, self.max_leaves, CHECKSUMS[split]), further)
-        vocabulary, rule = KEYWORDS + WORDS + 1, Rule("accuracy", 0.99)
+        vocabulary, rule = KEYWORDS + WORDS + 1, SolvedCriterion("accuracy", 0.99)
         return Task("classification", vocabulary, CLASSES, tokens=True, max_children=2, success=rule), samples
 
     def features(self, split: str) -> dict[str, np.ndarray]:

@@ -11,8 +11,8 @@ from rnn_research.cells.base import NONLINEARITIES
 from rnn_research.cells.gru import GRU
 from rnn_research.cells.lstm import LSTM
 from rnn_research.cells.rnn import RNN
-from rnn_research.jacobians.vjp import Pullback, Updates, norms_of, pull_back, updates_of
-from rnn_research.unroll import Layer
+from rnn_research.jacobians.vjp import Updates, VectorJacobian, norms_of, pull_back, updates_of
+from rnn_research.unroll import LayerStates
 
 DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor | float]] = {
     NONLINEARITIES["tanh"].apply: lambda h: 1 - h * h,
@@ -23,7 +23,9 @@ DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor | float]
 """f' of a vanilla RNN, from h = f(.)."""
 
 
-def pullbacks(layer: Layer, silent: Tensor | None = None, inputs: Tensor | None = None) -> Iterator[Pullback]:
+def pullbacks(
+    layer: LayerStates, silent: Tensor | None = None, inputs: Tensor | None = None
+) -> Iterator[VectorJacobian]:
     """All updates of a layer along a chain, some at a time. Padding may come as updates of norm 0.
 
     Args:
@@ -43,7 +45,7 @@ def pullbacks(layer: Layer, silent: Tensor | None = None, inputs: Tensor | None 
         yield form(given)
 
 
-def _vanilla(layer: Layer, cell: RNN) -> Pullback:
+def _vanilla(layer: LayerStates, cell: RNN) -> VectorJacobian:
     """u J = (u f') U, from the states alone."""
     weight = cell.weight_hh.detach()
     (adjoints,), hidden = layer.adjoints, layer.hidden.detach()
@@ -52,10 +54,10 @@ def _vanilla(layer: Layer, cell: RNN) -> Pullback:
     adjoints, hidden = adjoints.reshape(-1, cell.hidden_size), hidden.reshape(-1, cell.hidden_size)
     norms, inverse = norms_of([adjoints])
     at_product = adjoints * inverse * DERIVATIVES[cell.f](hidden)
-    return Pullback(norms, (at_product @ weight,), lambda gradients: at_product.T @ gradients[0])
+    return VectorJacobian(norms, (at_product @ weight,), lambda gradients: at_product.T @ gradients[0])
 
 
-def _lstm(given: Updates) -> Pullback:
+def _lstm(given: Updates) -> VectorJacobian:
     """With d_c all that reaches c, its own h included: the gates' gradients are (d_c g i', d_c c' f', d_c i g',
     u_h tanh(c) o'), and u J is (gates' gradients U, d_c f)."""
     weight, (_, cell), (to_hidden, to_cell) = given.cell.weight_hh.detach(), given.previous, given.adjoints
@@ -72,10 +74,10 @@ def _lstm(given: Updates) -> Pullback:
     for (first, factor, gate), out in zip(terms, at_product.chunk(4, -1), strict=True):
         torch.addcmul(first, factor, gate, value=-1, out=out)  # sigmoid' = s (1 - s), tanh' = 1 - t^2
     pulled = at_product @ weight if given.before is None else given.before * inverse
-    return Pullback(norms, (pulled, pulled_cell), lambda gradients: (gradients[0].T @ at_product).T)
+    return VectorJacobian(norms, (pulled, pulled_cell), lambda gradients: (gradients[0].T @ at_product).T)
 
 
-def _gru(given: Updates) -> Pullback:
+def _gru(given: Updates) -> VectorJacobian:
     """The gradients in U h' + b are (u_n q r', u (h' - n) z', u_n r) with u_n = u (1 - z) n' and q what the candidate
     reads of h'; u J is these U, and u z."""
     weight, bias, size = given.cell.weight_hh.detach(), given.cell.bias_hh, given.cell.hidden_size
@@ -93,7 +95,7 @@ def _gru(given: Updates) -> Pullback:
         torch.mul(first, torch.addcmul(gate, gate, gate, value=-1), out=out)
     torch.mul(to_n, r, out=read)
     pulled = torch.addcmul(at_product @ weight, u, z) if given.before is None else given.before * inverse
-    return Pullback(norms, (pulled,), lambda gradients: (gradients[0].T @ at_product).T)
+    return VectorJacobian(norms, (pulled,), lambda gradients: (gradients[0].T @ at_product).T)
 
 
 def _gates(given: Updates) -> Sequence[Tensor]:

@@ -1,8 +1,8 @@
 """A cell's recurrent weight as it multiplies in a vector-Jacobian product, apart from what the activations owe it.
 
 A product z = x W^T enters a vector-Jacobian product twice: f'(z) depends on W, and the gradient in x is multiplied by
-W. Within `Apart`, a cell's products with `weight_hh` have results that are constants to the weight, and on the way back
-they multiply by `leaf`, a variable of its own with the same numbers.
+W. Within `ProductWeight`, a cell's products with `weight_hh` have results that are constants to the weight, and on the
+way back they multiply by `leaf`, a variable of its own with the same numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from rnn_research.cells.base import Cell
 
 
-class Apart(TorchFunctionMode):
+class ProductWeight(TorchFunctionMode):
     """Within it, products with a cell's `weight_hh`, or with views of it, differentiate in `leaf` instead.
 
     Raises:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from rnn_research.cells.base import Cell
-from rnn_research.jacobians.product_weight import Apart
+from rnn_research.jacobians.product_weight import ProductWeight
 from rnn_research.structures import Chain
-from rnn_research.unroll import Kept, Layer
+from rnn_research.unroll import GateActivations, LayerStates
 from rnn_research.unroll.update import Updates as OwnParts
 
 TOGETHER = 512 * 128
@@ -39,7 +39,7 @@ class Updates:
 
 
 @dataclass(frozen=True, eq=False)
-class Pullback:
+class VectorJacobian:
     """Some of a layer's updates.
 
     `norms` are ||dL/ds_{k+1}||, over all parts of the state jointly, float64, one number an update. `pulled` is u J for
@@ -52,7 +52,7 @@ class Pullback:
     immediate: Callable[[Sequence[Tensor]], Tensor]
 
 
-def updates_of(layer: Layer, silent: Tensor | None = None, inputs: Tensor | None = None) -> Iterator[Updates]:
+def updates_of(layer: LayerStates, silent: Tensor | None = None, inputs: Tensor | None = None) -> Iterator[Updates]:
     """All updates of a layer along a chain, the first ones (from the zero state) included, some at a time: what is
     computed of them stays in the cache.
 
@@ -76,7 +76,7 @@ Asked = Iterator[tuple[Tensor, Tensor, Callable[[], Tensor], tuple[Tensor, ...]]
 """Samples, steps, what makes the projected inputs, and previous states."""
 
 
-def _asked(layer: Layer) -> Asked:
+def _asked(layer: LayerStates) -> Asked:
     """As the unroll tells its updates."""
     assert isinstance(layer.structure, Chain)
     for rows, projected, previous in layer.updates():
@@ -87,7 +87,7 @@ def _asked(layer: Layer) -> Asked:
             yield some // layer.structure.time, some % layer.structure.time, inputs.clone, tuple(parts)
 
 
-def _known(layer: Layer, inputs: Tensor) -> Asked:
+def _known(layer: LayerStates, inputs: Tensor) -> Asked:
     """The first steps, then all others in time's order, from the inputs and the states."""
     states, (steps, samples) = [part.detach() for part in layer.states], layer.mask.T.nonzero(as_tuple=True)
     batch = len(inputs)
@@ -103,7 +103,7 @@ def _known(layer: Layer, inputs: Tensor) -> Asked:
         yield sample, step, project, tuple(part.detach() for part in previous)
 
 
-def _together(layer: Layer) -> int:
+def _together(layer: LayerStates) -> int:
     return max(1, TOGETHER // layer.cell.hidden_size)
 
 
@@ -112,7 +112,7 @@ def _projected(cell: Cell, inputs: Tensor, sample: Tensor, step: Tensor) -> Tens
     return cell.project(_taken(inputs, sample, step))
 
 
-def _gates(kept: Kept, place: Tensor) -> list[Tensor] | None:
+def _gates(kept: GateActivations, place: Tensor) -> list[Tensor] | None:
     """The gates' activations of the updates at these places; None where some were not kept."""
     if bool((place < 0).any()):
         return None
@@ -138,13 +138,13 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
     return values.index_select(0, index)
 
 
-def pull_back(given: Updates) -> Pullback:
+def pull_back(given: Updates) -> VectorJacobian:
     """Of any cell, by one batched vector-Jacobian product of `cell.step`.
 
     Raises:
         ValueError: the cell uses `weight_hh` otherwise than as the matrix of a product.
     """
-    cell, apart = given.cell, Apart(given.cell)
+    cell, apart = given.cell, ProductWeight(given.cell)
     previous = [part.detach().requires_grad_() for part in given.previous]
     with torch.enable_grad(), apart:
         state = OwnParts(cell)(given.project(), cell.state_type(*previous))
@@ -159,7 +159,7 @@ def pull_back(given: Updates) -> Pullback:
         outs, grads = zip(*pairs, strict=True)
         return torch.autograd.grad(outs, apart.leaf, grads)[0]
 
-    return Pullback(norms, tuple(part.detach() for part in pulled), immediate)
+    return VectorJacobian(norms, tuple(part.detach() for part in pulled), immediate)
 
 
 def _outside(state: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor]:

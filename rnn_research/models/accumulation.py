@@ -28,7 +28,7 @@ class Window:
     batches: int = 0
     labels: int = 0
     first: int = 0
-    apart: dict[str, Apart] = field(default_factory=dict)
+    apart: dict[str, SeparateAverage] = field(default_factory=dict)
     """By name, what regularizers add to gradients that is not weighed by labels."""
 
     @property
@@ -52,7 +52,7 @@ class Window:
             apart.complete()
 
 
-class Apart:
+class SeparateAverage:
     """Gradients that are averaged over a window by weights of their own.
 
     Args:

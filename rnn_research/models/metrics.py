@@ -50,14 +50,14 @@ class WithinTolerance(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        self.right += within(self.tolerance, preds, target).sum()
+        self.right += fraction_within(self.tolerance, preds, target).sum()
         self.count += len(target)
 
     def compute(self) -> Tensor:
         return self.right / self.count
 
 
-def within(tolerance: float, predictions: Tensor, targets: Tensor) -> Tensor:
+def fraction_within(tolerance: float, predictions: Tensor, targets: Tensor) -> Tensor:
     """Whether each answer is within an absolute distance of the target in every component."""
     return ((predictions - targets).abs() <= tolerance).all(-1)
 
@@ -66,7 +66,9 @@ def correct(task: Task, predictions: Tensor, targets: Tensor) -> Tensor | None:
     """Whether each answer is right: the class, or within the task's tolerance; None where it has none."""
     if task.kind == "classification":
         return predictions == targets
-    return None if task.tolerance is None else within(task.tolerance, predictions, targets.to(predictions.dtype))
+    return (
+        None if task.tolerance is None else fraction_within(task.tolerance, predictions, targets.to(predictions.dtype))
+    )
 
 
 def answer_metrics(task: Task) -> MetricCollection:
@@ -89,7 +91,7 @@ def _accuracy(task: Task) -> MulticlassAccuracy:
     return MulticlassAccuracy(task.output_size, average="micro", validate_args=False)
 
 
-class Tally(nn.Module):
+class RunningMetrics(nn.Module):
     """The loss and the metrics of one split since they were last asked for.
 
     Batches wait, and are counted `TOGETHER` at a time: a metric's update costs as much as a small cell's whole step.

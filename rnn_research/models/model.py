@@ -17,17 +17,17 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, integer, number
-from rnn_research.clipping.base import Clipped, Clipping, Composed, clip, skip
-from rnn_research.clipping.module_mapping import NamedModules
+from rnn_research.clipping.base import Clipping, ClippingEffect, Composed, clip, skip
+from rnn_research.clipping.module_mapping import ModuleMapping
 from rnn_research.datasets.base import SPLITS, Task
-from rnn_research.models.accumulation import Apart, Window, mean_of
-from rnn_research.models.history import History
-from rnn_research.models.metrics import Tally, correct
+from rnn_research.models.accumulation import SeparateAverage, Window, mean_of
+from rnn_research.models.metrics import RunningMetrics, correct
 from rnn_research.models.sizing import hidden_size_for
+from rnn_research.models.step_table import StepTable
 from rnn_research.regularizers.base import Regularizer, Step
 from rnn_research.structures import Batch
-from rnn_research.structures.layout import NO_TARGET
-from rnn_research.unroll import ENGINES, Choice, Record, Unit, Unrolled, unroll
+from rnn_research.structures.layouts import NO_TARGET
+from rnn_research.unroll import ENGINES, EngineChoice, LossScale, Record, Unrolled, unroll
 
 LOSSES = ("auto", "terminal", "every")
 
@@ -133,7 +133,7 @@ class Model(LightningModule):
             cell = partial(cell, hidden_size=hidden_size_for(match_parameters, sized, count_parameters))
         self.task, self.clipping, self.optimizer = task, clipping, optimizer
         self.engine = engine
-        self.engines: tuple[Choice, ...] = ()
+        self.engines: tuple[EngineChoice, ...] = ()
         self.every = position_targets and loss != "terminal"
         size = integer("embedding_size", embedding_size) if task.tokens else task.input_size
         self.embedding = _embedding(task.input_size, size) if task.tokens else None
@@ -143,15 +143,15 @@ class Model(LightningModule):
             size = self.cells[-1].hidden_size
         self.between = nn.Dropout(dropout)
         self.readout = nn.Linear(size, task.output_size)
-        self.tallies: Any = nn.ModuleDict({f"{split}_": Tally(task, self.every) for split in SPLITS})
-        self.regularizers: Any = NamedModules(dict(regularizers or {}))
+        self.tallies: Any = nn.ModuleDict({f"{split}_": RunningMetrics(task, self.every) for split in SPLITS})
+        self.regularizers: Any = ModuleMapping(dict(regularizers or {}))
         self.recording = False
         self.observed: Observed | None = None
         self.answered: list[dict[str, Tensor]] = []
-        self.clipped = History(*Clipped._fields)
-        self.regularized = History(*self.regularizers)
+        self.clipped = StepTable(*ClippingEffect._fields)
+        self.regularized = StepTable(*self.regularizers)
         self._attached = False
-        self._unit = Unit()
+        self._unit = LossScale()
         self._window = Window()
         self._completes = False
         self._values: dict[str, list[Tensor]] = {}
@@ -327,7 +327,7 @@ class Model(LightningModule):
             self._measured(name, regularizer.after_backward(step, unit), under_way.labels)
             return
         if name not in window.apart:
-            window.apart[name] = Apart([parameter for cell in self.cells for parameter in cell.parameters()])
+            window.apart[name] = SeparateAverage([parameter for cell in self.cells for parameter in cell.parameters()])
         apart = window.apart[name]
         with apart.collecting() as collected:
             value = regularizer.after_backward(step, unit)
@@ -410,11 +410,11 @@ class Model(LightningModule):
         self._acted = []
         self.clipped.add(self.trainer.global_step, row)
 
-    def _skip(self, parameters: list[nn.Parameter]) -> Clipped:
+    def _skip(self, parameters: list[nn.Parameter]) -> ClippingEffect:
         """Take no step, and say that no strategy did anything either."""
         skip(parameters)
         zero = torch.zeros((), dtype=torch.float64, device=self.readout.weight.device)
-        did = Clipped(zero, zero, zero, torch.full_like(zero, torch.nan), torch.ones_like(zero))
+        did = ClippingEffect(zero, zero, zero, torch.full_like(zero, torch.nan), torch.ones_like(zero))
         if isinstance(self.clipping, Composed):
             self.clipping.did = dict.fromkeys(self.clipping.strategies, did)
         return did

@@ -12,7 +12,7 @@ from rnn_research.cells.base import State
 from rnn_research.checks import integer
 from rnn_research.models import Model
 from rnn_research.probes.base import Columns, Probe
-from rnn_research.unroll import Layer
+from rnn_research.unroll import LayerStates
 from rnn_research.unroll.norms import norm
 
 
@@ -69,7 +69,7 @@ class Adjoint(Probe):
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _rows(
-        self, index: int, layer: Layer, per_sample: Tensor, terminal: State | None, tokens: Tensor | None
+        self, index: int, layer: LayerStates, per_sample: Tensor, terminal: State | None, tokens: Tensor | None
     ) -> dict[str, Any]:
         kept = layer.mask
         if self.samples is not None and self.samples < len(layer.structure):

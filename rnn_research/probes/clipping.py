@@ -8,7 +8,7 @@ from rnn_research.models import Model
 
 
 def clipping_table(model: Model) -> np.ndarray:
-    """One row a step: `step`, what `Clipped` has (norms are global L2 norms), and whether it `fired`.
+    """One row a step: `step`, what `ClippingEffect` has (norms are global L2 norms), and whether it `fired`.
 
     It did where the coefficient is a number other than 1 and the gradient finite (another can't be clipped); where the
     step was skipped, or a gradient that was not finite was replaced; and where something acted inside backpropagation,

@@ -9,13 +9,13 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
-from rnn_research.clipping.base import Clipped, Clipping, did, side_by_side
-from rnn_research.clipping.module_mapping import NamedModules
-from rnn_research.clipping.scaling import Scaling, foresee
+from rnn_research.clipping.base import Clipping, ClippingEffect, measure_effect, side_by_side
+from rnn_research.clipping.module_mapping import ModuleMapping
+from rnn_research.clipping.norm_scaling import NormScaling, predict_effects
 from rnn_research.models import Model
 from rnn_research.probes.base import Columns, Probe
 
-FIELDS = list(enumerate(Clipped._fields))[1:]
+FIELDS = list(enumerate(ClippingEffect._fields))[1:]
 """All but the norm before, which is the same for each strategy."""
 
 
@@ -24,7 +24,8 @@ class Counterfactual(Probe):
 
     Each gets a copy of the step's gradient, before the run's own clipping; neither the gradient nor the weights
     change. Strategies with a memory keep their own, of the gradients they were shown. A row a step: `norm_before`, and
-    for each strategy `<name>.norm_after`, `<name>.coefficient`, `<name>.cosine` and `<name>.skipped`, as in `Clipped`.
+    for each strategy `<name>.norm_after`, `<name>.coefficient`, `<name>.cosine` and `<name>.skipped`, as in
+    `ClippingEffect`.
 
     Args:
         strategies: by name.
@@ -53,7 +54,7 @@ class Counterfactual(Probe):
                     f"strategies: given {name}, which acts inside backpropagation: what it would do takes a backward "
                     "pass of its own; leave it out, and compare two runs"
                 )
-        self.strategies = NamedModules(dict(strategies))
+        self.strategies = ModuleMapping(dict(strategies))
         self._parameters: list[nn.Parameter] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
@@ -76,10 +77,10 @@ class Counterfactual(Probe):
         before = side_by_side(present)
         exact = before.double()
         norm = torch.linalg.vector_norm(exact)
-        scaling = {name: one for name, one in self.strategies.items() if isinstance(one, Scaling)}
+        scaling = {name: one for name, one in self.strategies.items() if isinstance(one, NormScaling)}
         others = {name: one for name, one in self.strategies.items() if name not in scaling}
-        said = [foresee(list(scaling.values()), exact, norm, present)] if scaling else []
-        said += [Clipped(*(value[None] for value in one)) for one in self._tried(others, before, present)]
+        said = [predict_effects(list(scaling.values()), exact, norm, present)] if scaling else []
+        said += [ClippingEffect(*(value[None] for value in one)) for one in self._tried(others, before, present)]
         table = torch.stack([torch.cat(values) for values in zip(*said, strict=True)]).cpu().numpy()
         found = dict(zip([*scaling, *others], table.T, strict=True))
         columns = {f"{name}.{key}": found[name][k] for name in self.strategies for k, key in FIELDS}
@@ -87,7 +88,7 @@ class Counterfactual(Probe):
 
     def _tried(
         self, strategies: Mapping[str, nn.Module], before: Tensor, present: list[nn.Parameter]
-    ) -> Iterator[Clipped]:
+    ) -> Iterator[ClippingEffect]:
         """What each does to a copy of the gradient, which is put in the gradient's place and taken out again."""
         kept = [parameter.grad for parameter in present]
         scratch = torch.empty_like(before)
@@ -99,7 +100,7 @@ class Counterfactual(Probe):
                     parameter.grad = part.view_as(parameter)
                 coefficient = strategy(present)
                 skipped = all(parameter.grad is None for parameter in present)
-                yield did(before, None if skipped else scratch, coefficient)
+                yield measure_effect(before, None if skipped else scratch, coefficient)
         finally:
             for parameter, gradient in zip(present, kept, strict=True):
                 parameter.grad = gradient

@@ -11,7 +11,7 @@ from rnn_research.cells.base import Cell
 from rnn_research.checks import number
 from rnn_research.models import Model
 from rnn_research.probes.base import Columns, Probe
-from rnn_research.unroll import Layer
+from rnn_research.unroll import LayerStates
 from rnn_research.unroll.repeatable import check_repeatable
 
 
@@ -49,7 +49,7 @@ class Saturation(Probe):
         columns = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
         return {"layer": torch.arange(len(rows)), **columns}
 
-    def _row(self, layer: Layer) -> dict[str, Any]:
+    def _row(self, layer: LayerStates) -> dict[str, Any]:
         found: dict[str, list[torch.Tensor]] = {}
         for _, projected, previous in layer.updates():
             with layer.as_unrolled():

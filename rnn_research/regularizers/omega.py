@@ -11,8 +11,8 @@ from torch import Tensor
 from rnn_research.cells.base import Cell
 from rnn_research.checks import choice, number
 from rnn_research.jacobians.explicit import pullbacks
-from rnn_research.jacobians.product_weight import Apart
-from rnn_research.jacobians.vjp import Pullback
+from rnn_research.jacobians.product_weight import ProductWeight
+from rnn_research.jacobians.vjp import VectorJacobian
 from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
 from rnn_research.unroll.repeatable import check_repeatable
 
@@ -57,7 +57,7 @@ class Omega(Regularizer):
         refuse_trees(trees, TREES)
         for cell in cells:
             check_repeatable(cell, "omega")
-            with torch.no_grad(), Apart(cell):
+            with torch.no_grad(), ProductWeight(cell):
                 cell.step(cell.project(cell.weight_ih.new_zeros(1, cell.input_size)), cell.initial_state(1))
 
     def penalty(self, step: Step) -> None:
@@ -83,7 +83,7 @@ class Omega(Regularizer):
         """The steps that count, or the samples."""
         return self._counted if self.form == "code" else super().counted(step)
 
-    def _layer(self, weight: Tensor, updates: Iterator[Pullback], step: Step, unit: Tensor) -> Tensor:
+    def _layer(self, weight: Tensor, updates: Iterator[VectorJacobian], step: Step, unit: Tensor) -> Tensor:
         """One layer's Omega; alpha times its gradient goes to the weight's."""
         adds_to = weight.grad if self.alpha > 0 else None
         value = count = torch.zeros((), dtype=torch.float64, device=weight.device)
@@ -101,7 +101,7 @@ class Omega(Regularizer):
             adds_to += gradient * (self.alpha * unit / total).to(weight.dtype)
         return value / total
 
-    def _terms(self, one: Pullback) -> tuple[Tensor, Tensor]:
+    def _terms(self, one: VectorJacobian) -> tuple[Tensor, Tensor]:
         """(r - 1)^2 of each update's ratio r, in float64, and what its derivative in X = u J is X times."""
         squared = torch.stack([torch.linalg.vector_norm(part, dim=-1) for part in one.pulled]).double().square().sum(0)
         if self.form == "code":

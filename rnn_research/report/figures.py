@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnn_research.compare import Comparison
-from rnn_research.report import norms, solved, style, training, vanishing
+from rnn_research.report import norms, style, success, training, vanishing
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Drawing:
 
 def draw(comparison: Comparison) -> list[Drawing]:
     """Every figure that has something to show."""
-    makers = (vanishing.curves, training.rates, norms.clipping, training.learning, solved.success, solved.answers)
+    makers = (vanishing.curves, training.rates, norms.clipping, training.learning, success.success, success.answers)
     with style.styled():
         look = style.look(comparison)
         return [

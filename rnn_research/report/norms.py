@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.report import cells, style
-from rnn_research.report.marks import Made
+from rnn_research.report import columns, style
+from rnn_research.report.legends import Made
 from rnn_research.report.style import MUTED, Look
 
 MOST_PANELS = 24
@@ -21,8 +21,8 @@ def clipping(comparison: Comparison, look: Look) -> Made | None:
     shown = [c for c in comparison.conditions if c.norms is not None]
     if not shown:
         return None
-    drawn, columns = _arranged(shown[:MOST_PANELS], look)
-    figure, grid = _pairs(len(drawn), columns)
+    drawn, across = _arranged(shown[:MOST_PANELS], look)
+    figure, grid = _pairs(len(drawn), across)
     typical = [values for c in drawn if c.norms for values in (c.norms.before, c.norms.after)]
     extreme = [values for c in drawn if c.norms for values in (c.norms.before_low, c.norms.before_high)]
     low, high = style.limits(np.log10(np.concatenate(typical)), margin=0.0)
@@ -59,7 +59,7 @@ def _norms(norms: Axes, share: Axes, condition: Condition, colour: str, label: s
     norms.plot(x, np.log10(found.before), color=MUTED, linewidth=1.1)
     if fires:
         norms.plot(x, np.log10(found.after), color=colour, linewidth=1.3)
-    note = f"clipped {cells.percent(condition.clipped)} of steps" if fires else "never clipped"
+    note = f"clipped {columns.percent(condition.clipped)} of steps" if fires else "never clipped"
     norms.set_title(f"{style.shortened(label, 30)}\n{note}", fontsize=8)
     norms.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     norms.yaxis.set_major_formatter(FuncFormatter(style.power_of_ten))

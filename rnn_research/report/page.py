@@ -11,8 +11,8 @@ from html import escape
 from pathlib import Path
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.report import cells, prose, tables
-from rnn_research.report.cells import Column
+from rnn_research.report import columns, prose, tables
+from rnn_research.report.columns import Column
 from rnn_research.report.prose import typeset
 
 OF_THE_GRADIENT = ("vanishing", "rates")
@@ -28,16 +28,16 @@ def page(comparison: Comparison, figures: Mapping[str, tuple[str, str, str]]) ->
 
     parts = [
         f"<h1>{title}</h1>",
-        f'<p class="quiet">{escape(cells.title(comparison))}. {escape(tables.constant(comparison))}</p>',
+        f'<p class="quiet">{escape(columns.title(comparison))}. {escape(tables.constant(comparison))}</p>',
         prose.answers(comparison),
         "<h2>Condition by condition</h2>",
         f'<ul class="conditions">{"".join(map(item, comparison.conditions))}</ul>',
         "<h2>The gradient</h2>",
-        _table(comparison, cells.gradient_columns(comparison)),
+        _table(comparison, columns.gradient_columns(comparison)),
         _beside(comparison),
         *(_figure(*figure) for name, figure in figures.items() if name in OF_THE_GRADIENT),
         "<h2>The task and clipping</h2>",
-        _table(comparison, cells.task_columns(comparison)),
+        _table(comparison, columns.task_columns(comparison)),
         _answers(comparison),
         _effects(comparison),
         *(_figure(*figure) for name, figure in figures.items() if name not in OF_THE_GRADIENT),
@@ -55,13 +55,13 @@ def page(comparison: Comparison, figures: Mapping[str, tuple[str, str, str]]) ->
     return head + "\n".join(part for part in parts if part) + "\n</main>\n</body>\n</html>\n"
 
 
-def _table(comparison: Comparison, columns: Sequence[Column]) -> str:
-    columns = [*cells.factor_columns(comparison), cells.seeds_column(), *columns]
+def _table(comparison: Comparison, shown: Sequence[Column]) -> str:
+    shown = [*columns.factor_columns(comparison), columns.seeds_column(), *shown]
     head = "".join(
-        f'<th{_number(column)} title="{escape(column.meaning)}">{escape(column.title)}</th>' for column in columns
+        f'<th{_number(column)} title="{escape(column.meaning)}">{escape(column.title)}</th>' for column in shown
     )
     rows = (
-        "".join(f"<td{_number(column)}>{_cell(column, condition)}</td>" for column in columns)
+        "".join(f"<td{_number(column)}>{_cell(column, condition)}</td>" for column in shown)
         for condition in comparison.conditions
     )
     return _scrolled(head, rows)
@@ -69,11 +69,11 @@ def _table(comparison: Comparison, columns: Sequence[Column]) -> str:
 
 def _beside(comparison: Comparison) -> str:
     """The parts of the state and the layers, where there are several."""
-    columns = cells.beside_columns(comparison)
-    if not columns:
+    beside = columns.beside_columns(comparison)
+    if not beside:
         return ""
     about = "The parts of the state, and of several layers each, for themselves: far ratio and verdict."
-    return f"<p>{about}</p>{_table(comparison, columns)}"
+    return f"<p>{about}</p>{_table(comparison, beside)}"
 
 
 def _cell(column: Column, condition: Condition) -> str:
@@ -103,7 +103,7 @@ def _answers(comparison: Comparison) -> str:
     """A table a feature, closed: the figure shows them."""
     parts = []
     for feature in comparison.bins:
-        table = _table(comparison, cells.answer_columns(comparison, feature))
+        table = _table(comparison, columns.answer_columns(comparison, feature))
         summary = f"{comparison.measure.capitalize()} of the answers against {feature}"
         opened = " open" if feature in comparison.against else ""
         parts.append(f"<details{opened}><summary>{escape(summary)}</summary>{table}</details>")
@@ -113,12 +113,12 @@ def _answers(comparison: Comparison) -> str:
 def _effects(comparison: Comparison) -> str:
     if not comparison.effects:
         return ""
-    metric = escape(cells.metric_title(comparison))
+    metric = escape(columns.metric_title(comparison))
     head = f'<th>condition</th><th class="n">decay rate</th><th class="n">{metric}</th><th class="n">seeds</th>'
     rows = (
         f"<td>{escape(comparison.label(effect.clipped))}</td>"
-        f'<td class="n">{typeset(cells.signed(effect.rate))}</td>'
-        f'<td class="n">{typeset(cells.signed(effect.metric))}</td>'
+        f'<td class="n">{typeset(columns.signed(effect.rate))}</td>'
+        f'<td class="n">{typeset(columns.signed(effect.metric))}</td>'
         f'<td class="n">{max((found.n for found in (effect.rate, effect.metric) if found), default=0)}</td>'
         for effect in comparison.effects
     )
@@ -151,7 +151,7 @@ def _runs(comparison: Comparison) -> str:
     head = '<th>run</th><th>status</th><th class="n">steps</th><th>command</th>'
     rows = (
         f"<td>{escape(comparison.name(run.folder))}</td><td>{escape(run.record.status)}</td>"
-        f'<td class="n">{run.record.steps:,}</td><td><code>{escape(cells.command(run))}</code></td>'
+        f'<td class="n">{run.record.steps:,}</td><td><code>{escape(columns.command(run))}</code></td>'
         for run in comparison.runs
     )
     about = "Every run with the command that repeats it, put together from its record"

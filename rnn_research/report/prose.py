@@ -8,8 +8,8 @@ from html import escape
 
 from rnn_research.compare import Comparison, Condition, Effect, Success
 from rnn_research.compare.factors import is_of_clipping
-from rnn_research.curves import CONFIDENCE, DOUBLE, FALL, FLOOR, HALF, RISE, Interval, Reading, t_quantile, words
-from rnn_research.report import cells
+from rnn_research.curves import CONFIDENCE, DOUBLE, FALL, FLOOR, HALF, RISE, Interval, Reading, t_quantile, verdicts
+from rnn_research.report import columns
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_EFFECTS = 4
@@ -26,7 +26,7 @@ PHRASES = {
 
 def answers(comparison: Comparison) -> str:
     """Where the gradient vanishes, at the chosen step and at the first, and what clipping changed."""
-    steps = [cells.at(title(comparison)).capitalize() for title in (cells.step_title, cells.start_title)]
+    steps = [columns.at(title(comparison)).capitalize() for title in (columns.step_title, columns.start_title)]
     said = [
         _verdicts(comparison, steps[0], lambda condition: condition.chosen),
         _verdicts(comparison, steps[1], lambda condition: condition.start) if len(set(steps)) > 1 else "",
@@ -45,25 +45,25 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
     said = []
     if condition.chosen is not None:
         verdict = condition.chosen.verdict
-        at = cells.at(cells.step_title(comparison))
+        at = columns.at(columns.step_title(comparison))
         word = f"{verdict_word(verdict.said.capitalize())}{verdict.doubt}"
         said.append(f"{word} {at}: {typeset(verdict.reason)}.")
     if condition.beside:
-        parts = (f"{name} {cells.beside(reading)}" for name, reading in condition.beside.items())
+        parts = (f"{name} {columns.beside(reading)}" for name, reading in condition.beside.items())
         said.append(f"{typeset('; '.join(parts)).capitalize()}.")
-    if condition.start is not None and cells.start_title(comparison) != cells.step_title(comparison):
-        at = cells.at(cells.start_title(comparison)).capitalize()
-        said.append(f"{at}: {verdict_word(cells.words(condition.start))}.")
+    if condition.start is not None and columns.start_title(comparison) != columns.step_title(comparison):
+        at = columns.at(columns.start_title(comparison)).capitalize()
+        said.append(f"{at}: {verdict_word(columns.words(condition.start))}.")
     if condition.metric is not None:
-        against = "" if condition.baseline is None else f", baseline {cells.number(condition.baseline)}"
-        metric = cells.metric_title(comparison).capitalize()
-        said.append(f"{escape(metric)} {typeset(cells.metric_cell(comparison, condition) + against)}.")
+        against = "" if condition.baseline is None else f", baseline {columns.number(condition.baseline)}"
+        metric = columns.metric_title(comparison).capitalize()
+        said.append(f"{escape(metric)} {typeset(columns.metric_cell(comparison, condition) + against)}.")
     if condition.success is not None:
         said.append(f"Solved: {typeset(_success(condition.success))}.")
     if condition.diverged:
-        said.append(f"Diverged: {escape(cells.diverged(condition))}.")
+        said.append(f"Diverged: {escape(columns.diverged(condition))}.")
     if condition.clipped is not None:
-        share = typeset(cells.percent(condition.clipped))
+        share = typeset(columns.percent(condition.clipped))
         said.append(f"Clipped {share} of steps." if condition.clipped.mean > 0 else "Never clipped.")
     label = escape(comparison.label(condition))
     return f"<strong>{label}</strong><br>{' '.join(said) or 'Nothing was recorded.'}"
@@ -71,8 +71,8 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
 
 def _success(found: Success) -> str:
     """`3 of 5 runs, after 1,250 (900 to 2,000) steps, 2 censored`."""
-    runs = f"{cells.solved(found)} {'run' if found.runs == 1 else 'runs'}"
-    return f"{runs}; steps: {cells.steps(found)}" if found.steps else runs
+    runs = f"{columns.solved(found)} {'run' if found.runs == 1 else 'runs'}"
+    return f"{runs}; steps: {columns.steps(found)}" if found.steps else runs
 
 
 def verdict_word(word: str) -> str:
@@ -96,8 +96,8 @@ def glossary(comparison: Comparison) -> dict[str, str]:
     return {
         "Distance d": "Cell applications between a state and the loss that reads it: steps back in a chain, "
         "depth below the root in a tree.",
-        "Adjoint": f"The total gradient of the loss with respect to a state, here {cells.state(comparison)} of all "
-        f"layers together; here of {cells.loss(comparison)}. Its L2 norm n against d is the vanishing curve.",
+        "Adjoint": f"The total gradient of the loss with respect to a state, here {columns.state(comparison)} of all "
+        f"layers together; here of {columns.loss(comparison)}. Its L2 norm n against d is the vanishing curve.",
         "Typical norm": "Samples are ordered by their own slope, and of the middle half the geometric mean is "
         "taken, each compared with itself at distance 1: up to a quarter of odd samples don't move it. At distance 0 "
         "the norm is the readout's own gradient, which no recurrence has touched, so that is drawn apart. Where more "
@@ -134,7 +134,7 @@ def _of_success(comparison: Comparison) -> dict[str, str]:
     said = {}
     if comparison.rules:
         said["Solved"] = (
-            f"A run counts from the first validation that finds {cells.rules(comparison)}. One that ended before is "
+            f"A run counts from the first validation that finds {columns.rules(comparison)}. One that ended before is "
             "censored at its last step, since more steps may have solved it; one that diverged never does. The share "
             "of runs solved by a step is Kaplan and Meier's estimate."
         )
@@ -154,7 +154,7 @@ def _verdicts(comparison: Comparison, opening: str, view: Callable[[Condition], 
     for label, readings in told.items():
         by_word.setdefault(_phrase(readings[0]), []).append(_arriving(label, readings, len(lengths) > 1))
     said = "; ".join(f"{phrase} in {_listed(labels)}" for phrase, labels in by_word.items())
-    over = f", over {words.applications(lengths.pop())}," if len(lengths) == 1 else ""
+    over = f", over {verdicts.applications(lengths.pop())}," if len(lengths) == 1 else ""
     return f"{escape(opening + over)} {said}." if said else ""
 
 
@@ -170,9 +170,9 @@ def _arriving(label: str, readings: list[Reading], lengths: bool) -> str:
     """`rnn (to 0.12)`, `rnn (to 0.05 and 0.12)`: how much arrives; and where that is not the same for all, over how
     much."""
     ratios = sorted((reading for reading in readings), key=lambda reading: reading.decay.far_ratio)
-    ends = dict.fromkeys(cells.far(reading).partition(" [")[0] for reading in (ratios[0], ratios[-1]))
+    ends = dict.fromkeys(columns.far(reading).partition(" [")[0] for reading in (ratios[0], ratios[-1]))
     over = dict.fromkeys(str(reading.verdict.length) for reading in readings if reading.verdict.length)
-    if cells.NOTHING in ends:
+    if columns.NOTHING in ends:
         return escape(_close(label))
     said = f"to {' and '.join(ends)}" + (f" over {' and '.join(over)}" if lengths and over else "")
     return f"{escape(_close(label))} ({typeset(said)})"
@@ -204,11 +204,11 @@ def _changed(comparison: Comparison, effect: Effect, count: int) -> str:
     option = ", ".join(value for key, value in effect.clipped.options.items() if is_of_clipping(key))
     setting = _setting(comparison, effect.plain)
     changes = [
-        f"{name} {cells.signed(found)} ({_conclusion(found, count)})"
-        for name, found in (("decay rate", effect.rate), (cells.metric_title(comparison), effect.metric))
+        f"{name} {columns.signed(found)} ({_conclusion(found, count)})"
+        for name, found in (("decay rate", effect.rate), (columns.metric_title(comparison), effect.metric))
         if found is not None
     ]
-    share = cells.percent(effect.clipped.clipped)
+    share = columns.percent(effect.clipped.clipped)
     clipped = f"{f'On {setting}, ' if setting else ''}{option} clipped {share} of steps"
     return typeset(f"{clipped}: {'; '.join(changes)}." if changes else f"{clipped}.")
 

@@ -12,8 +12,8 @@ from rnn_research.compare import Comparison, Condition, Run, Seen, Success
 from rnn_research.compare.reading import share_clipped
 from rnn_research.curves import Interval, Reading
 from rnn_research.records.printable import cell
-from rnn_research.report import cells
-from rnn_research.report.cells import Column
+from rnn_research.report import columns
+from rnn_research.report.columns import Column
 
 WIDTH = 100
 Row = dict[str, Any]
@@ -21,22 +21,22 @@ Row = dict[str, Any]
 
 def text(comparison: Comparison) -> str:
     """Two aligned tables, one on the gradient and one on the task, and above them what all runs share."""
-    conditions = [*cells.factor_columns(comparison), cells.seeds_column()]
+    conditions = [*columns.factor_columns(comparison), columns.seeds_column()]
     blocks = [
-        _wrapped(f"{cells.title(comparison)}. {constant(comparison)}"),
-        f"GRADIENT: how much of the adjoint of {cells.state(comparison)} arrives, relative to distance 1",
-        _aligned(comparison, [*conditions, *cells.verdict_columns(comparison)]),
+        _wrapped(f"{columns.title(comparison)}. {constant(comparison)}"),
+        f"GRADIENT: how much of the adjoint of {columns.state(comparison)} arrives, relative to distance 1",
+        _aligned(comparison, [*conditions, *columns.verdict_columns(comparison)]),
         "ON THE WAY: the norm against distance, in cell applications to the loss",
-        _aligned(comparison, [*cells.factor_columns(comparison), *cells.law_columns(comparison)]),
+        _aligned(comparison, [*columns.factor_columns(comparison), *columns.law_columns(comparison)]),
         *_beside(comparison),
         "TASK AND CLIPPING",
-        _aligned(comparison, [*conditions, *cells.task_columns(comparison)]),
+        _aligned(comparison, [*conditions, *columns.task_columns(comparison)]),
     ]
     for feature in comparison.against:
-        columns = cells.answer_columns(comparison, feature)
+        answers = columns.answer_columns(comparison, feature)
         blocks += [
             f"{comparison.measure.upper()} AGAINST {feature}: mean over seeds [95%]",
-            _aligned(comparison, [*cells.factor_columns(comparison), *columns]),
+            _aligned(comparison, [*columns.factor_columns(comparison), *answers]),
         ]
     if comparison.effects:
         blocks += ["WHAT CLIPPING CHANGED: with it less without, paired by seed [95%]", _effects(comparison)]
@@ -91,11 +91,11 @@ def _aligned(comparison: Comparison, columns: Sequence[Column]) -> str:
 
 def _beside(comparison: Comparison) -> list[str]:
     """The parts of the state and the layers, where there are several."""
-    columns = cells.beside_columns(comparison)
-    if not columns:
+    beside = columns.beside_columns(comparison)
+    if not beside:
         return []
     title = "EACH FOR ITSELF: far ratio and verdict of the parts of the state, and of layers"
-    return [title, _aligned(comparison, [*cells.factor_columns(comparison), *columns])]
+    return [title, _aligned(comparison, [*columns.factor_columns(comparison), *beside])]
 
 
 def _lines(cell_rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
@@ -111,14 +111,14 @@ def _lines(cell_rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
 
 
 def _effects(comparison: Comparison) -> str:
-    metric = cells.metric_title(comparison)
+    metric = columns.metric_title(comparison)
     head = ["condition", "rate", metric, "without", "with"]
     rows = [
         [
             comparison.label(effect.clipped),
-            cells.signed(effect.rate),
-            cells.signed(effect.metric),
-            *(c.chosen.verdict.said if c.chosen else cells.NOTHING for c in (effect.plain, effect.clipped)),
+            columns.signed(effect.rate),
+            columns.signed(effect.metric),
+            *(c.chosen.verdict.said if c.chosen else columns.NOTHING for c in (effect.plain, effect.clipped)),
         ]
         for effect in comparison.effects
     ]

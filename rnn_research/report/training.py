@@ -14,7 +14,7 @@ from rnn_research.compare import Comparison, Condition
 from rnn_research.compare.reading import split_metric
 from rnn_research.curves import Band
 from rnn_research.report import style
-from rnn_research.report.marks import Made, band_says, crowded, legend, line
+from rnn_research.report.legends import Made, band_says, crowded, legend, line
 from rnn_research.report.style import MUTED, Look
 
 SHORT_DASHES = (0, (3, 2))

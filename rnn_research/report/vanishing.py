@@ -13,8 +13,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rnn_research.compare import Comparison, Condition
 from rnn_research.curves import DOUBLE, FALL, HALF, RISE, Band
-from rnn_research.report import cells, style
-from rnn_research.report.marks import Made, band_says, crowded, legend, line, panels
+from rnn_research.report import columns, style
+from rnn_research.report.legends import Made, band_says, crowded, legend, line, panels
 from rnn_research.report.style import MUTED, Look
 
 DOTS = (0, (1, 2))
@@ -27,16 +27,16 @@ def curves(comparison: Comparison, look: Look) -> Made | None:
         return None
     trees = any(c.chosen and c.chosen.depth_sum for c in shown)
     rows = panels(shown, look)
-    columns = 3 if trees else 2
+    across = 3 if trees else 2
     figure = Figure(figsize=(7.6, 0.5 + 3.2 * len(rows)), layout="constrained")
-    ratios = (1.9, *[1.0] * (columns - 1))
-    grid = figure.subplots(len(rows), columns, squeeze=False, sharey="row", width_ratios=ratios)
+    ratios = (1.9, *[1.0] * (across - 1))
+    grid = figure.subplots(len(rows), across, squeeze=False, sharey="row", width_ratios=ratios)
     for row, (name, members) in zip(grid, rows, strict=True):
         _vanishing_row(row, name, members, look, comparison)
     dotted = Line2D([], [], color=MUTED, linewidth=0.9, linestyle=DOTS, label="bounds of the verdict")
     legend(figure, comparison, look, [dotted])
     caption = (
-        f"The norm of the adjoint of {cells.state(comparison)} ({cells.loss(comparison)}) against distance, as a "
+        f"The norm of the adjoint of {columns.state(comparison)} ({columns.loss(comparison)}) against distance, as a "
         "ratio to that at distance 1: geometric mean over the middle half of the probed samples, then over seeds. The "
         f"circle at distance 0 is the readout's own gradient. {band_says(shown, look)} A triangle marks where the "
         f"typical norm becomes exactly zero. Dotted: {FALL:g}, {HALF:g}, {DOUBLE:g} and {RISE:g}, the bounds of the "
@@ -54,8 +54,8 @@ def _vanishing_row(
     trees = any(c.chosen and c.chosen.depth_sum for c in members)
     chains = any(c.chosen and not c.chosen.depth_sum for c in members)
     views: list[tuple[str, Callable[[Condition], Band | None]]] = [
-        (cells.at(cells.step_title(comparison)), lambda c: c.chosen and c.chosen.curve),
-        (cells.at(cells.start_title(comparison)), lambda c: c.start and c.start.curve),
+        (columns.at(columns.step_title(comparison)), lambda c: c.chosen and c.chosen.curve),
+        (columns.at(columns.start_title(comparison)), lambda c: c.start and c.start.curve),
         ("summed over nodes", lambda c: c.chosen and c.chosen.depth_sum),
     ]
     drawn: list[np.ndarray] = [np.array([-2.3, 0.3])]

@@ -2,25 +2,34 @@
 
 from rnn_research.structures.chain import Chain
 from rnn_research.structures.forest import Forest
-from rnn_research.structures.layout import Balanced, Batch, Layout, Parse, Sample, Sequence, Stack, natural
+from rnn_research.structures.layouts import (
+    BalancedTreeLayout,
+    Batch,
+    ChainLayout,
+    Layout,
+    ParseTreeLayout,
+    Sample,
+    SampleArrays,
+    automatic_layout,
+)
 from rnn_research.structures.tree import Tree, balanced, left_branching, right_branching
 
 Structure = Chain | Forest
 
 __all__ = [
-    "Balanced",
+    "BalancedTreeLayout",
     "Batch",
     "Chain",
+    "ChainLayout",
     "Forest",
     "Layout",
-    "Parse",
+    "ParseTreeLayout",
     "Sample",
-    "Sequence",
-    "Stack",
+    "SampleArrays",
     "Structure",
     "Tree",
+    "automatic_layout",
     "balanced",
     "left_branching",
-    "natural",
     "right_branching",
 ]

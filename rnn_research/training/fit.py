@@ -63,7 +63,7 @@ def fit(
 
     Raises:
         FileExistsError: the folder already holds a run.
-        CantResume: the earlier run has no checkpoint that can be read, or is of another training (a ValueError).
+        ResumeError: the earlier run has no checkpoint that can be read, or is of another training (a ValueError).
         ValueError: stop_when_solved, or a rule, that the task has no metric for.
         KeyboardInterrupt: after an `interrupted` record is written.
         Exception: whatever training raised, after a `failed` record is written.

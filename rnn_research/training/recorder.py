@@ -22,7 +22,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from rnn_research.datasets.base import DataModule, Rule
+from rnn_research.datasets.base import DataModule, SolvedCriterion
 from rnn_research.models.model import Model
 from rnn_research.probes.base import Probe
 from rnn_research.probes.clipping import clipping_table
@@ -32,8 +32,8 @@ from rnn_research.records.checksum import seal
 from rnn_research.training import resume
 from rnn_research.training.answers import answers_of, together
 from rnn_research.training.progress import Bar
-from rnn_research.training.resume import Earlier, Place
-from rnn_research.training.signals import Held, undisturbed
+from rnn_research.training.resume import ResumedRun, TrainingPosition
+from rnn_research.training.signals import DeferredSignals, undisturbed
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def _anomalies_diverge(trainer: Trainer) -> Iterator[None]:
 
 
 @dataclass
-class Counted:
+class BatchCounter:
     """Batches of training: in all epochs, in this one, and whether one is being taken."""
 
     batches: int = 0
@@ -91,7 +91,7 @@ class Recorder(Callback):
         folder: Path,
         probes: Mapping[str, Probe],
         progress: bool,
-        earlier: Earlier | None = None,
+        earlier: ResumedRun | None = None,
         stop_when_solved: bool = False,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
@@ -99,12 +99,12 @@ class Recorder(Callback):
         self.stop_when_solved, self.facts = stop_when_solved, dict(facts or {})
         self.bar = Bar(record, progress)
         self.losses: list[tuple[int, torch.Tensor]] = []
-        self.place: Place | None = None
+        self.place: TrainingPosition | None = None
         self._tables_before = earlier.tables((*probes, "clipping", "regularizer")) if earlier else {}
         self._rows = earlier.rows if earlier else 0
-        self._counted = Counted()
+        self._counted = BatchCounter()
         self._counters: dict[str, torch.Tensor] = {}
-        self._held = Held()
+        self._held = DeferredSignals()
         self._set = "test"
         self._steps = 0
         self._logged = 0
@@ -161,17 +161,17 @@ class Recorder(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         if self.earlier is None:
-            self.place = Place(generators=resume.generators(pl_module.device))
+            self.place = TrainingPosition(generators=resume.generators(pl_module.device))
             self._counters = resume.counters(pl_module)
         else:
             self._go_on(self.earlier, trainer, pl_module)
         self.bar.open(trainer)
 
-    def _go_on(self, earlier: Earlier, trainer: Trainer, model: Model) -> None:
+    def _go_on(self, earlier: ResumedRun, trainer: Trainer, model: Model) -> None:
         """Lightning has restored the weights, the optimiser and its loops; the rest is here."""
         self.place = place = earlier.place
         self._steps = self._logged = place.step
-        self._counted = Counted(place.batches, earlier.next[1], validated=place.batches)
+        self._counted = BatchCounter(place.batches, earlier.next[1], validated=place.batches)
         if earlier.tally is not None:
             model.tallies["train_"].restore(earlier.tally, model.device)
         if place.pending:
@@ -211,7 +211,7 @@ class Recorder(Callback):
         """Training stands between two steps."""
         self._steps, counted = trainer.global_step, self._counted
         epoch, drawn = trainer.current_epoch, resume.generators(model.device)
-        self.place = Place(self._steps, epoch, counted.in_epoch, counted.batches, generators=drawn)
+        self.place = TrainingPosition(self._steps, epoch, counted.in_epoch, counted.batches, generators=drawn)
         self._counters = resume.counters(model)
 
     def _stepped(self, trainer: Trainer, model: Model) -> None:
@@ -244,7 +244,7 @@ class Recorder(Callback):
         if (
             rule
             and rule["step"] is None
-            and Rule(rule["metric"], rule["bound"], rule["above"]).met(row[rule["metric"]])
+            and SolvedCriterion(rule["metric"], rule["bound"], rule["above"]).met(row[rule["metric"]])
         ):
             log.info("solved at step %d", trainer.global_step)
             self.record = replace(self.record, success={**rule, "step": trainer.global_step})
@@ -386,7 +386,7 @@ class Recorder(Callback):
                     self._tables(model)
 
 
-def _due(trainer: Trainer, place: Place) -> bool:
+def _due(trainer: Trainer, place: TrainingPosition) -> bool:
     """Whether lightning validates at this place."""
     every, interval = trainer.check_val_every_n_epoch, trainer.val_check_batch
     if not trainer.enable_validation or not place.batches or interval is None or math.isinf(interval):

@@ -37,12 +37,12 @@ MAY_DIFFER = {
 the training what it is, and so do keys that only one of both has."""
 
 
-class CantResume(ValueError):
+class ResumeError(ValueError):
     """A run that can't be trained on from: the message says what was given, what was expected, and the repair."""
 
 
 @dataclass(frozen=True)
-class Place:
+class TrainingPosition:
     """Where training stands between two steps of the optimiser.
 
     `batch` batches of epoch `epoch` are done, `batches` in all epochs. `generators` are the states of the random
@@ -62,7 +62,7 @@ class Place:
 
 
 @dataclass(frozen=True, eq=False)
-class Earlier:
+class ResumedRun:
     """An earlier run at its checkpoint: its folder, its record, and what was kept at that moment.
 
     `rows` are the rows of its metrics.csv, `best` and `success` those of its record; `tally` is what was counted for
@@ -72,7 +72,7 @@ class Earlier:
     folder: Path
     path: Path
     record: runs.RunRecord
-    place: Place
+    place: TrainingPosition
     next: tuple[int, int]
     rows: int
     best: dict[str, float]
@@ -90,12 +90,12 @@ class Earlier:
         """The rows of these tables before the checkpoint's step; without those that the run left none of.
 
         Raises:
-            CantResume: one is damaged.
+            ResumeError: one is damaged.
         """
         try:
             found = {name: runs.read_table(self.folder, name) for name in names}
         except runs.DamagedRecord as error:
-            raise CantResume(f"resume: {error}, or remove it") from None
+            raise ResumeError(f"resume: {error}, or remove it") from None
         step = self.place.step
         return {name: rows[rows["step"] < step] for name, rows in found.items() if rows is not None and len(rows)}
 
@@ -119,7 +119,9 @@ def counters(model: Model) -> dict[str, torch.Tensor]:
     return found
 
 
-def save(checkpoint: dict[str, Any], place: Place, facts: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+def save(
+    checkpoint: dict[str, Any], place: TrainingPosition, facts: Mapping[str, Any], kept: Mapping[str, Any]
+) -> None:
     """Add to lightning's checkpoint where training stands, and bring its loops to that place: an interrupted step is
     taken anew, with the accumulated batches before it.
 
@@ -150,7 +152,7 @@ def _progress(epochs: int, begun: int) -> dict[str, dict[str, int]]:
     return {"total": one, "current": dict(one)}
 
 
-def restore(place: Place, device: torch.device) -> None:
+def restore(place: TrainingPosition, device: torch.device) -> None:
     """Set the random generators to where they stood."""
     torch.set_rng_state(place.generators["torch"].cpu())
     if device.type == "cuda" and "cuda" in place.generators:
@@ -163,25 +165,25 @@ def restore(place: Place, device: torch.device) -> None:
 
 def load(
     given: Path, data: DataModule, model: Model, seed: int, config: Mapping[str, Any], facts: Mapping[str, Any]
-) -> Earlier:
+) -> ResumedRun:
     """The run to go on from, given its folder or its checkpoint, after checking that it is one of the same training.
 
     Nothing in the file is executed: it is read as tensors and plain values alone.
 
     Raises:
-        CantResume: there is no checkpoint or record, one is damaged, or they are of another model, other data, or
+        ResumeError: there is no checkpoint or record, one is damaged, or they are of another model, other data, or
             another training.
     """
     path = given / runs.CHECKPOINT if given.is_dir() else given
     if not path.is_file():
-        raise CantResume(
+        raise ResumeError(
             f"resume: given {given}, which is no run's folder with a {runs.CHECKPOINT}; give the folder of a run that "
             "was stopped or is done (a run that was killed before its first epoch ended has none)"
         )
     try:
         record = runs.read(path.parent)
     except runs.DamagedRecord as error:
-        raise CantResume(f"resume: {error}") from None
+        raise ResumeError(f"resume: {error}") from None
     checkpoint = _read(path)
     place = checkpoint[PLACE]
     _check_config(path.parent, place.get("config", record.config), config)
@@ -189,27 +191,27 @@ def load(
     _check_facts(path.parent, place["facts"], facts)
     _check_weights(path, checkpoint["state_dict"], model)
     generators = place["generators"] | place["others"]
-    stands = Place(
+    stands = TrainingPosition(
         **{key: place[key] for key in ("step", "epoch", "batch", "batches", "pending")}, generators=generators
     )
     kept = {key: place[key] for key in ("rows", "best", "success", "tally")}
-    return Earlier(path.parent, path, record, stands, stands.next(place["batches_per_epoch"]), **kept)
+    return ResumedRun(path.parent, path, record, stands, stands.next(place["batches_per_epoch"]), **kept)
 
 
-def check_limits(earlier: Earlier, trainer: Trainer) -> None:
+def check_limits(earlier: ResumedRun, trainer: Trainer) -> None:
     """Whether the limits leave something to train, or the run was stopped between its last step and its end.
 
     Raises:
-        CantResume: they don't.
+        ResumeError: they don't.
     """
     steps, epochs, over = trainer.max_steps, trainer.max_epochs, earlier.record.status == "done"
     if steps not in (None, -1) and steps < earlier.place.step + over:
-        raise CantResume(
+        raise ResumeError(
             f"resume: given {earlier.folder}, which is at step {earlier.place.step}, and trainer.max_steps={steps}; "
             "expected more steps than that"
         )
     if epochs not in (None, -1) and epochs < earlier.next[0] + over:
-        raise CantResume(
+        raise ResumeError(
             f"resume: given {earlier.folder}, which has {earlier.next[0]} epochs behind it, and trainer.max_epochs="
             f"{epochs}; expected more epochs than that (or trainer.max_epochs=-1 trainer.max_steps=N)"
         )
@@ -221,10 +223,10 @@ def _read(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch each have their own
         reason = " ".join(str(error).split())[:200]
-        raise CantResume(f"resume: {path} can't be read ({type(error).__name__}: {reason}); train it again") from None
+        raise ResumeError(f"resume: {path} can't be read ({type(error).__name__}: {reason}); train it again") from None
     expected = {PLACE, "state_dict", "optimizer_states", "loops"}
     if not isinstance(checkpoint, dict) or not expected <= set(checkpoint):
-        raise CantResume(
+        raise ResumeError(
             f"resume: {path} does not say where training stood, as those of an earlier rnn_research or of another "
             "program; train it again"
         )
@@ -244,23 +246,23 @@ def _check_config(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, An
             continue
         given, expected = (f"{key}={values[key]}" if key in values else f"no {key}" for values in (now, before))
         if given != expected:
-            raise CantResume(f"resume: given {given}, but {folder} has {expected}; give the same")
+            raise ResumeError(f"resume: given {given}, but {folder} has {expected}; give the same")
 
 
 def _check_record(folder: Path, record: runs.RunRecord, data: DataModule, seed: int) -> None:
     """The same seed and data."""
     if seed != record.seed:
-        raise CantResume(f"resume: given seed={seed}, but {folder} has seed={record.seed}; give the same")
+        raise ResumeError(f"resume: given seed={seed}, but {folder} has seed={record.seed}; give the same")
     found = {"name": type(data).__name__, "fingerprint": data.fingerprint}
     if record.data != found:
         said = [f"{one.get('name')} with fingerprint {one.get('fingerprint')}" for one in (found, record.data)]
-        raise CantResume(f"resume: given data {said[0]}, but {folder} has {said[1]}; give the same data")
+        raise ResumeError(f"resume: given data {said[0]}, but {folder} has {said[1]}; give the same data")
 
 
 def _check_facts(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     for key, given in ours.items():
         if theirs.get(key) != given:
-            raise CantResume(f"resume: given {key} {given}, but {folder} has {theirs.get(key)}; give the same")
+            raise ResumeError(f"resume: given {key} {given}, but {folder} has {theirs.get(key)}; give the same")
 
 
 def _check_weights(path: Path, weights: Mapping[str, torch.Tensor], model: Model) -> None:
@@ -271,7 +273,7 @@ def _check_weights(path: Path, weights: Mapping[str, torch.Tensor], model: Model
     for name in (*expected, *found):
         if expected.get(name) != found.get(name) and not (name in buffers and name in found):
             here, there = (shapes.get(name, "none") for shapes in (expected, found))
-            raise CantResume(
+            raise ResumeError(
                 f"resume: given a model whose {name} has shape {here}, but {path} has {there}; give the same model"
             )
 

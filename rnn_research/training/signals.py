@@ -17,7 +17,7 @@ STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 """Ctrl-C, what a batch system sends, and what a terminal sends as it is closed."""
 
 
-class Held:
+class DeferredSignals:
     """Signals that come while `holding` wait for `release`: weights are never left half updated."""
 
     def __init__(self) -> None:

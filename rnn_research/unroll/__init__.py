@@ -9,14 +9,25 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.engines import ENGINES, Choice
-from rnn_research.unroll.fold import Kept, Record
-from rnn_research.unroll.inside import Inside, Unit, check, combine
-from rnn_research.unroll.layer import Layer, Unrolled
-from rnn_research.unroll.stack import Stack, stacked
-from rnn_research.unroll.truncated import truncated
+from rnn_research.unroll.arguments import UnrollArguments, stacked
+from rnn_research.unroll.engines import ENGINES, EngineChoice
+from rnn_research.unroll.intervention import Intervention, LossScale, check, combine
+from rnn_research.unroll.result import LayerStates, Unrolled
+from rnn_research.unroll.truncation import truncated
+from rnn_research.unroll.unfolding import GateActivations, Record
 
-__all__ = ["ENGINES", "Choice", "Inside", "Kept", "Layer", "Record", "Unit", "Unrolled", "combine", "unroll"]
+__all__ = [
+    "ENGINES",
+    "EngineChoice",
+    "GateActivations",
+    "Intervention",
+    "LayerStates",
+    "LossScale",
+    "Record",
+    "Unrolled",
+    "combine",
+    "unroll",
+]
 
 
 def unroll(
@@ -28,7 +39,7 @@ def unroll(
     between: Callable[[Tensor], Tensor] | None = None,
     record: Record = True,
     engine: str = "auto",
-    inside: Sequence[Inside | None] | None = None,
+    inside: Sequence[Intervention | None] | None = None,
     truncate: tuple[int, int] | None = None,
 ) -> Unrolled:
     """Apply `cell` along `structure`; several cells are layers, each reading the hidden states of the one below.
@@ -71,9 +82,9 @@ def unroll(
         _check_initial(initial, cells, len(structure))
     inside = [None] * len(cells) if inside is None else list(inside)
     check(inside, cells, structure)
-    stack = Stack(engine, cells, structure, inputs, initial, between, record)
+    stack = UnrollArguments(engine, cells, structure, inputs, initial, between, record)
     made = stacked(stack, inside) if truncate is None else truncated(stack, inside, truncate)
-    return Unrolled(tuple(Layer(fold, len(cells) - 1 - index, how) for index, (fold, how) in enumerate(made)))
+    return Unrolled(tuple(LayerStates(fold, len(cells) - 1 - index, how) for index, (fold, how) in enumerate(made)))
 
 
 def _check_initial(initial: Sequence[State], cells: list[Cell], batch: int) -> None:

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State, marking
 from rnn_research.unroll import norms
-from rnn_research.unroll.inside import Inside, Points, cut_or_scaled, unmarked
+from rnn_research.unroll.intervention import Intervention, NormsByPoint, cut_or_scaled, unmarked
 
 Rows = slice | Tensor
 """Which rows of the fold."""
 
 
 class Acting:
-    """An `Inside` at the rows of one fold, and the record of what it did.
+    """An `Intervention` at the rows of one fold, and the record of what it did.
 
     Args:
         later: the row of the state that reads each row's; -1: none does.
@@ -28,7 +28,7 @@ class Acting:
     """
 
     def __init__(
-        self, inside: Inside, cell: Cell, positions: Tensor, later: Tensor, like: Tensor, record: bool
+        self, inside: Intervention, cell: Cell, positions: Tensor, later: Tensor, like: Tensor, record: bool
     ) -> None:
         rows, device = len(positions), like.device
         self.inside, self.cell, self.later = inside, cell, later.to(device)
@@ -36,7 +36,7 @@ class Acting:
         self.keep = [None if one is None else one.to(like.dtype)[:, None] for one in factors]
         zeros = functools.partial(torch.zeros, rows, dtype=torch.float64, device=device)
         self.norms = zeros()  # of each delta of this pass, after the second point
-        self.acted: Points = {point: (zeros(), zeros()) for point in inside.points}
+        self.acted: NormsByPoint = {point: (zeros(), zeros()) for point in inside.points}
         self.clamped_norms = zeros(), zeros()  # of this pass's gradients of pre-activations, before and after
         parts = len(cell.state_names) if record else 0
         self.direct = [like.new_zeros(rows, cell.hidden_size) for _ in range(parts)]
@@ -69,7 +69,7 @@ class Acting:
         if "preactivation" in self.acted and not self.marks:
             raise unmarked(self.cell)
 
-    def points(self) -> Points:
+    def points(self) -> NormsByPoint:
         """The norms before and after each point: of every pass, added up."""
         self._finish(slice(None))
         return self.acted

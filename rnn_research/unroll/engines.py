@@ -19,16 +19,16 @@ from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.compiled.fold import NativeFold
 from rnn_research.unroll.compiled.library import Unavailable
 from rnn_research.unroll.compiled.trace import Untraceable
-from rnn_research.unroll.fold import Fold, Record
-from rnn_research.unroll.inside import Inside
+from rnn_research.unroll.intervention import Intervention
 from rnn_research.unroll.reference import ReferenceFold
-from rnn_research.unroll.torch_kernels import FusedFold, Unfused
+from rnn_research.unroll.torch_kernels import FusedFold, Unsupported
+from rnn_research.unroll.unfolding import Record, Unfolding
 
 ENGINES = ("auto", "native", "torch", "reference")
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineChoice:
     """The engine that was `asked` for, the one `used`, and `why` that one."""
 
     asked: str
@@ -46,9 +46,9 @@ def fold(
     inputs: Tensor,
     initial: State | None,
     record: Record,
-    family: Sequence[Fold],
-    inside: Inside | None = None,
-) -> tuple[Fold, Choice]:
+    family: Sequence[Unfolding],
+    inside: Intervention | None = None,
+) -> tuple[Unfolding, EngineChoice]:
     """The cell along the structure by the engine asked for, as one of a `family` of layers. `inside`: what acts
     within its backward pass.
 
@@ -61,19 +61,19 @@ def fold(
     stopped = []
     if engine in ("auto", "native"):
         try:
-            return NativeFold(*given, inside), Choice(engine, "native", "the update is compiled for this CPU")
+            return NativeFold(*given, inside), EngineChoice(engine, "native", "the update is compiled for this CPU")
         except (Untraceable, Unavailable) as error:
             stopped.append(("native", str(error)))
     if engine in ("auto", "torch"):
         try:
             if inside is not None:
-                raise Unfused("nothing can act inside the backward pass of its kernels")
+                raise Unsupported("nothing can act inside the backward pass of its kernels")
             made = FusedFold(*given)
-            return made, Choice(engine, "torch", _why(stopped, made.how))
-        except Unfused as error:
+            return made, EngineChoice(engine, "torch", _why(stopped, made.how))
+        except Unsupported as error:
             stopped.append(("torch", str(error)))
     if engine in ("auto", "reference"):
-        return ReferenceFold(*given, family, inside), Choice(engine, "reference", _why(stopped, "plain autograd"))
+        return ReferenceFold(*given, family, inside), EngineChoice(engine, "reference", _why(stopped, "plain autograd"))
     raise ValueError(f"engine: given {engine}, but {stopped[0][1]}; use engine=auto or engine=reference")
 
 

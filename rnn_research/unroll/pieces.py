@@ -13,7 +13,7 @@ from torch import Tensor
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.acting import Acting, Rows
-from rnn_research.unroll.inside import Inside
+from rnn_research.unroll.intervention import Intervention
 from rnn_research.unroll.undisturbed import random_state
 from rnn_research.unroll.update import Updates
 
@@ -47,7 +47,7 @@ class Pieces:
 
 
 def fold_chain(
-    cell: Cell, chain: Chain, inputs: Tensor, initial: State | None, record: bool, inside: Inside | None = None
+    cell: Cell, chain: Chain, inputs: Tensor, initial: State | None, record: bool, inside: Intervention | None = None
 ) -> Pieces:
     """Time runs forwards over the sequences that have not ended, longest first: padding is never computed."""
     lengths = chain.lengths.tolist()
@@ -82,7 +82,7 @@ def fold_chain(
     return Pieces(positions, states, passed, calls, acting, random)
 
 
-def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool, inside: Inside | None = None) -> Pieces:
+def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool, inside: Intervention | None = None) -> Pieces:
     """Levels run from the deepest to the roots; the nodes of a level with equally many children go together."""
     depths = range(len(forest.groups))
     sizes = [forest.levels[depth + 1] - forest.levels[depth] for depth in depths]

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.fold import Fold, Record, Update
-from rnn_research.unroll.inside import Inside, Points
+from rnn_research.unroll.intervention import Intervention, NormsByPoint
 from rnn_research.unroll.pieces import Call, fold_chain, fold_forest
 from rnn_research.unroll.undisturbed import set_random_state
+from rnn_research.unroll.unfolding import Record, Unfolding, Update
 
 
-class ReferenceFold(Fold):
+class ReferenceFold(Unfolding):
     """The states by one `step` after the other, and their gradients as autograd retained them.
 
     Args:
@@ -41,8 +41,8 @@ class ReferenceFold(Fold):
         inputs: Tensor,
         initial: State | None,
         record: Record,
-        family: Sequence[Fold] | None = None,
-        inside: Inside | None = None,
+        family: Sequence[Unfolding] | None = None,
+        inside: Intervention | None = None,
     ) -> None:
         super().__init__(cell, structure, record)
         if isinstance(structure, Chain):
@@ -71,7 +71,7 @@ class ReferenceFold(Fold):
     def adjoints(self) -> State:
         return self._by_call([[part.grad for part in call.state] for call in self.pieces.calls])
 
-    def acted(self) -> Points | None:
+    def acted(self) -> NormsByPoint | None:
         if self._acting is None:
             return {}
         if not self._acting.reached:

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from rnn_research.cli.train import main
 from rnn_research.config.groups import CONF, options
 from rnn_research.records import runs
-from rnn_research.training.signals import Held
+from rnn_research.training.signals import DeferredSignals
 
 
 @pytest.fixture
@@ -377,7 +377,7 @@ def test_a_workers_end_is_not_told_where_it_can_not_be_caught(monkeypatch: pytes
     """Torch raises it from a signal's handler, wherever python is. Other errors are told as ever."""
     told = []
     monkeypatch.setattr(sys, "unraisablehook", lambda found: told.append(str(found.exc_value)))
-    with Held().answering():
+    with DeferredSignals().answering():
         Cleaned(failing(RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated. ")))
         Cleaned(failing(RuntimeError("another")))
     Cleaned(failing(ValueError("after")))
@@ -392,7 +392,7 @@ def test_ctrl_c_is_not_lost_where_it_can_not_be_caught(monkeypatch: pytest.Monke
         Cleaned(lambda: signal.raise_signal(signal.SIGINT))
         time.sleep(10)
 
-    with Held().answering(), pytest.raises(KeyboardInterrupt):
+    with DeferredSignals().answering(), pytest.raises(KeyboardInterrupt):
         train()
     assert not told
 
@@ -432,7 +432,7 @@ def test_a_signal_that_ends_a_worker_first_stops_the_run_all_the_same(seconds: f
 
     before = signal.signal(signal.SIGTERM, handler)
     try:
-        held = Held()
+        held = DeferredSignals()
         with held.answering():
             held.holding = True
             timer = threading.Timer(seconds, signal.raise_signal, (signal.SIGTERM,))
@@ -440,9 +440,9 @@ def test_a_signal_that_ends_a_worker_first_stops_the_run_all_the_same(seconds: f
             assert held.stopped(error)
             assert held.stopped(error)  # asked again, by who writes the record
             assert heard == [signal.SIGTERM]
-            assert not Held().stopped(error)  # killed alone
-            assert not Held().stopped(RuntimeError("another"))
-            assert not Held().stopped(FileNotFoundError(2, "another"))
+            assert not DeferredSignals().stopped(error)  # killed alone
+            assert not DeferredSignals().stopped(RuntimeError("another"))
+            assert not DeferredSignals().stopped(FileNotFoundError(2, "another"))
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -13,14 +13,14 @@ import torch
 from small import SEQUENCES, STEPS, Given, batches, model_of, run, sequences
 
 from rnn_research.cells import LSTM
-from rnn_research.clipping import Clipped, Clipping, clip
+from rnn_research.clipping import Clipping, ClippingEffect, clip
 from rnn_research.clipping.base import global_norm, scale
 from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.none import NoClipping
 from rnn_research.clipping.per_parameter import PerParameter
 from rnn_research.clipping.value import Value
 from rnn_research.models import Model
-from rnn_research.models.history import History
+from rnn_research.models.step_table import StepTable
 from rnn_research.records import runs
 
 SCALES = [1e-30, 1e-20, 1e-6, 1e-3, 1.0, 1e3, 1e6, 1e20, 1e30]
@@ -150,21 +150,21 @@ def test_a_bound_is_a_positive_number(strategy: Any, key: str, bound: Any) -> No
 
 def test_a_history_is_what_was_done_at_every_step() -> None:
     """However many steps, and whenever it is asked for; the tensors of old steps are let go."""
-    history, expected = History(), []
+    history, expected = StepTable(), []
     assert history.table().tolist() == []
-    for step in range(2 * History.TOGETHER + 5):
-        did = Clipped(*torch.randn(5, dtype=torch.float64).unbind())
+    for step in range(2 * StepTable.TOGETHER + 5):
+        did = ClippingEffect(*torch.randn(5, dtype=torch.float64).unbind())
         expected.append((2 * step, *(value.item() for value in did)))
         history.add(2 * step, did._asdict())
         if step == 0:
             first = weakref.ref(did.norm_after)
-        if step in (3, History.TOGETHER, 300):
+        if step in (3, StepTable.TOGETHER, 300):
             assert history.table().tolist() == expected
     del did
     assert first() is None
     table = history.table()
     assert table.tolist() == history.table().tolist() == expected
-    assert table.dtype.names == ("step", *Clipped._fields)
+    assert table.dtype.names == ("step", *ClippingEffect._fields)
     assert table.itemsize == 48
 
 

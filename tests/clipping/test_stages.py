@@ -32,10 +32,10 @@ class Half(Halve):  # a name that torch's modules have a method of
     pass
 
 
-class Front(WithinBackward):  # the graph: no gradient reaches the first two steps
+class Front(BackwardStrategy):  # the graph: no gradient reaches the first two steps
     def inside(self, cell, structure, layer, unit):
         kept = (torch.arange(structure.mask.shape[1]) >= 2).float().expand(structure.mask.shape)
-        return Inside(keep=[kept for _ in cell.state_names], unit=unit)
+        return Intervention(keep=[kept for _ in cell.state_names], unit=unit)
 """
 
 

@@ -35,9 +35,9 @@ from rnn_research.clipping.base import side_by_side
 from rnn_research.clipping.centralize import Centralize
 from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.noise import Noise
+from rnn_research.clipping.norm_scaling import NormScaling, predict_effects
 from rnn_research.clipping.normalized import Normalized
 from rnn_research.clipping.per_gate import PerGate
-from rnn_research.clipping.scaling import Scaling, foresee
 from rnn_research.clipping.shrink_on_nan import ShrinkOnNaN
 from rnn_research.clipping.skip_nonfinite import SkipNonfinite
 from rnn_research.clipping.skip_spike import SkipSpike
@@ -516,7 +516,7 @@ def test_in_lower_precision_it_is_the_same_up_to_rounding(name: str, dtype: torc
         )
 
 
-SCALING = [name for name in OPTIONS if isinstance(made(name), Scaling)]
+SCALING = [name for name in OPTIONS if isinstance(made(name), NormScaling)]
 
 
 def test_what_scales_is_foreseen_all_of_it() -> None:
@@ -535,7 +535,9 @@ def test_what_is_foreseen_is_what_is_done(name: str, dtype: torch.dtype, exact: 
             for parameter in parameters:
                 parameter.grad.mul_(0.0 if step == 20 else math.inf)  # type: ignore[union-attr]
         gradient = side_by_side(parameters).double()
-        (foreseen,) = zip(*foresee([foresees], gradient, torch.linalg.vector_norm(gradient), parameters), strict=True)
+        (foreseen,) = zip(
+            *predict_effects([foresees], gradient, torch.linalg.vector_norm(gradient), parameters), strict=True
+        )
         np.testing.assert_allclose(foreseen, clip(acts, parameters), rtol=exact)
     for key, value in acts.state_dict().items():
         torch.testing.assert_close(foresees.state_dict()[key], value, rtol=exact, atol=0)

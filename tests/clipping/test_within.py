@@ -28,14 +28,14 @@ from rnn_research.clipping.tbptt import TBPTT
 from rnn_research.models import Model
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.records import runs
-from rnn_research.structures.layout import Parse
+from rnn_research.structures.layouts import ParseTreeLayout
 
 SETTINGS: dict[str, tuple[Callable[[], Given], Any]] = {
     "rnn": (lambda: Given(SEQUENCES, sequences(6)), RNN),
     "lstm": (lambda: Given(STEPS, sequences(6, steps=True)), LSTM),
     "gru": (lambda: Given(SEQUENCES, sequences(6)), GRU),
-    "nary": (lambda: Given(TREES, sentences(6), Parse()), NaryTreeLSTM),
-    "child_sum": (lambda: Given(TREES, sentences(6), Parse()), ChildSumTreeLSTM),
+    "nary": (lambda: Given(TREES, sentences(6), ParseTreeLayout()), NaryTreeLSTM),
+    "child_sum": (lambda: Given(TREES, sentences(6), ParseTreeLayout()), ChildSumTreeLSTM),
 }
 ACTING: dict[str, Callable[[], Clipping]] = {
     "graves": lambda: Graves(0.02),

@@ -23,7 +23,7 @@ from rnn_research.compare import Comparison, NothingToCompare, compare
 from rnn_research.curves import Interval
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
-from rnn_research.report import cells, prose, style, vanishing
+from rnn_research.report import columns, prose, style, vanishing
 
 STEPS = (0, 50, 100, 150, 200)
 
@@ -910,31 +910,31 @@ def interval_of(mean: float, half: float, n: int = 3) -> Interval:
     ],
 )
 def test_a_share_is_never_rounded_to_never_or_always(share: float, text: str):
-    assert cells.percent(interval_of(share, 0.0)) == text
+    assert columns.percent(interval_of(share, 0.0)) == text
 
 
 def test_the_interval_of_an_accuracy_stays_where_accuracies_are(compared: Comparison):
     low = dataclasses.replace(compared.conditions[0], metric=interval_of(0.98, 0.05))
-    assert cells.metric_cell(compared, low) == "0.98 [0.93, 1.00]"
+    assert columns.metric_cell(compared, low) == "0.98 [0.93, 1.00]"
     high = dataclasses.replace(compared.conditions[0], metric=interval_of(0.03, 0.05))
-    assert cells.metric_cell(compared, high) == "0.03 [0.00, 0.08]"
+    assert columns.metric_cell(compared, high) == "0.03 [0.00, 0.08]"
     mse = dataclasses.replace(compared, metric="test_mse")
-    assert cells.metric_cell(mse, high) == "0.03 [-0.02, 0.08]"
+    assert columns.metric_cell(mse, high) == "0.03 [-0.02, 0.08]"
 
 
 def test_where_the_first_step_is_the_last_it_is_shown_once(tmp_path: Path, compared: Comparison):
     write_run(tmp_path / "run", {0: 0.5})
     found = compare([tmp_path])
-    assert [column.title for column in cells.gradient_columns(found)].count("step 0") == 1
+    assert [column.title for column in columns.gradient_columns(found)].count("step 0") == 1
     assert "At step 0: " not in prose.sentence(found, found.conditions[0])
-    assert [column.title for column in cells.verdict_columns(compared)][-2:] == ["step 0", "step 200"]
+    assert [column.title for column in columns.verdict_columns(compared)][-2:] == ["step 0", "step 200"]
 
 
 def test_a_far_ratio_that_underflows_is_below_a_number(tmp_path: Path):
     write_run(tmp_path / "run", 0.01)
     (condition,) = compare([tmp_path]).conditions
     assert condition.chosen is not None
-    assert re.fullmatch(r"<\de-3\d", cells.far(condition.chosen))
+    assert re.fullmatch(r"<\de-3\d", columns.far(condition.chosen))
     assert condition.chosen.verdict.word == "vanishes"
 
 

@@ -761,4 +761,4 @@ def test_seeds_of_different_depth_are_compared_where_they_meet():
     ],
 )
 def test_numbers_are_said_with_the_decimals_they_deserve(numbers: tuple, text: str):
-    assert curves.spoken(*numbers) == text
+    assert curves.format_interval(*numbers) == text

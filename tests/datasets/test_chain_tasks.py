@@ -13,7 +13,7 @@ import pytest
 
 from rnn_research.checks import integers
 from rnn_research.datasets.adding import Adding
-from rnn_research.datasets.base import SPLITS, DataModule, Generated, Rule
+from rnn_research.datasets.base import SPLITS, DataModule, Generated, SolvedCriterion
 from rnn_research.datasets.boolean_trees import BooleanTrees
 from rnn_research.datasets.copying_memory import CopyingMemory
 from rnn_research.datasets.generated import CHECKSUMS, checksum
@@ -25,7 +25,7 @@ from rnn_research.datasets.propositional_logic import PropositionalLogic
 from rnn_research.datasets.random_permutation import RandomPermutation
 from rnn_research.datasets.temporal_order import TemporalOrder
 from rnn_research.datasets.tree_keyword import TreeKeyword
-from rnn_research.structures import Balanced, Sample, Stack
+from rnn_research.structures import BalancedTreeLayout, Sample, SampleArrays
 
 
 def everything(data: DataModule, split: str = "train") -> list[Sample]:
@@ -81,13 +81,13 @@ def test_the_blind_answer_errs_by_the_variance(data, variance):
 
 
 def test_rules_are_those_of_the_papers():
-    assert Adding().task.success == Rule("accuracy", 0.99)
-    assert Adding(rule="mse").task.success == Rule("mse", 0.05, above=False)
+    assert Adding().task.success == SolvedCriterion("accuracy", 0.99)
+    assert Adding(rule="mse").task.success == SolvedCriterion("mse", 0.05, above=False)
     for data in (Multiplication(), TemporalOrder(), Parity(), RandomPermutation(), TreeKeyword()):
-        assert data.task.success == Rule("accuracy", 0.99)
-    assert NoiselessMemorization().task.success == Rule("position_accuracy", 0.99)
+        assert data.task.success == SolvedCriterion("accuracy", 0.99)
+    assert NoiselessMemorization().task.success == SolvedCriterion("position_accuracy", 0.99)
     # One symbol wrong of a hundred, and all blanks right.
-    assert CopyingMemory(delay=80).task.success == Rule("position_accuracy", 1 - 0.01 * 10 / 100)
+    assert CopyingMemory(delay=80).task.success == SolvedCriterion("position_accuracy", 1 - 0.01 * 10 / 100)
     assert ListOps().task.success is PropositionalLogic().task.success is None
 
 
@@ -296,7 +296,7 @@ def test_features_are_told_of_every_sample():
 
 def test_a_balanced_tree_labels_no_step_so_the_copying_loss_has_no_known_baseline():
     data = CopyingMemory(delay=3, train_size=20, val_size=20, test_size=20)
-    data.layout = Balanced()
+    data.layout = BalancedTreeLayout()
     assert set(data.baselines()) == {"val_accuracy", "test_accuracy"}
 
 
@@ -329,4 +329,4 @@ SHAPES: list[Any] = [
 @pytest.mark.parametrize("data", SHAPES, ids=lambda data: type(data).__name__)
 def test_a_block_is_one_stack(data):
     """So that a batch is cut out of it without taking samples apart."""
-    assert isinstance(data.samples("train").take([3, 1, 2]), Stack)
+    assert isinstance(data.samples("train").take([3, 1, 2]), SampleArrays)

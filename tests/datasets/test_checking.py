@@ -15,7 +15,7 @@ from command import rnn_train
 from small import SEQUENCES, STEPS, TREES, Given, sentences, sequences
 
 from rnn_research.datasets.base import Generated, Task
-from rnn_research.structures import Sample, Stack
+from rnn_research.structures import Sample, SampleArrays
 
 NUMBERS = Task("regression", input_size=2, output_size=1)
 
@@ -128,7 +128,7 @@ def test_a_split_that_is_missing_or_empty() -> None:
 def test_data_that_fit_are_taken_in_any_memory_layout() -> None:
     odd = [replace(s, inputs=np.asfortranarray(np.repeat(s.inputs, 2, 0)[::-2])) for s in sequences(9)]
     double = [replace(s, inputs=s.inputs.astype(np.float64), target=np.int64(1)) for s in sequences(9)]
-    for samples in (odd, double, Stack.of(sequences(9))):
+    for samples in (odd, double, SampleArrays.of(sequences(9))):
         data = Given(SEQUENCES, samples)  # type: ignore[arg-type]
         assert len(next(iter(data.train_dataloader()))) == 4
 

@@ -31,8 +31,16 @@ from rnn_research.datasets.digits import Digits
 from rnn_research.datasets.download import download
 from rnn_research.datasets.sst import SST
 from rnn_research.datasets.temporal_order import TemporalOrder
-from rnn_research.structures import Balanced, Parse, Sample, Sequence, Tree, left_branching, right_branching
-from rnn_research.structures.layout import NO_TARGET
+from rnn_research.structures import (
+    BalancedTreeLayout,
+    ChainLayout,
+    ParseTreeLayout,
+    Sample,
+    Tree,
+    left_branching,
+    right_branching,
+)
+from rnn_research.structures.layouts import NO_TARGET
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = {path.stem: path for path in sorted((ROOT / "conf" / "dataset").glob("*.yaml"))}
@@ -90,7 +98,7 @@ def data(option, ptb) -> DataModule:
 
 
 def layouts(data: DataModule) -> list[Any]:
-    return [Sequence(), Balanced(), *([Parse()] if data.task.has_parse else [])]
+    return [ChainLayout(), BalancedTreeLayout(), *([ParseTreeLayout()] if data.task.has_parse else [])]
 
 
 def everything(data: DataModule, split: str) -> list[Sample]:
@@ -201,7 +209,7 @@ def test_batches_do_not_depend_on_the_workers(option, ptb):
     batches = []
     for workers in (0, 2):
         data = build(option, ptb, num_workers=workers)
-        data.layout = Parse() if data.task.has_parse else Sequence()
+        data.layout = ParseTreeLayout() if data.task.has_parse else ChainLayout()
         loader = data.train_dataloader()
         batches.append([[tensors(batch) for batch in loader] for _ in range(2)])
     assert batches[0] == batches[1]
@@ -262,7 +270,7 @@ def test_order_seed_changes_the_order_alone(option, ptb):
     orders = []
     for seed in (0, 0, 1):
         data = build(option, ptb, batch_size=1)
-        data.layout, data.order_seed = Sequence(), seed
+        data.layout, data.order_seed = ChainLayout(), seed
         orders.append(list(data.train_dataloader().batch_sampler))
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2])
@@ -284,7 +292,7 @@ def test_baselines_of_positions_and_of_the_tolerance(ptb):
     """The most frequent label of a node in train; the share of targets within the tolerance of train's mean."""
     trees = build("boolean_trees", ptb, train_size=300, val_size=50, test_size=50)
     assert "test_position_accuracy" not in trees.baselines()  # a chain labels no position
-    trees.layout = Parse()
+    trees.layout = ParseTreeLayout()
     labels = {split: np.concatenate([sample.tree_targets for sample in everything(trees, split)]) for split in SPLITS}
     answer = int(labels["train"].mean() > 0.5)
     assert trees.baselines()["test_position_accuracy"] == pytest.approx(np.mean(labels["test"] == answer))

@@ -10,8 +10,8 @@ import pytest
 from small import STEPS, TREES, Given, model_of, run, sentences, sequences
 
 from rnn_research.datasets.base import Generated
-from rnn_research.structures import Stack
-from rnn_research.structures.layout import Parse
+from rnn_research.structures import SampleArrays
+from rnn_research.structures.layouts import ParseTreeLayout
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test", "longer"])
@@ -43,12 +43,12 @@ def test_node_labels_fit_the_nodes_and_the_classes() -> None:
         samples = sentences(5)
         samples[3] = replace(samples[3], tree_targets=labels(samples[3].tree_targets))
         with pytest.raises(ValueError, match=f"sample 3 of train: tree_targets: .*{said}"):
-            Given(TREES, samples, Parse()).task  # noqa: B018
+            Given(TREES, samples, ParseTreeLayout()).task  # noqa: B018
 
 
 @pytest.mark.parametrize("generated", [False, True])
 def test_padding_of_a_stack_has_no_label(generated: bool) -> None:
-    stack = Stack.of(sequences(6, (3, 8), steps=True))
+    stack = SampleArrays.of(sequences(6, (3, 8), steps=True))
     assert stack.step_targets is not None
     short = int(np.argmin(stack.lengths))
 

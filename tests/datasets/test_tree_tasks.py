@@ -19,7 +19,7 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.listops import ListOps
 from rnn_research.datasets.propositional_logic import PropositionalLogic
 from rnn_research.datasets.tree_keyword import TreeKeyword
-from rnn_research.structures import Parse, Sample, Sequence
+from rnn_research.structures import ChainLayout, ParseTreeLayout, Sample
 
 Nested = str | tuple["Nested", ...]
 
@@ -470,7 +470,10 @@ def test_logic_says_what_else_is_wrong_with_files(tmp_path):
 
 
 @pytest.mark.parametrize("make", [TreeKeyword, ListOps, functools.partial(ListOps, parse="nary"), PropositionalLogic])
-@pytest.mark.parametrize(("cell", "layout"), [(NaryTreeLSTM, Parse()), (ChildSumTreeLSTM, Parse()), (LSTM, Sequence())])
+@pytest.mark.parametrize(
+    ("cell", "layout"),
+    [(NaryTreeLSTM, ParseTreeLayout()), (ChildSumTreeLSTM, ParseTreeLayout()), (LSTM, ChainLayout())],
+)
 def test_any_cell_folds_the_parse_and_the_sequence(make: Callable[..., DataModule], cell, layout):
     data = make(train_size=8, val_size=4, test_size=4, batch_size=8)
     data.layout = layout
@@ -486,7 +489,7 @@ def test_a_child_sum_cell_tells_left_from_right(tmp_path):
     """`a < b` must not look like `b < a`, though such a cell adds up its children."""
     lines = ["<\ta\t( a ( or b ) )", ">\t( a ( or b ) )\ta"] * 10
     data = PropositionalLogic(root=str(write_logic(tmp_path, train0=lines)))
-    data.layout = Parse()
+    data.layout = ParseTreeLayout()
     model = model_of(data, ChildSumTreeLSTM, embedding_size=5)
-    one, other = model(Parse().collate(everything(data)[:2])).detach()
+    one, other = model(ParseTreeLayout().collate(everything(data)[:2])).detach()
     assert (one - other).abs().max() > 1e-4

@@ -36,7 +36,7 @@ from rnn_research.records import runs
 from rnn_research.regularizers.base import Regularizer, Step
 from rnn_research.regularizers.omega import Omega
 from rnn_research.regularizers.orthogonality import Orthogonality
-from rnn_research.structures.layout import Parse
+from rnn_research.structures.layouts import ParseTreeLayout
 
 Maker = Callable[[], Any]
 
@@ -51,7 +51,7 @@ class Small(Regularizer):
 DATA: dict[str, tuple[Callable[[int], Given], Any]] = {
     "whole": (lambda size: Given(SEQUENCES, sequences(9, (2, 7)), batch_size=size), RNN),
     "steps": (lambda size: Given(STEPS, sequences(9, (2, 7), steps=True), batch_size=size), LSTM),
-    "nodes": (lambda size: Given(TREES, sentences(9), Parse(), batch_size=size), ChildSumTreeLSTM),
+    "nodes": (lambda size: Given(TREES, sentences(9), ParseTreeLayout(), batch_size=size), ChildSumTreeLSTM),
 }
 STRATEGIES: dict[str, tuple[Callable[[], Clipping], str]] = {
     "none": (NoClipping, "steps nodes"),

@@ -20,17 +20,17 @@ from rnn_research.clipping.none import NoClipping
 from rnn_research.config.groups import CONF
 from rnn_research.datasets.base import SPLITS, DataModule, Task
 from rnn_research.models import Model
-from rnn_research.models.metrics import MeanLoss, Tally, answer_metrics, position_metrics
+from rnn_research.models.metrics import MeanLoss, RunningMetrics, answer_metrics, position_metrics
 from rnn_research.models.model import count_parameters
 from rnn_research.models.sizing import hidden_size_for
 from rnn_research.records import runs
-from rnn_research.structures import Balanced, Parse, Sample
+from rnn_research.structures import BalancedTreeLayout, ParseTreeLayout, Sample
 
 SUMS = Task("regression", input_size=2, output_size=2, tolerance=2.0)
 GIVEN = {
     "chain": Given(STEPS, sequences(11, steps=True)),
-    "parse": Given(TREES, sentences(11), Parse()),
-    "balanced": Given(TREES, sentences(11), Balanced()),
+    "parse": Given(TREES, sentences(11), ParseTreeLayout()),
+    "balanced": Given(TREES, sentences(11), BalancedTreeLayout()),
 }
 
 
@@ -184,11 +184,11 @@ def test_what_was_measured_starts_anew() -> None:
 
 
 @pytest.mark.parametrize("name", ["classification", "regression"])
-@pytest.mark.parametrize("batches", [1, Tally.TOGETHER, 2 * Tally.TOGETHER + 3])
+@pytest.mark.parametrize("batches", [1, RunningMetrics.TOGETHER, 2 * RunningMetrics.TOGETHER + 3])
 def test_a_tally_is_torchmetrics_batch_by_batch(name: str, batches: int) -> None:
     """It counts many batches, of any size, at a time."""
     task = STEPS if name == "classification" else SUMS
-    random, tally = torch.Generator().manual_seed(0), Tally(task, every=name == "classification")
+    random, tally = torch.Generator().manual_seed(0), RunningMetrics(task, every=name == "classification")
     for _ in range(2):  # then it starts anew
         answers, positions, losses = answer_metrics(task), position_metrics(STEPS), MeanLoss()
         for _ in range(batches):
@@ -216,7 +216,7 @@ def test_a_tally_is_torchmetrics_batch_by_batch(name: str, batches: int) -> None
 
 def test_a_tally_of_halves_sums_as_floats() -> None:
     """The sum of these squares is no float16."""
-    tally = Tally(SUMS, every=False)
+    tally = RunningMetrics(SUMS, every=False)
     for _ in range(3):
         tally.add(torch.ones(()), 4, (torch.full((4, 2), 200.0).half(), torch.zeros(4, 2).half()))
     assert tally.measured()["mse"] == 40_000
@@ -287,7 +287,7 @@ def test_dropout_is_between_layers_alone() -> None:
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
 def test_other_precisions(precision: str, tmp_path: Path) -> None:
     for name, (data, cell) in {
-        "trees": (Given(TREES, sentences(8), Parse()), ChildSumTreeLSTM),
+        "trees": (Given(TREES, sentences(8), ParseTreeLayout()), ChildSumTreeLSTM),
         "sums": (Given(SUMS, sums(8)), LSTM),
     }.items():
         record = run(data, model_of(data, cell), tmp_path / name, max_steps=2, precision=precision)

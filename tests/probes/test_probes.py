@@ -21,7 +21,7 @@ from rnn_research.probes.base import Probe
 from rnn_research.probes.gradient_norm import GradientNorm
 from rnn_research.probes.saturation import Saturation
 from rnn_research.records import runs
-from rnn_research.structures import Parse, Sample, Sequence, Tree
+from rnn_research.structures import ChainLayout, ParseTreeLayout, Sample, Tree
 
 
 class Seen(Probe):
@@ -166,8 +166,8 @@ ADJOINTS = {
     "chain-terminal": (SEQUENCES, sequences(12), None, LSTM),
     "chain-every": (STEPS, sequences(12, steps=True), None, LSTM),
     "chain-gru": (STEPS, sequences(12, steps=True), None, GRU),
-    "parse-every": (TREES, sentences(12), Parse(), ChildSumTreeLSTM),
-    "parse-terminal": (TREES, sentences(12), Parse(), ChildSumTreeLSTM),
+    "parse-every": (TREES, sentences(12), ParseTreeLayout(), ChildSumTreeLSTM),
+    "parse-terminal": (TREES, sentences(12), ParseTreeLayout(), ChildSumTreeLSTM),
 }
 
 
@@ -375,7 +375,7 @@ def test_saturation_counts_no_padding(nonlinearity: str) -> None:
 def test_saturation_of_a_tree_counts_a_forget_gate_a_child() -> None:
     """f_k = i = sigmoid(x): the nodes' inputs, once a node and once a child."""
     samples = sentences(8, nodes=(2, 9))
-    data = Given(TREES, samples, Parse())
+    data = Given(TREES, samples, ParseTreeLayout())
     model = model_of(data, ChildSumTreeLSTM, hidden_size=1, embedding_size=1)
     _set(model.cells[0], i=[0.0], f=[0.0], g=[0.0], o=[0.0])
     values = torch.tensor([0.0, -5.0, -2.0, 1.0, 2.0, 5.0, 6.0])
@@ -403,7 +403,7 @@ def test_a_forget_gate_that_is_open_forgets_never() -> None:
 def test_trees_of_one_node_have_no_forget_gate(tmp_path: Path) -> None:
     """And give the same columns as others."""
     lone = [Sample(np.array([1]), 0, tree=Tree(np.array([-1])), tree_inputs=np.array([1]), tree_targets=np.array([0]))]
-    data = Given(TREES, [*lone, *sentences(1, nodes=(5, 5))], Parse(), batch_size=1)
+    data = Given(TREES, [*lone, *sentences(1, nodes=(5, 5))], ParseTreeLayout(), batch_size=1)
     model = model_of(data, ChildSumTreeLSTM)
     run(data, model, tmp_path, {"saturation": Saturation(1)}, max_steps=2)
     table = _table(tmp_path, "saturation")
@@ -434,7 +434,7 @@ def test_nan_stays_visible(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("samples", [1, 2, 5])
-@pytest.mark.parametrize("layout", [Sequence(), Parse()])
+@pytest.mark.parametrize("layout", [ChainLayout(), ParseTreeLayout()])
 def test_the_probed_samples_are_as_long_as_the_batch(samples: int, layout: Any, tmp_path: Path) -> None:
     """Also where a batch is sorted by size: of its samples, as many are below its median as above."""
     task, given = (TREES, sentences(40, (1, 30))) if layout.needs_parse else (SEQUENCES, sequences(40, (2, 40)))

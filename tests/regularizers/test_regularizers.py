@@ -29,7 +29,7 @@ from rnn_research.regularizers.flossing import Flossing, lyapunov_exponents
 from rnn_research.regularizers.omega import Omega
 from rnn_research.regularizers.orthogonality import Orthogonality
 from rnn_research.regularizers.spectral import Spectral, decomposed
-from rnn_research.structures import Balanced, Chain
+from rnn_research.structures import BalancedTreeLayout, Chain
 from rnn_research.training.fit import fit
 from rnn_research.unroll import unroll
 
@@ -595,7 +595,7 @@ def test_each_layer_has_its_own_omega() -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_trees_are_refused_where_it_has_no_meaning(name: str) -> None:
     """As soon as that is known; where it was not, at the first batch."""
-    data = Given(TREES, sentences(4), Balanced())
+    data = Given(TREES, sentences(4), BalancedTreeLayout())
     (batch,) = batches(data)[0]
     model = model_of(data, LSTM, regularizers={"mine": OURS[name]()})
     if name in ON_CHAINS:

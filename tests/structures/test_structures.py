@@ -9,19 +9,19 @@ import pytest
 import torch
 
 from rnn_research.structures import (
-    Balanced,
+    BalancedTreeLayout,
     Chain,
+    ChainLayout,
     Forest,
-    Parse,
+    ParseTreeLayout,
     Sample,
-    Sequence,
-    Stack,
+    SampleArrays,
     Tree,
     balanced,
     left_branching,
     right_branching,
 )
-from rnn_research.structures.layout import NO_INPUT, NO_TARGET
+from rnn_research.structures.layouts import NO_INPUT, NO_TARGET
 from rnn_research.structures.tree import unary
 
 Nested = list  # a node is the list of its children
@@ -330,7 +330,7 @@ def samples() -> list[Sample]:
 
 
 def test_a_chain_batch_is_padded_with_nothing():
-    batch = Sequence().collate(samples())
+    batch = ChainLayout().collate(samples())
     for row, sample in enumerate(samples()):
         length = len(sample.inputs)
         assert batch.inputs[row, :length].tolist() == sample.inputs.tolist()
@@ -347,11 +347,11 @@ def test_a_stack_is_the_samples_taken_one_by_one(steps):
     inputs, labels = random.random((6, 9, 2), dtype=np.float32), random.integers(3, size=(6, 9))
     for row, length in enumerate(lengths):  # the longest row is shorter than the array
         inputs[row, length:], labels[row, length:] = NO_INPUT, NO_TARGET
-    stack = Stack(inputs, np.array(lengths), np.arange(6), labels if steps else None)
+    stack = SampleArrays(inputs, np.array(lengths), np.arange(6), labels if steps else None)
     assert [len(sample.inputs) for sample in stack] == lengths
     for chosen in ([0, 1, 2, 3, 4, 5], [4, 1], [1], [2, 3], [5, 0, 0]):
         one_by_one = [stack[index] for index in chosen]
-        for layout in (Sequence(), Balanced()):
+        for layout in (ChainLayout(), BalancedTreeLayout()):
             batch, expected = layout.collate(stack.take(chosen)), layout.collate(one_by_one)
             for name in ("inputs", "target", "position_targets"):
                 found, wanted = getattr(batch, name), getattr(expected, name)
@@ -359,15 +359,15 @@ def test_a_stack_is_the_samples_taken_one_by_one(steps):
                 assert found is None or (found.dtype == wanted.dtype and torch.equal(found, wanted))
             assert torch.equal(batch.structure.distance, expected.structure.distance)
             assert torch.equal(batch.structure.mask, expected.structure.mask)
-    whole = Sequence().collate(stack)
-    assert torch.equal(whole.inputs, Sequence().collate(list(stack)).inputs)
+    whole = ChainLayout().collate(stack)
+    assert torch.equal(whole.inputs, ChainLayout().collate(list(stack)).inputs)
     assert whole.structure.time == 5
     with pytest.raises(IndexError):
         stack[6]
 
 
 def test_a_batch_moves_nowhere_where_it_is():
-    for layout in (Sequence(), Balanced(), Parse()):
+    for layout in (ChainLayout(), BalancedTreeLayout(), ParseTreeLayout()):
         batch = layout.collate(samples())
         assert batch.to("cpu").structure is batch.structure
         moved = batch.to("cpu", copy=True)
@@ -375,7 +375,7 @@ def test_a_batch_moves_nowhere_where_it_is():
         assert torch.equal(moved.structure.distance, batch.structure.distance)
 
 
-@pytest.mark.parametrize("layout", [Balanced(), Parse()])
+@pytest.mark.parametrize("layout", [BalancedTreeLayout(), ParseTreeLayout()])
 def test_a_forest_batch_has_each_samples_tokens_at_its_leaves(layout):
     batch = layout.collate(samples())
     for row, sample in enumerate(samples()):
@@ -394,7 +394,7 @@ def test_a_forest_batch_has_each_samples_tokens_at_its_leaves(layout):
 def test_vector_inputs_keep_their_features_in_every_layout():
     inputs = np.random.default_rng(0).random((5, 3), dtype=np.float32)
     sample = Sample(inputs, np.array([0.5], dtype=np.float32))
-    chain, tree = Sequence().collate([sample] * 2), Balanced().collate([sample] * 2)
+    chain, tree = ChainLayout().collate([sample] * 2), BalancedTreeLayout().collate([sample] * 2)
     assert chain.inputs.shape == (2, 5, 3)
     assert tree.inputs.shape == (18, 3)
     assert chain.inputs.dtype == tree.inputs.dtype == torch.float32
@@ -403,15 +403,15 @@ def test_vector_inputs_keep_their_features_in_every_layout():
 
 
 def test_max_children_of_layouts():
-    assert Sequence().max_children(None) == 1
-    assert Balanced().max_children(None) == 2
-    assert Parse().max_children(7) == 7
+    assert ChainLayout().max_children(None) == 1
+    assert BalancedTreeLayout().max_children(None) == 2
+    assert ParseTreeLayout().max_children(7) == 7
     with pytest.raises(ValueError, match="structure=chain"):
-        Parse().max_children(None)
+        ParseTreeLayout().max_children(None)
 
 
 def test_position_targets_follow_what_the_data_label():
-    assert Sequence().position_targets(of_steps=True, of_nodes=False)
-    assert not Sequence().position_targets(of_steps=False, of_nodes=True)
-    assert Parse().position_targets(of_steps=False, of_nodes=True)
-    assert not Balanced().position_targets(of_steps=True, of_nodes=True)
+    assert ChainLayout().position_targets(of_steps=True, of_nodes=False)
+    assert not ChainLayout().position_targets(of_steps=False, of_nodes=True)
+    assert ParseTreeLayout().position_targets(of_steps=False, of_nodes=True)
+    assert not BalancedTreeLayout().position_targets(of_steps=True, of_nodes=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 from rnn_research.cells import Cell
 from rnn_research.structures import Chain, Forest, Tree
 from rnn_research.structures.tree import unary
-from rnn_research.unroll import Inside, Unrolled, unroll
+from rnn_research.unroll import Intervention, Unrolled, unroll
 
 SIZES = (1, 2, 7, 8, 16, 20, 33, 64, 100)
 TINY = 2.0**-23
@@ -97,7 +97,7 @@ def structure_name(structure: Chain | Forest) -> str:
 
 
 def results(
-    given: Case, engine: str, dtype: torch.dtype, inside: Sequence[Inside | None] | None = None
+    given: Case, engine: str, dtype: torch.dtype, inside: Sequence[Intervention | None] | None = None
 ) -> dict[str, Tensor]:
     """Outputs, gradients and adjoints by name, and what acted `inside`."""
     layers = [copy.deepcopy(cell).to(dtype) for cell in given.layers]

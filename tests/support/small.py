@@ -19,8 +19,8 @@ from rnn_research.datasets.base import SPLITS, DataModule, Task
 from rnn_research.models import Model
 from rnn_research.probes.base import Probe
 from rnn_research.records.runs import RunRecord
+from rnn_research.structures import ChainLayout as Chains
 from rnn_research.structures import Layout, Sample, Tree
-from rnn_research.structures import Sequence as Chains
 from rnn_research.training.fit import fit
 
 

@@ -18,11 +18,11 @@ from rnn_research import report
 from rnn_research.cells import LSTM, ChildSumTreeLSTM
 from rnn_research.cli.compare import main
 from rnn_research.compare import NothingToCompare, compare
-from rnn_research.compare.answers import bins, breakdown, grouped
+from rnn_research.compare.breakdown import bins, breakdown, grouped
 from rnn_research.compare.reading import split_metric
 from rnn_research.datasets.base import DataModule, Task
 from rnn_research.records import runs
-from rnn_research.structures import Parse, Sample
+from rnn_research.structures import ParseTreeLayout, Sample
 from rnn_research.training.answers import answers_of, together
 
 
@@ -42,7 +42,7 @@ def data_of(kind: str, bucket: bool) -> tuple[DataModule, type]:
         make = numbers
     sizes = {"train": 8, "val": 3, "test": 11, "longer": 6, "other_set": 1}
     splits = {name: make(size, seed=seed, **more) for seed, (name, size) in enumerate(sizes.items())}
-    data = Given(task, splits, layout=Parse() if kind == "trees" else None)
+    data = Given(task, splits, layout=ParseTreeLayout() if kind == "trees" else None)
     data.bucket = bucket
     return data, ChildSumTreeLSTM if kind == "trees" else LSTM
 

@@ -32,7 +32,7 @@ from rnn_research.models import Model
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.base import Probe
 from rnn_research.records import runs
-from rnn_research.structures import Sequence
+from rnn_research.structures import ChainLayout
 from rnn_research.training import provenance
 from rnn_research.training.fit import Diverged, Recorder, fit
 
@@ -43,7 +43,7 @@ class Setting:
     def __init__(self, seed: int = 0, lr: float = 0.01, gain: float = 1.0, **trainer: Any) -> None:
         self.lr = lr
         self.data = Adding(length=6, train_size=12, val_size=5, test_size=5, batch_size=4)
-        self.data.layout = Sequence()
+        self.data.layout = ChainLayout()
         torch.manual_seed(seed)
         self.model = Model(
             self.data.task,

@@ -18,7 +18,7 @@ from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.saturation import Saturation
 from rnn_research.regularizers.flossing import Flossing
 from rnn_research.regularizers.omega import Omega
-from rnn_research.structures import Parse
+from rnn_research.structures import ParseTreeLayout
 
 CELLS = (RNN, LSTM, GRU, TreeRNN, ChildSumTreeLSTM, NaryTreeLSTM)
 
@@ -27,7 +27,7 @@ CELLS = (RNN, LSTM, GRU, TreeRNN, ChildSumTreeLSTM, NaryTreeLSTM)
 @pytest.mark.parametrize("kind", ["chain", "tree"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_probes_measure_in_any_precision(cell: Any, kind: str, precision: str, tmp_path: Path) -> None:
-    data = Data(SEQUENCES, sequences(4)) if kind == "chain" else Data(TREES, sentences(4), Parse())
+    data = Data(SEQUENCES, sequences(4)) if kind == "chain" else Data(TREES, sentences(4), ParseTreeLayout())
     model = model_of(data, cell, num_layers=2)
     probes = {"adjoint": Adjoint(), "saturation": Saturation()}
     assert run(data, model, tmp_path / "run", probes, max_steps=2, precision=precision).status == "done"

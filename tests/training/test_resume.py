@@ -29,16 +29,16 @@ from rnn_research.clipping import Clipping
 from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
-from rnn_research.datasets.base import Batches, DataModule, Rule
+from rnn_research.datasets.base import Batches, DataModule, SolvedCriterion
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.gradient_norm import GradientNorm
 from rnn_research.records import checksum as seal
 from rnn_research.records import runs
-from rnn_research.structures import Parse
+from rnn_research.structures import ParseTreeLayout
 from rnn_research.training import resume
 from rnn_research.training.fit import fit
 from rnn_research.training.recorder import Recorder
-from rnn_research.training.resume import CantResume
+from rnn_research.training.resume import ResumeError
 
 
 class Remembers(Clipping):
@@ -68,11 +68,11 @@ class Setting:
     ) -> None:
         chains = kind != "tree"
         task, make = ((STEPS if kind == "steps" else SEQUENCES), sequences) if chains else (TREES, sentences)
-        task = replace(task, success=Rule("accuracy", 0.999))
+        task = replace(task, success=SolvedCriterion("accuracy", 0.999))
         options: dict[str, Any] = {"steps": True} if kind == "steps" else {}
         samples = make(22, seed=3, **options)
         splits = {"train": samples, "val": samples[:7], "test": samples[3:9]}
-        self.data: DataModule = Given(task, splits, layout=None if chains else Parse(), batch_size=4)
+        self.data: DataModule = Given(task, splits, layout=None if chains else ParseTreeLayout(), batch_size=4)
         self.data.bucket = bucket
         cell = LSTM if chains else ChildSumTreeLSTM
         given = {"num_layers": 2, "dropout": 0.5, "optimizer": partial(torch.optim.Adam, lr=0.01)} | more
@@ -410,7 +410,7 @@ MISMATCHES: dict[str, tuple[Callable[[], Setting], str]] = {
 @pytest.mark.parametrize("case", MISMATCHES)
 def test_another_training_is_refused(case: str, two_steps: Path, tmp_path: Path) -> None:
     make, message = MISMATCHES[case]
-    with pytest.raises(CantResume, match=message):
+    with pytest.raises(ResumeError, match=message):
         make().fit(tmp_path / "second", 4, two_steps)
     assert not (tmp_path / "second").exists()
 
@@ -421,9 +421,9 @@ def test_another_value_of_the_config_is_refused(tmp_path: Path) -> None:
     make = partial(Trainer, accelerator="cpu", max_steps=2, max_epochs=-1)
     fit(setting.data, setting.model, make, {}, tmp_path / "first", config=config)
     on = partial(fit, setting.data, setting.model, partial(make, max_steps=3), {}, resume_from=tmp_path / "first")
-    with pytest.raises(CantResume, match=r"optimizer\.lr=0\.02, but .* has optimizer\.lr=0\.01; give the same"):
+    with pytest.raises(ResumeError, match=r"optimizer\.lr=0\.02, but .* has optimizer\.lr=0\.01; give the same"):
         on(folder=tmp_path / "second", config={**config, "optimizer": {"lr": 0.02}})
-    with pytest.raises(CantResume, match=r"seed=1, but .* has seed=0"):
+    with pytest.raises(ResumeError, match=r"seed=1, but .* has seed=0"):
         on(folder=tmp_path / "second", seed=1)
     on(
         folder=tmp_path / "third",
@@ -490,7 +490,7 @@ def test_another_key_is_refused_unless_the_table_says_that_it_may_differ(command
             node = node[name]
         node[leaf] = "other"
         may = any(re.fullmatch(pattern, key) for pattern in resume.MAY_DIFFER)
-        with contextlib.nullcontext() if may else pytest.raises(CantResume, match=f"given {key}=other, but"):
+        with contextlib.nullcontext() if may else pytest.raises(ResumeError, match=f"given {key}=other, but"):
             resume._check_config(commanded, config, other)
 
 
@@ -514,7 +514,7 @@ def test_a_probe_named_as_a_table_of_the_run_is_refused(name: str, tmp_path: Pat
 def test_limits_that_leave_nothing_to_train_are_refused(
     limits: dict[str, Any], message: str, two_steps: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(CantResume, match=message):
+    with pytest.raises(ResumeError, match=message):
         Setting().fit(tmp_path / "second", resume_from=two_steps, **limits)
     assert not (tmp_path / "second").exists()
 
@@ -561,7 +561,7 @@ def test_what_is_damaged_is_one_error_and_nothing_is_run(
     monkeypatch.chdir(tmp_path)
     damage, message = DAMAGES[case]
     damage(first / "checkpoint.ckpt")
-    with pytest.raises(CantResume, match=message) as refused:
+    with pytest.raises(ResumeError, match=message) as refused:
         Setting().fit(tmp_path / "second", 4, first)
     assert "\n" not in str(refused.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first"]
@@ -574,7 +574,7 @@ def test_no_changed_bit_of_a_checkpoint_is_trained_on_from(first: Path, tmp_path
     assert state(first)  # torch reads it as ever
     for place in range(0, len(whole), len(whole) // 36):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
-        with pytest.raises(CantResume, match=r"checkpoint\.ckpt can't be read") as refused:
+        with pytest.raises(ResumeError, match=r"checkpoint\.ckpt can't be read") as refused:
             resume._read(path)
         assert "\n" not in str(refused.value)
     path.write_bytes(whole)

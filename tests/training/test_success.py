@@ -21,7 +21,7 @@ from test_compare import write_run
 from rnn_research import report
 from rnn_research.compare import compare
 from rnn_research.compare.success import success
-from rnn_research.datasets.base import Rule
+from rnn_research.datasets.base import SolvedCriterion
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
 from rnn_research.training.fit import fit
@@ -29,19 +29,22 @@ from rnn_research.training.fit import fit
 EVERY_STEP = {"val_check_interval": 2, "check_val_every_n_epoch": None, "max_epochs": -1}
 
 
-def data_with(rule: Rule | None) -> Given:
+def data_with(rule: SolvedCriterion | None) -> Given:
     """Three samples to be learned by heart."""
     return Given(dataclasses.replace(SEQUENCES, success=rule), sequences(3, seed=2), batch_size=3)
 
 
-def learn(rule: Rule | None, folder: Path, steps: int = 60, **more: Any) -> RunRecord:
+def learn(rule: SolvedCriterion | None, folder: Path, steps: int = 60, **more: Any) -> RunRecord:
     data = data_with(rule)
     model = model_of(data, hidden_size=8, optimizer=lambda p: torch.optim.Adam(p, lr=0.03))
     return fit(data, model, partial(Trainer, accelerator="cpu", max_steps=steps, **EVERY_STEP), {}, folder, **more)
 
 
-@pytest.mark.parametrize("rule", [Rule("accuracy", 0.999), Rule("loss", 0.5, above=False), Rule("accuracy", 0.0)])
-def test_the_first_validation_that_meets_the_rule_is_kept(rule: Rule, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "rule",
+    [SolvedCriterion("accuracy", 0.999), SolvedCriterion("loss", 0.5, above=False), SolvedCriterion("accuracy", 0.0)],
+)
+def test_the_first_validation_that_meets_the_rule_is_kept(rule: SolvedCriterion, tmp_path: Path) -> None:
     record = learn(rule, tmp_path)
     rows = [row for row in runs.read_metrics(tmp_path) if row["split"] == "val"]
     assert [int(row["step"]) for row in rows] == list(range(2, 61, 2))
@@ -55,19 +58,19 @@ def test_the_first_validation_that_meets_the_rule_is_kept(rule: Rule, tmp_path: 
 
 
 def test_a_run_that_did_not_solve_it_says_so(tmp_path: Path) -> None:
-    record = learn(Rule("loss", 1e-9, above=False), tmp_path, steps=4)
+    record = learn(SolvedCriterion("loss", 1e-9, above=False), tmp_path, steps=4)
     assert record.success == {"metric": "loss", "bound": 1e-9, "above": False, "step": None}
     assert learn(None, tmp_path / "none", steps=4).success == {}
 
 
 def test_the_last_weights_count_too(tmp_path: Path) -> None:
-    data = data_with(Rule("accuracy", 0.0))
+    data = data_with(SolvedCriterion("accuracy", 0.0))
     record = run(data, model_of(data), tmp_path, max_steps=3, max_epochs=-1, check_val_every_n_epoch=100)
     assert record.success["step"] == 3
 
 
 def test_training_may_stop_there(tmp_path: Path) -> None:
-    rule = Rule("accuracy", 0.999)
+    rule = SolvedCriterion("accuracy", 0.999)
     whole = learn(rule, tmp_path / "whole")
     record = learn(rule, tmp_path / "stopped", stop_when_solved=True)
     assert record.status == "done"
@@ -83,28 +86,28 @@ def test_training_may_stop_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rule", "value", "met"),
     [
-        (Rule("accuracy", 0.9), 0.9, True),
-        (Rule("accuracy", 0.9), 0.8999, False),
-        (Rule("mse", 0.05, above=False), 0.05, False),
-        (Rule("mse", 0.05, above=False), 0.0499, True),
-        (Rule("accuracy", 0.9), float("nan"), False),
-        (Rule("mse", 0.05, above=False), float("nan"), False),
+        (SolvedCriterion("accuracy", 0.9), 0.9, True),
+        (SolvedCriterion("accuracy", 0.9), 0.8999, False),
+        (SolvedCriterion("mse", 0.05, above=False), 0.05, False),
+        (SolvedCriterion("mse", 0.05, above=False), 0.0499, True),
+        (SolvedCriterion("accuracy", 0.9), float("nan"), False),
+        (SolvedCriterion("mse", 0.05, above=False), float("nan"), False),
     ],
 )
-def test_a_rule(rule: Rule, value: float, met: bool) -> None:
+def test_a_rule(rule: SolvedCriterion, value: float, met: bool) -> None:
     assert rule.met(value) is met
 
 
 def test_what_can_not_be_judged_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"success: given the metric 'bleu', expected one of loss, accuracy"):
-        learn(Rule("bleu", 1.0), tmp_path / "a")
+        learn(SolvedCriterion("bleu", 1.0), tmp_path / "a")
     with pytest.raises(ValueError, match="stop_when_solved: given true, but nothing says when this task is solved"):
         learn(None, tmp_path / "a", stop_when_solved=True)
     assert not (tmp_path / "a").exists()
 
 
 def test_records_of_before_are_read(tmp_path: Path) -> None:
-    record = learn(Rule("accuracy", 0.5), tmp_path, steps=4)
+    record = learn(SolvedCriterion("accuracy", 0.5), tmp_path, steps=4)
     raw = json.loads((tmp_path / "run.json").read_text())
     del raw["success"], raw["resumed"]
     (tmp_path / "run.json").write_text(json.dumps(raw))

@@ -14,7 +14,7 @@ from equations import VARIANTS, samples_of, structure_of
 from widths import LEVELS, flags, missing
 
 from rnn_research.structures import Chain
-from rnn_research.unroll import Inside, unroll
+from rnn_research.unroll import Intervention, unroll
 
 
 def at_each_width() -> pytest.MarkDecorator:
@@ -31,7 +31,7 @@ def tuned(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     return request.param
 
 
-def trained(name: str, kind: str, engine: str, record: Any, inside: Inside | None = None) -> list[torch.Tensor]:
+def trained(name: str, kind: str, engine: str, record: Any, inside: Intervention | None = None) -> list[torch.Tensor]:
     """A cell's weights after some steps of training."""
     cell, structure = VARIANTS[name].build(3, 17).float(), structure_of(samples_of(kind))
     with torch.no_grad():
@@ -85,7 +85,7 @@ def test_nor_does_it_at_any_width(name: str, tuned: str) -> None:
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "child_sum"])
 def test_a_threshold_that_nothing_reaches_changes_no_bit(name: str, record: Any) -> None:
     kind = "forest" if name == "child_sum" else "chain"
-    high = Inside(max_norm=1e30, max_value=1e30)
+    high = Intervention(max_norm=1e30, max_value=1e30)
     acting = trained(name, kind, "native", False, high)
     assert_same(acting, trained(name, kind, "native", record, high))
     assert_same(acting, trained(name, kind, "native", False))

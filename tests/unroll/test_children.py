@@ -15,9 +15,9 @@ from torch.nn.functional import linear
 from rnn_research.cells import Cell, Hidden
 from rnn_research.cells.tree_lstm import ChildSumTreeLSTM
 from rnn_research.structures import Forest, Tree
-from rnn_research.unroll import Inside, unroll
+from rnn_research.unroll import Intervention, unroll
 from rnn_research.unroll.compiled.compiled import compiled
-from rnn_research.unroll.compiled.plan import Plan
+from rnn_research.unroll.compiled.plan import UpdatePlan
 from rnn_research.unroll.compiled.source import source
 from rnn_research.unroll.compiled.trace import Untraceable, trace
 
@@ -70,7 +70,7 @@ class Ordered(Cell):
 FORMS = {"attending": Attending, "reset each": ResetEach, "gathering": Gathering, "ordered": Ordered}
 
 
-def gradients(cell: Cell, forest: Forest, engine: str, inside: Inside | None = None) -> list[torch.Tensor]:
+def gradients(cell: Cell, forest: Forest, engine: str, inside: Intervention | None = None) -> list[torch.Tensor]:
     torch.manual_seed(1)
     inputs = torch.randn(forest.nodes, cell.input_size, dtype=torch.float64)
     cell.zero_grad()
@@ -82,7 +82,7 @@ def gradients(cell: Cell, forest: Forest, engine: str, inside: Inside | None = N
     return [*found, *acted, *(parameter.grad for parameter in cell.parameters() if parameter.grad is not None)]
 
 
-def assert_equals_reference(cell: Cell, forest: Forest, inside: Inside | None = None) -> None:
+def assert_equals_reference(cell: Cell, forest: Forest, inside: Intervention | None = None) -> None:
     pairs = zip(*(gradients(cell, forest, engine, inside) for engine in ("native", "reference")), strict=True)
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
@@ -100,20 +100,22 @@ def own(form: str) -> Cell:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_code_is_the_same_for_any_number_of_children(name: str) -> None:
     cell = VARIANTS[name].build(3, 4, max_children=90)
-    texts = [source(Plan(trace(cell, children, marks)), marks) for marks in (False, True) for children in (2, 3, 90)]
+    texts = [
+        source(UpdatePlan(trace(cell, children, marks)), marks) for marks in (False, True) for children in (2, 3, 90)
+    ]
     assert len(set(texts)) <= 2
 
 
 @pytest.mark.parametrize("form", ["attending", "reset each", "gathering"])
 def test_so_is_a_users_that_treats_them_alike(form: str) -> None:
-    assert len({source(Plan(trace(own(form), children))) for children in (2, 3, 90)}) == 1
+    assert len({source(UpdatePlan(trace(own(form), children))) for children in (2, 3, 90)}) == 1
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("inside", [None, Inside(max_norm=0.5, max_value=0.01)], ids=["plain", "acting"])
-def test_such_a_cell_equals_itself_under_autograd(form: str, inside: Inside | None) -> None:
+@pytest.mark.parametrize("inside", [None, Intervention(max_norm=0.5, max_value=0.01)], ids=["plain", "acting"])
+def test_such_a_cell_equals_itself_under_autograd(form: str, inside: Intervention | None) -> None:
     if inside is not None and form != "gathering":  # the others mark nothing
-        inside = Inside(max_norm=0.5)
+        inside = Intervention(max_norm=0.5)
     structure = structure_of(samples_of("forest", sizes=(4, 1, 9, 12)))
     assert isinstance(structure, Forest)
     assert_equals_reference(own(form), structure, inside)
@@ -144,7 +146,7 @@ def test_a_trace_takes_time_in_proportion_to_the_children() -> None:
 
     def seconds(children: int) -> float:
         start = time.process_time()
-        Plan(trace(cell, children))
+        UpdatePlan(trace(cell, children))
         return time.process_time() - start
 
     seconds(100)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rnn_research.cells import GRU, LSTM, RNN, Cell, Hidden
 from rnn_research.structures import Chain
-from rnn_research.unroll import Inside, unroll
+from rnn_research.unroll import Intervention, unroll
 
 ENGINES = ("auto", "native", "torch", "reference")
 RATE = 0.5
@@ -80,7 +80,7 @@ def test_150_forms_at_random_are_right_or_refused_on_every_engine(seed: int) -> 
 def test_what_acts_inside_and_does_nothing_leaves_the_parts_as_they_are(form: str) -> None:
     """A norm that no adjoint has, on both engines that take one."""
     for engine in ("native", "reference"):
-        check(form, "chain", 1, engine, inside=[Inside(max_norm=1e9)])
+        check(form, "chain", 1, engine, inside=[Intervention(max_norm=1e9)])
 
 
 # Random numbers, buffers and counters

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from rnn_research.cells import GRU, LSTM, RNN, Cell, ChildSumTreeLSTM, Hidden
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll import Inside, Unit, Unrolled, combine, unroll
+from rnn_research.unroll import Intervention, LossScale, Unrolled, combine, unroll
 
 ENGINES = ("native", "reference")
 SIZES = (4, 1, 6)
@@ -59,13 +59,13 @@ class Case(NamedTuple):
     cells: list[Cell]
     samples: list[Any]
     inputs: list[Tensor]
-    inside: list[Inside]
+    inside: list[Intervention]
 
 
 def case(name: str, kind: str, **kwargs: Any) -> Case:
     cells = [VARIANTS[name].build(4 if layer else 3, 4, seed=layer, max_children=2) for layer in range(2)]
     given = samples(kind)
-    return Case(cells, given, inputs_for(given, 3), [Inside(**kwargs)] * 2)
+    return Case(cells, given, inputs_for(given, 3), [Intervention(**kwargs)] * 2)
 
 
 def factors(kind: str, cell: Cell, parts: Sequence[int]) -> list[Tensor | None]:
@@ -134,7 +134,7 @@ class Loop:
             passed[node], read[node] = onwards.split(len(state[0])), out
         return [read[node][: cell.hidden_size] for node in range(len(graph.order))]
 
-    def mark(self, inside: Inside, at: Any, z: Tensor) -> Tensor:
+    def mark(self, inside: Intervention, at: Any, z: Tensor) -> Tensor:
         def clamp(grad: Tensor) -> Tensor:
             new = grad.clamp(-inside.max_value, inside.max_value)
             for when, value in (("before", grad), ("after", new)):
@@ -145,7 +145,7 @@ class Loop:
         z.register_hook(clamp)
         return z.clone()  # of a linear RNN, the state: its adjoint is not clamped
 
-    def recurrent(self, inside: Inside, at: Any, keep: list[Tensor | None], later: Any, grad: Tensor) -> Tensor:
+    def recurrent(self, inside: Intervention, at: Any, keep: list[Tensor | None], later: Any, grad: Tensor) -> Tensor:
         parts = list(grad.chunk(max(1, len(keep))))
         new = torch.cat([p if k is None else k * p for p, k in zip(parts, keep, strict=True)]) if keep else grad
         if new.norm() > 0:
@@ -154,7 +154,7 @@ class Loop:
         self.parts["recurrent", *at] = new
         return new
 
-    def adjoint(self, inside: Inside, at: Any, grad: Tensor) -> Tensor:
+    def adjoint(self, inside: Intervention, at: Any, grad: Tensor) -> Tensor:
         norm = grad.norm()
         self.factor[at] = torch.clamp(inside.max_norm / norm, max=1.0) if norm > 0 else torch.ones_like(norm)
         self.acted["adjoint", "before", at], self.acted["adjoint", "after", at] = norm, norm * self.factor[at]
@@ -238,7 +238,7 @@ def grad_of(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
-def assert_acts(loop: Loop, inside: Inside) -> None:
+def assert_acts(loop: Loop, inside: Intervention) -> None:
     """At some nodes, and where there is a choice not at all of them: else the test sees half of it."""
     for point in inside.points:
         keys = [key[2] for key in loop.acted if key[:2] == (point, "before")]
@@ -279,7 +279,7 @@ def test_cutting_h_and_keeping_c_equals_detaching_h(make, engine):
     torch.manual_seed(0)
     cell, chain = make(3, 4).double(), Chain(torch.tensor([6, 3]))
     inputs, cut = torch.randn(2, 6, 3, dtype=F64), torch.rand(2, 6) < 0.5
-    unrolled = unroll(cell, chain, inputs, engine=engine, inside=[Inside(keep=[(~cut).float(), None])])
+    unrolled = unroll(cell, chain, inputs, engine=engine, inside=[Intervention(keep=[(~cut).float(), None])])
     found = torch.autograd.grad(chain.terminal(unrolled.hidden).square().sum(), list(cell.parameters()))
     total = torch.zeros((), dtype=F64)
     for sample, length in enumerate([6, 3]):
@@ -301,7 +301,7 @@ def test_cutting_h_and_keeping_c_equals_detaching_h(make, engine):
 def test_infinite_thresholds_are_the_same_bits_as_none(name, kind, engine):
     given = case(name, kind)
     results = []
-    for inside in (None, [None, None], given.inside, [Inside(unit=Unit(3.0)), None]):
+    for inside in (None, [None, None], given.inside, [Intervention(unit=LossScale(3.0)), None]):
         for cell in given.cells:
             cell.zero_grad()
         unrolled = run(given, engine, inside, record="parts")
@@ -321,7 +321,7 @@ def test_engines_agree_on_random_cases_with_everything_on(seed):
         kept = [torch.rand(given.structure.mask.shape, generator=random) + 0.5 for _ in cell.state_names]
         kept = [torch.where(one < 0.6, 0.0, one) for one in kept]
         kept[-1] = None if seed % 3 else kept[-1]
-        inside.append(Inside(kept, exponent=0.5, max_norm=1.0, max_value=0.2, unit=Unit(0.5)))
+        inside.append(Intervention(kept, exponent=0.5, max_norm=1.0, max_value=0.2, unit=LossScale(0.5)))
     native, reference = (cases.results(given, engine, F64, inside) for engine in ENGINES)
     assert any("preactivation" in name for name in native)
     for name, expected in reference.items():
@@ -333,8 +333,8 @@ def test_thresholds_are_in_units_of_a_samples_own_loss(engine):
     """A mean over a batch, or a scaled loss, with its unit: each sample's adjoints are what they are alone."""
     given = case("lstm", "chain", max_norm=0.3, max_value=0.02)
     alone = [run(given._replace(samples=[s], inputs=[x]), engine) for s, x in zip(SIZES, given.inputs, strict=True)]
-    unit = Unit()
-    inside = [Inside(max_norm=0.3, max_value=0.02, unit=unit)] * 2
+    unit = LossScale()
+    inside = [Intervention(max_norm=0.3, max_value=0.02, unit=unit)] * 2
     structure = structure_of(given.samples)
     unrolled = unroll(given.cells, structure, place(structure, given.inputs).nan_to_num(), engine=engine, inside=inside)
     losses = [loss_of([hidden]) for hidden in take(structure, unrolled.hidden)]
@@ -414,7 +414,7 @@ def test_what_is_not_finite(dtype, engine):
     gradient[0, 0] = torch.tensor([3.0, 4.0])
 
     def adjoints(**kwargs: Any) -> Tensor:
-        unrolled = unroll(cell, chain, inputs, engine=engine, inside=[Inside(**kwargs)])
+        unrolled = unroll(cell, chain, inputs, engine=engine, inside=[Intervention(**kwargs)])
         unrolled.hidden.backward(gradient)
         return unrolled.adjoints.hidden[0]
 
@@ -430,7 +430,7 @@ def test_a_clamp_keeps_nan_and_bounds_infinity(engine):
     cell = RNN(2, 2, nonlinearity="identity").double()
     gradient = torch.tensor([[math.inf, math.nan]], dtype=F64)
     inputs = torch.ones(1, 1, 2, dtype=F64)
-    unrolled = unroll(cell, Chain(torch.tensor([1])), inputs, engine=engine, inside=[Inside(max_value=0.5)])
+    unrolled = unroll(cell, Chain(torch.tensor([1])), inputs, engine=engine, inside=[Intervention(max_value=0.5)])
     unrolled.hidden.backward(gradient[None])
     assert cell.weight_ih.grad[0].tolist() == [0.5, 0.5]
     assert cell.weight_ih.grad[1].isnan().all()
@@ -454,18 +454,18 @@ class Marked(Cell):
 def test_a_cell_that_marks_nothing_is_refused_a_clamp_and_nothing_else(engine):
     chain, inputs = Chain(torch.tensor([3])), torch.randn(1, 3, 2)
     with pytest.raises(ValueError, match=r"max_value: given for Unmarked, .* write self.preactivation\(z\)"):
-        unroll(Unmarked(2, 3), chain, inputs, engine=engine, inside=[Inside(max_value=1.0)])
-    unroll(Unmarked(2, 3), chain, inputs, engine=engine, inside=[Inside(max_norm=1.0)])
-    unroll(Marked(2, 3), chain, inputs, engine=engine, inside=[Inside(max_value=1.0)])
+        unroll(Unmarked(2, 3), chain, inputs, engine=engine, inside=[Intervention(max_value=1.0)])
+    unroll(Unmarked(2, 3), chain, inputs, engine=engine, inside=[Intervention(max_norm=1.0)])
+    unroll(Marked(2, 3), chain, inputs, engine=engine, inside=[Intervention(max_value=1.0)])
 
 
 def test_the_torch_engine_refuses_and_auto_goes_on():
     cell, chain, inputs = LSTM(2, 3), Chain(torch.tensor([3])), torch.randn(1, 3, 2)
     with pytest.raises(ValueError, match="engine: given torch, but nothing can act inside"):
-        unroll(cell, chain, inputs, engine="torch", inside=[Inside(max_norm=1.0)])
-    assert unroll(cell, chain, inputs, engine="torch", inside=[Inside()]).top.engine.used == "torch"
-    assert unroll(cell, chain, inputs, inside=[Inside(max_norm=1.0)]).top.engine.used == "native"
-    own = Inside(on_adjoint=lambda parts: parts)
+        unroll(cell, chain, inputs, engine="torch", inside=[Intervention(max_norm=1.0)])
+    assert unroll(cell, chain, inputs, engine="torch", inside=[Intervention()]).top.engine.used == "torch"
+    assert unroll(cell, chain, inputs, inside=[Intervention(max_norm=1.0)]).top.engine.used == "native"
+    own = Intervention(on_adjoint=lambda parts: parts)
     with pytest.raises(ValueError, match="engine: given native, but on_adjoint is Python"):
         unroll(cell, chain, inputs, engine="native", inside=[own])
     found = unroll(cell, chain, inputs, inside=[own]).top.engine
@@ -478,9 +478,9 @@ def test_callables_act_after_what_acts_at_their_point():
     given = case("lstm", "chain")
     half = [torch.full((len(SIZES), max(SIZES)), 0.5, dtype=F64)] * 2
     pairs = [
-        (Inside(on_recurrent=lambda parts: tuple(part / 2 for part in parts)), Inside(keep=half)),
-        (Inside(on_preactivation=lambda grad: grad.clamp(-0.1, 0.1)), Inside(max_value=0.1)),
-        (Inside(max_norm=2.0, on_adjoint=clipped), Inside(max_norm=0.5)),
+        (Intervention(on_recurrent=lambda parts: tuple(part / 2 for part in parts)), Intervention(keep=half)),
+        (Intervention(on_preactivation=lambda grad: grad.clamp(-0.1, 0.1)), Intervention(max_value=0.1)),
+        (Intervention(max_norm=2.0, on_adjoint=clipped), Intervention(max_norm=0.5)),
     ]
     for own, built_in in pairs:
         found = []
@@ -502,28 +502,38 @@ def clipped(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def test_two_derivatives_are_refused():
     cell, chain = RNN(2, 3), Chain(torch.tensor([3]))
-    unrolled = unroll(cell, chain, torch.randn(1, 3, 2), engine="reference", inside=[Inside(max_norm=1.0)])
+    unrolled = unroll(cell, chain, torch.randn(1, 3, 2), engine="reference", inside=[Intervention(max_norm=1.0)])
     with pytest.raises(RuntimeError, match=r"inside: .* leave inside out"):
         torch.autograd.grad(unrolled.hidden.sum(), cell.weight_hh, create_graph=True)
 
 
 def test_several_at_once():
     a, b = torch.tensor([2.0, 0.0]), torch.tensor([3.0, 5.0])
-    unit = Unit()
-    both = combine([None, Inside([a, None]), Inside([b, b], max_norm=2.0, unit=unit), Inside(max_value=1.0, unit=unit)])
+    unit = LossScale()
+    both = combine(
+        [
+            None,
+            Intervention([a, None]),
+            Intervention([b, b], max_norm=2.0, unit=unit),
+            Intervention(max_value=1.0, unit=unit),
+        ]
+    )
     assert both is not None
     assert [one.tolist() for one in both.keep if one is not None] == [[6, 0], [3, 5]]
     assert (both.max_norm, both.max_value, both.unit) == (2.0, 1.0, unit)
-    assert combine([None, Inside()]) is None
-    chained = combine([Inside(on_adjoint=lambda x: x + 1), Inside(on_adjoint=lambda x: x * 2)])  # type: ignore[operator]
+    assert combine([None, Intervention()]) is None
+    chained = combine([Intervention(on_adjoint=lambda x: x + 1), Intervention(on_adjoint=lambda x: x * 2)])  # type: ignore[operator]
     assert chained is not None
     assert chained.on_adjoint is not None
     assert chained.on_adjoint(3) == 8  # type: ignore[arg-type]
     for message, pair in {
-        "max_norm: given 1 and 2 at one point": (Inside(max_norm=1.0, unit=unit), Inside(max_norm=2.0, unit=unit)),
-        "exponent: given 1 and 0.5 at one point": (Inside(exponent=1.0), Inside(exponent=0.5)),
-        "unit: given two units": (Inside(max_norm=1.0), Inside(max_value=2.0)),
-        "keep: given .* factors": (Inside([a]), Inside([a, b])),
+        "max_norm: given 1 and 2 at one point": (
+            Intervention(max_norm=1.0, unit=unit),
+            Intervention(max_norm=2.0, unit=unit),
+        ),
+        "exponent: given 1 and 0.5 at one point": (Intervention(exponent=1.0), Intervention(exponent=0.5)),
+        "unit: given two units": (Intervention(max_norm=1.0), Intervention(max_value=2.0)),
+        "keep: given .* factors": (Intervention([a]), Intervention([a, b])),
     }.items():
         with pytest.raises(ValueError, match=message):
             combine(pair)
@@ -532,13 +542,16 @@ def test_several_at_once():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Inside(max_norm=0.0), "max_norm: given 0.0, expected a number > 0"),
-        (lambda: Inside(max_value=math.nan), "max_value: given nan"),
-        (lambda: Inside(exponent=-1.0), "exponent: given -1.0, expected a number >= 0"),
-        (lambda: Inside(keep=[torch.ones(1, 3) * 1j, None]), "keep: given .*expected None or a tensor of real factors"),
-        (lambda: acts([Inside(), Inside()]), "inside: given 2, expected 1"),
-        (lambda: acts([Inside(keep=[torch.ones(1, 3)])]), r"keep: given shapes .*each part \(hidden, cell\)"),
-        (lambda: acts([Inside(keep=[torch.ones(3), None])]), r"expected None or \(1, 3\)"),
+        (lambda: Intervention(max_norm=0.0), "max_norm: given 0.0, expected a number > 0"),
+        (lambda: Intervention(max_value=math.nan), "max_value: given nan"),
+        (lambda: Intervention(exponent=-1.0), "exponent: given -1.0, expected a number >= 0"),
+        (
+            lambda: Intervention(keep=[torch.ones(1, 3) * 1j, None]),
+            "keep: given .*expected None or a tensor of real factors",
+        ),
+        (lambda: acts([Intervention(), Intervention()]), "inside: given 2, expected 1"),
+        (lambda: acts([Intervention(keep=[torch.ones(1, 3)])]), r"keep: given shapes .*each part \(hidden, cell\)"),
+        (lambda: acts([Intervention(keep=[torch.ones(3), None])]), r"expected None or \(1, 3\)"),
     ],
 )
 def test_mistakes(make, message):
@@ -546,7 +559,7 @@ def test_mistakes(make, message):
         make()
 
 
-def acts(inside: list[Inside]) -> None:
+def acts(inside: list[Intervention]) -> None:
     unroll(LSTM(2, 3), Chain(torch.tensor([3])), torch.randn(1, 3, 2), inside=inside)
 
 
@@ -661,7 +674,7 @@ def test_truncation_with_what_acts_inside(engine):
     unrolled.hidden.backward(weights)
     total: list[Any] = []
     for number in range(2):
-        cut = Inside([keep_for(number, structure.time).expand(len(SIZES), -1)] * 2)
+        cut = Intervention([keep_for(number, structure.time).expand(len(SIZES), -1)] * 2)
         one = unroll(
             given.cells,
             structure,

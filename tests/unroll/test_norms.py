@@ -9,7 +9,7 @@ from torch import Tensor
 from rnn_research.cells import LSTM
 from rnn_research.clipping.base import global_norm
 from rnn_research.structures import Chain
-from rnn_research.unroll import Inside, unroll
+from rnn_research.unroll import Intervention, unroll
 from rnn_research.unroll.norms import norm
 
 SIZES = [1e-310, 1e-200, 1e-160, 1.0, 1e160, 1e200, 1e300]
@@ -30,7 +30,7 @@ def right(part: Tensor) -> Tensor:
 def test_norms_in_float64_are_right_at_any_size_on_every_engine(engine: str, acting: bool, size: float) -> None:
     torch.manual_seed(0)
     cell, chain = LSTM(2, 7).double(), Chain(torch.tensor([5, 3]))
-    inside = [Inside(max_norm=1e305, max_value=1e305)] if acting else None
+    inside = [Intervention(max_norm=1e305, max_value=1e305)] if acting else None
     inputs = torch.randn(2, 5, 2, dtype=torch.float64)
     unrolled = unroll(cell, chain, inputs, engine=engine, record="parts", inside=inside)
     chain.terminal(unrolled.hidden).sum().backward(torch.tensor(size, dtype=torch.float64))

@@ -30,7 +30,7 @@ from rnn_research.cells import GRU, LSTM, RNN, Cell, Hidden, HiddenCell, TreeRNN
 from rnn_research.cells.initialisation import identity, orthogonal
 from rnn_research.structures import Chain, Forest, Tree, balanced
 from rnn_research.structures.tree import unary
-from rnn_research.unroll import Inside, Unrolled, unroll
+from rnn_research.unroll import Intervention, Unrolled, unroll
 
 WITH_MEMORY = [name for name in VARIANTS if VARIANTS[name].build(1, 1).state_type is HiddenCell]
 GRADIENTS = ("adjoints", "direct", "recurrent")
@@ -597,7 +597,7 @@ def test_gates_that_were_kept_are_the_activations(initial: bool, acts: bool) -> 
     chain, cell = Chain(torch.tensor([3, 5, 1, 5])), LSTM(2, 3).double()
     inputs = torch.randn(4, 5, 2, dtype=torch.float64)
     state = cell.state_type(*torch.randn(2, 4, 3, dtype=torch.float64)) if initial else None
-    inside = [Inside(max_value=1e9)] if acts else None
+    inside = [Intervention(max_value=1e9)] if acts else None
     unrolled = unroll(cell, chain, inputs, initial=None if state is None else [state], engine="native", inside=inside)
     kept = unrolled.top.kept()
     assert kept is not None
@@ -626,7 +626,7 @@ def test_under_autocast_the_parts_are_those_of_single_precision_up_to_rounding(m
     found = []
     for mixed in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            unrolled = unroll(cell, chain, inputs, inside=[Inside(max_value=1e9)], engine="reference")
+            unrolled = unroll(cell, chain, inputs, inside=[Intervention(max_value=1e9)], engine="reference")
         chain.terminal(unrolled.hidden).float().sum().backward()
         found.append([getattr(unrolled, part) for part in ("adjoints", "direct", "recurrent")])
     for exact, rounded in zip(*found, strict=True):

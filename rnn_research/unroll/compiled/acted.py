@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnn_research.unroll.compiled import compiled as native
-from rnn_research.unroll.inside import Inside, Points
+from rnn_research.unroll.intervention import Intervention, NormsByPoint
 
 Limits = tuple[float, float]
 """The largest norm of an adjoint and the largest gradient of a pre-activation, in this pass."""
@@ -26,7 +26,7 @@ class Acted:
 
     def __init__(
         self,
-        inside: Inside,
+        inside: Intervention,
         rows: int,
         before: int,
         rows_of: Callable[[Tensor], Tensor],
@@ -34,7 +34,7 @@ class Acted:
         limits: Limits | None,
     ) -> None:
         self.limits = inside.limits if limits is None else limits
-        self.points: Points = {point: (_zeros(rows), _zeros(rows)) for point in inside.points}
+        self.points: NormsByPoint = {point: (_zeros(rows), _zeros(rows)) for point in inside.points}
         self.factor = torch.ones(rows, dtype=torch.float64)
         keep = [None if factor is None else rows_of(factor.detach()) for factor in inside.keep or [None] * parts]
         later = torch.full((before + rows,), -1.0, dtype=torch.float64) if inside.exponent != 0 else None
@@ -46,7 +46,7 @@ class Acted:
         for point, norms in self.points.items():
             getattr(self.struct, point)[:] = [one.data_ptr() for one in norms]
 
-    def add_to(self, points: Points) -> None:
+    def add_to(self, points: NormsByPoint) -> None:
         """Norms add up over passes."""
         for point, (before, after) in self.points.items():
             if point in points:

@@ -18,7 +18,7 @@ from torch import Tensor
 from rnn_research.cells.base import Cell
 from rnn_research.unroll.compiled import library
 from rnn_research.unroll.compiled.graph import Untraceable, tensors_of
-from rnn_research.unroll.compiled.plan import Plan, check_length
+from rnn_research.unroll.compiled.plan import UpdatePlan, check_length
 from rnn_research.unroll.compiled.schedule import Schedule
 from rnn_research.unroll.compiled.seen import seen
 from rnn_research.unroll.compiled.source import source
@@ -108,7 +108,7 @@ class Compiled:
     """The native updates of one cell in one precision, for the arities in `plans`."""
 
     driver: ctypes.CDLL
-    plans: dict[int, Plan]
+    plans: dict[int, UpdatePlan]
     programs: dict[int, Program]
     held: list[Any] = field(default_factory=list)
     """What the programs point to."""
@@ -196,7 +196,7 @@ def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> 
     """All at once, one compiler a core: those for several previous states are mostly one program. What can't be
     compiled is known before any is started."""
     _check_growth(cell, max(arities), acting)
-    plans = {arity: Plan(trace(cell, arity, marks=acting)) for arity in arities}
+    plans = {arity: UpdatePlan(trace(cell, arity, marks=acting)) for arity in arities}
     for plan in plans.values():
         if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
             raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
@@ -215,7 +215,7 @@ def _check_growth(cell: Cell, arity: int, acting: bool) -> None:
     """Refuse many previous states for which the code would be too long, by what it is for a few: a trace takes a
     millisecond for each."""
     if arity > 2 * FEW:
-        few, twice = (len(Plan(trace(cell, count, marks=acting)).nodes) for count in (FEW, 2 * FEW))
+        few, twice = (len(UpdatePlan(trace(cell, count, marks=acting)).nodes) for count in (FEW, 2 * FEW))
         check_length(twice + (twice - few) * (arity - 2 * FEW) // FEW, arity)
 
 
@@ -224,7 +224,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _program(plan: Plan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Program:
+def _program(plan: UpdatePlan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Program:
     rows_of: dict[Any, list[tuple[int, int]]] = {}
     for node, acc in plan.acc.items():
         for product, row in acc.products:

@@ -12,12 +12,12 @@ from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.compiled.graph import Untraceable, tensors_of
 from rnn_research.unroll.compiled.kernel import Along, Found, Kernel, Recorded, Wanted
-from rnn_research.unroll.fold import GRADIENTS, Fold, Kept, Record, Update
-from rnn_research.unroll.inside import Inside, Points, unmarked
+from rnn_research.unroll.intervention import Intervention, NormsByPoint, unmarked
 from rnn_research.unroll.passes import added, gradients_aside, reachable
+from rnn_research.unroll.unfolding import GRADIENTS, GateActivations, Record, Unfolding, Update
 
 
-class NativeFold(Fold):
+class NativeFold(Unfolding):
     """The states and, after a backward pass, their adjoints, which that pass leaves where it carried them.
 
     Raises:
@@ -32,7 +32,7 @@ class NativeFold(Fold):
         inputs: Tensor,
         initial: State | None,
         record: Record,
-        inside: Inside | None = None,
+        inside: Intervention | None = None,
     ) -> None:
         super().__init__(cell, structure, record)
         self.tensors = tensors_of(cell)
@@ -41,7 +41,7 @@ class NativeFold(Fold):
             raise Untraceable(f"{' and '.join(inside.calls)} is Python, which compiled code does not call")
         inputs = reachable(inputs, cell, record)
         self.kernel = Kernel(cell, structure, inputs.dtype, initial is not None, inside)
-        self.inside, self._points = inside, Points()
+        self.inside, self._points = inside, NormsByPoint()
         if inside is not None and inside.max_value < math.inf and not self.kernel.compiled.marked:
             raise unmarked(cell)
         self.inputs, self.initial = inputs, () if initial is None else tuple(initial)
@@ -62,7 +62,7 @@ class NativeFold(Fold):
         assert self.recorded is not None
         return self._of(self.recorded.adjoints)
 
-    def acted(self) -> Points | None:
+    def acted(self) -> NormsByPoint | None:
         if self.inside is None:
             return {}
         pairs = self._points.items()
@@ -111,7 +111,7 @@ class NativeFold(Fold):
     def read_again(self) -> dict[str, Sequence[Tensor]]:
         return {"inputs": [self.inputs], "initial states": self.initial, "states": self._states}
 
-    def kept(self) -> Kept | None:
+    def kept(self) -> GateActivations | None:
         """Of a chain's updates that have a previous state."""
         plan, tape = self.kernel.schedule, None if self.recorded is None else self.recorded.tape
         plans = self.kernel.compiled.plans
@@ -124,7 +124,7 @@ class NativeFold(Fold):
         values = tape[start * self.cell.hidden_size :].view(count, slots[-1], self.cell.hidden_size)
         place = torch.full((plan.rows,), -1)
         place[torch.from_numpy(plan.row[len(plan.row) - count :]).long()] = torch.arange(count)
-        return Kept(self.kernel.placed(place), values, [slot[gate] for gate in range(len(slot))])
+        return GateActivations(self.kernel.placed(place), values, [slot[gate] for gate in range(len(slot))])
 
     def _readouts(self) -> list[Tensor]:
         """The gradient that reached each part of the states from outside, times what its sum was scaled by."""

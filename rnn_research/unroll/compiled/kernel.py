@@ -16,7 +16,7 @@ from rnn_research.unroll.compiled import compiled as native
 from rnn_research.unroll.compiled import tapes
 from rnn_research.unroll.compiled.acted import Acted, Limits
 from rnn_research.unroll.compiled.schedule import schedule
-from rnn_research.unroll.inside import Inside, Points
+from rnn_research.unroll.intervention import Intervention, NormsByPoint
 from rnn_research.unroll.passes import aside, once
 
 
@@ -87,7 +87,7 @@ class Along(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, kernel: Kernel, recorded: Recorded | None, points: Points, keep: bool, *arguments: Tensor
+        ctx: Any, kernel: Kernel, recorded: Recorded | None, points: NormsByPoint, keep: bool, *arguments: Tensor
     ) -> Any:
         count = kernel.parts if kernel.initial else 0
         inputs, initial, tensors = arguments[0], arguments[1 : 1 + count], arguments[1 + count :]
@@ -127,7 +127,12 @@ class Kernel:
     """The driver called on tensors, for one cell, structure and precision."""
 
     def __init__(
-        self, cell: Cell, structure: Chain | Forest, dtype: torch.dtype, initial: bool, inside: Inside | None = None
+        self,
+        cell: Cell,
+        structure: Chain | Forest,
+        dtype: torch.dtype,
+        initial: bool,
+        inside: Intervention | None = None,
     ) -> None:
         self.schedule = schedule(structure, initial)
         self.inside = inside

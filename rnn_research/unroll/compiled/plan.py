@@ -57,7 +57,7 @@ def _placed(shared: list[Any], apart: list[Any], first: Place, arity: int) -> tu
     return found, Place(begin, first.more + len(apart))
 
 
-class Plan:
+class UpdatePlan:
     """One traced update, laid out.
 
     `accs` are its accumulators in the order of memory, `acc` finds them by the node that is their sum, `products` are

@@ -12,7 +12,7 @@ from torch import fx
 
 from rnn_research.unroll.compiled.graph import ChildLeaf, TensorLeaf, leaf_of, name_of
 from rnn_research.unroll.compiled.operations import OPERATIONS, Value
-from rnn_research.unroll.compiled.plan import Place, Plan
+from rnn_research.unroll.compiled.plan import Place, UpdatePlan
 
 
 class _Writer:
@@ -22,7 +22,7 @@ class _Writer:
     that loop alone, and is computed again in another.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: UpdatePlan) -> None:
         self.plan = plan
         self.names: dict[fx.Node, str] = {}
         self.pointers: dict[str, str] = {}
@@ -197,7 +197,7 @@ NEXT = "\n        "
 SIZES = "const long h = g->hidden, children = g->arity;\n    (void)children;"
 
 
-def forward(plan: Plan, stage: int, name: str) -> str:
+def forward(plan: UpdatePlan, stage: int, name: str) -> str:
     """C of a segment: its values and states from the accumulators, and what goes to the tape."""
     writer = _Writer(plan)
     earlier = set().union(*(plan.within(roots) for roots in plan.roots[:stage]))
@@ -218,7 +218,7 @@ def forward(plan: Plan, stage: int, name: str) -> str:
     return writer.function(name)
 
 
-def backward(plan: Plan, stage: int, name: str, acting: bool = False) -> str:
+def backward(plan: UpdatePlan, stage: int, name: str, acting: bool = False) -> str:
     """C of a segment's derivative: from the adjoints of its states and values to those of what it read. `acting`: with
     what acts on adjoints and on marked pre-activations (`Group.scale`, `Group.limit`)."""
     writer = _Writer(plan)
@@ -316,7 +316,7 @@ class _Leaves:
             body += [f"store({writer.acc(node)}, splat(0), n);" for node in unread if node in apart]
 
 
-def _levels(plan: Plan, nodes: Iterable[fx.Node]) -> dict[fx.Node, int]:
+def _levels(plan: UpdatePlan, nodes: Iterable[fx.Node]) -> dict[fx.Node, int]:
     """How many sums over previous states lie one after the other below each node. Sources come first."""
     found: dict[fx.Node, int] = {}
     for node in nodes:
@@ -436,7 +436,7 @@ def _clamped(writer: _Writer, name: str, lines: list[str], record: bool) -> str:
     return f"k{name}"
 
 
-def _record(writer: _Writer, plan: Plan, squares: list[str], after: list[str]) -> None:
+def _record(writer: _Writer, plan: UpdatePlan, squares: list[str], after: list[str]) -> None:
     """Norms: of each state's adjoint (record >= 1), and (record >= 2) of its direct and its recurrent part,
     which may also be stored themselves."""
     count = len(plan.outputs)
@@ -463,7 +463,7 @@ def _record(writer: _Writer, plan: Plan, squares: list[str], after: list[str]) -
     ]
 
 
-def source(plan: Plan, acting: bool = False) -> str:
+def source(plan: UpdatePlan, acting: bool = False) -> str:
     """The C of an update: `forward` and `backward`, its segments. `acting`: with what acts within the backward pass."""
     text = ['#include "kernel.h"\n']
     for stage in range(plan.stages):

@@ -5,6 +5,6 @@ GRU run torch's fused kernels, and their adjoints are found by a recursion of th
 """
 
 from rnn_research.unroll.torch_kernels.fold import FusedFold
-from rnn_research.unroll.torch_kernels.form import Unfused
+from rnn_research.unroll.torch_kernels.form import Unsupported
 
-__all__ = ["FusedFold", "Unfused"]
+__all__ = ["FusedFold", "Unsupported"]

@@ -9,18 +9,18 @@ from torch import Tensor
 
 from rnn_research.cells import GRU, LSTM, RNN, Cell, State, TreeRNN
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.fold import Fold, Record, Update
-from rnn_research.unroll.inside import Points
+from rnn_research.unroll.intervention import NormsByPoint
 from rnn_research.unroll.passes import gradients_aside, reachable
-from rnn_research.unroll.torch_kernels.form import Form, Found, Recorded, Unfused
+from rnn_research.unroll.torch_kernels.form import ChainKernel, Found, Recorded, Unsupported
 from rnn_research.unroll.torch_kernels.kernel_gru import GRUKernel
 from rnn_research.unroll.torch_kernels.kernel_lstm import LSTMKernel
 from rnn_research.unroll.torch_kernels.plan import plan_of, take
 from rnn_research.unroll.torch_kernels.vanilla import Vanilla
 from rnn_research.unroll.torch_kernels.written import UPDATES, Written
+from rnn_research.unroll.unfolding import Record, Unfolding, Update
 from rnn_research.unroll.versions import Versions
 
-ALONG_CHAINS: dict[type[Cell], Callable[..., Form]] = {
+ALONG_CHAINS: dict[type[Cell], Callable[..., ChainKernel]] = {
     LSTM: LSTMKernel,
     GRU: GRUKernel,
     RNN: Vanilla,
@@ -31,7 +31,7 @@ PRECISIONS = (torch.float32, torch.float64)
 HALVES = ("step", "project", "recur", "activations", "summed")
 
 
-class FusedFold(Fold):
+class FusedFold(Unfolding):
     """The states by one of the forms of this engine, and their adjoints, after a backward pass.
 
     Along chains, an LSTM's and a GRU's are found by their own recursion from the gradients that reach the states from
@@ -40,7 +40,7 @@ class FusedFold(Fold):
     autograd, for whoever reads `states`.
 
     Raises:
-        Unfused: there is no such form of this cell, on this structure, in this precision.
+        Unsupported: there is no such form of this cell, on this structure, in this precision.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class FusedFold(Fold):
     def adjoints(self) -> State:
         return self._of(self._found().adjoints)
 
-    def acted(self) -> Points:
+    def acted(self) -> NormsByPoint:
         return {}
 
     def direct(self) -> State:
@@ -138,24 +138,24 @@ class FusedFold(Fold):
 
 
 def _check(cell: Cell, inputs: Tensor) -> None:
-    """Raise `Unfused` where no form does what `cell.step` does."""
+    """Raise `Unsupported` where no form does what `cell.step` does."""
     name = type(cell).__name__
     if type(cell) not in UPDATES:
-        raise Unfused(f"no backward pass is written out for {name}")
+        raise Unsupported(f"no backward pass is written out for {name}")
     for half in HALVES:
         if half in vars(cell):
-            raise Unfused(f"this {name} has a {half} of its own")
+            raise Unsupported(f"this {name} has a {half} of its own")
     if torch.is_autocast_enabled(inputs.device.type):
-        raise Unfused("autocast is on, it has one precision")
+        raise Unsupported("autocast is on, it has one precision")
     if inputs.dtype not in PRECISIONS:
-        raise Unfused(f"it has float32 and float64, the inputs are {inputs.dtype}")
+        raise Unsupported(f"it has float32 and float64, the inputs are {inputs.dtype}")
     given = f"the inputs are {inputs.dtype} on {inputs.device}"
     for key, parameter in cell.named_parameters():
         if parameter.dtype != inputs.dtype or parameter.device != inputs.device:
-            raise Unfused(f"{key} is {parameter.dtype} on {parameter.device}, {given}")
+            raise Unsupported(f"{key} is {parameter.dtype} on {parameter.device}, {given}")
 
 
-def _form(cell: Cell, structure: Chain | Forest) -> Callable[..., Form]:
+def _form(cell: Cell, structure: Chain | Forest) -> Callable[..., ChainKernel]:
     """A fused kernel where torch has one: along chains, and of the GRU that resets after the product."""
     if isinstance(structure, Forest) or (isinstance(cell, GRU) and not cell.reset_after):
         return Written

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from rnn_research.unroll.passes import aside
-from rnn_research.unroll.torch_kernels.plan import Plan
+from rnn_research.unroll.torch_kernels.plan import RowOrder
 
 
-class Unfused(Exception):
+class Unsupported(Exception):
     """There is no such form of this cell: says why."""
 
 
@@ -53,7 +53,7 @@ class Recorded:
             self.found = found if self.found is None else self.found + found
 
 
-class Form(ABC):
+class ChainKernel(ABC):
     """One cell along one structure.
 
     Attributes:
@@ -62,7 +62,7 @@ class Form(ABC):
     """
 
     how: str
-    plan: Plan
+    plan: RowOrder
 
     @abstractmethod
     def part(self, index: int) -> Tensor:

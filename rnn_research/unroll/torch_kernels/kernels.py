@@ -19,14 +19,14 @@ from torch import Tensor
 from rnn_research.cells import Cell
 from rnn_research.structures import Chain
 from rnn_research.unroll.passes import once
-from rnn_research.unroll.torch_kernels.form import Form, Recorded
-from rnn_research.unroll.torch_kernels.plan import Plan, Where, cut, plan_of, take
+from rnn_research.unroll.torch_kernels.form import ChainKernel, Recorded
+from rnn_research.unroll.torch_kernels.plan import RowOrder, Where, cut, plan_of, take
 
 BLOCK = 2**16
 """Elements of a part of the state that are worked on at a time: few enough for a processor's caches."""
 
 
-class Kernel(Form):
+class Kernel(ChainKernel):
     """One fused call, its h handed out through a tap that keeps what reaches it from outside.
 
     The recursions begin at a state before the first, as the kernels do; `full` is the plan with it.
@@ -39,7 +39,7 @@ class Kernel(Form):
         self,
         cell: Cell,
         chain: Chain,
-        plan: Plan,
+        plan: RowOrder,
         inputs: Tensor,
         initial: tuple[Tensor, ...],
         recorded: Recorded | None,

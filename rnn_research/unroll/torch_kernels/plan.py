@@ -58,7 +58,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class RowOrder:
     """A structure's states are `rows`: a chain's time-major over the sequences that have not ended, longest first (as
     in torch's `PackedSequence`), and a forest's in its own order. A buffer is `before` rows of initial states, and
     then these.
@@ -163,10 +163,12 @@ def _together(places: Sequence[Where], device: torch.device) -> Tensor:
     return torch.cat(ranges)
 
 
-_KNOWN: weakref.WeakKeyDictionary[Chain | Forest, dict[tuple[bool, torch.device], Plan]] = weakref.WeakKeyDictionary()
+_KNOWN: weakref.WeakKeyDictionary[Chain | Forest, dict[tuple[bool, torch.device], RowOrder]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def plan_of(structure: Chain | Forest, initial: bool, device: torch.device) -> Plan:
+def plan_of(structure: Chain | Forest, initial: bool, device: torch.device) -> RowOrder:
     """The plan; `initial`: a chain's first steps have previous states."""
     known = _KNOWN.setdefault(structure, {})
     if (initial, device) not in known:
@@ -174,15 +176,15 @@ def plan_of(structure: Chain | Forest, initial: bool, device: torch.device) -> P
     return known[initial, device]
 
 
-def _made(structure: Chain | Forest, initial: bool, device: torch.device) -> Plan:
+def _made(structure: Chain | Forest, initial: bool, device: torch.device) -> RowOrder:
     if isinstance(structure, Forest):
-        return Plan(device, 0, structure.nodes, forest=tuple(_steps(structure, device)))
+        return RowOrder(device, 0, structure.nodes, forest=tuple(_steps(structure, device)))
     lengths, before = structure.lengths.cpu(), len(structure) if initial else 0
     if int(lengths.min()) == structure.time:
-        return Plan(device, before, len(lengths) * structure.time, (len(lengths),) * structure.time)
+        return RowOrder(device, before, len(lengths) * structure.time, (len(lengths),) * structure.time)
     order = lengths.argsort(descending=True, stable=True)
     counts = (lengths[:, None] > torch.arange(structure.time)).sum(0)
-    return Plan(device, before, int(lengths.sum()), tuple(counts.tolist()), order.to(device))
+    return RowOrder(device, before, int(lengths.sum()), tuple(counts.tolist()), order.to(device))
 
 
 def _steps(forest: Forest, device: torch.device) -> Iterator[Step]:

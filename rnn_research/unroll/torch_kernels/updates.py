@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rnn_research.cells import RNN, Cell, TreeRNN
 from rnn_research.cells.base import NONLINEARITIES
 from rnn_research.cells.tree_lstm import child_blocks
-from rnn_research.unroll.torch_kernels.form import Unfused
+from rnn_research.unroll.torch_kernels.form import Unsupported
 
 # f'(a), as a function of f(a)
 DERIVATIVES: dict[str, Callable[[Tensor], Tensor] | None] = {
@@ -144,12 +144,12 @@ def nonlinearity_of(cell: Cell) -> str:
     """The name of a vanilla RNN's f.
 
     Raises:
-        Unfused: it is none of ours.
+        Unsupported: it is none of ours.
     """
     for name, known in NONLINEARITIES.items():
         if known.apply is cell.f:
             return name
-    raise Unfused(f"no derivative is written out for this {type(cell).__name__}'s f")
+    raise Unsupported(f"no derivative is written out for this {type(cell).__name__}'s f")
 
 
 def summed(children: Tensor, arity: int) -> Tensor:

@@ -14,8 +14,8 @@ from torch import Tensor
 from rnn_research.cells import Cell
 from rnn_research.structures import Chain
 from rnn_research.unroll.passes import aside, once
-from rnn_research.unroll.torch_kernels.form import Form, Found, Recorded
-from rnn_research.unroll.torch_kernels.plan import Plan, cut, put, take
+from rnn_research.unroll.torch_kernels.form import ChainKernel, Found, Recorded
+from rnn_research.unroll.torch_kernels.plan import RowOrder, cut, put, take
 from rnn_research.unroll.torch_kernels.updates import nonlinearity_of
 
 # f, in place, and its slope (dL/df, f) -> out; identity: neither
@@ -32,13 +32,13 @@ IN_PLACE: dict[str, tuple[Callable[[Tensor], Any], Callable[[Tensor, Tensor, Ten
 }
 
 
-class Vanilla(Form):
+class Vanilla(ChainKernel):
     """h = f(W x + U h' + b). Its h is cut into steps where all are equally long, as a fused kernel's."""
 
     how = "backward pass written out"
 
     def __init__(
-        self, cell: Cell, chain: Chain, plan: Plan, inputs: Tensor, initial: tuple[Tensor, ...], recorded: Any
+        self, cell: Cell, chain: Chain, plan: RowOrder, inputs: Tensor, initial: tuple[Tensor, ...], recorded: Any
     ) -> None:
         self.plan = plan
         self.passes = _Passes(nonlinearity_of(cell), plan)
@@ -70,7 +70,7 @@ class _Passes:
 
     buffer: Tensor
 
-    def __init__(self, name: str, plan: Plan) -> None:
+    def __init__(self, name: str, plan: RowOrder) -> None:
         self.plan = plan
         self.f, self.slope = IN_PLACE[name]
 

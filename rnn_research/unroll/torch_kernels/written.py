@@ -12,10 +12,10 @@ from torch import Tensor
 from rnn_research.cells import GRU, LSTM, RNN, Cell, ChildSumTreeLSTM, NaryTreeLSTM, TreeRNN
 from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.passes import aside, once
-from rnn_research.unroll.torch_kernels.form import Form, Found, Recorded
+from rnn_research.unroll.torch_kernels.form import ChainKernel, Found, Recorded
 from rnn_research.unroll.torch_kernels.gru import GRUUpdate
 from rnn_research.unroll.torch_kernels.memory import MemoryUpdate
-from rnn_research.unroll.torch_kernels.plan import Plan, Where, add, put, take
+from rnn_research.unroll.torch_kernels.plan import RowOrder, Where, add, put, take
 from rnn_research.unroll.torch_kernels.updates import Update, VanillaUpdate
 
 UPDATES: dict[type[Cell], Callable[..., Update]] = {
@@ -37,7 +37,7 @@ class _Back:
     slopes: dict[int, Tensor]
 
 
-class Written(Form):
+class Written(ChainKernel):
     """The cell's `Update` in the order of the plan's steps."""
 
     how = "backward pass written out"
@@ -46,7 +46,7 @@ class Written(Form):
         self,
         cell: Cell,
         structure: Chain | Forest,
-        plan: Plan,
+        plan: RowOrder,
         inputs: Tensor,
         initial: tuple[Tensor, ...],
         recorded: Recorded | None,
@@ -75,7 +75,7 @@ class Written(Form):
 class _Passes:
     """Forward and back, apart from autograd's graph, which holds this. The tape has the activations, by arity."""
 
-    def __init__(self, update: Update, cell: Cell, plan: Plan) -> None:
+    def __init__(self, update: Update, cell: Cell, plan: RowOrder) -> None:
         self.update, self.plan = update, plan
         self.parts, self.size = len(cell.state_names), cell.hidden_size
         self.weight = cell.weight_hh.detach()

@@ -27,12 +27,12 @@ from rnn_research.structures import Chain, Forest
 
 Parts = tuple[Tensor, ...]
 """(nodes, hidden) each: h and, where there is one, c."""
-Points = dict[str, tuple[Tensor, Tensor]]
+NormsByPoint = dict[str, tuple[Tensor, Tensor]]
 """Of each point that acts, the norms before and after it."""
 
 
 @dataclass
-class Unit:
+class LossScale:
     """What thresholds are measured in, read when the backward pass comes by: the size of a sample's own loss in the
     total, so that a threshold does not depend on the batch's size, accumulation or loss scaling. At least 0."""
 
@@ -40,7 +40,7 @@ class Unit:
 
 
 @dataclass(frozen=True, eq=False)
-class Inside:
+class Intervention:
     """What acts at every node of one layer. The points and their order: see this module.
 
     Args:
@@ -64,7 +64,7 @@ class Inside:
     exponent: float = 0.0
     max_norm: float = math.inf
     max_value: float = math.inf
-    unit: Unit = field(default_factory=Unit)
+    unit: LossScale = field(default_factory=LossScale)
     on_recurrent: Callable[[Parts], Parts] | None = None
     on_adjoint: Callable[[Parts], Parts] | None = None
     on_preactivation: Callable[[Tensor], Tensor] | None = None
@@ -103,7 +103,7 @@ class Inside:
 CALLS = ("on_recurrent", "on_adjoint", "on_preactivation")
 
 
-def combine(parts: Iterable[Inside | None]) -> Inside | None:
+def combine(parts: Iterable[Intervention | None]) -> Intervention | None:
     """All of them at once: factors multiply, callables are called one after the other; None: nothing acts.
 
     Raises:
@@ -114,9 +114,9 @@ def combine(parts: Iterable[Inside | None]) -> Inside | None:
         return given[0] if given else None
     scaled = [one.unit for one in given if one.max_norm < math.inf or one.max_value < math.inf]
     if len(set(map(id, scaled))) > 1:
-        raise ValueError("unit: given two units, expected one: give both thresholds the same Unit")
+        raise ValueError("unit: given two units, expected one: give both thresholds the same LossScale")
     joined: dict[str, Any] = {name: _chained([getattr(one, name) for one in given]) for name in CALLS}
-    return Inside(
+    return Intervention(
         _product([one.keep for one in given]),
         exponent=_only("exponent", [one.exponent for one in given], 0.0),
         max_norm=_only("max_norm", [one.max_norm for one in given], math.inf),
@@ -126,7 +126,7 @@ def combine(parts: Iterable[Inside | None]) -> Inside | None:
     )
 
 
-def check(inside: Sequence[Inside | None], cells: Sequence[Cell], structure: Chain | Forest) -> None:
+def check(inside: Sequence[Intervention | None], cells: Sequence[Cell], structure: Chain | Forest) -> None:
     """Raise ValueError where there is not one a layer, or its factors don't fit the layer's state or the structure."""
     if len(inside) != len(cells):
         raise ValueError(f"inside: given {len(inside)}, expected {len(cells)}: one (or None) a layer")

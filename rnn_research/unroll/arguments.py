@@ -9,16 +9,16 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.engines import Choice, fold
-from rnn_research.unroll.fold import Fold, Record
-from rnn_research.unroll.inside import Inside
+from rnn_research.unroll.engines import EngineChoice, fold
+from rnn_research.unroll.intervention import Intervention
+from rnn_research.unroll.unfolding import Record, Unfolding
 
-Made = list[tuple[Fold, Choice]]
+Made = list[tuple[Unfolding, EngineChoice]]
 """Of each layer, its result and the engine that made it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class UnrollArguments:
     """What is to be unrolled; the arguments of `unroll`."""
 
     engine: str
@@ -30,7 +30,9 @@ class Stack:
     record: Record
 
 
-def stacked(stack: Stack, inside: Sequence[Inside | None], family: list[Fold] | None = None) -> Made:
+def stacked(
+    stack: UnrollArguments, inside: Sequence[Intervention | None], family: list[Unfolding] | None = None
+) -> Made:
     """Each layer along the structure, the next one reading its hidden states. The layers join a `family` of folds
     whose records one backward pass may reach."""
     family = [] if family is None else family

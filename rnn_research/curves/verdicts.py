@@ -103,7 +103,7 @@ def reason(decay: Decay) -> str:
     return "; ".join(filter(None, told))
 
 
-def spoken(mean: float, low: float, high: float) -> str:
+def format_interval(mean: float, low: float, high: float) -> str:
     """`mean [low, high]`, with as many decimals as the interval's width gives a meaning, and as many as it takes to
     see on which side of zero its ends are."""
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -187,7 +187,7 @@ def _law(decay: Decay) -> str:
     if decay.far.differ:
         return f"no single rate{beyond(decay)}"
     if decay.holds:
-        rate = f"rate {spoken(decay.rate, decay.low, decay.high)} per application"
+        rate = f"rate {format_interval(decay.rate, decay.low, decay.high)} per application"
         if decay.far.ratio == 0:
             return f"{rate} before{beyond(decay)}"
         if decay.moves:

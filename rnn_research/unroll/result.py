@@ -14,9 +14,9 @@ from torch import Tensor
 from rnn_research.cells.base import State
 from rnn_research.checks import choice
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.engines import Choice
-from rnn_research.unroll.fold import GRADIENTS, Fold, Kept
-from rnn_research.unroll.inside import Points
+from rnn_research.unroll.engines import EngineChoice
+from rnn_research.unroll.intervention import NormsByPoint
+from rnn_research.unroll.unfolding import GRADIENTS, GateActivations, Unfolding
 from rnn_research.unroll.versions import Versions
 
 CHANGED = (
@@ -25,7 +25,7 @@ CHANGED = (
 )
 
 
-class Layer:
+class LayerStates:
     """One cell's states along a structure, and, after `backward`, the gradient of the loss in each of them.
 
     All are aligned with the structure's positions: (batch, time, hidden) on a chain, with zeros at padding, and
@@ -47,7 +47,7 @@ class Layer:
     applications, and `adjoints_of` gives the part of any one loss.
     """
 
-    def __init__(self, fold: Fold, above: int, engine: Choice) -> None:
+    def __init__(self, fold: Unfolding, above: int, engine: EngineChoice) -> None:
         self.cell, self.structure, self.engine = fold.cell, fold.structure, engine
         self._fold, self._above = fold, above
         self._weights = self._versions()
@@ -110,7 +110,7 @@ class Layer:
         self._check(again=which != "adjoints")
         return self._fold.norms(which)
 
-    def acted(self) -> Points:
+    def acted(self) -> NormsByPoint:
         """What acted inside the backward pass: of each point that acts, among "recurrent", "adjoint" and
         "preactivation", the L2 norms before and after it at each position, float64, over all parts of the state
         jointly (all marked pre-activations of the node); zero at padding. Whatever `record` was. Over several
@@ -147,7 +147,7 @@ class Layer:
         """Within it an update is in the mixed precision of this unroll, if it was in one."""
         return self._fold.as_unrolled()
 
-    def kept(self) -> Kept | None:
+    def kept(self) -> GateActivations | None:
         """The gates' activations, where the engine's forward pass left them; None: it left none."""
         return self._fold.kept()
 
@@ -186,10 +186,10 @@ def _lengths(structure: Chain | Forest) -> list[Tensor]:
 class Unrolled:
     """A cell, or layers of cells, along a structure. Its own attributes are the top layer's; see `Layer`."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerStates, ...]
 
     @property
-    def top(self) -> Layer:
+    def top(self) -> LayerStates:
         return self.layers[-1]
 
     @property

@@ -11,7 +11,7 @@ from typing import Literal
 
 from rnn_research.compare import Comparison, Condition, Run, Success
 from rnn_research.compare.factors import short
-from rnn_research.curves import JOINT, Interval, Reading, beyond, ratio_spoken, spoken
+from rnn_research.curves import JOINT, Interval, Reading, beyond, format_interval, ratio_spoken
 from rnn_research.curves import short as brief
 
 NOTHING = "–"
@@ -208,7 +208,7 @@ def rate(reading: Reading) -> str:
     if decay.bounded:
         said = f"{'≤' if decay.rate < 0 else '≥'} {decay.rate:.3g}"
     else:
-        said = spoken(decay.rate, decay.low, decay.high) if decay.holds else NOTHING
+        said = format_interval(decay.rate, decay.low, decay.high) if decay.holds else NOTHING
     return said + beyond(decay)
 
 
@@ -268,7 +268,7 @@ def metric_cell(comparison: Comparison, condition: Condition) -> str:
 
 
 def interval(found: Interval | None) -> str:
-    return NOTHING if found is None else spoken(found.mean, found.low, found.high)
+    return NOTHING if found is None else format_interval(found.mean, found.low, found.high)
 
 
 def signed(found: Interval | None) -> str:

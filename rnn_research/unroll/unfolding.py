@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.inside import Points
+from rnn_research.unroll.intervention import NormsByPoint
 from rnn_research.unroll.norms import norm
 from rnn_research.unroll.undisturbed import undisturbed
 from rnn_research.unroll.update import Updates
@@ -34,7 +34,7 @@ NOT_AGAIN = (
 )
 
 
-class Kept(NamedTuple):
+class GateActivations(NamedTuple):
     """Gates' activations of some updates, side by side with what else was kept: those of gate k, in the order of their
     rows in the weights, are `values[:, slot[k]]`. `place` says which row a position's are; -1: none."""
 
@@ -43,7 +43,7 @@ class Kept(NamedTuple):
     slot: list[int]
 
 
-class Fold(ABC):
+class Unfolding(ABC):
     """One cell along a structure. Everything is aligned with the structure's positions, with zeros at padding."""
 
     def __init__(self, cell: Cell, structure: Chain | Forest, record: Record) -> None:
@@ -82,7 +82,7 @@ class Fold(ABC):
         """The part of it from later states."""
 
     @abstractmethod
-    def acted(self) -> Points | None:
+    def acted(self) -> NormsByPoint | None:
         """Of each point at which something acts within the backward pass, the norms before and after it, by position,
         float64; None: no backward pass has come by."""
 
@@ -103,7 +103,7 @@ class Fold(ABC):
         in place must be checked."""
         return {}
 
-    def kept(self) -> Kept | None:
+    def kept(self) -> GateActivations | None:
         """The gates' activations, where the forward pass left them; None: it left none."""
         return None
 

@@ -44,7 +44,7 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class Stack(Samples[Sample]):
+class SampleArrays(Samples[Sample]):
     """Sequences in arrays, padded at the end: samples that are made in bulk are batched without being taken apart.
 
     `inputs` is (samples, longest, ...), with `NO_INPUT` from each sample's length on; `step_targets` is (samples,
@@ -57,11 +57,11 @@ class Stack(Samples[Sample]):
     step_targets: np.ndarray | None = None
 
     @staticmethod
-    def of(samples: Samples[Sample]) -> Stack:
+    def of(samples: Samples[Sample]) -> SampleArrays:
         """The sequences of `samples`, in order."""
         lengths = np.array([len(sample.inputs) for sample in samples])
         steps = None if samples[0].step_targets is None else [sample.step_targets for sample in samples]
-        return Stack(
+        return SampleArrays(
             _padded([sample.inputs for sample in samples], lengths, NO_INPUT),
             lengths,
             np.asarray([sample.target for sample in samples]),
@@ -75,11 +75,11 @@ class Stack(Samples[Sample]):
         length, steps = self.lengths[index], self.step_targets
         return Sample(self.inputs[index, :length], self.target[index], None if steps is None else steps[index, :length])
 
-    def take(self, indices: Samples[int] | np.ndarray) -> Stack:
+    def take(self, indices: Samples[int] | np.ndarray) -> SampleArrays:
         """Some of the samples, in the order given, padded no more than they need."""
         lengths, steps = self.lengths.take(indices), self.step_targets
         longest = lengths.max()
-        return Stack(
+        return SampleArrays(
             self.inputs[indices, :longest],
             lengths,
             self.target.take(indices, axis=0),
@@ -136,14 +136,14 @@ class Layout(ABC):
         return False
 
 
-class Sequence(Layout):
+class ChainLayout(Layout):
     """`structure=chain`: the sample's sequence, the state after each step feeding the next."""
 
     name = "chain"
     trees = False
 
     def collate(self, samples: Samples[Sample]) -> Batch:
-        stack = samples if isinstance(samples, Stack) else Stack.of(samples)
+        stack = samples if isinstance(samples, SampleArrays) else SampleArrays.of(samples)
         chain = Chain(torch.from_numpy(stack.lengths))
         return Batch(
             torch.from_numpy(stack.inputs)[:, : chain.time],
@@ -162,7 +162,7 @@ class Sequence(Layout):
         return of_steps
 
 
-class Balanced(Layout):
+class BalancedTreeLayout(Layout):
     """`structure=balanced`: the sequence at the leaves of a binary tree of depth ceil(log2(length)); internal nodes
     read no input."""
 
@@ -185,7 +185,7 @@ class Balanced(Layout):
         return 2
 
 
-class Parse(Layout):
+class ParseTreeLayout(Layout):
     """`structure=parse`: the sample's own tree."""
 
     name = "parse"
@@ -231,6 +231,6 @@ def _optional(rows: list[Any], join: Any) -> Tensor | None:
     return None if rows[0] is None else join(rows)
 
 
-def natural(has_parse: bool, reads_children: bool) -> Layout:
+def automatic_layout(has_parse: bool, reads_children: bool) -> Layout:
     """`structure=auto`: the data's parse for a cell that reads children apart, a chain otherwise."""
-    return Parse() if has_parse and reads_children else Sequence()
+    return ParseTreeLayout() if has_parse and reads_children else ChainLayout()

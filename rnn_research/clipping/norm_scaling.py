@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rnn_research.clipping.base import SLACK, Clipped, Clipping, side_by_side
+from rnn_research.clipping.base import SLACK, Clipping, ClippingEffect, side_by_side
 
 
-class Scaling(Clipping):
+class NormScaling(Clipping):
     """g_b <- c_b g_b for blocks b of the gradient, with coefficients that depend on the blocks' norms.
 
     The whole gradient is one block; or, where `whole` is False, each parameter's is cut into as many blocks of equal
@@ -85,12 +85,12 @@ class Scaling(Clipping):
         return torch.where(coefficients < 1.0, coefficients * (1.0 - slack), coefficients)
 
 
-def foresee(
-    strategies: Sequence[Scaling],
+def predict_effects(
+    strategies: Sequence[NormScaling],
     exact: Float[Tensor, " n"],
     norm: Float[Tensor, ""],
     parameters: list[nn.Parameter],
-) -> Clipped:
+) -> ClippingEffect:
     """What each strategy's `forward` would do to a gradient, but for the rounding of each component. Every field has a
     number for each strategy. Memories move on as if it had been done.
 
@@ -110,4 +110,6 @@ def foresee(
             found.append((norm_after / norm, norm_after, torch.dot(after, norms / norm)[None]))
     coefficient, norm_after, along = (torch.cat(values) for values in zip(*found, strict=True))
     coefficient = torch.where(norm == 0, 1.0, coefficient)
-    return Clipped(norm.expand(len(found)), norm_after, coefficient, along / norm_after, torch.zeros_like(norm_after))
+    return ClippingEffect(
+        norm.expand(len(found)), norm_after, coefficient, along / norm_after, torch.zeros_like(norm_after)
+    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class History:
+class StepTable:
     """Some numbers a step, at 8 bytes each.
 
     Args:

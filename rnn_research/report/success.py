@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rnn_research.compare import Bins, Comparison, Condition
-from rnn_research.report import cells, style
-from rnn_research.report.marks import Made, band_says, crowded, legend, panels
+from rnn_research.report import columns, style
+from rnn_research.report.legends import Made, band_says, crowded, legend, panels
 from rnn_research.report.style import Look
 
 WIDE = 3
@@ -36,7 +36,7 @@ def success(comparison: Comparison, look: Look) -> Made | None:
     grid[0].set_ylabel("share of runs solved")
     legend(figure, comparison, look)
     caption = (
-        f"The share of runs that had reached {cells.rules(comparison)} by each step (Kaplan and Meier's estimate). "
+        f"The share of runs that had reached {columns.rules(comparison)} by each step (Kaplan and Meier's estimate). "
         "A tick marks a run that ended unsolved; a run that diverged counts as unsolved for good."
     )
     return Made("success", "Success against budget", caption, figure)
@@ -91,7 +91,7 @@ def _share(axes: Axes, condition: Condition, look: Look, end: float) -> None:
 def _by_bin(axes: Axes, condition: Condition, feature: str, comparison: Comparison, look: Look, aside: float) -> None:
     """A line with its band; where the bins are names, points with their intervals, side by side."""
     found, stroke = condition.answers[feature], look.stroke(condition)
-    means = [mean if mean is None or comparison.measure != "accuracy" else cells.within(mean) for mean in found.mean]
+    means = [mean if mean is None or comparison.measure != "accuracy" else columns.within(mean) for mean in found.mean]
     there = [index for index, mean in enumerate(means) if mean is not None]
     x = _middles(found.bins)[there] + (aside if found.bins.named else 0.0)
     kept = [mean for mean in means if mean is not None]

@@ -17,14 +17,14 @@ from torch import Tensor
 from rnn_research.cells.base import State
 from rnn_research.checks import integer
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.fold import Fold, Update
-from rnn_research.unroll.inside import Inside, Points, combine
+from rnn_research.unroll.arguments import Made, UnrollArguments, stacked
+from rnn_research.unroll.intervention import Intervention, NormsByPoint, combine
 from rnn_research.unroll.passes import added
-from rnn_research.unroll.stack import Made, Stack, stacked
 from rnn_research.unroll.undisturbed import random_state, set_random_state
+from rnn_research.unroll.unfolding import Unfolding, Update
 
 
-class Windows(Fold):
+class TruncatedUnfolding(Unfolding):
     """One layer's folds, one a class of windows.
 
     Args:
@@ -32,7 +32,7 @@ class Windows(Fold):
         classes: (time,), the class of each step's window.
     """
 
-    def __init__(self, folds: Sequence[Fold], classes: Tensor) -> None:
+    def __init__(self, folds: Sequence[Unfolding], classes: Tensor) -> None:
         super().__init__(folds[0].cell, folds[0].structure, folds[0].record)
         self.folds, self.classes = folds, classes
         self._states: State | None = None
@@ -58,7 +58,7 @@ class Windows(Fold):
     def recurrent(self) -> State:
         return self._sum([fold.recurrent() for fold in self.folds if fold.passes])
 
-    def acted(self) -> Points | None:
+    def acted(self) -> NormsByPoint | None:
         found = [points for fold in self.folds if (points := fold.acted()) is not None]
         if not found:
             return None
@@ -90,7 +90,7 @@ class Windows(Fold):
         return self.cell.state_type(*map(added, zip(*states, strict=True)))
 
 
-def truncated(stack: Stack, inside: Sequence[Inside | None], windows: tuple[int, int]) -> Made:
+def truncated(stack: UnrollArguments, inside: Sequence[Intervention | None], windows: tuple[int, int]) -> Made:
     """The layers, their gradients truncated to `windows` = (k1, k2).
 
     Each class's pass draws the same random numbers (dropout), as it is the same states.
@@ -104,16 +104,18 @@ def truncated(stack: Stack, inside: Sequence[Inside | None], windows: tuple[int,
     classes = min(-(-k2 // k1), -(-stack.structure.time // k1))
     device = stack.inputs.device
     drawn, passes = random_state(device), []
-    family: list[Fold] = []
+    family: list[Unfolding] = []
     for number in range(classes):
         set_random_state(device, drawn)
         keep = _cut(stack.structure, k1, k2, number).to(device)
-        cut = [None if keep.all() else Inside([keep for _ in cell.state_names]) for cell in stack.cells]
+        cut = [None if keep.all() else Intervention([keep for _ in cell.state_names]) for cell in stack.cells]
         passes.append(stacked(stack, [combine(pair) for pair in zip(inside, cut, strict=True)], family))
     if classes == 1:
         return passes[0]
     of_step = torch.arange(stack.structure.time, device=device) // k1 % -(-k2 // k1)
-    return [(Windows([fold for fold, _ in layer], of_step), layer[0][1]) for layer in zip(*passes, strict=True)]
+    return [
+        (TruncatedUnfolding([fold for fold, _ in layer], of_step), layer[0][1]) for layer in zip(*passes, strict=True)
+    ]
 
 
 def _sizes(windows: tuple[int, int]) -> tuple[int, int]:

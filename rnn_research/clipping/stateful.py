@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rnn_research.clipping.base import Clipping
 
 
-class Remembering(Clipping):
+class StatefulClipping(Clipping):
     """A strategy with a memory in buffers, which a checkpoint keeps bit by bit.
 
     They stay float64 and int64 when a model is cast to a lower precision: only the device follows the model's. Those
