@@ -105,10 +105,10 @@ class Composer:
         config = self._composed(long)
         self._check(config, overrides)
         if "experiment" in config:
-            chosen: Any = config.hydra.runtime.choices
+            choices: Any = config.hydra.runtime.choices
             raise UsageError(
-                f"experiment={chosen.get('experiment')}: its yaml sets `experiment` and not the "
-                "config, expected '# @package _global_' as its first line"
+                f"experiment={choices['experiment']}: its yaml sets `experiment` and not the config, expected "
+                "'# @package _global_' as its first line"
             )
         return ComposedRun(config, tuple(overrides if typed is None else typed), tuple(long), self.folders)
 
@@ -132,7 +132,8 @@ class Composer:
         trust = [text for text in self.given if text.lstrip("+").startswith("trust=")]
         of_hydra = [text for text in overrides if text.lstrip("+~").startswith(("hydra.", "hydra/"))]
         of_hydra = [text for text in of_hydra if not text.lstrip("+~").startswith(ANYBODYS)]
-        check_swept(OmegaConf.to_container(config.hydra.sweeper, resolve=False).get("params") or {}, _trusts(trust))
+        sweeper: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+        check_swept(sweeper.get("params") or {}, _trusts(trust))
         if not self.folders and not of_hydra and all("@" not in text for text in overrides):
             return
         typed = [text for text in overrides if text.lstrip("+").startswith("trust=")]
