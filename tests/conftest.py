@@ -18,7 +18,7 @@ from widths import LEVELS, flags, missing
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, more threads only cost time
 checked.install()
-gc.disable()  # until the tests are imported, see `pytest_collection_finish`
+gc.disable()  # until the tests are imported
 
 LAWS = ("test_contract", "test_curves", "test_unroll")
 """Files of tests that are marked `law`."""
