@@ -78,11 +78,12 @@ def _compose_and_run(arguments: list[str]) -> None:
 
     from rnn_research.cli.overrides import checked
     from rnn_research.cli.sweep import CantStart, FolderInUse, Sweep, set_aside
+    from rnn_research.config.counterfactual_keys import expand
     from rnn_research.config.foreign import guarded
     from rnn_research.config.short_keys import register, short_keys
 
     flags, overrides = _checked(arguments)
-    overrides = checked(overrides, arguments)
+    overrides = checked(expand(overrides), arguments)
     register()
     full, argv, level = os.environ.get("HYDRA_FULL_ERROR", "0"), sys.argv, logging.getLogger().level
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors as they are: they are told here

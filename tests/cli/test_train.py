@@ -45,7 +45,7 @@ def records(folder: Path) -> list[runs.RunRecord]:
 
 def unwrapped(section: str) -> str:
     """A section of the help with each option's description in one line."""
-    return re.sub(r"(?<=\S)\s{3,}(?=\S)", " ", re.sub(r"\n {3,}", "   ", section)).replace("   ", " ")
+    return re.sub(r"(?<=\w) +(?=\S)", " ", re.sub(r"\n {3,}", " ", section))
 
 
 def test_help_has_a_line_for_every_option(here: Path) -> None:
