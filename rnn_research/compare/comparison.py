@@ -90,7 +90,7 @@ class Comparison:
 
 
 def compare(
-    folders: Sequence[Path],
+    folders: Sequence[Path | str],
     *,
     state: str | None = None,
     step: Step = "last",
@@ -113,6 +113,7 @@ def compare(
     Raises:
         NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
     """
+    folders = [Path(folder) for folder in folders]
     try:
         fraction = checks.number("fraction", fraction, above=0.0, most=1.0)
     except ValueError as error:

@@ -29,7 +29,9 @@ from rnn_research.clipping import Clipping
 from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
-from rnn_research.datasets.base import Batches, DataModule, SolvedCriterion
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.sampling import Batches
+from rnn_research.datasets.task import SolvedCriterion
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.gradient_norm import GradientNorm
 from rnn_research.records import checksum as seal

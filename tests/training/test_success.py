@@ -21,7 +21,7 @@ from test_compare import write_run
 from rnn_research import report
 from rnn_research.compare import compare
 from rnn_research.compare.success import success
-from rnn_research.datasets.base import SolvedCriterion
+from rnn_research.datasets.task import SolvedCriterion
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
 from rnn_research.training.fit import fit
