@@ -265,32 +265,23 @@ def _own_folders() -> tuple[Path, ...]:
 
 
 def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
-    """What tells this run from others: its name, the chosen options, the overrides, the whole config."""
+    """What tells this run from others: its name, its seed, and what its record holds of the command."""
     from hydra.core.hydra_config import HydraConfig
 
     from rnn_research.config.environment import from_environment, put, recorded, written
-    from rnn_research.config.short_keys import NAMED, names
+    from rnn_research.records.identity import identity_of
 
     job = HydraConfig.get()
-    choices = {key: str(value) for key, value in job.runtime.choices.items() if not key.startswith("hydra/")}
-    choices = {key: value for key, value in choices.items() if value != "None"}
-    lists = {group: names(cfg, group, choices) or ["none"] for group in ("probe", *NAMED)}
-    lists["init"] = names(cfg, "init", choices) or ["default"]
-    choices |= {"structure": structure} | {key: "+".join(names) for key, names in lists.items()}
-    overrides = dict(item.lstrip("+~").split("=", 1) for item in job.overrides.task if "=" in item)
-    left_out = {*choices, "seed", "experiment"}
-    values = {key: value for key, value in overrides.items() if key not in left_out}
-    config = recorded(cfg)
+    config, overrides = recorded(cfg), list(job.overrides.task)
     params: Any = job.sweeper.get("params") or {}
-    for key in [key for key in values if key in params and from_environment(params, key)]:
-        values[key] = written(params, key)  # a sweep's own values are resolved before its runs are composed
-        put(config, key, values[key])
-    return {
-        "name": folder.name,
-        "factors": choices | values,
-        "seed": cfg.seed,
-        "config": config,
-    }
+    for index, text in enumerate(overrides):
+        key = text.partition("=")[0].lstrip("+~")
+        if key in params and from_environment(params, key):  # resolved before the runs of a sweep are composed
+            overrides[index] = f"{text.partition('=')[0]}={written(params, key)}"
+            put(config, key, written(params, key))
+    folders = [str(path) for path in _own_folders()]
+    identity = identity_of(config, job.runtime.choices, overrides, structure=structure, config_dirs=folders)
+    return {"name": folder.name, "seed": cfg.seed, **identity}
 
 
 def _summary(record: Any) -> str:

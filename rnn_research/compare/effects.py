@@ -70,6 +70,6 @@ def _by_pair(runs: Sequence[Run], pairing: Sequence[str], view: View) -> dict[tu
     """The mean of `view` over the runs of each pair: several only where clippings are pooled."""
     values: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for run in runs:
-        pair = (str(run.record.seed), *(option(run.record, factor) for factor in pairing))
+        pair = (str(run.record.seed), *(option(run.settings, factor) for factor in pairing))
         values[pair].append(view(run))
     return {pair: float(np.mean(of_pair)) for pair, of_pair in values.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Callable
@@ -28,12 +27,12 @@ class Column:
 
 
 def factor_columns(comparison: Comparison) -> list[Column]:
-    names = short(comparison.telling)
+    names = short(comparison.distinguishing_factors)
 
     def cell(factor: str) -> Callable[[Condition], str]:
         return lambda condition: condition.options[factor]
 
-    return [Column(names[factor], factor, cell(factor), "option") for factor in comparison.telling]
+    return [Column(names[factor], factor, cell(factor), "option") for factor in comparison.distinguishing_factors]
 
 
 def gradient_columns(comparison: Comparison) -> list[Column]:
@@ -310,16 +309,10 @@ def title(comparison: Comparison) -> str:
 
 
 def command(run: Run) -> str:
-    """The command line that repeats a run, put together from its record."""
-    options = {key: _override(value) for key, value in run.record.factors.items() if key != "seed"}
-    arguments = [f"{key}={value}" for key, value in (options | {"seed": str(run.record.seed)}).items()]
-    return shlex.join(["rnn-train", *arguments])
-
-
-def _override(option: str) -> str:
-    """A group with several options is recorded as a+b, and asked for as [a,b]."""
-    several = re.fullmatch(r"[a-z_]\w*(\+[a-z_]\w*)+", option)
-    return f"[{option.replace('+', ',')}]" if several else option
+    """The command line that repeats a run: what was typed for it, and its seed."""
+    typed = run.record.overrides
+    seeded = any(text.startswith("seed=") for text in typed)
+    return shlex.join(["rnn-train", *typed, *([] if seeded else [f"seed={run.record.seed}"])])
 
 
 def _count(count: int, noun: str) -> str:

@@ -194,7 +194,7 @@ def _told(comparison: Comparison, view: Callable[[Condition], Reading | None]) -
 
 def _setting(comparison: Comparison, condition: Condition) -> str:
     """The condition's label without its clipping."""
-    factors = [factor for factor in comparison.telling if not is_of_clipping(factor)]
+    factors = [factor for factor in comparison.distinguishing_factors if not is_of_clipping(factor)]
     return ", ".join(condition.options[factor] for factor in factors)
 
 

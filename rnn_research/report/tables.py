@@ -46,7 +46,7 @@ def text(comparison: Comparison) -> str:
 def constant(comparison: Comparison) -> str:
     """What is the same in all runs, what is pooled, and what else to know, in sentences."""
     same = ", ".join(f"{key}={value}" for key, value in comparison.constant.items())
-    along = [factor for factor in comparison.varying if factor not in comparison.telling]
+    along = [factor for factor in comparison.varying if factor not in comparison.distinguishing_factors]
     follow = f"Goes with the factors shown: {', '.join(along)}." if along else ""
     pooled = f"Pooled over {', '.join(comparison.pooled)}." if comparison.pooled else ""
     notes = " ".join(f"{note}." for note in comparison.notes)

@@ -89,6 +89,15 @@ def write_metrics(folder: Path, accuracy: float, steps: int, seed: int) -> None:
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
 
 
+def put(config: dict, key: str, value: str) -> None:
+    """Set a value by its dotted key, as a number where it is one."""
+    *above, last = key.split(".")
+    for name in above:
+        config[name] = dict(config.get(name, {}))
+        config = config[name]
+    config[last] = json.loads(value) if re.fullmatch(r"[\d.]+", value) else value
+
+
 def write_run(
     folder: Path,
     gammas: float | dict[int, float] = 0.5,
@@ -112,18 +121,24 @@ def write_run(
         "clipping": clipping,
         "optimizer": "adam",
     }
-    named |= factors or {}
+    named |= {key: value for key, value in (factors or {}).items() if "." not in key}
+    typed = {key: value for key, value in (factors or {}).items() if "." in key}
     whole = {
         "seed": seed,
         "model": {"cell": {"hidden_size": 64}},
         "dataset": {"by": "pixel", "batch_size": 32},
+        "clipping": {clipping: {"_target_": f"rnn_research.clipping.{clipping}"}},
     }
+    for key, value in typed.items():
+        put(whole, key.replace("clipping.", f"clipping.{clipping}."), value)
+    whole |= config or {}
     record = RunRecord(
         name=folder.name,
         status=status,
-        factors=named,
+        choices=named,
+        overrides=[f"{key}={value}" for key, value in (named | typed).items()],
         seed=seed,
-        config=whole | (config or {}),
+        config=whole,
         parameters=changes.pop("parameters", 4810),
         data=changes.pop("data", {"name": named["dataset"], "fingerprint": f"{named['dataset']}-1"}),
         versions={"python": "3.11.7", "rnn_research": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6"},
@@ -388,7 +403,7 @@ def test_a_factor_that_goes_with_another_is_shown_once(tmp_path: Path):
         write_run(tmp_path / model, factors={"model": model, "structure": structure})
     found = compare([tmp_path])
     assert found.varying == ("model", "structure")
-    assert found.telling == ("model",)
+    assert found.distinguishing_factors == ("model",)
     assert "Goes with the factors shown: structure." in words(found)
 
 
@@ -421,7 +436,7 @@ def test_every_run_that_can_not_be_compared_is_named_with_its_reason(tmp_path: P
     assert found["running"].startswith("unfinished: still running or killed")
     assert found["interrupted"].startswith("unfinished: interrupted")
     assert found["failed"] == "failed: ValueError: it broke"
-    assert found["version"].startswith("record version 7, this rnn_research reads version 1")
+    assert found["version"].startswith("record version 7, this rnn_research reads versions 1 to 2")
     assert found["damaged"].startswith("damaged (Expecting value")
 
 
