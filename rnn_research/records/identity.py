@@ -86,7 +86,10 @@ BEFORE: dict[str, Any] = {"stop_when_solved": False, "trainer.val_check_interval
 @cache
 def change_of(key: str) -> Change:
     """What a key of the config changes."""
-    return next((rule.change for rule in TABLE if re.fullmatch(rule.pattern, key)), "numbers")
+    for rule in TABLE:
+        if re.fullmatch(rule.pattern, key):
+            return rule.change
+    return "numbers"
 
 
 def is_factor(key: str) -> bool:
@@ -106,19 +109,24 @@ def values_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The values that a composed config trains with, by dotted key.
 
     Values for an option that was not chosen are left out: an experiment may have some for a strategy that the command
-    line replaced.
+    line replaced. So are the project's own options that do nothing, which may stand in a config or not.
     """
     chosen = {
-        group: {name: node[name] for name in selected(node)}
-        for group in LISTS
+        group: {name: node[name] for name in selected(node) if not (name == nothing and _own(node[name]))}
+        for group, nothing in LISTS.items()
         if isinstance(node := config.get(group), Mapping) and "_target_" not in node
     }
-    return {**BEFORE, **leaves({**config, **chosen})} if config else {}
+    found = {**BEFORE, **leaves({**config, **chosen})} if config else {}
+    return {key: value for key, value in found.items() if value != {} or key not in LISTS}
 
 
 def selected(node: Mapping[str, Any]) -> list[str]:
     """The options that the config of a group holds, in order."""
     return [str(name) for name, option in node.items() if isinstance(option, Mapping) and "_target_" in option]
+
+
+def _own(option: Mapping[str, Any]) -> bool:
+    return str(option["_target_"]).startswith("rnn_research.")
 
 
 def identity_of(

@@ -47,7 +47,7 @@ def _in(key: str, known: Mapping[str, Any]) -> bool:
     """Whether a typed key is one of the config's, or short for one: `clipping.max_norm`."""
     group, dot, rest = str(key).partition(".")
     if not dot:
-        return group in known
+        return known.get(group, {}) != {}  # a group may be empty
     return any(
         name == key or name.startswith(f"{key}.") or (name.startswith(f"{group}.") and name.endswith(f".{rest}"))
         for name in known
