@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from rnn_research.compare import Comparison, Condition, Run, Success
 from rnn_research.compare.factors import short
-from rnn_research.curves import JOINT, Interval, Reading, beyond, format_interval, ratio_spoken
+from rnn_research.curves import JOINT, Reading, beyond, format_interval, ratio_spoken
 from rnn_research.curves import short as brief
+from rnn_research.statistics.intervals import Interval
 
 NOTHING = "–"
 
@@ -139,12 +140,7 @@ def answer(comparison: Comparison, condition: Condition, feature: str, index: in
     """The mean with its interval in one bin."""
     found = condition.answers.get(feature)
     mean = None if found is None else found.mean[index]
-    return interval(mean if mean is None or comparison.measure != "accuracy" else within(mean))
-
-
-def within(found: Interval) -> Interval:
-    """The interval of an accuracy, whose ends are where accuracies are; one seed's NaN stays NaN."""
-    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+    return interval(mean if mean is None or comparison.measure != "accuracy" else mean.within(0.0, 1.0))
 
 
 def seeds_column() -> Column:
@@ -261,7 +257,7 @@ def metric_cell(comparison: Comparison, condition: Condition) -> str:
     if found is None:
         return NOTHING
     if (comparison.metric or "").endswith("accuracy"):
-        found = within(found)
+        found = found.within(0.0, 1.0)
     some = f" (of {found.n})" if found.n < len(condition.runs) else ""
     return interval(found) + some
 

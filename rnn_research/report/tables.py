@@ -10,10 +10,11 @@ from typing import Any
 
 from rnn_research.compare import Comparison, Condition, Run, Seen, Success
 from rnn_research.compare.reading import share_clipped
-from rnn_research.curves import Interval, Reading
+from rnn_research.curves import Reading
 from rnn_research.records.printable import cell
 from rnn_research.report import columns
 from rnn_research.report.columns import Column
+from rnn_research.statistics.intervals import Interval
 
 WIDTH = 100
 Row = dict[str, Any]

@@ -21,10 +21,10 @@ from folders import STEPS, adjoint_table, clipping_table, refused, write_run
 from rnn_research import report
 from rnn_research.cli.compare import main
 from rnn_research.compare import Comparison, NothingToCompare, compare
-from rnn_research.curves import Interval
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
 from rnn_research.report import columns, prose, style, vanishing
+from rnn_research.statistics.intervals import Interval
 
 MODELS = {"rnn": 0.6, "lstm": 0.97, "gru": 1.25}
 
