@@ -12,10 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.config.compose import ComposedRun, in_hydra
 from rnn_research.config.environment import recorded
-from rnn_research.config.groups import LISTS, LONE
-from rnn_research.config.short_keys import names
 from rnn_research.errors import UsageError
 from rnn_research.records import runs
+from rnn_research.records.identity import identity_of
 from rnn_research.sweeps import claims
 from rnn_research.sweeps.folders import first_missing, remove_empty
 from rnn_research.training.logs import LOG, logged
@@ -108,9 +107,8 @@ def _failed(spec: ComposedRun, folder: Path, error: Exception) -> runs.RunRecord
     return runs.RunRecord(
         name=folder.name,
         status="failed",
-        factors={key: value for key, value in spec.choices.items() if not key.startswith("hydra/")},
         seed=spec.task.seed,
-        config=recorded(spec.task),
+        **identity_of(recorded(spec.task), spec.choices, spec.overrides, config_dirs=list(map(str, spec.folders))),
         parameters=0,
         data={},
         versions=provenance.versions(),
@@ -140,12 +138,8 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool) -> runs.R
 
 
 def _identity(spec: ComposedRun, structure: str, folder: Path) -> dict[str, Any]:
-    """What tells this run from others: its name, the chosen options, the overrides, the whole config."""
-    cfg, choices = spec.task, {key: value for key, value in spec.choices.items() if not key.startswith("hydra/")}
-    lists = {group: names(cfg, group, choices) or ["none"] for group in ("probe", *LONE)}
-    lists["init"] = names(cfg, "init", choices) or ["default"]
-    choices |= {"structure": structure} | {key: "+".join(chosen) for key, chosen in lists.items()}
-    overrides = dict(item.lstrip("+~").split("=", 1) for item in spec.overrides if "=" in item)
-    left_out = {*choices, *LISTS, "seed", "experiment"}
-    values = {key: value for key, value in overrides.items() if key not in left_out and not key.startswith("hydra.")}
-    return {"name": folder.name, "factors": choices | values, "seed": cfg.seed, "config": recorded(cfg)}
+    """What tells this run from others: its name, its seed, and what its record holds of the command."""
+    folders = [str(path) for path in spec.folders]
+    config = recorded(spec.task)
+    identity = identity_of(config, spec.choices, spec.overrides, structure=structure, config_dirs=folders)
+    return {"name": folder.name, "seed": spec.task.seed, **identity}

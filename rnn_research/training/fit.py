@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,8 @@ def fit(
     *,
     loggers: Mapping[str, Callable[..., Any]] | None = None,
     name: str = "",
-    factors: Mapping[str, str] | None = None,
+    choices: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
     progress: bool = False,
@@ -52,7 +53,7 @@ def fit(
         probes: by the name under which each is stored.
         folder: the run's own folder; see `runs`.
         loggers: make further loggers, given `save_dir`.
-        name, factors, seed, config: kept in the record.
+        name, choices, overrides, seed, config: kept in the record.
         progress: show a bar with the time left.
         resume_from: an earlier run's folder, or its checkpoint: train on from there to the trainer's limits. That run
             is left as it is; the tables of this one continue its.
@@ -79,7 +80,8 @@ def fit(
     record = runs.RunRecord(
         name=name or folder.name,
         status="running",
-        factors=dict(factors or {}),
+        choices=dict(choices or {}),
+        overrides=list(overrides),
         seed=seed,
         config=dict(config or {}),
         parameters=count_parameters(model),

@@ -125,7 +125,7 @@ def test_glob_sweeps_over_the_options_of_a_group(here: Path) -> None:
     """But not over yamls that are parts of others."""
     ended = rnn_train("-m", *SMALL, "model=glob([r*,g*])", "hydra.sweep.dir=sweep")
     assert ended.code == 0, ended.err
-    assert sorted(runs.read(run).factors["model"] for run in runs.find([here / "sweep"])) == ["gru", "rnn"]
+    assert sorted(runs.read(run).choices["model"] for run in runs.find([here / "sweep"])) == ["gru", "rnn"]
 
 
 @pytest.mark.parametrize("written", ["inf", ".inf", ".INF"])

@@ -103,7 +103,7 @@ def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
     assert record.name == folder.name
     assert record.status == "done"
     assert record.seed == 4
-    assert record.factors == {
+    assert record.choices == {
         "model": "rnn",
         "dataset": "adding",
         "structure": "chain",
@@ -114,8 +114,8 @@ def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
         "probe": "adjoint+gradient_norm",
         "trainer": "default",
         "logger": "none",
-        **{key: value for key, _, value in (item.partition("=") for item in SMALL) if "." in key},
     }
+    assert record.overrides == [*SMALL, "seed=4"]
 
 
 def test_a_run_that_diverges_says_so(here: Path) -> None:
@@ -143,7 +143,7 @@ def test_what_detect_anomaly_finds_is_a_run_that_diverged(here: Path) -> None:
 def test_flags_may_stand_anywhere(here: Path) -> None:
     ended = rnn_train("seed=0", "-m", *SMALL, "model=rnn,gru", "hydra.sweep.dir=sweep")
     assert ended.code == 0, ended.err
-    assert [record.factors["model"] for record in records(here / "sweep")] == ["rnn", "gru"]
+    assert [record.choices["model"] for record in records(here / "sweep")] == ["rnn", "gru"]
 
 
 # The same numbers.
@@ -181,7 +181,7 @@ def test_the_same_seed_gives_the_same_bits(here: Path) -> None:
         again = kept(here / name)
         if name == "workers":
             again[0]["config"]["dataset"]["num_workers"] = 0
-            del again[0]["factors"]["dataset.num_workers"]
+            again[0]["overrides"].remove("dataset.num_workers=2")
         assert again[:3] == (record, metrics, tables)
         assert again[3].keys() == tensors.keys()
         assert all(torch.equal(again[3][key], value) for key, value in tensors.items())
@@ -230,7 +230,7 @@ def test_a_sweep_leaves_a_record_for_each_combination(here: Path) -> None:
     found = records(here / "sweep")
     assert [record.status for record in found] == ["done"] * 24
     conditions = [
-        (record.factors["model"], record.factors["dataset"], record.factors["clipping"], record.seed)
+        (record.choices["model"], record.choices["dataset"], record.choices["clipping"], record.seed)
         for record in found
     ]
     assert len(set(conditions)) == 24
@@ -246,7 +246,7 @@ def test_what_the_command_line_gives_replaces_what_an_experiment_sweeps(flags: l
     ended = rnn_train(*flags, "experiment=digits_vanishing", "seed=0", "model=rnn", "clipping=none", *fast)
     assert ended.code == 0, ended.err
     (record,) = records(here / "sweep")
-    assert (record.factors["model"], record.factors["clipping"], record.seed) == ("rnn", "none", 0)
+    assert (record.choices["model"], record.choices["clipping"], record.seed) == ("rnn", "none", 0)
     line, where = ended.out.splitlines()
     assert where == f"1 run in {here / 'sweep'}"
     assert line.startswith("#1/1 ")
@@ -259,7 +259,7 @@ def test_an_experiment_sweeps_the_rest(here: Path) -> None:
     fast = ("trainer.fast_dev_run=true", "hydra.sweep.dir=sweep")
     ended = rnn_train("experiment=digits_vanishing", "++seed=5", "model=gru,rnn", *fast)
     assert ended.code == 0, ended.err
-    found = [(record.factors["model"], record.factors["clipping"], record.seed) for record in records(here / "sweep")]
+    found = [(record.choices["model"], record.choices["clipping"], record.seed) for record in records(here / "sweep")]
     assert sorted(found) == [(m, c, 5) for m in ("gru", "rnn") for c in ("global_norm", "none")]
     assert [line.split()[0] for line in ended.out.splitlines()[:-1]] == ["#1/4", "#2/4", "#3/4", "#4/4"]
 
@@ -269,7 +269,7 @@ def test_what_is_set_below_a_swept_group(here: Path) -> None:
     small = [argument for argument in SMALL if argument not in ("dataset=adding", "dataset.length=10")]
     swept = ["dataset=adding,temporal_order", "dataset.length=10,11"]
     assert rnn_train("-m", *swept, *small, "hydra.sweep.dir=sweep").code == 0
-    found = [(record.factors["dataset"], record.config["dataset"]["length"]) for record in records(here / "sweep")]
+    found = [(record.choices["dataset"], record.config["dataset"]["length"]) for record in records(here / "sweep")]
     assert sorted(found) == [("adding", 10), ("adding", 11), ("temporal_order", 10), ("temporal_order", 11)]
     ended = rnn_train("-m", "dataset=adding,temporal_order", r"dataset.length='it\'s'", "hydra.sweep.dir=sweep2")
     assert ended.code == 2

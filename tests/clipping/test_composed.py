@@ -76,7 +76,7 @@ def test_a_list_on_the_command_line(typed: str, here: Path) -> None:
     ended: Ended = rnn_train(*FAST, typed, *own, "trainer.max_steps=3", "hydra.run.dir=out")
     assert ended.code == 0, ended
     names = typed.partition("[")[2].rstrip("]").split(",")
-    assert runs.read(here / "out").factors["clipping"] == "+".join(names)
+    assert runs.read(here / "out").choices["clipping"] == "+".join(names)
     table = runs.read_table(here / "out", "clipping")
     assert table is not None
     first, last = names

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from folders import refused, write_run
 from small import SEQUENCES, STEPS, TREES, Given, model_of, run, sentences, sequences
-from test_compare import refused, write_run
 
 from rnn_research import report
 from rnn_research.cells import LSTM, ChildSumTreeLSTM
