@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rnn_research.unroll.compiled import compiled as native
+from rnn_research.unroll.compiled.structs import InterventionStruct, pointers
 from rnn_research.unroll.intervention import Intervention, NormsByPoint
 
 Limits = tuple[float, float]
@@ -39,8 +39,13 @@ class Acted:
         keep = [None if factor is None else rows_of(factor.detach()) for factor in inside.keep or [None] * parts]
         later = torch.full((before + rows,), -1.0, dtype=torch.float64) if inside.exponent != 0 else None
         self._held = [None if one is None else one.to("cpu", torch.float64).contiguous() for one in keep], later
-        self.struct = native.Acting(native.pointers(self._held[0]), inside.exponent, *self.limits)
-        self.struct.factor = self.factor.data_ptr()
+        self.struct = InterventionStruct(
+            keep=pointers(self._held[0]),
+            exponent=inside.exponent,
+            max_norm=self.limits[0],
+            max_value=self.limits[1],
+            factor=self.factor.data_ptr(),
+        )
         if later is not None:
             self.struct.later = later[before:].data_ptr()
         for point, norms in self.points.items():

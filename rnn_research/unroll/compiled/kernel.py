@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.compiled import compiled as native
-from rnn_research.unroll.compiled import tapes
+from rnn_research.unroll.compiled import structs, tapes
 from rnn_research.unroll.compiled.acted import Acted, Limits
+from rnn_research.unroll.compiled.compiled import compiled
 from rnn_research.unroll.compiled.schedule import schedule
 from rnn_research.unroll.intervention import Intervention, NormsByPoint
 from rnn_research.unroll.passes import aside, once
@@ -136,7 +136,7 @@ class Kernel:
     ) -> None:
         self.schedule = schedule(structure, initial)
         self.inside = inside
-        self.compiled = native.compiled(cell, self.schedule.arities, dtype, inside is not None)
+        self.compiled = compiled(cell, self.schedule.arities, dtype, inside is not None)
         self.parts, self.hidden, self.initial = len(cell.state_names), cell.hidden_size, initial
         self.batch = len(structure) if isinstance(structure, Chain) else None
         self.table = self.compiled.table(self.schedule)
@@ -189,21 +189,21 @@ class Kernel:
         norms = [torch.zeros(plan.rows, dtype=torch.float64) for _ in range(wanted.norms * count)]
         recurrent = [torch.zeros_like(part) for part in adjoints] if wanted.recurrent else []
         fold = self._fold(inputs, tensors, states, tape, True)
-        fold.gradient = native.pointers(gradients)
-        fold.adjoint = native.pointers(adjoints)
-        fold.direct = native.array(native.Rows, [self._rows(grad) for grad in direct])
+        fold.gradient = structs.pointers(gradients)
+        fold.adjoint = structs.pointers(adjoints)
+        fold.direct = structs.array(structs.RowsStruct, [self._rows(grad) for grad in direct])
         dinputs = None
         if wanted.inputs:
             dinputs = self.placed(torch.zeros(plan.rows, inputs.shape[-1], dtype=dtype))
             fold.dinput = self._rows(dinputs)
         if norms:
-            fold.norm = native.pointers([*norms, *[None] * (3 * count - len(norms))])
+            fold.norm = structs.pointers([*norms, *[None] * (3 * count - len(norms))])
         if recurrent:
-            fold.recurrent = native.pointers(recurrent)
+            fold.recurrent = structs.pointers(recurrent)
         acted = None
         if self.inside is not None:
             acted = Acted(self.inside, plan.rows, before, self.rows_of, count, wanted.limits)
-            fold.acting = ctypes.pointer(acted.struct)
+            fold.intervention = ctypes.pointer(acted.struct)
         self._call(self.compiled.driver.fold_backward, fold)
         first = [rows[:before] for rows in with_initial] if before else []
         return Found(adjoints, first, dinputs, gradients, norms, recurrent, acted)
@@ -213,9 +213,9 @@ class Kernel:
     ) -> Any:
         plan = self.schedule
         sizes = self.hidden, inputs.shape[-1], self.parts, len(plan.count), len(plan.arities), len(tensors)
-        fold = native.Fold(*sizes, self.table, *plan.addresses)
-        fold.tensor = native.pointers(tensors)
-        fold.state = native.pointers(states)
+        fold = structs.FoldStruct(*sizes, self.table, *plan.addresses)
+        fold.tensor = structs.pointers(tensors)
+        fold.state = structs.pointers(states)
         fold.tape, fold.keep = tape.data_ptr(), keep
         fold.input = self._rows(inputs)
         return fold
@@ -227,10 +227,10 @@ class Kernel:
     def _rows(self, tensor: Tensor | None) -> Any:
         """Where row r of a tensor on the structure's positions lies."""
         if tensor is None:
-            return native.Rows()
+            return structs.RowsStruct()
         if self.batch is None:
-            return native.Rows(tensor.data_ptr(), 1, tensor.stride(0), tensor.stride(0))
-        return native.Rows(tensor.data_ptr(), self.batch, tensor.stride(0), tensor.stride(1))
+            return structs.RowsStruct(tensor.data_ptr(), 1, tensor.stride(0), tensor.stride(0))
+        return structs.RowsStruct(tensor.data_ptr(), self.batch, tensor.stride(0), tensor.stride(1))
 
     def placed(self, rows: Tensor) -> Tensor:
         """The schedule's rows -> the structure's positions, as a view."""

@@ -83,7 +83,7 @@ def width() -> str:
 def _load(source: str, double: bool, level: str, cc: str | None, extra: str, folder: str) -> ctypes.CDLL:
     compiler = _compiler(cc)
     flags = [*FLAGS, level, *_for_this_cpu(compiler), *_words(extra), *EXACT, *(["-DDOUBLE"] if double else [])]
-    headers = [_text("kernel.h"), _text("products.h")]
+    headers = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*.h"))]
     key = hashlib.sha256(
         "\0".join([*headers, source, *compiler, *flags, _version(compiler), _cpu()]).encode()
     ).hexdigest()
