@@ -58,7 +58,7 @@ def test_a_field_added_in_c_is_noticed(name: str, kind: str) -> None:
 
 
 def test_a_field_of_another_width_is_noticed() -> None:
-    with pytest.raises(RuntimeError, match="the struct Bias has 24 bytes in the compiled driver .* but 16 in Python"):
+    with pytest.raises(RuntimeError, match=r"the struct Bias has 24 bytes in the compiled driver .* but 16 in Python"):
         structs.check_sizes(driver_with("Bias", "int32_t acc, tensor", "int64_t acc, tensor"))
 
 
@@ -67,11 +67,11 @@ def test_a_field_added_in_python_is_noticed_when_the_driver_is_loaded(monkeypatc
         _fields_ = [*structs.ProgramStruct._fields_, ("added", ctypes.c_int64)]
 
     monkeypatch.setitem(structs.STRUCTS, "Program", Longer)
-    with pytest.raises(RuntimeError, match="the struct Program has 88 bytes .* but 96 in Python"):
+    with pytest.raises(RuntimeError, match=r"the struct Program has 88 bytes .* but 96 in Python"):
         unroll(RNN(2, 37), Chain(torch.tensor([3])), torch.randn(1, 3, 2))
 
 
 def test_a_driver_that_says_no_sizes_is_refused() -> None:
     without = library.load("int nothing;", double=False, level="-O0")
-    with pytest.raises(RuntimeError, match="the struct Run has None bytes"):
+    with pytest.raises(RuntimeError, match=r"the struct Run has None bytes"):
         structs.check_sizes(without)

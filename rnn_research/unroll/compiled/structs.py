@@ -1,4 +1,4 @@
-"""The C structs that the driver reads, laid out for ctypes as structs.h lays them out, and the check that both agree."""
+"""The C structs that the driver reads, laid out for ctypes as in structs.h, and the check that both agree."""
 
 from __future__ import annotations
 
