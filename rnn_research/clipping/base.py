@@ -66,7 +66,7 @@ class Clipping(nn.Module, ABC):
                 "clipping=depth_detach, or structure=chain"
             )
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
+    def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
         """What acts in the backward pass through this layer, for one training batch; None: nothing.
 
         Called once a layer and training batch, from the bottom up.
@@ -96,7 +96,9 @@ class BackwardStrategy(Clipping):
     acts_inside = True
 
     @abstractmethod
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None: ...
+    def intervention(
+        self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale
+    ) -> Intervention | None: ...
 
     def forward(self, parameters: list[nn.Parameter]) -> Tensor:
         return torch.ones((), dtype=torch.float64)
@@ -132,8 +134,8 @@ class Composed(Clipping):
         for strategy in self.strategies.values():
             strategy.attach(cells, readout, trees)
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
-        return combine(one.inside(cell, structure, layer, unit) for one in self.strategies.values())
+    def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
+        return combine(one.intervention(cell, structure, layer, unit) for one in self.strategies.values())
 
     def forward(self, parameters: list[nn.Parameter]) -> None:
         self.did = {name: clip(strategy, parameters) for name, strategy in self.strategies.items()}

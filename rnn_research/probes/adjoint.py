@@ -81,7 +81,7 @@ class Adjoint(Probe):
         for suffix, which in {"": "adjoints", "_direct": "direct", "_recurrent": "recurrent"}.items():
             for name, norms in zip(layer.cell.state_names, layer.norms(which), strict=True):
                 rows[name + suffix] = norms[kept] * per_sample
-        for point, norms in layer.acted().items():
+        for point, norms in layer.norms_by_point().items():
             for when, values in zip(("before", "after"), norms, strict=True):
                 rows[f"{point}_{when}"] = values[kept] * per_sample
         if terminal is not None:  # of a sum over samples, so each sample's own already

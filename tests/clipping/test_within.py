@@ -138,7 +138,7 @@ def test_h_detach_draws_anew_each_batch_and_again_after_a_reload() -> None:
     cell, unit = model.cells[0], model._unit
 
     def draws(strategy: HDetach, count: int) -> list[list[float]]:
-        found = [strategy.inside(cell, structure, 0, unit) for _ in range(count)]
+        found = [strategy.intervention(cell, structure, 0, unit) for _ in range(count)]
         assert all(one is not None and one.keep[1] is None for one in found)
         assert all((one.keep[0] == one.keep[0][:1]).all() for one in found)  # type: ignore[index,union-attr]
         return [one.keep[0][0].tolist() for one in found]  # type: ignore[index,union-attr]

@@ -165,7 +165,7 @@ def test_omegas_gradient_is_the_immediate_one(
 ) -> None:
     """Autograd of the Jacobians written out, with everything but the weight that multiplies constant; where the loss
     reads every step, or (`inside` 0) the last alone."""
-    monkeypatch.setattr(vjp, "TOGETHER", 3)
+    monkeypatch.setattr(vjp, "ROWS_AT_ONCE", 3)
     one = Omega(0.3, form)
     given = Losses(kind, LENGTHS, engine, inside, one)
     weight = given.cell.weight_hh.detach().clone().requires_grad_()

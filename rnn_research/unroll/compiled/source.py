@@ -12,7 +12,7 @@ from torch import fx
 
 from rnn_research.unroll.compiled.graph import ChildLeaf, TensorLeaf, leaf_of, name_of
 from rnn_research.unroll.compiled.operations import OPERATIONS, Value
-from rnn_research.unroll.compiled.plan import Place, UpdatePlan
+from rnn_research.unroll.compiled.update_plan import Place, UpdatePlan
 
 
 class _Writer:
@@ -218,7 +218,7 @@ def forward(plan: UpdatePlan, stage: int, name: str) -> str:
     return writer.function(name)
 
 
-def backward(plan: UpdatePlan, stage: int, name: str, acting: bool = False) -> str:
+def backward(plan: UpdatePlan, stage: int, name: str, intervenes: bool = False) -> str:
     """C of a segment's derivative: from the adjoints of its states and values to those of what it read. `acting`: with
     what acts on adjoints and on marked pre-activations (`Group.scale`, `Group.limit`)."""
     writer = _Writer(plan)
@@ -228,7 +228,7 @@ def backward(plan: UpdatePlan, stage: int, name: str, acting: bool = False) -> s
     seeds: dict[fx.Node, list[str]] = {}
     if final:
         for part, node in enumerate(plan.outputs):
-            lines += _arriving(writer, part, acting)
+            lines += _arriving(writer, part, intervenes)
             seeds[node] = [f"r{part}", f"d{part}"]
     values = [node for node in plan.roots[stage] if node in plan.values]
     for node in values:
@@ -236,7 +236,7 @@ def backward(plan: UpdatePlan, stage: int, name: str, acting: bool = False) -> s
             lines.append(f"const vec s{writer.order[node]} = {_of_product(writer, node)};")
         seeds.setdefault(node, []).append(f"s{writer.order[node]}")
     leaves = _Leaves(writer, stage)
-    adjoints = _reverse(writer, plan.roots[stage], seeds, "g", leaves=leaves, clamps=acting)
+    adjoints = _reverse(writer, plan.roots[stage], seeds, "g", leaves=leaves, clamps=intervenes)
     if "limit" in writer.pointers:
         squares += ["came", "left"]
         after += [
@@ -255,13 +255,13 @@ def backward(plan: UpdatePlan, stage: int, name: str, acting: bool = False) -> s
     return rows + f"static void {name}(const Group *g) {{\n    {choice}\n}}\n"
 
 
-def _arriving(writer: _Writer, part: int, acting: bool) -> list[str]:
+def _arriving(writer: _Writer, part: int, intervenes: bool) -> list[str]:
     """The two parts of the adjoint of a part of the state: from later states, and from outside."""
     pointer = writer.pointer(f"adjoint{part}", f"g->adjoint[{part}] + g->row[i] * h")
     where = f"g->direct[{part}].base ? at(g->direct + {part}, g->row[i]) : (real *)0"
     direct = writer.pointer(f"direct{part}", where, "const real *")
     recurrent, own = f"load({pointer} + j, n)", f"load({direct} + j, n)"
-    if acting:
+    if intervenes:
         count = len(writer.plan.outputs)
         scale = writer.pointer("scale", f"g->scale + i * {count + 1}", "const real *")
         recurrent = f"{scale}[{part}] == 0 ? splat(0) : {recurrent} * {scale}[{part}]"
@@ -463,12 +463,12 @@ def _record(writer: _Writer, plan: UpdatePlan, squares: list[str], after: list[s
     ]
 
 
-def source(plan: UpdatePlan, acting: bool = False) -> str:
+def source(plan: UpdatePlan, intervenes: bool = False) -> str:
     """The C of an update: `forward` and `backward`, its segments. `acting`: with what acts within the backward pass."""
     text = ['#include "kernel.h"\n']
     for stage in range(plan.stages):
         text.append(forward(plan, stage, f"forward_{stage}"))
-        text.append(backward(plan, stage, f"backward_{stage}", acting))
+        text.append(backward(plan, stage, f"backward_{stage}", intervenes))
     for direction in ("forward", "backward"):
         names = ", ".join(f"{direction}_{stage}" for stage in range(plan.stages))
         text.append(f"const Update {direction}[] = {{{names}}};\n")

@@ -17,19 +17,19 @@ import torch
 from rnn_research.cells.base import Cell
 from rnn_research.unroll.compiled import library
 from rnn_research.unroll.compiled.graph import Untraceable, tensors_of
-from rnn_research.unroll.compiled.plan import UpdatePlan, check_length
 from rnn_research.unroll.compiled.schedule import Schedule
 from rnn_research.unroll.compiled.seen import seen
 from rnn_research.unroll.compiled.source import source
 from rnn_research.unroll.compiled.structs import BiasStruct, ProductStruct, ProgramStruct, RunStruct, array, check_sizes
 from rnn_research.unroll.compiled.trace import trace
+from rnn_research.unroll.compiled.update_plan import UpdatePlan, check_length
 
 FEW = 8
 """Previous states, that tell whether an update's code grows with them."""
 
 
 @dataclass(eq=False)
-class Compiled:
+class CompiledUpdates:
     """The native updates of one cell in one precision, for the arities in `plans`."""
 
     driver: ctypes.CDLL
@@ -61,16 +61,18 @@ class Compiled:
         return max(slot * nodes for slot, nodes in zip(slots, largest, strict=True))
 
 
-Found = Compiled | Untraceable | library.Unavailable
-_COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Found]] = weakref.WeakKeyDictionary()
-_OF_CLASS: dict[Any, Found] = {}
+Compilation = CompiledUpdates | Untraceable | library.Unavailable
+_COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Compilation]] = weakref.WeakKeyDictionary()
+_OF_CLASS: dict[Any, Compilation] = {}
 """Of this package's own cells, whose update is said by their class, their attributes and the shapes of their tensors:
 the next run of a sweep makes another such cell."""
 KEPT = 256
 """As many; then it begins anew."""
 
 
-def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, acting: bool = False) -> Compiled:
+def compile_updates(
+    cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, intervenes: bool = False
+) -> CompiledUpdates:
     """The cell's native updates for these numbers of previous states. `acting`: those with what acts within the
     backward pass, a library of their own.
 
@@ -80,7 +82,7 @@ def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, acting: b
     """
     if dtype not in (torch.float32, torch.float64):
         raise Untraceable(f"{dtype}, expected float32 or float64")
-    key = (arities, dtype, acting, *_fingerprint(cell))
+    key = (arities, dtype, intervenes, *_fingerprint(cell))
     known = _COMPILED.setdefault(cell, {})
     if key not in known:
         known[key] = _shared(cell, key)
@@ -90,14 +92,14 @@ def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, acting: b
     return found
 
 
-def _shared(cell: Cell, key: tuple[Any, ...]) -> Found:
+def _shared(cell: Cell, key: tuple[Any, ...]) -> Compilation:
     """What is compiled for a cell, or was for one that is alike."""
-    arities, dtype, acting = key[:3]
+    arities, dtype, intervenes = key[:3]
     alike = (type(cell), library.settings(), key) if type(cell).__module__.startswith("rnn_research.") else None
     if alike in _OF_CLASS:
         return _OF_CLASS[alike]
     try:
-        found: Found = _compile(cell, arities, dtype == torch.float64, acting)
+        found: Compilation = _compile(cell, arities, dtype == torch.float64, intervenes)
     except (Untraceable, library.Unavailable) as error:
         found = error.with_traceback(None)  # it would fail each time, and take its time
     if alike is not None:
@@ -117,32 +119,32 @@ def _fingerprint(cell: Cell) -> tuple[Any, ...]:
     return seen(cell), tuple(tensors), torch.get_default_dtype()
 
 
-def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> Compiled:
+def _compile(cell: Cell, arities: Sequence[int], double: bool, intervenes: bool) -> CompiledUpdates:
     """All at once, one compiler a core: those for several previous states are mostly one program. What can't be
     compiled is known before any is started."""
-    _check_growth(cell, max(arities), acting)
-    plans = {arity: UpdatePlan(trace(cell, arity, marks=acting)) for arity in arities}
+    _check_growth(cell, max(arities), intervenes)
+    plans = {arity: UpdatePlan(trace(cell, arity, marks=intervenes)) for arity in arities}
     for plan in plans.values():
         if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
             raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
-    sources = {arity: source(plan, acting) for arity, plan in plans.items()}
+    sources = {arity: source(plan, intervenes) for arity, plan in plans.items()}
     texts = list(dict.fromkeys(sources.values()))
     with ThreadPoolExecutor(_cores() + 1) as pool:  # one waits for the products
         pending = pool.submit(library.driver, double)
         loaded = dict(zip(texts, pool.map(library.load, texts, repeat(double)), strict=True))
     driver = pending.result()
     check_sizes(driver)
-    made = Compiled(driver, plans, {}, list(loaded.values()))
+    made = CompiledUpdates(driver, plans, {}, list(loaded.values()))
     for arity, plan in plans.items():
         made.programs[arity] = _program(plan, loaded[sources[arity]], cell.hidden_size, made.held)
     return made
 
 
-def _check_growth(cell: Cell, arity: int, acting: bool) -> None:
+def _check_growth(cell: Cell, arity: int, intervenes: bool) -> None:
     """Refuse many previous states for which the code would be too long, by what it is for a few: a trace takes a
     millisecond for each."""
     if arity > 2 * FEW:
-        few, twice = (len(UpdatePlan(trace(cell, count, marks=acting)).nodes) for count in (FEW, 2 * FEW))
+        few, twice = (len(UpdatePlan(trace(cell, count, marks=intervenes)).nodes) for count in (FEW, 2 * FEW))
         check_length(twice + (twice - few) * (arity - 2 * FEW) // FEW, arity)
 
 

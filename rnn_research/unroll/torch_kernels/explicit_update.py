@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rnn_research.cells import RNN, Cell, TreeRNN
 from rnn_research.cells.base import NONLINEARITIES
 from rnn_research.cells.tree_lstm import child_blocks
-from rnn_research.unroll.torch_kernels.form import Unsupported
+from rnn_research.unroll.torch_kernels.chain_kernel import Unsupported
 
 # f'(a), as a function of f(a)
 DERIVATIVES: dict[str, Callable[[Tensor], Tensor] | None] = {
@@ -26,7 +26,7 @@ DERIVATIVES: dict[str, Callable[[Tensor], Tensor] | None] = {
 }
 
 
-class Update(ABC):
+class ExplicitUpdate(ABC):
     """One cell's update, on nodes with `arity` children each.
 
     `width` is the number of pre-activations of a node, `inputs` that of the features of its projected input. The
@@ -52,11 +52,11 @@ class Update(ABC):
         """(nodes * arity, hidden) -> (nodes, width): what the children's h contribute."""
 
     @abstractmethod
-    def collect(self, slopes: Tensor, arity: int, weight: Tensor) -> Tensor:
+    def collect(self, grad_preactivations: Tensor, arity: int, weight: Tensor) -> Tensor:
         """(nodes, width) -> (nodes * arity, hidden): their gradient."""
 
     @abstractmethod
-    def weigh(self, slopes: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
+    def weigh(self, grad_preactivations: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
         """Add the weight's gradient."""
 
     # Pre-activations -> the state
@@ -76,23 +76,23 @@ class Update(ABC):
         arity: int,
         tape: Tensor,
         weight: Tensor,
-        slopes: Tensor,
+        grad_preactivations: Tensor,
     ) -> None:
         """The slopes (nodes, width), given the gradients in the node's state, which become the adjoints: they gain what
         passes between its parts."""
 
     def carried(
-        self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, slopes: Tensor
+        self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, grad_preactivations: Tensor
     ) -> list[Tensor | None]:
         """What each part of the children's states gains other than by `collect`, (nodes * arity, hidden)."""
         return [None]
 
-    def of_inputs(self, slopes: Tensor, arity: int) -> Tensor:
+    def of_inputs(self, grad_preactivations: Tensor, arity: int) -> Tensor:
         """The slopes, of the projected input."""
-        return slopes
+        return grad_preactivations
 
 
-class VanillaUpdate(Update):
+class VanillaUpdate(ExplicitUpdate):
     """h = f(W x + U sum_k h_k + b), or with sum_k U_k h_k."""
 
     def __init__(self, cell: RNN) -> None:
@@ -108,16 +108,16 @@ class VanillaUpdate(Update):
             return child_blocks(children.reshape(-1, arity * self.size), weight, None)
         return summed(children, arity) @ weight.t()
 
-    def collect(self, slopes: Tensor, arity: int, weight: Tensor) -> Tensor:
+    def collect(self, grad_preactivations: Tensor, arity: int, weight: Tensor) -> Tensor:
         if self.apart:
-            return (slopes @ weight[:, : arity * self.size]).view(-1, self.size)
-        return for_each(slopes @ weight, arity)
+            return (grad_preactivations @ weight[:, : arity * self.size]).view(-1, self.size)
+        return for_each(grad_preactivations @ weight, arity)
 
-    def weigh(self, slopes: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
+    def weigh(self, grad_preactivations: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
         if self.apart:
-            out[:, : arity * self.size].addmm_(slopes.t(), children.reshape(-1, arity * self.size))
+            out[:, : arity * self.size].addmm_(grad_preactivations.t(), children.reshape(-1, arity * self.size))
         else:
-            out.addmm_(slopes.t(), summed(children, arity))
+            out.addmm_(grad_preactivations.t(), summed(children, arity))
 
     def forward(
         self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor, weight: Tensor
@@ -132,12 +132,12 @@ class VanillaUpdate(Update):
         arity: int,
         tape: Tensor,
         weight: Tensor,
-        slopes: Tensor,
+        grad_preactivations: Tensor,
     ) -> None:
         if self.derivative is None:
-            slopes.copy_(adjoints[0])
+            grad_preactivations.copy_(adjoints[0])
         else:
-            torch.mul(adjoints[0], self.derivative(own[0]), out=slopes)
+            torch.mul(adjoints[0], self.derivative(own[0]), out=grad_preactivations)
 
 
 def nonlinearity_of(cell: Cell) -> str:

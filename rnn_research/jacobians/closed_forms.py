@@ -11,7 +11,7 @@ from rnn_research.cells.base import NONLINEARITIES
 from rnn_research.cells.gru import GRU
 from rnn_research.cells.lstm import LSTM
 from rnn_research.cells.rnn import RNN
-from rnn_research.jacobians.vjp import Updates, VectorJacobian, norms_of, pull_back, updates_of
+from rnn_research.jacobians.vjp import UpdateBatch, VectorJacobian, autograd_vjp, norms_of, updates_of
 from rnn_research.unroll import LayerStates
 
 DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor | float]] = {
@@ -23,7 +23,7 @@ DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor | float]
 """f' of a vanilla RNN, from h = f(.)."""
 
 
-def pullbacks(
+def layer_vjps(
     layer: LayerStates, silent: Tensor | None = None, inputs: Tensor | None = None
 ) -> Iterator[VectorJacobian]:
     """All updates of a layer along a chain, some at a time. Padding may come as updates of norm 0.
@@ -37,15 +37,15 @@ def pullbacks(
         RuntimeError: the layer has no adjoints.
     """
     if type(layer.cell) is RNN and layer.cell.f in DERIVATIVES:
-        yield _vanilla(layer, layer.cell)
+        yield _vanilla_vjp(layer, layer.cell)
         return
     reset_after = type(layer.cell) is GRU and layer.cell.reset_after
-    form = _lstm if type(layer.cell) is LSTM else _gru if reset_after else pull_back
+    form = _lstm_vjp if type(layer.cell) is LSTM else _gru_vjp if reset_after else autograd_vjp
     for given in updates_of(layer, silent, inputs):
         yield form(given)
 
 
-def _vanilla(layer: LayerStates, cell: RNN) -> VectorJacobian:
+def _vanilla_vjp(layer: LayerStates, cell: RNN) -> VectorJacobian:
     """u J = (u f') U, from the states alone."""
     weight = cell.weight_hh.detach()
     (adjoints,), hidden = layer.adjoints, layer.hidden.detach()
@@ -57,7 +57,7 @@ def _vanilla(layer: LayerStates, cell: RNN) -> VectorJacobian:
     return VectorJacobian(norms, (at_product @ weight,), lambda gradients: at_product.T @ gradients[0])
 
 
-def _lstm(given: Updates) -> VectorJacobian:
+def _lstm_vjp(given: UpdateBatch) -> VectorJacobian:
     """With d_c all that reaches c, its own h included: the gates' gradients are (d_c g i', d_c c' f', d_c i g',
     u_h tanh(c) o'), and u J is (gates' gradients U, d_c f)."""
     weight, (_, cell), (to_hidden, to_cell) = given.cell.weight_hh.detach(), given.previous, given.adjoints
@@ -73,11 +73,11 @@ def _lstm(given: Updates) -> VectorJacobian:
     terms = (to_i, to_i, i), (to_f, to_f, f), (through, to_i, g), (to_o, to_o, o)
     for (first, factor, gate), out in zip(terms, at_product.chunk(4, -1), strict=True):
         torch.addcmul(first, factor, gate, value=-1, out=out)  # sigmoid' = s (1 - s), tanh' = 1 - t^2
-    pulled = at_product @ weight if given.before is None else given.before * inverse
-    return VectorJacobian(norms, (pulled, pulled_cell), lambda gradients: (gradients[0].T @ at_product).T)
+    product = at_product @ weight if given.before is None else given.before * inverse
+    return VectorJacobian(norms, (product, pulled_cell), lambda gradients: (gradients[0].T @ at_product).T)
 
 
-def _gru(given: Updates) -> VectorJacobian:
+def _gru_vjp(given: UpdateBatch) -> VectorJacobian:
     """The gradients in U h' + b are (u_n q r', u (h' - n) z', u_n r) with u_n = u (1 - z) n' and q what the candidate
     reads of h'; u J is these U, and u z."""
     weight, bias, size = given.cell.weight_hh.detach(), given.cell.bias_hh, given.cell.hidden_size
@@ -94,11 +94,11 @@ def _gru(given: Updates) -> VectorJacobian:
     for first, gate, out in ((to_n * read, r, to_r), (u * (previous - n), z, to_z)):
         torch.mul(first, torch.addcmul(gate, gate, gate, value=-1), out=out)
     torch.mul(to_n, r, out=read)
-    pulled = torch.addcmul(at_product @ weight, u, z) if given.before is None else given.before * inverse
-    return VectorJacobian(norms, (pulled,), lambda gradients: (gradients[0].T @ at_product).T)
+    product = torch.addcmul(at_product @ weight, u, z) if given.before is None else given.before * inverse
+    return VectorJacobian(norms, (product,), lambda gradients: (gradients[0].T @ at_product).T)
 
 
-def _gates(given: Updates) -> Sequence[Tensor]:
+def _gates(given: UpdateBatch) -> Sequence[Tensor]:
     """i, f, g and o, in the place of the projected inputs."""
     size, bias = given.cell.hidden_size, given.cell.bias_hh
     gates = given.project().addmm_(given.previous[0], given.cell.weight_hh.detach().T)
