@@ -1,29 +1,20 @@
 """Updates written out: what a cell adds up of its children's h, what it makes of that, and the way back through both.
 
-Gradients in pre-activations are called `slopes` here. Rows are nodes; the states of a node's k children lie side by
+Rows are nodes; the states of a node's k children lie side by
 side, so that an index of (nodes * k, hidden) and one of (nodes, k * hidden) are the same memory.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from rnn_research.cells import RNN, Cell, TreeRNN
-from rnn_research.cells.base import NONLINEARITIES
+from rnn_research.cells.nonlinearities import Nonlinearity, nonlinearity_of
 from rnn_research.cells.tree_lstm import child_blocks
 from rnn_research.unroll.torch_kernels.chain_kernel import Unsupported
-
-# f'(a), as a function of f(a)
-DERIVATIVES: dict[str, Callable[[Tensor], Tensor] | None] = {
-    "tanh": lambda h: (h * h).neg_().add_(1),
-    "relu": lambda h: (h > 0).to(h.dtype),
-    "sigmoid": lambda h: h * (1 - h),
-    "identity": None,
-}
 
 
 class ExplicitUpdate(ABC):
@@ -98,7 +89,7 @@ class VanillaUpdate(ExplicitUpdate):
     def __init__(self, cell: RNN) -> None:
         super().__init__(cell)
         self.apart = isinstance(cell, TreeRNN) and not cell.shared
-        self.f, self.derivative = cell.f, DERIVATIVES[nonlinearity_of(cell)]
+        self.f = known_nonlinearity(cell)
 
     def width(self, arity: int) -> int:
         return self.size
@@ -122,7 +113,7 @@ class VanillaUpdate(ExplicitUpdate):
     def forward(
         self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor, weight: Tensor
     ) -> list[Tensor]:
-        return [self.f(projected if spread is None else spread.add_(projected))]
+        return [self.f.apply(projected if spread is None else spread.add_(projected))]
 
     def backward(
         self,
@@ -134,22 +125,18 @@ class VanillaUpdate(ExplicitUpdate):
         weight: Tensor,
         grad_preactivations: Tensor,
     ) -> None:
-        if self.derivative is None:
-            grad_preactivations.copy_(adjoints[0])
-        else:
-            torch.mul(adjoints[0], self.derivative(own[0]), out=grad_preactivations)
+        torch.mul(adjoints[0], self.f.derivative(own[0]), out=grad_preactivations)
 
 
-def nonlinearity_of(cell: Cell) -> str:
-    """The name of a vanilla RNN's f.
+def known_nonlinearity(cell: RNN) -> Nonlinearity:
+    """A vanilla RNN's f.
 
     Raises:
         Unsupported: it is none of ours.
     """
-    for name, known in NONLINEARITIES.items():
-        if known.apply is cell.f:
-            return name
-    raise Unsupported(f"no derivative is written out for this {type(cell).__name__}'s f")
+    if (found := nonlinearity_of(cell.f)) is None:
+        raise Unsupported(f"no derivative is written out for this {type(cell).__name__}'s f")
+    return found
 
 
 def summed(children: Tensor, arity: int) -> Tensor:

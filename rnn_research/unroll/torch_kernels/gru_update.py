@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rnn_research.cells import GRU, Cell
+from rnn_research.cells.nonlinearities import SIGMOID, TANH
 from rnn_research.unroll.torch_kernels.explicit_update import ExplicitUpdate, for_each, summed
 
 
@@ -77,14 +78,14 @@ class GRUUpdate(ExplicitUpdate):
         r, z, n = tape[:, :size], tape[:, size : 2 * size], tape[:, -size:]
         hidden = summed(children[0], arity) if arity else torch.zeros_like(n)
         of_candidate = grad_preactivations[:, -size:]
-        torch.mul(of_hidden * (1 - z), 1 - n * n, out=of_candidate)
-        torch.mul(of_hidden * (hidden - n), z * (1 - z), out=grad_preactivations[:, size : 2 * size])
+        torch.mul(of_hidden * (1 - z), TANH.derivative(n), out=of_candidate)
+        torch.mul(of_hidden * (hidden - n), SIGMOID.derivative(z), out=grad_preactivations[:, size : 2 * size])
         if self.after:
             of_reset = of_candidate * tape[:, 2 * size : 3 * size]
             torch.mul(of_candidate, r, out=grad_preactivations[:, 2 * size : 3 * size])
         else:
             of_reset = of_candidate @ weight[self.read :] * hidden
-        torch.mul(of_reset, r * (1 - r), out=grad_preactivations[:, :size])
+        torch.mul(of_reset, SIGMOID.derivative(r), out=grad_preactivations[:, :size])
 
     def carried(
         self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, grad_preactivations: Tensor

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rnn_research.cells import LSTM, Cell, NaryTreeLSTM
+from rnn_research.cells.nonlinearities import SIGMOID, TANH
 from rnn_research.cells.tree_lstm import child_blocks
 from rnn_research.unroll.torch_kernels.explicit_update import ExplicitUpdate, for_each, summed
 
@@ -106,14 +107,13 @@ class LSTMUpdate(ExplicitUpdate):
         grad_preactivations = grad_preactivations.view_as(gates)
         i, g, o, f = gates[:, 0], gates[:, 1], gates[:, 2], gates[:, 3:]
         bounded = own[1].tanh()
-        of_memory += of_hidden * o * (1 - bounded * bounded)
-        torch.mul(of_memory * g, i * (1 - i), out=grad_preactivations[:, 0])
-        torch.mul(of_memory * i, 1 - g * g, out=grad_preactivations[:, 1])
-        torch.mul(of_hidden * bounded, o * (1 - o), out=grad_preactivations[:, 2])
+        of_memory += of_hidden * o * TANH.derivative(bounded)
+        torch.mul(of_memory * g, SIGMOID.derivative(i), out=grad_preactivations[:, 0])
+        torch.mul(of_memory * i, TANH.derivative(g), out=grad_preactivations[:, 1])
+        torch.mul(of_hidden * bounded, SIGMOID.derivative(o), out=grad_preactivations[:, 2])
         if arity:
-            torch.mul(
-                of_memory[:, None] * self._memories(children[1], arity), f * (1 - f), out=grad_preactivations[:, 3:]
-            )
+            of_forget = of_memory[:, None] * self._memories(children[1], arity)
+            torch.mul(of_forget, SIGMOID.derivative(f), out=grad_preactivations[:, 3:])
 
     def carried(
         self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, grad_preactivations: Tensor

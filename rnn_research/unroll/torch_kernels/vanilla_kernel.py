@@ -5,31 +5,18 @@ Its time is the interpreter's and the memory's: two operations a step on states 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rnn_research.cells import Cell
+from rnn_research.cells import RNN
+from rnn_research.cells.nonlinearities import Nonlinearity
 from rnn_research.structures import Chain
 from rnn_research.unroll.backward import recording_disabled, refuse_second_derivative
 from rnn_research.unroll.torch_kernels.chain_kernel import BackwardPass, ChainKernel, KernelRecord
-from rnn_research.unroll.torch_kernels.explicit_update import nonlinearity_of
+from rnn_research.unroll.torch_kernels.explicit_update import known_nonlinearity
 from rnn_research.unroll.torch_kernels.row_order import RowOrder, cut, put, take
-
-# f, in place, and its slope (dL/df, f) -> out; identity: neither
-_tanh, _relu, _sigmoid = (
-    torch.ops.aten.tanh_backward.grad_input,
-    torch.ops.aten.threshold_backward.grad_input,
-    torch.ops.aten.sigmoid_backward.grad_input,
-)
-IN_PLACE: dict[str, tuple[Callable[[Tensor], Any], Callable[[Tensor, Tensor, Tensor], Any]]] = {
-    "tanh": (torch.tanh_, lambda of, own, out: _tanh(of, own, grad_input=out)),
-    "relu": (torch.relu_, lambda of, own, out: _relu(of, own, 0, grad_input=out)),
-    "sigmoid": (torch.sigmoid_, lambda of, own, out: _sigmoid(of, own, grad_input=out)),
-    "identity": (lambda own: own, lambda of, own, out: out.copy_(of)),
-}
 
 
 class VanillaKernel(ChainKernel):
@@ -38,10 +25,10 @@ class VanillaKernel(ChainKernel):
     how = "backward pass written out"
 
     def __init__(
-        self, cell: Cell, chain: Chain, row_order: RowOrder, inputs: Tensor, initial: tuple[Tensor, ...], recorded: Any
+        self, cell: RNN, chain: Chain, row_order: RowOrder, inputs: Tensor, initial: tuple[Tensor, ...], recorded: Any
     ) -> None:
         self.row_order = row_order
-        self.passes = _VanillaPasses(nonlinearity_of(cell), row_order)
+        self.passes = _VanillaPasses(known_nonlinearity(cell), row_order)
         weight = cell.weight_hh
         if weight.shape[1] > cell.hidden_size:  # apart, for other children
             weight = weight[:, : cell.hidden_size]
@@ -72,14 +59,14 @@ class _VanillaPasses:
 
     buffer: Tensor
 
-    def __init__(self, name: str, row_order: RowOrder) -> None:
+    def __init__(self, f: Nonlinearity, row_order: RowOrder) -> None:
         self.row_order = row_order
-        self.f, self.slope = IN_PLACE[name]
+        self.f = f
 
     def run(
         self, inputs: Tensor, weight_ih: Tensor, weight: Tensor, bias: Tensor | None, initial: tuple[Tensor, ...]
     ) -> Tensor:
-        row_order, before, size, f = self.row_order, self.row_order.before, len(weight), self.f
+        row_order, before, size, f = self.row_order, self.row_order.before, len(weight), self.f.apply_in_place
         self.buffer = buffer = inputs.new_empty(before + row_order.rows, size)
         states = buffer[before:]
         if bias is None:
@@ -97,8 +84,13 @@ class _VanillaPasses:
         return states.view(len(row_order.counts), -1, size) if row_order.uniform else states
 
     def run_back(self, direct: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The adjoints of the buffer, and the slopes: the gradients in the pre-activations."""
-        row_order, before, counts, slope_of = self.row_order, self.row_order.before, self.row_order.counts, self.slope
+        """The adjoints of the buffer, and the gradients in the pre-activations."""
+        row_order, before, counts, backward = (
+            self.row_order,
+            self.row_order.before,
+            self.row_order.counts,
+            self.f.backward,
+        )
         adjoints = torch.empty_like(self.buffer)
         grad_preactivations = torch.empty_like(adjoints[before:])
         steps = [cut(rows, counts) for rows in (adjoints[before:], self.buffer[before:], grad_preactivations)]
@@ -109,14 +101,14 @@ class _VanillaPasses:
             outside = ()
             adjoints[before:] = direct
         for t in range(len(counts) - 1, -1, -1):
-            of, own, slope = (part[t] for part in steps)
-            slope_of(of, own, slope)
+            of, own, grad = (part[t] for part in steps)
+            backward(of, own, grad)
             if t and outside:
-                torch.addmm(outside[t - 1], slope, weight, out=steps[0][t - 1])
+                torch.addmm(outside[t - 1], grad, weight, out=steps[0][t - 1])
             elif t:
-                steps[0][t - 1][: counts[t]].addmm_(slope, weight)
+                steps[0][t - 1][: counts[t]].addmm_(grad, weight)
             elif before:
-                torch.mm(slope, weight, out=adjoints[:before])
+                torch.mm(grad, weight, out=adjoints[:before])
         return adjoints, grad_preactivations
 
     def found(self, adjoints: Tensor, grad_preactivations: Tensor, weight: Tensor) -> BackwardPass:
