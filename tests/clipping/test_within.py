@@ -1,6 +1,6 @@
 """Strategies that act inside backpropagation, or cut its graph, as a model uses them.
 
-What each does at a state is tested in test_inside.py against loops by hand; here: that thresholds are a sample's own,
+What each does at a state is tested in tests/unroll/test_intervention.py against loops by hand; here: that thresholds are a sample's own,
 whatever the batch, accumulation or loss scaling; that a strategy which does nothing changes nothing; and the record.
 """
 
@@ -151,3 +151,11 @@ def test_h_detach_draws_anew_each_batch_and_again_after_a_reload() -> None:
     rest.load_state_dict(first.state_dict())
     assert half + draws(rest, 25) == whole
     assert draws(HDetach(0.5, seed=1), 40) != whole
+
+
+def test_the_methods_former_name_is_answered_with_the_new_one() -> None:
+    with pytest.raises(TypeError, match=r"^Old\.inside: this method is now called `intervention`"):
+
+        class Old(BackwardStrategy):
+            def inside(self, cell, structure, layer, unit):
+                return None

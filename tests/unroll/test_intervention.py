@@ -733,3 +733,9 @@ def test_a_forest_has_no_windows():
     assert isinstance(forest, Forest)
     with pytest.raises(ValueError, match="truncate: given for a forest"):
         unroll(RNN(2, 3), forest, torch.randn(forest.nodes, 2), truncate=(1, 1))
+
+
+def test_the_arguments_former_name_is_answered_with_the_new_one() -> None:
+    arguments: dict[str, Any] = {"inside": [Intervention(max_norm=1.0)]}
+    with pytest.raises(TypeError, match=r"^unroll: given inside, expected interventions: write unroll\("):
+        unroll(LSTM(2, 3), Chain(torch.tensor([3])), torch.randn(1, 3, 2), **arguments)
