@@ -1,8 +1,8 @@
 """The contract of a clipping strategy, and the record of what it did at one step.
 
 To add a strategy, write one file with a subclass of `Clipping` that implements `forward`. For one that acts inside
-backpropagation or cuts the graph, subclass `BackwardStrategy` and implement `intervention`. A strategy is an `nn.Module`:
-it keeps its memory in buffers, which are checkpointed with the model.
+backpropagation or cuts the graph, subclass `BackwardStrategy` and implement `intervention`. A strategy is an
+`nn.Module`: it keeps its memory in buffers, which are checkpointed with the model.
 """
 
 from __future__ import annotations

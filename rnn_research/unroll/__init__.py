@@ -41,7 +41,7 @@ def unroll(
     engine: str = "auto",
     interventions: Sequence[Intervention | None] | None = None,
     truncate: tuple[int, int] | None = None,
-    inside: None = None,
+    inside: object = None,
 ) -> Unrolled:
     """Apply `cell` along `structure`; several cells are layers, each reading the hidden states of the one below.
 

@@ -1,6 +1,7 @@
 """Strategies that act inside backpropagation, or cut its graph, as a model uses them.
 
-What each does at a state is tested in tests/unroll/test_intervention.py against loops by hand; here: that thresholds are a sample's own,
+What each does at a state is tested in tests/unroll/test_intervention.py against loops by hand. Here: that thresholds
+are a sample's own,
 whatever the batch, accumulation or loss scaling; that a strategy which does nothing changes nothing; and the record.
 """
 
@@ -16,7 +17,7 @@ import torch
 from small import SEQUENCES, STEPS, TREES, Given, model_of, run, sentences, sequences
 
 from rnn_research.cells import GRU, LSTM, RNN, ChildSumTreeLSTM, NaryTreeLSTM
-from rnn_research.clipping import Clipping, Composed
+from rnn_research.clipping import BackwardStrategy, Clipping, Composed
 from rnn_research.clipping.adjoint_norm import AdjointNorm
 from rnn_research.clipping.adjoint_normalize import AdjointNormalize
 from rnn_research.clipping.depth_detach import DepthDetach
