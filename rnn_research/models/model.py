@@ -77,7 +77,7 @@ class Model(LightningModule):
             the data label positions.
         position_targets: whether batches label positions.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
-        engine: what folds the cells; see `unroll.engines`.
+        engine: what folds the cells; see `unroll.select`.
         regularizers: by name, what acts on training beside the loss.
 
     Raises:

@@ -27,7 +27,7 @@ class Adjoint(Probe):
     tokens, `token` is the one read there (0: nothing is read).
 
     Where a strategy acts inside backpropagation these are the adjoints that flow, after it; and for each point at
-    which one acts (see `unroll.inside`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
+    which one acts (see `unroll.intervention`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
     `<point>_after`, the norm over all parts of the state (or all gates) before and after.
 
     Which samples: those of the step's batch, or `samples` of them that are spread evenly over it. A batch may be sorted

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -23,48 +23,45 @@ class TimeOrder:
     Attributes:
         samples: the sequences, the longest first; equally long ones as they are given.
         counts: how many sequences each step has.
+        present: (steps, sequences), True where the sequence, of `samples`, has that step.
     """
 
-    samples: Int[Tensor, " batch"]
+    samples: np.ndarray
     counts: tuple[int, ...]
+    present: np.ndarray
 
     @property
     def equal_lengths(self) -> bool:
         """Whether all sequences are equally long."""
         return self.counts[0] == self.counts[-1]
 
-    @cached_property
-    def rows(self) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
-        """The time step and the sequence of each state, in this order."""
-        place = torch.arange(len(self.samples))
-        step, place = (place < torch.tensor(self.counts)[:, None]).nonzero(as_tuple=True)
-        return step, self.samples[place]
+    def numbered(self, by_step: int, by_sample: int) -> np.ndarray:
+        """step * by_step + sample * by_sample of each state, in this order."""
+        return (np.arange(len(self.counts))[:, None] * by_step + self.samples * by_sample)[self.present]
 
     @property
     def positions(self) -> Int[Tensor, " rows"]:
         """Each state's place in a flat array of (sequences, longest length)."""
-        step, sample = self.rows
-        return sample * len(self.counts) + step
+        return torch.from_numpy(self.numbered(1, len(self.counts)))
 
     @property
     def later(self) -> Int[Tensor, " rows"]:
         """The row of the state that reads each state; -1: none does."""
-        total = sum(self.counts)
-        later = torch.arange(total) + torch.tensor(self.counts).repeat_interleave(torch.tensor(self.counts))
-        step, _ = self.rows
-        following = torch.tensor([*self.counts[1:], 0])[step]  # sequences that go on after the step
-        begin = torch.tensor([0, *self.counts[:-1]]).cumsum(0)[step]
-        return torch.where(torch.arange(total) - begin < following, later, -1)
+        row = np.full(self.present.shape, -1)
+        row[self.present] = np.arange(sum(self.counts))
+        following = np.concatenate([row[1:], np.full_like(row[:1], -1)])
+        return torch.from_numpy(following[self.present])
 
 
-def time_order(lengths: Int[Tensor, " batch"]) -> TimeOrder:
+def time_order(lengths: np.ndarray) -> TimeOrder:
     """The order of sequences of these lengths."""
-    shortest, longest = map(int, lengths.aminmax())
-    if shortest == longest:
-        return TimeOrder(torch.arange(len(lengths)), (len(lengths),) * longest)
-    samples = lengths.argsort(descending=True, stable=True)
-    counts = (lengths[:, None] > torch.arange(longest)).sum(0)
-    return TimeOrder(samples, tuple(counts.tolist()))
+    longest = int(lengths.max())
+    if (lengths == longest).all():
+        every = np.ones((longest, len(lengths)), bool)
+        return TimeOrder(np.arange(len(lengths)), (len(lengths),) * longest, every)
+    samples = np.argsort(-lengths, kind="stable")
+    present = lengths[samples] > np.arange(longest)[:, None]
+    return TimeOrder(samples, tuple(present.sum(1).tolist()), present)
 
 
 @dataclass(frozen=True, eq=False)

@@ -188,7 +188,7 @@ def _lengths(structure: Chain | Forest) -> list[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Unrolled:
-    """A cell, or layers of cells, along a structure. Its own attributes are the top layer's; see `Layer`."""
+    """A cell, or layers of cells, along a structure. Its own attributes are the top layer's; see `LayerStates`."""
 
     layers: tuple[LayerStates, ...]
 

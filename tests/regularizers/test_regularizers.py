@@ -23,9 +23,10 @@ from rnn_research.config.build import build
 from rnn_research.config.groups import CONF
 from rnn_research.errors import UsageError
 from rnn_research.jacobians import vjp
+from rnn_research.jacobians.lyapunov import lyapunov_exponents
 from rnn_research.records import runs
 from rnn_research.regularizers import Regularizer, Step
-from rnn_research.regularizers.flossing import Flossing, lyapunov_exponents
+from rnn_research.regularizers.flossing import Flossing
 from rnn_research.regularizers.omega import Omega
 from rnn_research.regularizers.orthogonality import Orthogonality
 from rnn_research.regularizers.spectral import Spectral, decomposed

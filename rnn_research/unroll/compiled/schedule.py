@@ -68,20 +68,21 @@ def schedule(structure: Chain | Forest, initial: bool) -> Schedule:
 
 
 def _of_chain(chain: Chain, initial: bool) -> Schedule:
-    order = time_order(chain.lengths)
-    return _of_equal_lengths(len(chain), chain.time, initial) if order.equal_lengths else _of_order(order, initial)
+    lengths = chain.lengths.numpy()
+    if (lengths == chain.time).all():
+        return _of_equal_lengths(len(chain), chain.time, initial)
+    return _of_order(time_order(lengths), initial)
 
 
 @functools.lru_cache(maxsize=64)
 def _of_equal_lengths(batch: int, time: int, initial: bool) -> Schedule:
     """The same for every batch of these lengths, so made once."""
-    return _of_order(time_order(torch.full((batch,), time)), initial)
+    return _of_order(time_order(np.full(batch, time)), initial)
 
 
 def _of_order(order: TimeOrder, initial: bool) -> Schedule:
     time, batch = len(order.counts), len(order.samples)
-    step, sample = (part.numpy() for part in order.rows)
-    row = step * batch + sample
+    row = order.numbered(batch, 1)
     arity = np.ones(time, np.int64)
     arity[0] = initial
     last = slice((time - 1) * batch, None)

@@ -55,13 +55,13 @@ def loop_over_chain(
     intervention: Intervention | None = None,
 ) -> LoopStates:
     """Time runs forwards over the sequences that have not ended, longest first: padding is never computed."""
-    order = time_order(chain.lengths.cpu())
+    order = time_order(chain.lengths.cpu().numpy())
     positions = order.positions.to(inputs.device)
     if order.equal_lengths:
         flat = inputs.transpose(0, 1).reshape(-1, inputs.shape[-1])
     else:
         flat = inputs.reshape(-1, inputs.shape[-1]).index_select(0, positions)
-        initial = None if initial is None else _apply(initial, lambda part: part[order.samples])
+        initial = None if initial is None else _apply(initial, lambda part: part[torch.from_numpy(order.samples)])
     active = None
     if intervention is not None:
         active = ActiveIntervention(intervention, cell, positions, order.later, inputs, record)

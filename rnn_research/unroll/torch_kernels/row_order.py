@@ -83,7 +83,7 @@ class RowOrder:
     @cached_property
     def longest_first(self) -> Tensor | None:
         """A chain's sequences in the order of its rows; None: as they are."""
-        return None if self.time is None or self.uniform else self.time.samples.to(self.device)
+        return None if self.time is None or self.uniform else torch.from_numpy(self.time.samples).to(self.device)
 
     @property
     def first(self) -> int:
@@ -182,7 +182,7 @@ def row_order_of(structure: Chain | Forest, initial: bool, device: torch.device)
 def _made(structure: Chain | Forest, initial: bool, device: torch.device) -> RowOrder:
     if isinstance(structure, Forest):
         return RowOrder(device, 0, structure.nodes, forest=tuple(_groups(structure, device)))
-    order = time_order(structure.lengths.cpu())
+    order = time_order(structure.lengths.cpu().numpy())
     return RowOrder(device, len(structure) if initial else 0, sum(order.counts), time=order)
 
 
