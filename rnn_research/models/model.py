@@ -77,7 +77,7 @@ class Model(LightningModule):
             the data label positions.
         position_targets: whether batches label positions.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
-        engine: what folds the cells; see `unroll.engines`.
+        engine: what folds the cells; see `unroll.select`.
         regularizers: by name, what acts on training beside the loss.
 
     Raises:
@@ -281,8 +281,8 @@ class Model(LightningModule):
         if not self.clipping.acts_inside:
             return {}
         layers = enumerate(self.cells)
-        inside = [self.clipping.inside(cell, batch.structure, layer, self._unit) for layer, cell in layers]
-        return {"inside": inside, "truncate": self.clipping.truncate}
+        inside = [self.clipping.intervention(cell, batch.structure, layer, self._unit) for layer, cell in layers]
+        return {"interventions": inside, "truncate": self.clipping.truncate}
 
     def _start_backward(self, gradient: Tensor) -> None:
         """The pass begins: a gradient in a sample's own summed loss is this many times as large as in what is
@@ -445,7 +445,7 @@ def _count_acted(unrolled: Unrolled) -> tuple[Tensor, int]:
     """The states, of all layers, at which something inside the backward pass changed a norm; and how many there are."""
     changed, count = [], 0
     for layer in unrolled.layers:
-        points = [before != after for before, after in layer.acted().values()]
+        points = [before != after for before, after in layer.norms_by_point().values()]
         if points:
             changed.append(torch.stack(points).any(0)[layer.mask].sum())
         count += int(layer.mask.sum())

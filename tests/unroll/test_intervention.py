@@ -88,7 +88,7 @@ def run(given: Case, engine: str, inside: Any = ..., **kwargs: Any) -> Unrolled:
     structure = structure_of(given.samples)
     inside = given.inside if inside is ... else inside
     inputs = place(structure, given.inputs).nan_to_num()
-    unrolled = unroll(given.cells, structure, inputs, engine=engine, inside=inside, **kwargs)
+    unrolled = unroll(given.cells, structure, inputs, engine=engine, interventions=inside, **kwargs)
     loss_of(take(structure, unrolled.hidden)).backward()
     return unrolled
 
@@ -180,7 +180,7 @@ def acting(name: str, kind: str, which: str) -> Case:
         kwargs["keep"] = factors(kind, VARIANTS[name].build(1, 1), kwargs["keep"])
     if "max_norm" in kwargs:
         free = run(case(name, kind, **kwargs | {"max_norm": 1e9}), "reference").top
-        kwargs["max_norm"] = float(free.acted()["adjoint"][0][free.mask].median())
+        kwargs["max_norm"] = float(free.norms_by_point()["adjoint"][0][free.mask].median())
     return case(name, kind, **kwargs)
 
 
@@ -202,7 +202,7 @@ def test_it_equals_a_loop_with_a_hook_at_every_node(name, kind, which):
             assert_equal_to(torch.zeros_like(grad) if own is None else own, grad)
         for index, layer in enumerate(unrolled.layers):
             assert layer.engine.used == engine
-            assert tuple(layer.acted()) == given.inside[index].points
+            assert tuple(layer.norms_by_point()) == given.inside[index].points
             compare(loop, layer, index, given)
 
 
@@ -214,7 +214,7 @@ def compare(loop: Loop, layer: Any, index: int, given: Case) -> None:
     normed = {which: [take(layer.structure, part[..., None]) for part in layer.norms(which)] for which in taken}
     acted = {
         (point, when): take(layer.structure, values[..., None])
-        for point, pair in layer.acted().items()
+        for point, pair in layer.norms_by_point().items()
         for when, values in zip(("before", "after"), pair, strict=True)
     }
     for sample, values in enumerate(given.inputs):
@@ -261,10 +261,14 @@ def test_with_exponent_1_no_recurrent_part_is_smaller_than_the_later_adjoint(nam
     given = case(name, kind, exponent=1.0)
     structure = structure_of(given.samples)
     unrolled = unroll(
-        given.cells[:1], structure, place(structure, given.inputs).nan_to_num(), engine=engine, inside=given.inside[:1]
+        given.cells[:1],
+        structure,
+        place(structure, given.inputs).nan_to_num(),
+        engine=engine,
+        interventions=given.inside[:1],
     )
     structure.terminal(unrolled.hidden).square().sum().backward()
-    before, after = unrolled.top.acted()["recurrent"]
+    before, after = unrolled.top.norms_by_point()["recurrent"]
     last = structure.terminal(2 * unrolled.hidden.detach()).norm(dim=-1)[structure.sample]
     reached = before > 0
     assert reached.any()
@@ -279,7 +283,7 @@ def test_cutting_h_and_keeping_c_equals_detaching_h(make, engine):
     torch.manual_seed(0)
     cell, chain = make(3, 4).double(), Chain(torch.tensor([6, 3]))
     inputs, cut = torch.randn(2, 6, 3, dtype=F64), torch.rand(2, 6) < 0.5
-    unrolled = unroll(cell, chain, inputs, engine=engine, inside=[Intervention(keep=[(~cut).float(), None])])
+    unrolled = unroll(cell, chain, inputs, engine=engine, interventions=[Intervention(keep=[(~cut).float(), None])])
     found = torch.autograd.grad(chain.terminal(unrolled.hidden).square().sum(), list(cell.parameters()))
     total = torch.zeros((), dtype=F64)
     for sample, length in enumerate([6, 3]):
@@ -307,7 +311,7 @@ def test_infinite_thresholds_are_the_same_bits_as_none(name, kind, engine):
         unrolled = run(given, engine, inside, record="parts")
         parameters = [parameter.grad for cell in given.cells for parameter in cell.parameters()]
         results.append([*parameters, *(part for layer in unrolled.layers for part in (*layer.adjoints, *layer.direct))])
-        assert unrolled.top.acted() == {}
+        assert unrolled.top.norms_by_point() == {}
     for other in results[1:]:
         assert all(a is b or torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -336,14 +340,16 @@ def test_thresholds_are_in_units_of_a_samples_own_loss(engine):
     unit = LossScale()
     inside = [Intervention(max_norm=0.3, max_value=0.02, unit=unit)] * 2
     structure = structure_of(given.samples)
-    unrolled = unroll(given.cells, structure, place(structure, given.inputs).nan_to_num(), engine=engine, inside=inside)
+    unrolled = unroll(
+        given.cells, structure, place(structure, given.inputs).nan_to_num(), engine=engine, interventions=inside
+    )
     losses = [loss_of([hidden]) for hidden in take(structure, unrolled.hidden)]
     unit.value = 5.0 / 3
     (5 * torch.stack(losses).mean()).backward()
     for sample, own in enumerate(alone):
         for ours, theirs in zip(unrolled.adjoints, own.adjoints, strict=True):
             assert_near(take(structure, ours)[sample], theirs[0] * 5 / 3)
-    assert not torch.equal(*unrolled.top.acted()["adjoint"])
+    assert not torch.equal(*unrolled.top.norms_by_point()["adjoint"])
     unit.value = 1.0  # read at the time of the pass: what is worked out later is not another
     for part, (a, b) in enumerate(zip(unrolled.direct, unrolled.recurrent, strict=True)):
         torch.testing.assert_close(a + b, unrolled.adjoints[part], rtol=1e-12, atol=1e-14)
@@ -356,16 +362,16 @@ def test_adjoints_of_another_loss_are_those_of_its_own_pass_and_leave_no_record(
     expected = run(given, engine)
     structure = structure_of(given.samples)
     inputs = place(structure, given.inputs).nan_to_num()
-    unrolled = unroll(given.cells, structure, inputs, engine=engine, inside=given.inside)
-    with pytest.raises(RuntimeError, match="acted: no backward pass"):
-        unrolled.top.acted()
+    unrolled = unroll(given.cells, structure, inputs, engine=engine, interventions=given.inside)
+    with pytest.raises(RuntimeError, match="norms_by_point: no backward pass"):
+        unrolled.top.norms_by_point()
     every, last = loss_of(take(structure, unrolled.hidden)), structure.terminal(unrolled.hidden).sum()
     last.backward(retain_graph=True)
-    before = [one.clone() for layer in unrolled.layers for pair in layer.acted().values() for one in pair]
+    before = [one.clone() for layer in unrolled.layers for pair in layer.norms_by_point().values() for one in pair]
     for layer, own in zip(unrolled.layers, expected.layers, strict=True):
         for ours, theirs in zip(layer.adjoints_of(every), own.adjoints, strict=True):
             assert_equal_to(ours, theirs)
-    after = [one for layer in unrolled.layers for pair in layer.acted().values() for one in pair]
+    after = [one for layer in unrolled.layers for pair in layer.norms_by_point().values() for one in pair]
     assert all(map(torch.equal, before, after))
 
 
@@ -377,12 +383,12 @@ def test_passes_add_up(engine):
     inputs = place(structure, given.inputs).nan_to_num()
 
     def found(*wanted: str) -> list[Tensor]:
-        unrolled = unroll(given.cells, structure, inputs, engine=engine, inside=given.inside)
+        unrolled = unroll(given.cells, structure, inputs, engine=engine, interventions=given.inside)
         losses = {"every": loss_of(take(structure, unrolled.hidden)), "last": unrolled.hidden[:, -1].sum()}
         for name in wanted:
             losses[name].backward(retain_graph=True)
         parts = [part for layer in unrolled.layers for part in (*layer.adjoints, *layer.direct, *layer.recurrent)]
-        return [*parts, *(one for layer in unrolled.layers for pair in layer.acted().values() for one in pair)]
+        return [*parts, *(one for layer in unrolled.layers for pair in layer.norms_by_point().values() for one in pair)]
 
     for both, one, other in zip(found("every", "last"), found("every"), found("last"), strict=True):
         torch.testing.assert_close(both, one + other, rtol=1e-12, atol=1e-14)
@@ -394,8 +400,8 @@ def test_what_acted_is_there_whatever_is_recorded_and_zero_at_padding(record, en
     given = acting("lstm", "chain", "everything")
     unrolled, expected = run(given, engine, record=record), run(given, "reference")
     for layer, own in zip(unrolled.layers, expected.layers, strict=True):
-        for point, pair in own.acted().items():
-            for ours, theirs in zip(layer.acted()[point], pair, strict=True):
+        for point, pair in own.norms_by_point().items():
+            for ours, theirs in zip(layer.norms_by_point()[point], pair, strict=True):
                 assert ours.dtype == F64
                 torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-15)
                 assert not ours[~layer.mask].any()
@@ -414,7 +420,7 @@ def test_what_is_not_finite(dtype, engine):
     gradient[0, 0] = torch.tensor([3.0, 4.0])
 
     def adjoints(**kwargs: Any) -> Tensor:
-        unrolled = unroll(cell, chain, inputs, engine=engine, inside=[Intervention(**kwargs)])
+        unrolled = unroll(cell, chain, inputs, engine=engine, interventions=[Intervention(**kwargs)])
         unrolled.hidden.backward(gradient)
         return unrolled.adjoints.hidden[0]
 
@@ -430,7 +436,9 @@ def test_a_clamp_keeps_nan_and_bounds_infinity(engine):
     cell = RNN(2, 2, nonlinearity="identity").double()
     gradient = torch.tensor([[math.inf, math.nan]], dtype=F64)
     inputs = torch.ones(1, 1, 2, dtype=F64)
-    unrolled = unroll(cell, Chain(torch.tensor([1])), inputs, engine=engine, inside=[Intervention(max_value=0.5)])
+    unrolled = unroll(
+        cell, Chain(torch.tensor([1])), inputs, engine=engine, interventions=[Intervention(max_value=0.5)]
+    )
     unrolled.hidden.backward(gradient[None])
     assert cell.weight_ih.grad[0].tolist() == [0.5, 0.5]
     assert cell.weight_ih.grad[1].isnan().all()
@@ -454,21 +462,21 @@ class Marked(Cell):
 def test_a_cell_that_marks_nothing_is_refused_a_clamp_and_nothing_else(engine):
     chain, inputs = Chain(torch.tensor([3])), torch.randn(1, 3, 2)
     with pytest.raises(ValueError, match=r"max_value: given for Unmarked, .* write self.preactivation\(z\)"):
-        unroll(Unmarked(2, 3), chain, inputs, engine=engine, inside=[Intervention(max_value=1.0)])
-    unroll(Unmarked(2, 3), chain, inputs, engine=engine, inside=[Intervention(max_norm=1.0)])
-    unroll(Marked(2, 3), chain, inputs, engine=engine, inside=[Intervention(max_value=1.0)])
+        unroll(Unmarked(2, 3), chain, inputs, engine=engine, interventions=[Intervention(max_value=1.0)])
+    unroll(Unmarked(2, 3), chain, inputs, engine=engine, interventions=[Intervention(max_norm=1.0)])
+    unroll(Marked(2, 3), chain, inputs, engine=engine, interventions=[Intervention(max_value=1.0)])
 
 
 def test_the_torch_engine_refuses_and_auto_goes_on():
     cell, chain, inputs = LSTM(2, 3), Chain(torch.tensor([3])), torch.randn(1, 3, 2)
     with pytest.raises(ValueError, match="engine: given torch, but nothing can act inside"):
-        unroll(cell, chain, inputs, engine="torch", inside=[Intervention(max_norm=1.0)])
-    assert unroll(cell, chain, inputs, engine="torch", inside=[Intervention()]).top.engine.used == "torch"
-    assert unroll(cell, chain, inputs, inside=[Intervention(max_norm=1.0)]).top.engine.used == "native"
+        unroll(cell, chain, inputs, engine="torch", interventions=[Intervention(max_norm=1.0)])
+    assert unroll(cell, chain, inputs, engine="torch", interventions=[Intervention()]).top.engine.used == "torch"
+    assert unroll(cell, chain, inputs, interventions=[Intervention(max_norm=1.0)]).top.engine.used == "native"
     own = Intervention(on_adjoint=lambda parts: parts)
     with pytest.raises(ValueError, match="engine: given native, but on_adjoint is Python"):
-        unroll(cell, chain, inputs, engine="native", inside=[own])
-    found = unroll(cell, chain, inputs, inside=[own]).top.engine
+        unroll(cell, chain, inputs, engine="native", interventions=[own])
+    found = unroll(cell, chain, inputs, interventions=[own]).top.engine
     assert found.used == "reference"
     assert "on_adjoint is Python" in found.why
 
@@ -489,7 +497,7 @@ def test_callables_act_after_what_acts_at_their_point():
                 cell.zero_grad()
             unrolled = run(given, "auto", [inside] * 2)
             grads = [parameter.grad for cell in given.cells for parameter in cell.parameters()]
-            found.append([*grads, *unrolled.adjoints, unrolled.top.acted()[inside.points[0]][1]])
+            found.append([*grads, *unrolled.adjoints, unrolled.top.norms_by_point()[inside.points[0]][1]])
         for ours, theirs in zip(*found, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
 
@@ -502,8 +510,8 @@ def clipped(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def test_two_derivatives_are_refused():
     cell, chain = RNN(2, 3), Chain(torch.tensor([3]))
-    unrolled = unroll(cell, chain, torch.randn(1, 3, 2), engine="reference", inside=[Intervention(max_norm=1.0)])
-    with pytest.raises(RuntimeError, match=r"inside: .* leave inside out"):
+    unrolled = unroll(cell, chain, torch.randn(1, 3, 2), engine="reference", interventions=[Intervention(max_norm=1.0)])
+    with pytest.raises(RuntimeError, match=r"interventions: .* leave interventions out"):
         torch.autograd.grad(unrolled.hidden.sum(), cell.weight_hh, create_graph=True)
 
 
@@ -549,7 +557,7 @@ def test_several_at_once():
             lambda: Intervention(keep=[torch.ones(1, 3) * 1j, None]),
             "keep: given .*expected None or a tensor of real factors",
         ),
-        (lambda: acts([Intervention(), Intervention()]), "inside: given 2, expected 1"),
+        (lambda: acts([Intervention(), Intervention()]), "interventions: given 2, expected 1"),
         (lambda: acts([Intervention(keep=[torch.ones(1, 3)])]), r"keep: given shapes .*each part \(hidden, cell\)"),
         (lambda: acts([Intervention(keep=[torch.ones(3), None])]), r"expected None or \(1, 3\)"),
     ],
@@ -560,7 +568,7 @@ def test_mistakes(make, message):
 
 
 def acts(inside: list[Intervention]) -> None:
-    unroll(LSTM(2, 3), Chain(torch.tensor([3])), torch.randn(1, 3, 2), inside=inside)
+    unroll(LSTM(2, 3), Chain(torch.tensor([3])), torch.randn(1, 3, 2), interventions=inside)
 
 
 # Truncated backpropagation through time
@@ -669,7 +677,7 @@ def test_truncation_with_what_acts_inside(engine):
     given = acting("lstm", "chain", "everything")
     structure = structure_of(given.samples)
     inputs = place(structure, given.inputs).nan_to_num()
-    unrolled = unroll(given.cells, structure, inputs, inside=given.inside, engine=engine, truncate=(2, 4))
+    unrolled = unroll(given.cells, structure, inputs, interventions=given.inside, engine=engine, truncate=(2, 4))
     weights = torch.randn(unrolled.hidden.shape, dtype=F64) * structure.mask[..., None]
     unrolled.hidden.backward(weights)
     total: list[Any] = []
@@ -680,13 +688,15 @@ def test_truncation_with_what_acts_inside(engine):
             structure,
             inputs,
             engine=engine,
-            inside=[combine([own, cut]) for own in given.inside],
+            interventions=[combine([own, cut]) for own in given.inside],
         )
         mine = (torch.arange(structure.time) // 2 % 2 == number)[:, None]
         one.hidden.backward(weights * mine)
-        total.append([*one.adjoints, *one.direct, *one.recurrent, *(v for p in one.top.acted().values() for v in p)])
+        total.append(
+            [*one.adjoints, *one.direct, *one.recurrent, *(v for p in one.top.norms_by_point().values() for v in p)]
+        )
     own = [*unrolled.adjoints, *unrolled.direct, *unrolled.recurrent]
-    own += [value for pair in unrolled.top.acted().values() for value in pair]
+    own += [value for pair in unrolled.top.norms_by_point().values() for value in pair]
     for found, *parts in zip(own, *total, strict=True):
         torch.testing.assert_close(found, parts[0] + parts[1], rtol=1e-12, atol=1e-13)
 
@@ -723,3 +733,9 @@ def test_a_forest_has_no_windows():
     assert isinstance(forest, Forest)
     with pytest.raises(ValueError, match="truncate: given for a forest"):
         unroll(RNN(2, 3), forest, torch.randn(forest.nodes, 2), truncate=(1, 1))
+
+
+def test_the_arguments_former_name_is_answered_with_the_new_one() -> None:
+    arguments: dict[str, Any] = {"inside": [Intervention(max_norm=1.0)]}
+    with pytest.raises(TypeError, match=r"^unroll: given inside, expected interventions: write unroll\("):
+        unroll(LSTM(2, 3), Chain(torch.tensor([3])), torch.randn(1, 3, 2), **arguments)

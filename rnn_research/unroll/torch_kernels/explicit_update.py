@@ -1,32 +1,23 @@
 """Updates written out: what a cell adds up of its children's h, what it makes of that, and the way back through both.
 
-Gradients in pre-activations are called `slopes` here. Rows are nodes; the states of a node's k children lie side by
+Rows are nodes; the states of a node's k children lie side by
 side, so that an index of (nodes * k, hidden) and one of (nodes, k * hidden) are the same memory.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from rnn_research.cells import RNN, Cell, TreeRNN
-from rnn_research.cells.base import NONLINEARITIES
+from rnn_research.cells.nonlinearities import Nonlinearity, nonlinearity_of
 from rnn_research.cells.tree_lstm import child_blocks
-from rnn_research.unroll.torch_kernels.form import Unsupported
-
-# f'(a), as a function of f(a)
-DERIVATIVES: dict[str, Callable[[Tensor], Tensor] | None] = {
-    "tanh": lambda h: (h * h).neg_().add_(1),
-    "relu": lambda h: (h > 0).to(h.dtype),
-    "sigmoid": lambda h: h * (1 - h),
-    "identity": None,
-}
+from rnn_research.unroll.torch_kernels.chain_kernel import Unsupported
 
 
-class Update(ABC):
+class ExplicitUpdate(ABC):
     """One cell's update, on nodes with `arity` children each.
 
     `width` is the number of pre-activations of a node, `inputs` that of the features of its projected input. The
@@ -52,11 +43,11 @@ class Update(ABC):
         """(nodes * arity, hidden) -> (nodes, width): what the children's h contribute."""
 
     @abstractmethod
-    def collect(self, slopes: Tensor, arity: int, weight: Tensor) -> Tensor:
+    def collect(self, grad_preactivations: Tensor, arity: int, weight: Tensor) -> Tensor:
         """(nodes, width) -> (nodes * arity, hidden): their gradient."""
 
     @abstractmethod
-    def weigh(self, slopes: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
+    def weigh(self, grad_preactivations: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
         """Add the weight's gradient."""
 
     # Pre-activations -> the state
@@ -76,29 +67,29 @@ class Update(ABC):
         arity: int,
         tape: Tensor,
         weight: Tensor,
-        slopes: Tensor,
+        grad_preactivations: Tensor,
     ) -> None:
         """The slopes (nodes, width), given the gradients in the node's state, which become the adjoints: they gain what
         passes between its parts."""
 
     def carried(
-        self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, slopes: Tensor
+        self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, grad_preactivations: Tensor
     ) -> list[Tensor | None]:
         """What each part of the children's states gains other than by `collect`, (nodes * arity, hidden)."""
         return [None]
 
-    def of_inputs(self, slopes: Tensor, arity: int) -> Tensor:
+    def of_inputs(self, grad_preactivations: Tensor, arity: int) -> Tensor:
         """The slopes, of the projected input."""
-        return slopes
+        return grad_preactivations
 
 
-class VanillaUpdate(Update):
+class VanillaUpdate(ExplicitUpdate):
     """h = f(W x + U sum_k h_k + b), or with sum_k U_k h_k."""
 
     def __init__(self, cell: RNN) -> None:
         super().__init__(cell)
         self.apart = isinstance(cell, TreeRNN) and not cell.shared
-        self.f, self.derivative = cell.f, DERIVATIVES[nonlinearity_of(cell)]
+        self.f = known_nonlinearity(cell)
 
     def width(self, arity: int) -> int:
         return self.size
@@ -108,21 +99,21 @@ class VanillaUpdate(Update):
             return child_blocks(children.reshape(-1, arity * self.size), weight, None)
         return summed(children, arity) @ weight.t()
 
-    def collect(self, slopes: Tensor, arity: int, weight: Tensor) -> Tensor:
+    def collect(self, grad_preactivations: Tensor, arity: int, weight: Tensor) -> Tensor:
         if self.apart:
-            return (slopes @ weight[:, : arity * self.size]).view(-1, self.size)
-        return for_each(slopes @ weight, arity)
+            return (grad_preactivations @ weight[:, : arity * self.size]).view(-1, self.size)
+        return for_each(grad_preactivations @ weight, arity)
 
-    def weigh(self, slopes: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
+    def weigh(self, grad_preactivations: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
         if self.apart:
-            out[:, : arity * self.size].addmm_(slopes.t(), children.reshape(-1, arity * self.size))
+            out[:, : arity * self.size].addmm_(grad_preactivations.t(), children.reshape(-1, arity * self.size))
         else:
-            out.addmm_(slopes.t(), summed(children, arity))
+            out.addmm_(grad_preactivations.t(), summed(children, arity))
 
     def forward(
         self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor, weight: Tensor
     ) -> list[Tensor]:
-        return [self.f(projected if spread is None else spread.add_(projected))]
+        return [self.f.apply(projected if spread is None else spread.add_(projected))]
 
     def backward(
         self,
@@ -132,24 +123,20 @@ class VanillaUpdate(Update):
         arity: int,
         tape: Tensor,
         weight: Tensor,
-        slopes: Tensor,
+        grad_preactivations: Tensor,
     ) -> None:
-        if self.derivative is None:
-            slopes.copy_(adjoints[0])
-        else:
-            torch.mul(adjoints[0], self.derivative(own[0]), out=slopes)
+        torch.mul(adjoints[0], self.f.derivative(own[0]), out=grad_preactivations)
 
 
-def nonlinearity_of(cell: Cell) -> str:
-    """The name of a vanilla RNN's f.
+def known_nonlinearity(cell: RNN) -> Nonlinearity:
+    """A vanilla RNN's f.
 
     Raises:
         Unsupported: it is none of ours.
     """
-    for name, known in NONLINEARITIES.items():
-        if known.apply is cell.f:
-            return name
-    raise Unsupported(f"no derivative is written out for this {type(cell).__name__}'s f")
+    if (found := nonlinearity_of(cell.f)) is None:
+        raise Unsupported(f"no derivative is written out for this {type(cell).__name__}'s f")
+    return found
 
 
 def summed(children: Tensor, arity: int) -> Tensor:

@@ -1,29 +1,24 @@
-"""Pullbacks of the vanilla RNN, the LSTM and the GRU, written out: in less time than `pullback` takes for any cell."""
+"""Vector-Jacobian products of the vanilla RNN, the LSTM and the GRU in closed form.
+
+`vjp` has that of any cell, which takes longer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from rnn_research.cells.base import NONLINEARITIES
 from rnn_research.cells.gru import GRU
 from rnn_research.cells.lstm import LSTM
+from rnn_research.cells.nonlinearities import Nonlinearity, nonlinearity_of
 from rnn_research.cells.rnn import RNN
-from rnn_research.jacobians.vjp import Updates, VectorJacobian, norms_of, pull_back, updates_of
+from rnn_research.jacobians.vjp import UpdateBatch, VectorJacobian, autograd_vjp, norms_of, updates_of
 from rnn_research.unroll import LayerStates
 
-DERIVATIVES: dict[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor | float]] = {
-    NONLINEARITIES["tanh"].apply: lambda h: 1 - h * h,
-    NONLINEARITIES["sigmoid"].apply: lambda h: h * (1 - h),
-    NONLINEARITIES["relu"].apply: lambda h: (h > 0).to(h.dtype),
-    NONLINEARITIES["identity"].apply: lambda h: 1.0,
-}
-"""f' of a vanilla RNN, from h = f(.)."""
 
-
-def pullbacks(
+def layer_vjps(
     layer: LayerStates, silent: Tensor | None = None, inputs: Tensor | None = None
 ) -> Iterator[VectorJacobian]:
     """All updates of a layer along a chain, some at a time. Padding may come as updates of norm 0.
@@ -36,28 +31,28 @@ def pullbacks(
         ValueError: the cell uses `weight_hh` otherwise than as the matrix of a product.
         RuntimeError: the layer has no adjoints.
     """
-    if type(layer.cell) is RNN and layer.cell.f in DERIVATIVES:
-        yield _vanilla(layer, layer.cell)
+    if type(layer.cell) is RNN and (f := nonlinearity_of(layer.cell.f)) is not None:
+        yield _vanilla_vjp(layer, f)
         return
     reset_after = type(layer.cell) is GRU and layer.cell.reset_after
-    form = _lstm if type(layer.cell) is LSTM else _gru if reset_after else pull_back
+    form = _lstm_vjp if type(layer.cell) is LSTM else _gru_vjp if reset_after else autograd_vjp
     for given in updates_of(layer, silent, inputs):
         yield form(given)
 
 
-def _vanilla(layer: LayerStates, cell: RNN) -> VectorJacobian:
+def _vanilla_vjp(layer: LayerStates, f: Nonlinearity) -> VectorJacobian:
     """u J = (u f') U, from the states alone."""
-    weight = cell.weight_hh.detach()
+    weight, size = layer.cell.weight_hh.detach(), layer.cell.hidden_size
     (adjoints,), hidden = layer.adjoints, layer.hidden.detach()
     if not adjoints.is_contiguous():  # time-major: then these are views
         adjoints, hidden = adjoints.transpose(0, 1), hidden.transpose(0, 1)
-    adjoints, hidden = adjoints.reshape(-1, cell.hidden_size), hidden.reshape(-1, cell.hidden_size)
+    adjoints, hidden = adjoints.reshape(-1, size), hidden.reshape(-1, size)
     norms, inverse = norms_of([adjoints])
-    at_product = adjoints * inverse * DERIVATIVES[cell.f](hidden)
+    at_product = adjoints * inverse * f.derivative(hidden)
     return VectorJacobian(norms, (at_product @ weight,), lambda gradients: at_product.T @ gradients[0])
 
 
-def _lstm(given: Updates) -> VectorJacobian:
+def _lstm_vjp(given: UpdateBatch) -> VectorJacobian:
     """With d_c all that reaches c, its own h included: the gates' gradients are (d_c g i', d_c c' f', d_c i g',
     u_h tanh(c) o'), and u J is (gates' gradients U, d_c f)."""
     weight, (_, cell), (to_hidden, to_cell) = given.cell.weight_hh.detach(), given.previous, given.adjoints
@@ -73,11 +68,11 @@ def _lstm(given: Updates) -> VectorJacobian:
     terms = (to_i, to_i, i), (to_f, to_f, f), (through, to_i, g), (to_o, to_o, o)
     for (first, factor, gate), out in zip(terms, at_product.chunk(4, -1), strict=True):
         torch.addcmul(first, factor, gate, value=-1, out=out)  # sigmoid' = s (1 - s), tanh' = 1 - t^2
-    pulled = at_product @ weight if given.before is None else given.before * inverse
-    return VectorJacobian(norms, (pulled, pulled_cell), lambda gradients: (gradients[0].T @ at_product).T)
+    product = at_product @ weight if given.before is None else given.before * inverse
+    return VectorJacobian(norms, (product, pulled_cell), lambda gradients: (gradients[0].T @ at_product).T)
 
 
-def _gru(given: Updates) -> VectorJacobian:
+def _gru_vjp(given: UpdateBatch) -> VectorJacobian:
     """The gradients in U h' + b are (u_n q r', u (h' - n) z', u_n r) with u_n = u (1 - z) n' and q what the candidate
     reads of h'; u J is these U, and u z."""
     weight, bias, size = given.cell.weight_hh.detach(), given.cell.bias_hh, given.cell.hidden_size
@@ -94,11 +89,11 @@ def _gru(given: Updates) -> VectorJacobian:
     for first, gate, out in ((to_n * read, r, to_r), (u * (previous - n), z, to_z)):
         torch.mul(first, torch.addcmul(gate, gate, gate, value=-1), out=out)
     torch.mul(to_n, r, out=read)
-    pulled = torch.addcmul(at_product @ weight, u, z) if given.before is None else given.before * inverse
-    return VectorJacobian(norms, (pulled,), lambda gradients: (gradients[0].T @ at_product).T)
+    product = torch.addcmul(at_product @ weight, u, z) if given.before is None else given.before * inverse
+    return VectorJacobian(norms, (product,), lambda gradients: (gradients[0].T @ at_product).T)
 
 
-def _gates(given: Updates) -> Sequence[Tensor]:
+def _gates(given: UpdateBatch) -> Sequence[Tensor]:
     """i, f, g and o, in the place of the projected inputs."""
     size, bias = given.cell.hidden_size, given.cell.bias_hh
     gates = given.project().addmm_(given.previous[0], given.cell.weight_hh.detach().T)

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from rnn_research.cells import GRU, Cell
-from rnn_research.unroll.torch_kernels.updates import Update, for_each, summed
+from rnn_research.cells.nonlinearities import SIGMOID, TANH
+from rnn_research.unroll.torch_kernels.explicit_update import ExplicitUpdate, for_each, summed
 
 
-class GRUUpdate(Update):
+class GRUUpdate(ExplicitUpdate):
     """h = (1 - z) n + z h~, with h~ = sum_k h_k.
 
     n = tanh(a + r b), where a reads x and b = U_n h~ + b_hn: both are pre-activations, in the order r, z, b, a. Or,
@@ -37,14 +38,14 @@ class GRUUpdate(Update):
     def spread(self, children: Tensor, arity: int, weight: Tensor) -> Tensor:
         return summed(children, arity) @ weight[: self.read].t()
 
-    def collect(self, slopes: Tensor, arity: int, weight: Tensor) -> Tensor:
-        return for_each(slopes[:, : self.read] @ weight[: self.read], arity)
+    def collect(self, grad_preactivations: Tensor, arity: int, weight: Tensor) -> Tensor:
+        return for_each(grad_preactivations[:, : self.read] @ weight[: self.read], arity)
 
-    def weigh(self, slopes: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
+    def weigh(self, grad_preactivations: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
         hidden = summed(children, arity)
-        out[: self.read].addmm_(slopes[:, : self.read].t(), hidden)
+        out[: self.read].addmm_(grad_preactivations[:, : self.read].t(), hidden)
         if not self.after:
-            out[self.read :].addmm_(slopes[:, self.read :].t(), tape[:, : self.size] * hidden)
+            out[self.read :].addmm_(grad_preactivations[:, self.read :].t(), tape[:, : self.size] * hidden)
 
     def forward(
         self, spread: Tensor | None, projected: Tensor, children: list[Tensor], arity: int, tape: Tensor, weight: Tensor
@@ -71,27 +72,27 @@ class GRUUpdate(Update):
         arity: int,
         tape: Tensor,
         weight: Tensor,
-        slopes: Tensor,
+        grad_preactivations: Tensor,
     ) -> None:
         size, of_hidden = self.size, adjoints[0]
         r, z, n = tape[:, :size], tape[:, size : 2 * size], tape[:, -size:]
         hidden = summed(children[0], arity) if arity else torch.zeros_like(n)
-        of_candidate = slopes[:, -size:]
-        torch.mul(of_hidden * (1 - z), 1 - n * n, out=of_candidate)
-        torch.mul(of_hidden * (hidden - n), z * (1 - z), out=slopes[:, size : 2 * size])
+        of_candidate = grad_preactivations[:, -size:]
+        torch.mul(of_hidden * (1 - z), TANH.derivative(n), out=of_candidate)
+        torch.mul(of_hidden * (hidden - n), SIGMOID.derivative(z), out=grad_preactivations[:, size : 2 * size])
         if self.after:
             of_reset = of_candidate * tape[:, 2 * size : 3 * size]
-            torch.mul(of_candidate, r, out=slopes[:, 2 * size : 3 * size])
+            torch.mul(of_candidate, r, out=grad_preactivations[:, 2 * size : 3 * size])
         else:
             of_reset = of_candidate @ weight[self.read :] * hidden
-        torch.mul(of_reset, r * (1 - r), out=slopes[:, :size])
+        torch.mul(of_reset, SIGMOID.derivative(r), out=grad_preactivations[:, :size])
 
     def carried(
-        self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, slopes: Tensor
+        self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, grad_preactivations: Tensor
     ) -> list[Tensor | None]:
         """By z, and in the published form by r h~."""
         size = self.size
         carried = adjoints[0] * tape[:, size : 2 * size]
         if not self.after:
-            carried += slopes[:, self.read :] @ weight[self.read :] * tape[:, :size]
+            carried += grad_preactivations[:, self.read :] @ weight[self.read :] * tape[:, :size]
         return [for_each(carried, arity)]

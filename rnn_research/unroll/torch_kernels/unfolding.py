@@ -9,29 +9,29 @@ from torch import Tensor
 
 from rnn_research.cells import GRU, LSTM, RNN, Cell, State, TreeRNN
 from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.backward import reachable, unrecorded_gradients
 from rnn_research.unroll.intervention import NormsByPoint
-from rnn_research.unroll.passes import gradients_aside, reachable
-from rnn_research.unroll.torch_kernels.form import ChainKernel, Found, Recorded, Unsupported
-from rnn_research.unroll.torch_kernels.kernel_gru import GRUKernel
-from rnn_research.unroll.torch_kernels.kernel_lstm import LSTMKernel
-from rnn_research.unroll.torch_kernels.plan import plan_of, take
-from rnn_research.unroll.torch_kernels.vanilla import Vanilla
-from rnn_research.unroll.torch_kernels.written import UPDATES, Written
-from rnn_research.unroll.unfolding import Record, Unfolding, Update
+from rnn_research.unroll.torch_kernels.chain_kernel import BackwardPass, ChainKernel, KernelRecord, Unsupported
+from rnn_research.unroll.torch_kernels.explicit_backward import UPDATES, ExplicitBackward
+from rnn_research.unroll.torch_kernels.fused_gru import GRUKernel
+from rnn_research.unroll.torch_kernels.fused_lstm import LSTMKernel
+from rnn_research.unroll.torch_kernels.row_order import row_order_of, take
+from rnn_research.unroll.torch_kernels.vanilla_kernel import VanillaKernel
+from rnn_research.unroll.unfolding import PastUpdate, Record, Unfolding
 from rnn_research.unroll.versions import Versions
 
 ALONG_CHAINS: dict[type[Cell], Callable[..., ChainKernel]] = {
     LSTM: LSTMKernel,
     GRU: GRUKernel,
-    RNN: Vanilla,
-    TreeRNN: Vanilla,
+    RNN: VanillaKernel,
+    TreeRNN: VanillaKernel,
 }
 """By the cell's own type: a subclass may have another `step`."""
 PRECISIONS = (torch.float32, torch.float64)
 HALVES = ("step", "project", "recur", "activations", "summed")
 
 
-class FusedFold(Unfolding):
+class TorchUnfolding(Unfolding):
     """The states by one of the forms of this engine, and their adjoints, after a backward pass.
 
     Along chains, an LSTM's and a GRU's are found by their own recursion from the gradients that reach the states from
@@ -49,21 +49,21 @@ class FusedFold(Unfolding):
         super().__init__(cell, structure, record)
         _check(cell, inputs)
         inputs = reachable(inputs, cell, record)
-        self.plan = plan_of(structure, initial is not None, inputs.device)
+        self.row_order = row_order_of(structure, initial is not None, inputs.device)
         self.initial = first = () if initial is None else tuple(initial)
-        if self.plan.order is not None:
-            first = tuple(part.index_select(0, self.plan.order) for part in first)
-        self.recorded = Recorded() if record else None
+        if self.row_order.longest_first is not None:
+            first = tuple(part.index_select(0, self.row_order.longest_first) for part in first)
+        self.recorded = KernelRecord() if record else None
         self.inputs = inputs
-        self.form = _form(cell, structure)(cell, structure, self.plan, inputs, first, self.recorded)
-        self._last: tuple[int, Found] | None = None
+        self.kernel = _kernel_for(cell, structure)(cell, structure, self.row_order, inputs, first, self.recorded)
+        self._last: tuple[int, BackwardPass] | None = None
         self._read = Versions(self.read_again()) if record else None
         self._placed: dict[int, Tensor] = {}
 
     @property
     def how(self) -> str:
         """What computes it, in a few words."""
-        return self.form.how
+        return self.kernel.how
 
     @property
     def states(self) -> State:
@@ -80,61 +80,63 @@ class FusedFold(Unfolding):
     def adjoints(self) -> State:
         return self._of(self._found().adjoints)
 
-    def acted(self) -> NormsByPoint:
+    def norms_by_point(self) -> NormsByPoint:
         return {}
 
     def direct(self) -> State:
         assert self.recorded is not None
-        like, found = self.form.part(0), self.recorded.direct
+        like, found = self.kernel.part(0), self.recorded.direct
         return self.inside_update(
             [
-                self.plan.place(found[part] if part in found else torch.zeros_like(like))
+                self.row_order.place(found[part] if part in found else torch.zeros_like(like))
                 for part in range(len(self.cell.state_names))
             ]
         )
 
     def recurrent(self) -> State:
-        return self.inside_update([self.plan.place(part) for part in self._found().recurrent()])
+        return self.inside_update([self.row_order.place(part) for part in self._found().recurrent()])
 
     def adjoints_of(self, loss: Tensor) -> State:
-        handed = self.form.handed()
-        grads = gradients_aside(loss, list(handed.values()))
+        handed = self.kernel.handed()
+        grads = unrecorded_gradients(loss, list(handed.values()))
         direct = {part: grad for part, grad in zip(handed, grads, strict=True) if grad is not None}
-        return self._of(self.form.back(direct).adjoints)
+        return self._of(self.kernel.back(direct).adjoints)
 
-    def updates(self) -> Iterator[Update]:
-        plan, buffers = self.plan, self.form.buffers()
-        inputs = plan.gather(self.inputs.detach())
-        for step in plan.by_arity:
-            children = [take(part, step.children) for part in buffers]
-            children = [part.view(-1, step.arity, part.shape[-1]).unbind(1) if step.arity else () for part in children]
+    def updates(self) -> Iterator[PastUpdate]:
+        row_order, buffers = self.row_order, self.kernel.buffers()
+        inputs = row_order.gather(self.inputs.detach())
+        for group in row_order.by_arity:
+            children = [take(part, group.children) for part in buffers]
+            children = [
+                part.view(-1, group.arity, part.shape[-1]).unbind(1) if group.arity else () for part in children
+            ]
             with torch.no_grad():
-                projected = self.cell.project(take(inputs, step.nodes))
+                projected = self.cell.project(take(inputs, group.nodes))
             previous = tuple(self.cell.state_type(*child) for child in zip(*children, strict=True))
-            state = self.cell.state_type(*(take(part[plan.before :], step.nodes) for part in buffers))
-            yield take(plan.positions, step.nodes), projected.detach(), previous, state
+            state = self.cell.state_type(*(take(part[row_order.before :], group.nodes) for part in buffers))
+            yield take(row_order.positions, group.nodes), projected.detach(), previous, state
 
     def read_again(self) -> dict[str, Sequence[Tensor]]:
-        return {"inputs": [self.inputs], "initial states": self.initial, "states": [self.form.part(0)]}
+        return {"inputs": [self.inputs], "initial states": self.initial, "states": [self.kernel.part(0)]}
 
     def _part(self, index: int) -> Tensor:
         if index not in self._placed:
-            self._placed[index] = self.plan.place(self.form.part(index))
+            self._placed[index] = self.row_order.place(self.kernel.part(index))
         return self._placed[index]
 
-    def _found(self) -> Found:
+    def _found(self) -> BackwardPass:
         assert self.recorded is not None
         if self.recorded.found is not None:
             return self.recorded.found
         if self._last is None or self._last[0] != self.recorded.passes:
             if self._read is not None:
                 self._read.check()  # they are computed again
-            self._last = self.recorded.passes, self.form.back(self.recorded.direct)
+            self._last = self.recorded.passes, self.kernel.back(self.recorded.direct)
         return self._last[1]
 
     def _of(self, parts: list[Tensor]) -> State:
         """In memory of their own: what is found of them later must not depend on what becomes of these."""
-        return self.cell.state_type(*(self.plan.place(part.clone()) for part in parts))
+        return self.cell.state_type(*(self.row_order.place(part.clone()) for part in parts))
 
 
 def _check(cell: Cell, inputs: Tensor) -> None:
@@ -155,8 +157,8 @@ def _check(cell: Cell, inputs: Tensor) -> None:
             raise Unsupported(f"{key} is {parameter.dtype} on {parameter.device}, {given}")
 
 
-def _form(cell: Cell, structure: Chain | Forest) -> Callable[..., ChainKernel]:
+def _kernel_for(cell: Cell, structure: Chain | Forest) -> Callable[..., ChainKernel]:
     """A fused kernel where torch has one: along chains, and of the GRU that resets after the product."""
     if isinstance(structure, Forest) or (isinstance(cell, GRU) and not cell.reset_after):
-        return Written
-    return ALONG_CHAINS.get(type(cell), Written)
+        return ExplicitBackward
+    return ALONG_CHAINS.get(type(cell), ExplicitBackward)

@@ -12,43 +12,40 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.compiled import compiled as native
-from rnn_research.unroll.compiled import tapes
-from rnn_research.unroll.compiled.acted import Acted, Limits
+from rnn_research.unroll.backward import BackwardRecord, recording_disabled, refuse_second_derivative
+from rnn_research.unroll.compiled import buffer_pool, structs
+from rnn_research.unroll.compiled.intervention import DriverIntervention, Limits
 from rnn_research.unroll.compiled.schedule import schedule
+from rnn_research.unroll.compiled.updates import compile_updates
 from rnn_research.unroll.intervention import Intervention, NormsByPoint
-from rnn_research.unroll.passes import aside, once
 
 
 @dataclass
-class Recorded:
-    """What backward passes left: of all parts, rows as the schedule's."""
+class DriverRecord(BackwardRecord):
+    """The record of the driver: rows as the schedule's, an entry a part of the states."""
 
-    kinds: int
-    """Of how many of: the adjoints, their direct and recurrent parts, norms are taken in passing. 1 or 3."""
-    count: int = 0
-    """Backward passes."""
+    kinds: int = 1
+    """Of how many of the adjoints, their direct and their recurrent parts norms are taken in passing: 1 or 3."""
     adjoints: Sequence[Tensor] = ()
     norms: Sequence[Tensor] = ()
-    direct: Sequence[Tensor | None] = ()
+    """Of the only pass; of several there are none, as they do not add up."""
     tape: Tensor | None = None
     """What the forward pass kept for the backward passes; None: nothing."""
-    passes: list[Pass] = field(default_factory=list)
-    """Where something acts: what each pass is made of, as its parts do not follow from a sum of passes."""
+    interventions: list[InterventionPass] = field(default_factory=list)
+    """Each pass in which something acts: what its parts are does not follow from a sum of passes."""
 
-    def add(self, found: Found, direct: Sequence[Tensor | None]) -> None:
-        """Gradients add up over backward passes, as `.grad` does; the norms of sums are not in what is there."""
-        self.count += 1
-        if self.count == 1:
-            self.adjoints, self.norms, self.direct = found.adjoints, found.norms, direct
+    def add_result(self, direct: Sequence[Tensor | None], result: DriverResult) -> None:
+        """Count a pass, and add what the driver found in it."""
+        self.add(direct)
+        if self.passes == 1:
+            self.adjoints, self.norms = result.adjoints, result.norms
             return
-        self.adjoints = [a + b for a, b in zip(self.adjoints, found.adjoints, strict=True)]
-        self.direct = [b if a is None else a if b is None else a + b for a, b in zip(self.direct, direct, strict=True)]
+        self.adjoints = [a + b for a, b in zip(self.adjoints, result.adjoints, strict=True)]
         self.norms = ()
 
 
 @dataclass(frozen=True)
-class Pass:
+class InterventionPass:
     """A backward pass in which something acts: the gradients from outside, the thresholds, and the factor by which
     each row's adjoint was multiplied."""
 
@@ -71,28 +68,35 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class DriverResult:
+    """What one backward pass of the driver gave."""
+
     adjoints: list[Tensor]
     initial: list[Tensor]
     inputs: Tensor | None
     gradients: list[Tensor | None]
     norms: list[Tensor]
     recurrent: list[Tensor]
-    acted: Acted | None
+    intervention: DriverIntervention | None
 
 
-class Along(torch.autograd.Function):
-    """(kernel, recorded, points, keep, inputs, *initial, *tensors) -> the parts of the states. What acts adds its
+class DriverFunction(torch.autograd.Function):
+    """(driver call, record, points, keep, inputs, *initial, *tensors) -> the parts of the states. What acts adds its
     record to `points`."""
 
     @staticmethod
     def forward(
-        ctx: Any, kernel: Kernel, recorded: Recorded | None, points: NormsByPoint, keep: bool, *arguments: Tensor
+        ctx: Any,
+        driver_call: DriverCall,
+        recorded: DriverRecord | None,
+        points: NormsByPoint,
+        keep: bool,
+        *arguments: Tensor,
     ) -> Any:
-        count = kernel.parts if kernel.initial else 0
+        count = driver_call.parts if driver_call.initial else 0
         inputs, initial, tensors = arguments[0], arguments[1 : 1 + count], arguments[1 + count :]
-        states, tape = kernel.forward(inputs, initial, tensors, keep)
-        ctx.kernel, ctx.recorded, ctx.points, ctx.count = kernel, recorded, points, count
+        states, tape = driver_call.forward(inputs, initial, tensors, keep)
+        ctx.driver_call, ctx.recorded, ctx.points, ctx.count = driver_call, recorded, points, count
         ctx.set_materialize_grads(False)
         if keep:
             if recorded is not None:
@@ -102,28 +106,30 @@ class Along(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *direct: Tensor | None) -> Any:
-        once("native")
-        kernel, count = ctx.kernel, ctx.count
+        refuse_second_derivative("native")
+        driver_call, count = ctx.driver_call, ctx.count
         inputs, *rest = ctx.saved_tensors
-        tensors, states, tape = rest[: -1 - kernel.parts], rest[-1 - kernel.parts : -1], rest[-1]
+        tensors, states, tape = rest[: -1 - driver_call.parts], rest[-1 - driver_call.parts : -1], rest[-1]
         needed = ctx.needs_input_grad[4:]
-        used = kernel.compiled.used
-        side = aside()
-        of_tensors = [need and not side and number in used for number, need in enumerate(needed[1 + count :])]
-        recorded: Recorded | None = None if side else ctx.recorded
+        used = driver_call.compiled.used
+        unrecorded = recording_disabled()
+        of_tensors = [need and not unrecorded and number in used for number, need in enumerate(needed[1 + count :])]
+        recorded: DriverRecord | None = None if unrecorded else ctx.recorded
         wanted = Wanted(inputs=needed[0], tensors=of_tensors, norms=recorded.kinds if recorded else 0)
-        found = kernel.backward(direct, inputs, tensors, states, tape, wanted)
+        found = driver_call.backward(direct, inputs, tensors, states, tape, wanted)
         if recorded:
-            recorded.add(found, direct)
-        if found.acted and not side:
-            found.acted.add_to(ctx.points)
+            recorded.add_result(direct, found)
+        if found.intervention and not unrecorded:
+            found.intervention.add_to(ctx.points)
             if recorded:
-                recorded.passes.append(Pass(direct, found.acted.limits, found.acted.factor))
+                recorded.interventions.append(
+                    InterventionPass(direct, found.intervention.limits, found.intervention.factor)
+                )
         initial = [grad if need else None for grad, need in zip(found.initial, needed[1 : 1 + count], strict=True)]
         return None, None, None, None, found.inputs, *initial, *found.gradients
 
 
-class Kernel:
+class DriverCall:
     """The driver called on tensors, for one cell, structure and precision."""
 
     def __init__(
@@ -132,11 +138,11 @@ class Kernel:
         structure: Chain | Forest,
         dtype: torch.dtype,
         initial: bool,
-        inside: Intervention | None = None,
+        intervention: Intervention | None = None,
     ) -> None:
         self.schedule = schedule(structure, initial)
-        self.inside = inside
-        self.compiled = native.compiled(cell, self.schedule.arities, dtype, inside is not None)
+        self.intervention = intervention
+        self.compiled = compile_updates(cell, self.schedule.arities, dtype, intervention is not None)
         self.parts, self.hidden, self.initial = len(cell.state_names), cell.hidden_size, initial
         self.batch = len(structure) if isinstance(structure, Chain) else None
         self.table = self.compiled.table(self.schedule)
@@ -154,7 +160,7 @@ class Kernel:
             if before:
                 rows[:before] = initial[part]
             states.append(rows[before:])
-        tape = tapes.take(self.compiled.tape_size(plan, keep) * self.hidden, inputs.dtype)
+        tape = buffer_pool.take(self.compiled.tape_size(plan, keep) * self.hidden, inputs.dtype)
         tensors = [tensor.contiguous() for tensor in tensors]
         inputs = _side_by_side(inputs)
         fold = self._fold(inputs, tensors, states, tape, keep)
@@ -169,7 +175,7 @@ class Kernel:
         states: Sequence[Tensor],
         tape: Tensor,
         wanted: Wanted,
-    ) -> Found:
+    ) -> DriverResult:
         """What is wanted, given the gradient in each part of the states from outside."""
         plan, dtype = self.schedule, inputs.dtype
         before = plan.inner if self.initial else 0
@@ -189,33 +195,33 @@ class Kernel:
         norms = [torch.zeros(plan.rows, dtype=torch.float64) for _ in range(wanted.norms * count)]
         recurrent = [torch.zeros_like(part) for part in adjoints] if wanted.recurrent else []
         fold = self._fold(inputs, tensors, states, tape, True)
-        fold.gradient = native.pointers(gradients)
-        fold.adjoint = native.pointers(adjoints)
-        fold.direct = native.array(native.Rows, [self._rows(grad) for grad in direct])
+        fold.gradient = structs.pointers(gradients)
+        fold.adjoint = structs.pointers(adjoints)
+        fold.direct = structs.array(structs.RowsStruct, [self._rows(grad) for grad in direct])
         dinputs = None
         if wanted.inputs:
             dinputs = self.placed(torch.zeros(plan.rows, inputs.shape[-1], dtype=dtype))
             fold.dinput = self._rows(dinputs)
         if norms:
-            fold.norm = native.pointers([*norms, *[None] * (3 * count - len(norms))])
+            fold.norm = structs.pointers([*norms, *[None] * (3 * count - len(norms))])
         if recurrent:
-            fold.recurrent = native.pointers(recurrent)
-        acted = None
-        if self.inside is not None:
-            acted = Acted(self.inside, plan.rows, before, self.rows_of, count, wanted.limits)
-            fold.acting = ctypes.pointer(acted.struct)
+            fold.recurrent = structs.pointers(recurrent)
+        intervention = None
+        if self.intervention is not None:
+            intervention = DriverIntervention(self.intervention, plan.rows, before, self.rows_of, count, wanted.limits)
+            fold.intervention = ctypes.pointer(intervention.struct)
         self._call(self.compiled.driver.fold_backward, fold)
         first = [rows[:before] for rows in with_initial] if before else []
-        return Found(adjoints, first, dinputs, gradients, norms, recurrent, acted)
+        return DriverResult(adjoints, first, dinputs, gradients, norms, recurrent, intervention)
 
     def _fold(
         self, inputs: Tensor, tensors: Sequence[Tensor], states: Sequence[Tensor], tape: Tensor, keep: bool
     ) -> Any:
         plan = self.schedule
         sizes = self.hidden, inputs.shape[-1], self.parts, len(plan.count), len(plan.arities), len(tensors)
-        fold = native.Fold(*sizes, self.table, *plan.addresses)
-        fold.tensor = native.pointers(tensors)
-        fold.state = native.pointers(states)
+        fold = structs.FoldStruct(*sizes, self.table, *plan.addresses)
+        fold.tensor = structs.pointers(tensors)
+        fold.state = structs.pointers(states)
         fold.tape, fold.keep = tape.data_ptr(), keep
         fold.input = self._rows(inputs)
         return fold
@@ -227,10 +233,10 @@ class Kernel:
     def _rows(self, tensor: Tensor | None) -> Any:
         """Where row r of a tensor on the structure's positions lies."""
         if tensor is None:
-            return native.Rows()
+            return structs.RowsStruct()
         if self.batch is None:
-            return native.Rows(tensor.data_ptr(), 1, tensor.stride(0), tensor.stride(0))
-        return native.Rows(tensor.data_ptr(), self.batch, tensor.stride(0), tensor.stride(1))
+            return structs.RowsStruct(tensor.data_ptr(), 1, tensor.stride(0), tensor.stride(0))
+        return structs.RowsStruct(tensor.data_ptr(), self.batch, tensor.stride(0), tensor.stride(1))
 
     def placed(self, rows: Tensor) -> Tensor:
         """The schedule's rows -> the structure's positions, as a view."""

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rnn_research.unroll.compiled import compiled as native
+from rnn_research.unroll.compiled.structs import InterventionStruct, pointers
 from rnn_research.unroll.intervention import Intervention, NormsByPoint
 
 Limits = tuple[float, float]
 """The largest norm of an adjoint and the largest gradient of a pre-activation, in this pass."""
 
 
-class Acted:
+class DriverIntervention:
     """One pass's.
 
     Args:
@@ -26,21 +26,26 @@ class Acted:
 
     def __init__(
         self,
-        inside: Intervention,
+        intervention: Intervention,
         rows: int,
         before: int,
         rows_of: Callable[[Tensor], Tensor],
         parts: int,
         limits: Limits | None,
     ) -> None:
-        self.limits = inside.limits if limits is None else limits
-        self.points: NormsByPoint = {point: (_zeros(rows), _zeros(rows)) for point in inside.points}
+        self.limits = intervention.limits if limits is None else limits
+        self.points: NormsByPoint = {point: (_zeros(rows), _zeros(rows)) for point in intervention.points}
         self.factor = torch.ones(rows, dtype=torch.float64)
-        keep = [None if factor is None else rows_of(factor.detach()) for factor in inside.keep or [None] * parts]
-        later = torch.full((before + rows,), -1.0, dtype=torch.float64) if inside.exponent != 0 else None
+        keep = [None if factor is None else rows_of(factor.detach()) for factor in intervention.keep or [None] * parts]
+        later = torch.full((before + rows,), -1.0, dtype=torch.float64) if intervention.exponent != 0 else None
         self._held = [None if one is None else one.to("cpu", torch.float64).contiguous() for one in keep], later
-        self.struct = native.Acting(native.pointers(self._held[0]), inside.exponent, *self.limits)
-        self.struct.factor = self.factor.data_ptr()
+        self.struct = InterventionStruct(
+            keep=pointers(self._held[0]),
+            exponent=intervention.exponent,
+            max_norm=self.limits[0],
+            max_value=self.limits[1],
+            factor=self.factor.data_ptr(),
+        )
         if later is not None:
             self.struct.later = later[before:].data_ptr()
         for point, norms in self.points.items():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from rnn_research.unroll.passes import aside
-from rnn_research.unroll.torch_kernels.plan import RowOrder
+from rnn_research.unroll.backward import BackwardRecord
+from rnn_research.unroll.torch_kernels.row_order import RowOrder
 
 
 class Unsupported(Exception):
@@ -17,7 +17,7 @@ class Unsupported(Exception):
 
 
 @dataclass(frozen=True)
-class Found:
+class BackwardPass:
     """What one pass back along the structure gives, rows as the plan's, an entry a part of the state.
 
     `recurrent` makes the part of the adjoints that comes from later states, before it is carried inside the update:
@@ -27,30 +27,22 @@ class Found:
     adjoints: list[Tensor]
     recurrent: Callable[[], list[Tensor]]
 
-    def __add__(self, other: Found) -> Found:
+    def __add__(self, other: BackwardPass) -> BackwardPass:
         adjoints = [a + b for a, b in zip(self.adjoints, other.adjoints, strict=True)]
-        return Found(adjoints, lambda: [a + b for a, b in zip(self.recurrent(), other.recurrent(), strict=True)])
+        return BackwardPass(adjoints, lambda: [a + b for a, b in zip(self.recurrent(), other.recurrent(), strict=True)])
 
 
 @dataclass
-class Recorded:
-    """What backward passes left: the gradients from outside in each part of the states, and what was found in passing.
-    Both add up over passes, as `.grad` does."""
+class KernelRecord(BackwardRecord):
+    """The record of a kernel that finds the adjoints in the backward pass itself."""
 
-    direct: dict[int, Tensor] = field(default_factory=dict)
-    found: Found | None = None
-    passes: int = 0
+    found: BackwardPass | None = None
+    """What was found, summed over passes; None: it is to be computed from `direct`."""
 
-    def add(self, direct: Sequence[Tensor | None], found: Found | None = None, first: int = 0) -> None:
-        """The gradients in the parts from the `first` on."""
-        if aside():
-            return
-        self.passes += 1
-        for part, grad in enumerate(direct, first):
-            if grad is not None:
-                self.direct[part] = self.direct[part] + grad if part in self.direct else grad
-        if found is not None:
-            self.found = found if self.found is None else self.found + found
+    def add_found(self, direct: Sequence[Tensor | None], found: BackwardPass) -> None:
+        """Count a pass, of which the adjoints are known."""
+        self.add(direct)
+        self.found = found if self.found is None else self.found + found
 
 
 class ChainKernel(ABC):
@@ -62,7 +54,7 @@ class ChainKernel(ABC):
     """
 
     how: str
-    plan: RowOrder
+    row_order: RowOrder
 
     @abstractmethod
     def part(self, index: int) -> Tensor:
@@ -77,5 +69,5 @@ class ChainKernel(ABC):
         """Each part of the initial states, if there are any, and of the states, detached."""
 
     @abstractmethod
-    def back(self, direct: dict[int, Tensor]) -> Found:
+    def back(self, direct: dict[int, Tensor]) -> BackwardPass:
         """The adjoints, given the gradient from outside in each part of the states that has one."""

@@ -13,103 +13,28 @@ from itertools import pairwise, repeat
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from rnn_research.cells.base import Cell
 from rnn_research.unroll.compiled import library
 from rnn_research.unroll.compiled.graph import Untraceable, tensors_of
-from rnn_research.unroll.compiled.plan import UpdatePlan, check_length
 from rnn_research.unroll.compiled.schedule import Schedule
 from rnn_research.unroll.compiled.seen import seen
 from rnn_research.unroll.compiled.source import source
+from rnn_research.unroll.compiled.structs import BiasStruct, ProductStruct, ProgramStruct, RunStruct, array, check_sizes
 from rnn_research.unroll.compiled.trace import trace
+from rnn_research.unroll.compiled.update_plan import UpdatePlan, check_length
 
 FEW = 8
 """Previous states, that tell whether an update's code grows with them."""
 
-_pointer, _int, _long = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
-
-
-class Run(ctypes.Structure):
-    _fields_ = [("block", _int), ("count", _int), ("acc", _int)]
-
-
-class Product(ctypes.Structure):
-    _fields_ = [
-        *((name, _int) for name in ("source", "child", "part", "value", "blocks", "stage", "weight", "runs", "same")),
-        *((name, _long) for name in ("offset", "row", "column")),
-        ("run", ctypes.POINTER(Run)),
-    ]
-
-
-class Bias(ctypes.Structure):
-    _fields_ = [("acc", _int), ("tensor", _int), ("offset", _long)]
-
-
-class Program(ctypes.Structure):
-    _fields_ = [
-        *((name, _int) for name in ("arity", "stages", "accs", "slots", "values", "products", "biases")),
-        ("product", ctypes.POINTER(Product)),
-        ("bias", ctypes.POINTER(Bias)),
-        ("forward", _pointer),
-        ("backward", _pointer),
-    ]
-
-
-class Rows(ctypes.Structure):
-    _fields_ = [("base", _pointer), ("inner", _long), ("near", _long), ("far", _long)]
-
-
-class Acting(ctypes.Structure):
-    _fields_ = [
-        ("keep", ctypes.POINTER(_pointer)),
-        *((name, ctypes.c_double) for name in ("exponent", "norm", "value")),
-        ("later", _pointer),
-        ("factor", _pointer),
-        *((name, _pointer * 2) for name in ("recurrent", "adjoint", "preactivation")),
-    ]
-
-
-class Fold(ctypes.Structure):
-    _fields_ = [
-        *((name, _long) for name in ("hidden", "features", "parts", "groups", "programs", "tensors")),
-        ("program", ctypes.POINTER(Program)),
-        *((name, _pointer) for name in ("kind", "count", "row", "child")),
-        *((name, ctypes.POINTER(_pointer)) for name in ("tensor", "gradient", "state")),
-        ("tape", _pointer),
-        ("keep", _long),
-        ("input", Rows),
-        ("dinput", Rows),
-        *((name, ctypes.POINTER(_pointer)) for name in ("adjoint", "recurrent")),
-        ("direct", ctypes.POINTER(Rows)),
-        ("norm", ctypes.POINTER(_pointer)),
-        ("acting", ctypes.POINTER(Acting)),
-    ]
-
-
-@functools.cache
-def _of_type(kind: Any, count: int) -> Any:
-    """Made once: each type that ctypes makes is garbage in a cycle."""
-    return kind * max(count, 1)
-
-
-def array(kind: Any, items: Sequence[Any]) -> Any:
-    """A C array."""
-    return _of_type(kind, len(items))(*items)
-
-
-def pointers(tensors: Sequence[Tensor | None]) -> Any:
-    """Their addresses; None is NULL."""
-    return array(_pointer, [None if tensor is None else tensor.data_ptr() for tensor in tensors])
-
 
 @dataclass(eq=False)
-class Compiled:
+class CompiledUpdates:
     """The native updates of one cell in one precision, for the arities in `plans`."""
 
     driver: ctypes.CDLL
     plans: dict[int, UpdatePlan]
-    programs: dict[int, Program]
+    programs: dict[int, ProgramStruct]
     held: list[Any] = field(default_factory=list)
     """What the programs point to."""
 
@@ -125,7 +50,7 @@ class Compiled:
 
     def table(self, schedule: Schedule) -> Any:
         """The programs that a schedule's groups need, in the order of its arities."""
-        return array(Program, [self.programs[arity] for arity in schedule.arities])
+        return array(ProgramStruct, [self.programs[arity] for arity in schedule.arities])
 
     def tape_size(self, schedule: Schedule, keep: bool) -> int:
         """Blocks that the tape holds: of every group, or (not kept) of one at a time."""
@@ -136,16 +61,18 @@ class Compiled:
         return max(slot * nodes for slot, nodes in zip(slots, largest, strict=True))
 
 
-Found = Compiled | Untraceable | library.Unavailable
-_COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Found]] = weakref.WeakKeyDictionary()
-_OF_CLASS: dict[Any, Found] = {}
+Compilation = CompiledUpdates | Untraceable | library.Unavailable
+_COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Compilation]] = weakref.WeakKeyDictionary()
+_OF_CLASS: dict[Any, Compilation] = {}
 """Of this package's own cells, whose update is said by their class, their attributes and the shapes of their tensors:
 the next run of a sweep makes another such cell."""
 KEPT = 256
 """As many; then it begins anew."""
 
 
-def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, acting: bool = False) -> Compiled:
+def compile_updates(
+    cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, intervenes: bool = False
+) -> CompiledUpdates:
     """The cell's native updates for these numbers of previous states. `acting`: those with what acts within the
     backward pass, a library of their own.
 
@@ -155,7 +82,7 @@ def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, acting: b
     """
     if dtype not in (torch.float32, torch.float64):
         raise Untraceable(f"{dtype}, expected float32 or float64")
-    key = (arities, dtype, acting, *_fingerprint(cell))
+    key = (arities, dtype, intervenes, *_fingerprint(cell))
     known = _COMPILED.setdefault(cell, {})
     if key not in known:
         known[key] = _shared(cell, key)
@@ -165,14 +92,14 @@ def compiled(cell: Cell, arities: tuple[int, ...], dtype: torch.dtype, acting: b
     return found
 
 
-def _shared(cell: Cell, key: tuple[Any, ...]) -> Found:
+def _shared(cell: Cell, key: tuple[Any, ...]) -> Compilation:
     """What is compiled for a cell, or was for one that is alike."""
-    arities, dtype, acting = key[:3]
+    arities, dtype, intervenes = key[:3]
     alike = (type(cell), library.settings(), key) if type(cell).__module__.startswith("rnn_research.") else None
     if alike in _OF_CLASS:
         return _OF_CLASS[alike]
     try:
-        found: Found = _compile(cell, arities, dtype == torch.float64, acting)
+        found: Compilation = _compile(cell, arities, dtype == torch.float64, intervenes)
     except (Untraceable, library.Unavailable) as error:
         found = error.with_traceback(None)  # it would fail each time, and take its time
     if alike is not None:
@@ -192,30 +119,32 @@ def _fingerprint(cell: Cell) -> tuple[Any, ...]:
     return seen(cell), tuple(tensors), torch.get_default_dtype()
 
 
-def _compile(cell: Cell, arities: Sequence[int], double: bool, acting: bool) -> Compiled:
+def _compile(cell: Cell, arities: Sequence[int], double: bool, intervenes: bool) -> CompiledUpdates:
     """All at once, one compiler a core: those for several previous states are mostly one program. What can't be
     compiled is known before any is started."""
-    _check_growth(cell, max(arities), acting)
-    plans = {arity: UpdatePlan(trace(cell, arity, marks=acting)) for arity in arities}
+    _check_growth(cell, max(arities), intervenes)
+    plans = {arity: UpdatePlan(trace(cell, arity, marks=intervenes)) for arity in arities}
     for plan in plans.values():
         if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
             raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
-    sources = {arity: source(plan, acting) for arity, plan in plans.items()}
+    sources = {arity: source(plan, intervenes) for arity, plan in plans.items()}
     texts = list(dict.fromkeys(sources.values()))
     with ThreadPoolExecutor(_cores() + 1) as pool:  # one waits for the products
-        driver = pool.submit(library.driver, double)
+        pending = pool.submit(library.driver, double)
         loaded = dict(zip(texts, pool.map(library.load, texts, repeat(double)), strict=True))
-    made = Compiled(driver.result(), plans, {}, list(loaded.values()))
+    driver = pending.result()
+    check_sizes(driver)
+    made = CompiledUpdates(driver, plans, {}, list(loaded.values()))
     for arity, plan in plans.items():
         made.programs[arity] = _program(plan, loaded[sources[arity]], cell.hidden_size, made.held)
     return made
 
 
-def _check_growth(cell: Cell, arity: int, acting: bool) -> None:
+def _check_growth(cell: Cell, arity: int, intervenes: bool) -> None:
     """Refuse many previous states for which the code would be too long, by what it is for a few: a trace takes a
     millisecond for each."""
     if arity > 2 * FEW:
-        few, twice = (len(UpdatePlan(trace(cell, count, marks=acting)).nodes) for count in (FEW, 2 * FEW))
+        few, twice = (len(UpdatePlan(trace(cell, count, marks=intervenes)).nodes) for count in (FEW, 2 * FEW))
         check_length(twice + (twice - few) * (arity - 2 * FEW) // FEW, arity)
 
 
@@ -224,7 +153,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _program(plan: UpdatePlan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> Program:
+def _program(plan: UpdatePlan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> ProgramStruct:
     rows_of: dict[Any, list[tuple[int, int]]] = {}
     for node, acc in plan.acc.items():
         for product, row in acc.products:
@@ -232,40 +161,52 @@ def _program(plan: UpdatePlan, code: ctypes.CDLL, hidden: int, held: list[Any]) 
     products = []
     first: dict[Any, int] = {}
     for number, product in enumerate(plan.products):
-        rows = sorted(rows_of[product])
-        runs = array(Run, list(_runs(rows)))
+        runs = array(RunStruct, list(_runs(sorted(rows_of[product]))))
         view = product.weight
         part_of_it = (view, product.source, product.count, *((run.block, run.count) for run in runs[: len(runs)]))
         products.append(
-            Product(
-                product.source,
-                product.first,
-                product.part,
-                plan.place_of(product.values[0], plan.slot) if product.values else 0,
-                product.count,
-                plan.stage_of[product],
-                view.tensor,
-                len(runs),
-                first.setdefault(part_of_it, number),
-                view.offset,
-                view.row,
-                view.column,
-                runs,
+            ProductStruct(
+                source=product.source,
+                child=product.first,
+                part=product.part,
+                value=plan.place_of(product.values[0], plan.slot) if product.values else 0,
+                blocks=product.count,
+                stage=plan.stage_of[product],
+                weight=view.tensor,
+                runs=len(runs),
+                same=first.setdefault(part_of_it, number),
+                offset=view.offset,
+                row=view.row,
+                column=view.column,
+                run=runs,
             )
         )
         held.append(runs)
     vectors = [(plan.place_of(node, plan.place), one) for node, acc in plan.acc.items() for one in acc.vectors]
-    biases = [Bias(place, one.tensor, one.block * hidden) for place, one in vectors]
-    arrays = array(Product, products), array(Bias, biases)
-    held.extend(arrays)
-    arity = plan.arity
-    segments = (ctypes.addressof(_pointer.in_dll(code, way)) for way in ("forward", "backward"))
-    counts = (len(plan.acc), plan.slots, plan.dvalues, len(products), len(biases))
-    sizes = (arity, plan.stages, *counts)
-    return Program(*sizes, *arrays, *segments)
+    biases = [BiasStruct(acc=place, tensor=one.tensor, offset=one.block * hidden) for place, one in vectors]
+    product_array, bias_array = array(ProductStruct, products), array(BiasStruct, biases)
+    held += [product_array, bias_array]
+    return ProgramStruct(
+        arity=plan.arity,
+        stages=plan.stages,
+        accs=len(plan.acc),
+        slots=plan.slots,
+        values=plan.dvalues,
+        products=len(products),
+        biases=len(biases),
+        product=product_array,
+        bias=bias_array,
+        forward=_address_of(code, "forward"),
+        backward=_address_of(code, "backward"),
+    )
 
 
-def _runs(rows: list[tuple[int, int]]) -> list[Run]:
+def _address_of(code: ctypes.CDLL, table: str) -> int:
+    """The address of a table of functions in a library."""
+    return ctypes.addressof(ctypes.c_void_p.in_dll(code, table))
+
+
+def _runs(rows: list[tuple[int, int]]) -> list[RunStruct]:
     """Row blocks of a weight that go to accumulators side by side, together."""
     breaks = [0, *(k for k, (a, b) in enumerate(pairwise(rows), 1) if (b[0] - a[0], b[1] - a[1]) != (1, 1)), len(rows)]
-    return [Run(rows[start][0], stop - start, rows[start][1]) for start, stop in pairwise(breaks)]
+    return [RunStruct(rows[start][0], stop - start, rows[start][1]) for start, stop in pairwise(breaks)]

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnn_research.unroll.torch_kernels.form import Found
-from rnn_research.unroll.torch_kernels.kernels import Kernel
-from rnn_research.unroll.torch_kernels.plan import cut, take
+from rnn_research.unroll.torch_kernels.chain_kernel import BackwardPass
+from rnn_research.unroll.torch_kernels.fused_kernel import FusedKernel
+from rnn_research.unroll.torch_kernels.row_order import cut, take
 
 
-class GRUKernel(Kernel):
+class GRUKernel(FusedKernel):
     """dL/dh' has two ways round the gates: through U, where n's slope is scaled by r, and by z."""
 
     name = "GRU"
@@ -26,10 +26,10 @@ class GRUKernel(Kernel):
         return [self._hidden()]
 
     @torch.no_grad()
-    def back(self, direct: dict[int, Tensor]) -> Found:
+    def back(self, direct: dict[int, Tensor]) -> BackwardPass:
         size, before, counts = self.size, self.full.before, self.full.counts
         weight_ih, weight, bias_ih, bias_hh = self.weights
-        inputs, hidden, recurrent = self.plan.gather(self.inputs.detach()), self._hidden(), self._passed()
+        inputs, hidden, recurrent = self.row_order.gather(self.inputs.detach()), self._hidden(), self._passed()
         adjoints = torch.empty_like(hidden[before:])
         steps_of = [self._direct(direct.get(0)), cut(adjoints, counts), *self._by_step(recurrent)]
         for steps, rows, children in reversed(self._blocks()):
@@ -53,4 +53,4 @@ class GRUKernel(Kernel):
                     torch.add(r_h, g_h, out=dh)
                 of_gates.mul_(dh[:, None])
                 torch.mul(dh, z_t, out=to_h).addmm_(slope, weight)
-        return Found([adjoints], lambda: [recurrent[before:]])
+        return BackwardPass([adjoints], lambda: [recurrent[before:]])

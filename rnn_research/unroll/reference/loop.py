@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.acting import Acting, Rows
+from rnn_research.structures.order import parents, time_order
 from rnn_research.unroll.intervention import Intervention
+from rnn_research.unroll.reference.intervention import ActiveIntervention, Rows
 from rnn_research.unroll.undisturbed import random_state
-from rnn_research.unroll.update import Updates
+from rnn_research.unroll.update import UpdateCaller
 
 
 @dataclass(frozen=True, eq=False)
 class Call:
     """One call of `cell.step`: its arguments, its result (whose parts keep their gradients), and which rows of the
-    fold the result became."""
+    loop the result became."""
 
     rows: Tensor
     projected: Tensor
@@ -30,11 +30,11 @@ class Call:
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class LoopStates:
     """All states of one layer, in the order of `positions`: an index into the structure's flat positions.
 
     `states` and `passed` hold the same numbers, an entry a step of the chain or a level of the forest; `passed` is
-    what the next update read. `acting` is what acts on their gradients. `random` is the state of torch's random numbers
+    what the next update read. `active` is what acts on their gradients. `random` is the state of torch's random numbers
     before the first call, where it is to be recorded.
     """
 
@@ -42,101 +42,90 @@ class Pieces:
     states: list[State]
     passed: list[State]
     calls: list[Call]
-    acting: Acting | None
+    active: ActiveIntervention | None
     random: list[Tensor] | None
 
 
-def fold_chain(
-    cell: Cell, chain: Chain, inputs: Tensor, initial: State | None, record: bool, inside: Intervention | None = None
-) -> Pieces:
+def loop_over_chain(
+    cell: Cell,
+    chain: Chain,
+    inputs: Tensor,
+    initial: State | None,
+    record: bool,
+    intervention: Intervention | None = None,
+) -> LoopStates:
     """Time runs forwards over the sequences that have not ended, longest first: padding is never computed."""
-    lengths = chain.lengths.tolist()
-    longest_first = sorted(range(len(lengths)), key=lambda b: -lengths[b])
-    active = [sum(length > t for length in lengths) for t in range(chain.time)]
-    batch = torch.cat([torch.tensor(longest_first[:count]) for count in active])
-    step = torch.repeat_interleave(torch.arange(chain.time), torch.tensor(active))
-    positions = (batch * chain.time + step).to(inputs.device)
-    if min(lengths) == max(lengths):
+    order = time_order(chain.lengths.cpu().numpy())
+    positions = order.positions.to(inputs.device)
+    if order.equal_lengths:
         flat = inputs.transpose(0, 1).reshape(-1, inputs.shape[-1])
     else:
         flat = inputs.reshape(-1, inputs.shape[-1]).index_select(0, positions)
-        initial = None if initial is None else _apply(initial, lambda part: part[longest_first])
-    acting = None if inside is None else Acting(inside, cell, positions, _next(active), inputs, record)
+        initial = None if initial is None else _apply(initial, lambda part: part[torch.from_numpy(order.samples)])
+    active = None
+    if intervention is not None:
+        active = ActiveIntervention(intervention, cell, positions, order.later, inputs, record)
     states: list[State] = []
     passed: list[State] = []
     calls: list[Call] = []
-    previous, row, updates = initial, 0, Updates(cell)
+    previous, row, updates = initial, 0, UpdateCaller(cell)
     everything = _project(cell, flat, record)
     random = random_state(inputs.device) if record else None
-    for projected, count in zip(everything.split(active), active, strict=True):
+    for projected, count in zip(everything.split(order.counts), order.counts, strict=True):
         if previous is not None and len(previous[0]) > count:
             previous = _apply(previous, lambda part, count=count: part[:count])
         arguments = () if previous is None else (previous,)
         rows = slice(row, row + count)
-        state = _recorded(_step(updates, acting, rows, projected, arguments), record)
+        state = _recorded(_step(updates, active, rows, projected, arguments), record)
         calls.append(Call(torch.arange(row, row + count), projected, arguments, state))
-        handed, previous = _readers(state, record, acting, rows)
+        handed, previous = _readers(state, record, active, rows)
         states.append(handed)
         passed.append(previous)
         row += count
-    return Pieces(positions, states, passed, calls, acting, random)
+    return LoopStates(positions, states, passed, calls, active, random)
 
 
-def fold_forest(cell: Cell, forest: Forest, inputs: Tensor, record: bool, inside: Intervention | None = None) -> Pieces:
+def loop_over_forest(
+    cell: Cell, forest: Forest, inputs: Tensor, record: bool, intervention: Intervention | None = None
+) -> LoopStates:
     """Levels run from the deepest to the roots; the nodes of a level with equally many children go together."""
     depths = range(len(forest.groups))
     sizes = [forest.levels[depth + 1] - forest.levels[depth] for depth in depths]
     projected = _project(cell, inputs, record).split(sizes)
     positions = torch.arange(forest.nodes, device=inputs.device)
-    acting = None if inside is None else Acting(inside, cell, positions, _parents(forest), inputs, record)
+    active = None
+    if intervention is not None:
+        active = ActiveIntervention(intervention, cell, positions, parents(forest), inputs, record)
     states: list[State] = []
     passed: list[State] = []
     calls: list[Call] = []
     below: State | None = None
-    updates, random = Updates(cell), random_state(inputs.device) if record else None
+    updates, random = UpdateCaller(cell), random_state(inputs.device) if record else None
     for depth in reversed(depths):
         results = []
         for group in forest.groups[depth]:
             rows = projected[depth] if len(forest.groups[depth]) == 1 else projected[depth].index_select(0, group.rows)
             arguments = _children(cell, below, group.children)
             places = group.rows + forest.levels[depth]
-            results.append(_recorded(_step(updates, acting, places, rows, arguments), record))
+            results.append(_recorded(_step(updates, active, places, rows, arguments), record))
             calls.append(Call(places, rows, arguments, results[-1]))
         state = _joined(results, [group.rows for group in forest.groups[depth]])
-        handed, below = _readers(state, record, acting, slice(forest.levels[depth], forest.levels[depth + 1]))
+        handed, below = _readers(state, record, active, slice(forest.levels[depth], forest.levels[depth + 1]))
         states.append(handed)
         passed.append(below)
-    return Pieces(positions, states[::-1], passed[::-1], calls, acting, random)
+    return LoopStates(positions, states[::-1], passed[::-1], calls, active, random)
 
 
-def _next(active: list[int]) -> Tensor:
-    """The row of each state's next step, for so many active sequences a step; -1: there is none."""
-    later, row = torch.full((sum(active),), -1), 0
-    for count, following in pairwise(active):
-        later[row : row + following] = torch.arange(row + count, row + count + following)
-        row += count
-    return later
+def _step(
+    updates: UpdateCaller, active: ActiveIntervention | None, rows: Rows, projected: Tensor, previous: tuple[State, ...]
+) -> State:
+    return updates(projected, *previous, step=None if active is None else partial(active.step, rows))
 
 
-def _parents(forest: Forest) -> Tensor:
-    """The row of each node's parent; -1: there is none."""
-    parents = torch.full((forest.nodes,), -1)
-    for depth, groups in enumerate(forest.groups):
-        for group in groups:
-            if group.arity:
-                above = (group.rows + forest.levels[depth])[:, None].expand_as(group.children)
-                parents[group.children + forest.levels[depth + 1]] = above.to(parents.device)
-    return parents
-
-
-def _step(updates: Updates, acting: Acting | None, rows: Rows, projected: Tensor, previous: tuple[State, ...]) -> State:
-    return updates(projected, *previous, step=None if acting is None else partial(acting.step, rows))
-
-
-def _readers(state: State, record: bool, acting: Acting | None, rows: Rows) -> tuple[State, State]:
+def _readers(state: State, record: bool, active: ActiveIntervention | None, rows: Rows) -> tuple[State, State]:
     """The state for its own position's readers, and an alias for the later state."""
-    if acting is not None:
-        return acting.readers(rows, state)
+    if active is not None:
+        return active.readers(rows, state)
     return state, _recorded(_alias(state), record)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from rnn_research.cells import GRU, LSTM, RNN, Cell
 from rnn_research.structures import Chain
 from rnn_research.unroll import Unrolled, unroll
-from rnn_research.unroll.passes import aside, gradients_aside
+from rnn_research.unroll.backward import recording_disabled, unrecorded_gradients
 
 GRADIENTS = ("adjoints", "direct", "recurrent")
 LENGTHS = {"unequal": [3, 7, 1, 5], "equal": [5, 5, 5], "of one": [1, 1]}
@@ -130,7 +130,7 @@ def test_a_blocks_end_is_not_seen(name, monkeypatch):
     arguments = name, structure_of([3, 7, 1, 5]), 1, True, "memory"
     expected = numbers("torch", *arguments)
     for size in (1, 40):
-        monkeypatch.setattr("rnn_research.unroll.torch_kernels.kernels.BLOCK", size)
+        monkeypatch.setattr("rnn_research.unroll.torch_kernels.fused_kernel.BLOCK", size)
         assert_same(numbers("torch", *arguments), expected)
 
 
@@ -164,7 +164,7 @@ def test_nothing_is_left_once_the_unroll_is_let_go(make):
         unrolled = unroll(cell, Chain(torch.tensor([5, 2])), torch.randn(2, 5, 3), engine="torch")
         unrolled.hidden.sum().backward()
         _ = unrolled.adjoints, unrolled.recurrent
-        alive = weakref.ref(unrolled.top._fold)
+        alive = weakref.ref(unrolled.top._unfolding)
         del unrolled
         assert alive() is None
     finally:
@@ -202,7 +202,7 @@ def test_what_it_has_no_form_of_is_the_references_and_the_reason_is_told(make, r
     inputs = torch.randn(2, 5, 3).to(cell.weight_ih.dtype)
     with pytest.raises(ValueError, match=reason):
         unroll(cell, chain, inputs, engine="torch")
-    monkeypatch.setattr("rnn_research.unroll.engines.NativeFold", refuse)
+    monkeypatch.setattr("rnn_research.unroll.select.NativeUnfolding", refuse)
     chosen = unroll(cell, chain, inputs).top.engine
     assert chosen.used == "reference"
     assert f"not torch: {reason}" in str(chosen)
@@ -232,13 +232,13 @@ def test_a_side_pass_is_its_own_threads_alone():
     seen = []
 
     def look(_: Any) -> None:
-        seen.append(aside())
-        thread = threading.Thread(target=lambda: seen.append(aside()))
+        seen.append(recording_disabled())
+        thread = threading.Thread(target=lambda: seen.append(recording_disabled()))
         thread.start()
         thread.join()
 
     x = torch.ones(1, requires_grad=True)
     y = x * 2
     y.register_hook(look)
-    gradients_aside(y.sum(), [x])
-    assert (seen, aside()) == ([True, False], False)
+    unrecorded_gradients(y.sum(), [x])
+    assert (seen, recording_disabled()) == ([True, False], False)

@@ -16,12 +16,12 @@ from torch import Tensor
 from rnn_research.cells.base import Cell, State
 from rnn_research.checks import choice
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.compiled.fold import NativeFold
 from rnn_research.unroll.compiled.library import Unavailable
 from rnn_research.unroll.compiled.trace import Untraceable
+from rnn_research.unroll.compiled.unfolding import NativeUnfolding
 from rnn_research.unroll.intervention import Intervention
-from rnn_research.unroll.reference import ReferenceFold
-from rnn_research.unroll.torch_kernels import FusedFold, Unsupported
+from rnn_research.unroll.reference import ReferenceUnfolding
+from rnn_research.unroll.torch_kernels import TorchUnfolding, Unsupported
 from rnn_research.unroll.unfolding import Record, Unfolding
 
 ENGINES = ("auto", "native", "torch", "reference")
@@ -39,7 +39,7 @@ class EngineChoice:
         return f"engine={self.used}: {self.why}"
 
 
-def fold(
+def unfold(
     engine: str,
     cell: Cell,
     structure: Chain | Forest,
@@ -47,10 +47,10 @@ def fold(
     initial: State | None,
     record: Record,
     family: Sequence[Unfolding],
-    inside: Intervention | None = None,
+    intervention: Intervention | None = None,
 ) -> tuple[Unfolding, EngineChoice]:
-    """The cell along the structure by the engine asked for, as one of a `family` of layers. `inside`: what acts
-    within its backward pass.
+    """The cell along the structure by the engine asked for, as one of a `family` of layers. `intervention`:
+    what acts within its backward pass.
 
     Raises:
         ValueError: no such engine, or (other than with auto) it can't do this: says what stopped it. The cell marks
@@ -61,19 +61,23 @@ def fold(
     stopped = []
     if engine in ("auto", "native"):
         try:
-            return NativeFold(*given, inside), EngineChoice(engine, "native", "the update is compiled for this CPU")
+            return NativeUnfolding(*given, intervention), EngineChoice(
+                engine, "native", "the update is compiled for this CPU"
+            )
         except (Untraceable, Unavailable) as error:
             stopped.append(("native", str(error)))
     if engine in ("auto", "torch"):
         try:
-            if inside is not None:
+            if intervention is not None:
                 raise Unsupported("nothing can act inside the backward pass of its kernels")
-            made = FusedFold(*given)
+            made = TorchUnfolding(*given)
             return made, EngineChoice(engine, "torch", _why(stopped, made.how))
         except Unsupported as error:
             stopped.append(("torch", str(error)))
     if engine in ("auto", "reference"):
-        return ReferenceFold(*given, family, inside), EngineChoice(engine, "reference", _why(stopped, "plain autograd"))
+        return ReferenceUnfolding(*given, family, intervention), EngineChoice(
+            engine, "reference", _why(stopped, "plain autograd")
+        )
     raise ValueError(f"engine: given {engine}, but {stopped[0][1]}; use engine=auto or engine=reference")
 
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from rnn_research.cells import LSTM, Cell, NaryTreeLSTM
+from rnn_research.cells.nonlinearities import SIGMOID, TANH
 from rnn_research.cells.tree_lstm import child_blocks
-from rnn_research.unroll.torch_kernels.updates import Update, for_each, summed
+from rnn_research.unroll.torch_kernels.explicit_update import ExplicitUpdate, for_each, summed
 
 
-class MemoryUpdate(Update):
+class LSTMUpdate(ExplicitUpdate):
     """c = i g + sum_k f_k c_k, h = o tanh(c). Pre-activations: i, g, o, and then a forget gate a child.
 
     What tells the cells apart is what the forget gates read: `each`: the sum of all children (LSTM, which has one gate
@@ -45,28 +46,28 @@ class MemoryUpdate(Update):
         read = total if self.kind is LSTM else children
         return torch.cat([total @ i.t(), total @ go.t(), (read @ f.t()).view(len(total), -1)], 1)
 
-    def collect(self, slopes: Tensor, arity: int, weight: Tensor) -> Tensor:
+    def collect(self, grad_preactivations: Tensor, arity: int, weight: Tensor) -> Tensor:
         size = self.size
         if self.kind is NaryTreeLSTM:
-            return (slopes @ self._rows(weight, arity)).view(-1, size)
+            return (grad_preactivations @ self._rows(weight, arity)).view(-1, size)
         i, f, go = weight.split([size, size, 2 * size])
-        of_i, of_go, of_f = slopes.split([size, 2 * size, self.gates(arity) * size], 1)
+        of_i, of_go, of_f = grad_preactivations.split([size, 2 * size, self.gates(arity) * size], 1)
         total = (of_i @ i).addmm_(of_go, go)
         if self.kind is LSTM:
             return for_each(total.addmm_(of_f, f), arity)
         return for_each(total, arity) + of_f.reshape(-1, size) @ f
 
-    def weigh(self, slopes: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
+    def weigh(self, grad_preactivations: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
         size = self.size
         if self.kind is NaryTreeLSTM:
-            rows = (slopes.t() @ children.reshape(-1, arity * size)).view(3 + arity, size, -1)
+            rows = (grad_preactivations.t() @ children.reshape(-1, arity * size)).view(3 + arity, size, -1)
             blocks = out.view(3 + self.most, size, -1)[:, :, : arity * size]
             blocks[:1] += rows[:1]
             blocks[-2:] += rows[1:3]
             blocks[1 : 1 + arity] += rows[3:]
             return
         i, f, go = out.split([size, size, 2 * size])
-        of_i, of_go, of_f = slopes.split([size, 2 * size, self.gates(arity) * size], 1)
+        of_i, of_go, of_f = grad_preactivations.split([size, 2 * size, self.gates(arity) * size], 1)
         total = summed(children, arity)
         i.addmm_(of_i.t(), total)
         go.addmm_(of_go.t(), total)
@@ -99,30 +100,36 @@ class MemoryUpdate(Update):
         arity: int,
         tape: Tensor,
         weight: Tensor,
-        slopes: Tensor,
+        grad_preactivations: Tensor,
     ) -> None:
         of_hidden, of_memory = adjoints
         gates = tape.view(-1, 3 + self.gates(arity), self.size)
-        slopes = slopes.view_as(gates)
+        grad_preactivations = grad_preactivations.view_as(gates)
         i, g, o, f = gates[:, 0], gates[:, 1], gates[:, 2], gates[:, 3:]
         bounded = own[1].tanh()
-        of_memory += of_hidden * o * (1 - bounded * bounded)
-        torch.mul(of_memory * g, i * (1 - i), out=slopes[:, 0])
-        torch.mul(of_memory * i, 1 - g * g, out=slopes[:, 1])
-        torch.mul(of_hidden * bounded, o * (1 - o), out=slopes[:, 2])
+        of_memory += of_hidden * o * TANH.derivative(bounded)
+        torch.mul(of_memory * g, SIGMOID.derivative(i), out=grad_preactivations[:, 0])
+        torch.mul(of_memory * i, TANH.derivative(g), out=grad_preactivations[:, 1])
+        torch.mul(of_hidden * bounded, SIGMOID.derivative(o), out=grad_preactivations[:, 2])
         if arity:
-            torch.mul(of_memory[:, None] * self._memories(children[1], arity), f * (1 - f), out=slopes[:, 3:])
+            of_forget = of_memory[:, None] * self._memories(children[1], arity)
+            torch.mul(of_forget, SIGMOID.derivative(f), out=grad_preactivations[:, 3:])
 
     def carried(
-        self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, slopes: Tensor
+        self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, grad_preactivations: Tensor
     ) -> list[Tensor | None]:
         f = tape.view(-1, 3 + self.gates(arity), self.size)[:, 3:]
         carried = adjoints[1][:, None] * f
         return [None, carried.expand(-1, arity, -1).reshape(-1, self.size)]
 
-    def of_inputs(self, slopes: Tensor, arity: int) -> Tensor:
-        slopes = slopes.view(-1, 3 + self.gates(arity), self.size)
-        i, g, o, f = slopes[:, 0], slopes[:, 1], slopes[:, 2], slopes[:, 3:].sum(1)
+    def of_inputs(self, grad_preactivations: Tensor, arity: int) -> Tensor:
+        grad_preactivations = grad_preactivations.view(-1, 3 + self.gates(arity), self.size)
+        i, g, o, f = (
+            grad_preactivations[:, 0],
+            grad_preactivations[:, 1],
+            grad_preactivations[:, 2],
+            grad_preactivations[:, 3:].sum(1),
+        )
         return torch.cat([i, f, g, o], 1)
 
     def _memories(self, children: Tensor, arity: int) -> Tensor:

@@ -18,15 +18,16 @@ from torch import Tensor
 
 from rnn_research.cells import Cell
 from rnn_research.structures import Chain
-from rnn_research.unroll.passes import once
-from rnn_research.unroll.torch_kernels.form import ChainKernel, Recorded
-from rnn_research.unroll.torch_kernels.plan import RowOrder, Where, cut, plan_of, take
+from rnn_research.structures.order import Rows
+from rnn_research.unroll.backward import refuse_second_derivative
+from rnn_research.unroll.torch_kernels.chain_kernel import ChainKernel, KernelRecord
+from rnn_research.unroll.torch_kernels.row_order import RowOrder, cut, row_order_of, take
 
 BLOCK = 2**16
 """Elements of a part of the state that are worked on at a time: few enough for a processor's caches."""
 
 
-class Kernel(ChainKernel):
+class FusedKernel(ChainKernel):
     """One fused call, its h handed out through a tap that keeps what reaches it from outside.
 
     The recursions begin at a state before the first, as the kernels do; `full` is the plan with it.
@@ -39,13 +40,13 @@ class Kernel(ChainKernel):
         self,
         cell: Cell,
         chain: Chain,
-        plan: RowOrder,
+        row_order: RowOrder,
         inputs: Tensor,
         initial: tuple[Tensor, ...],
-        recorded: Recorded | None,
+        recorded: KernelRecord | None,
     ) -> None:
         self.cell, self.inputs, self.initial, self.recorded = cell, inputs, initial, recorded
-        self.plan, self.full = plan, plan_of(chain, True, inputs.device)
+        self.row_order, self.full = row_order, row_order_of(chain, True, inputs.device)
         self.how = f"torch's fused {self.name}"
         self.size = cell.hidden_size
         self.zero = inputs.new_zeros(self.full.before, self.size)
@@ -55,7 +56,7 @@ class Kernel(ChainKernel):
         self.weights: list[Any] = [
             None if w is None else w.detach().clone() if recorded else w.detach() for w in weights_of(cell)
         ]
-        self._handed = {0: Tap.apply(recorded, 0, self.outputs)}
+        self._handed = {0: AdjointTap.apply(recorded, 0, self.outputs)}
 
     def part(self, index: int) -> Tensor:
         return self._handed[index]
@@ -64,7 +65,7 @@ class Kernel(ChainKernel):
         return self._handed
 
     def buffers(self) -> list[Tensor]:
-        return [part[self.full.before - self.plan.before :] for part in self.replayed()]
+        return [part[self.full.before - self.row_order.before :] for part in self.replayed()]
 
     @abstractmethod
     def begin(self, first: tuple[Tensor, ...]) -> Any:
@@ -76,17 +77,19 @@ class Kernel(ChainKernel):
 
     def _run(self) -> Tensor:
         """h at every row, as the kernel gives it: cut into steps where all are equally long."""
-        plan, biased, train = self.plan, self.cell.bias, self.graded
+        row_order, biased, train = self.row_order, self.cell.bias, self.graded
         weights = [weight for weight in weights_of(self.cell) if weight is not None]
         first = self.begin(tuple(part[None] for part in self.initial or (self.zero, self.zero)))
         with warnings.catch_warnings() if self.inputs.is_cuda else nullcontext():
             if self.inputs.is_cuda:  # cuDNN would have a module's weights in one piece; these are a cell's own
                 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
-            if plan.uniform:
+            if row_order.uniform:
                 inputs = self.inputs.transpose(0, 1)
                 return type(self).call(inputs, first, weights, biased, 1, 0.0, train, False, False)[0]
-            sizes = torch.tensor(plan.counts)
-            return type(self).call(plan.gather(self.inputs), sizes, first, weights, biased, 1, 0.0, train, False)[0]
+            sizes = torch.tensor(row_order.counts)
+            return type(self).call(row_order.gather(self.inputs), sizes, first, weights, biased, 1, 0.0, train, False)[
+                0
+            ]
 
     def _before(self, part: int) -> Tensor:
         return self.initial[part].detach() if self.initial else self.zero
@@ -96,12 +99,12 @@ class Kernel(ChainKernel):
         return torch.cat([self._before(0), self.outputs.detach().reshape(-1, self.size)])
 
     @property
-    def _children(self) -> Where:
+    def _children(self) -> Rows:
         """The row of each state's previous one, in a buffer that begins with those before the first."""
         return self.full.by_arity[-1].children
 
     def _previous(self) -> Callable[[slice], Tensor]:
-        """Rows -> their previous h. Where these lie side by side nothing but the first are copied."""
+        """Rows -> their previous h. Rows these lie side by side nothing but the first are copied."""
         if not self.full.uniform:
             children, hidden = self._children, self._hidden()
             assert isinstance(children, Tensor)
@@ -123,7 +126,7 @@ class Kernel(ChainKernel):
         filled.view_as(grad).copy_(grad)
         return filled
 
-    def _blocks(self) -> list[tuple[slice, slice, Where]]:
+    def _blocks(self) -> list[tuple[slice, slice, Rows]]:
         """Few enough steps at a time for a processor's caches: the steps, their rows, and those of their previous
         states."""
         counts, children = self.full.counts, self._children
@@ -159,17 +162,17 @@ class Kernel(ChainKernel):
         return own, [rows[:count] for rows, count in zip(previous, counts, strict=True)]
 
 
-class Tap(torch.autograd.Function):
+class AdjointTap(torch.autograd.Function):
     """(recorded, part, rows) -> rows; on the way back their gradient from outside is recorded."""
 
     @staticmethod
-    def forward(ctx: Any, recorded: Recorded | None, part: int, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, recorded: KernelRecord | None, part: int, rows: Tensor) -> Tensor:
         ctx.recorded, ctx.part = recorded, part
         return rows.view_as(rows)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        once("torch")
+        refuse_second_derivative("torch")
         grad = grads[0].contiguous()  # as the kernel would make it
         if ctx.recorded is not None:
             ctx.recorded.add([grad], first=ctx.part)

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnn_research.unroll.torch_kernels.form import Found
-from rnn_research.unroll.torch_kernels.kernels import Kernel, Tap, weights_of
-from rnn_research.unroll.torch_kernels.plan import cut, put, take
+from rnn_research.unroll.torch_kernels.chain_kernel import BackwardPass
+from rnn_research.unroll.torch_kernels.fused_kernel import AdjointTap, FusedKernel, weights_of
+from rnn_research.unroll.torch_kernels.row_order import cut, put, take
 
 
-class LSTMKernel(Kernel):
+class LSTMKernel(FusedKernel):
     """c is made where it is asked for, from the kernel's h: as a function of these its gradient is right, through
     them and through the gates."""
 
@@ -26,7 +26,7 @@ class LSTMKernel(Kernel):
     def part(self, index: int) -> Tensor:
         if index == 1 and 1 not in self._handed:
             with torch.set_grad_enabled(self.graded):
-                self._handed[1] = Tap.apply(self.recorded, 1, self._memory())
+                self._handed[1] = AdjointTap.apply(self.recorded, 1, self._memory())
         return self._handed[index]
 
     def _memory(self) -> Tensor:
@@ -34,7 +34,7 @@ class LSTMKernel(Kernel):
         hidden, memory = self.initial or (self.zero, self.zero)
         weight_ih, weight_hh, *biases = weights_of(self.cell)
         bias = None if biases[0] is None else biases[0] + biases[1]
-        pre = nn.functional.linear(self.plan.gather(self.inputs), weight_ih, bias)
+        pre = nn.functional.linear(self.row_order.gather(self.inputs), weight_ih, bias)
         pre = pre + take(torch.cat([hidden, self.outputs.reshape(-1, self.size)]), self._children) @ weight_hh.t()
         i, f, g, _ = pre.chunk(4, 1)
         memories, counts = [], self.full.counts
@@ -52,7 +52,7 @@ class LSTMKernel(Kernel):
         """The gates (rows, 4 hidden), block by block, and c with the one before the first."""
         size, before, counts = self.size, self.full.before, self.full.counts
         weight_ih, weight_hh, bias = self._read()
-        inputs, previous = self.plan.gather(self.inputs.detach()), self._previous()
+        inputs, previous = self.row_order.gather(self.inputs.detach()), self._previous()
         memory = inputs.new_empty(before + self.full.rows, size)
         memory[:before] = self._before(1)
         gates, of, last = [], cut(memory[before:], counts), memory[:before]
@@ -85,7 +85,7 @@ class LSTMKernel(Kernel):
         return read[0].t(), read[1].t(), read[2]
 
     @torch.no_grad()
-    def back(self, direct: dict[int, Tensor]) -> Found:
+    def back(self, direct: dict[int, Tensor]) -> BackwardPass:
         counts, weight = self.full.counts, self.weights[1]
         adjoints = [self._filled(direct.get(part)) for part in range(2)]
         of_hidden, of_memory = (cut(part, counts) for part in adjoints)
@@ -112,7 +112,7 @@ class LSTMKernel(Kernel):
                         to_h, to_c = to_h[: count[k]], to_c[: count[k]]
                     to_h.addmm_(slope, weight)
                     to_c.addcmul_(dc, kept[k])
-        return Found(adjoints, lambda: self._recurrent(adjoints))
+        return BackwardPass(adjoints, lambda: self._recurrent(adjoints))
 
     @torch.no_grad()
     def _recurrent(self, adjoints: list[Tensor]) -> list[Tensor]:

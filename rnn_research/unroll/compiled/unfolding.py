@@ -10,14 +10,14 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.backward import added, reachable, unrecorded_gradients
+from rnn_research.unroll.compiled.driver_call import DriverCall, DriverFunction, DriverRecord, DriverResult, Wanted
 from rnn_research.unroll.compiled.graph import Untraceable, tensors_of
-from rnn_research.unroll.compiled.kernel import Along, Found, Kernel, Recorded, Wanted
 from rnn_research.unroll.intervention import Intervention, NormsByPoint, unmarked
-from rnn_research.unroll.passes import added, gradients_aside, reachable
-from rnn_research.unroll.unfolding import GRADIENTS, GateActivations, Record, Unfolding, Update
+from rnn_research.unroll.unfolding import GRADIENTS, GateActivations, PastUpdate, Record, Unfolding
 
 
-class NativeFold(Unfolding):
+class NativeUnfolding(Unfolding):
     """The states and, after a backward pass, their adjoints, which that pass leaves where it carried them.
 
     Raises:
@@ -32,23 +32,25 @@ class NativeFold(Unfolding):
         inputs: Tensor,
         initial: State | None,
         record: Record,
-        inside: Intervention | None = None,
+        intervention: Intervention | None = None,
     ) -> None:
         super().__init__(cell, structure, record)
         self.tensors = tensors_of(cell)
         _check(inputs, self.tensors)
-        if inside is not None and inside.calls:
-            raise Untraceable(f"{' and '.join(inside.calls)} is Python, which compiled code does not call")
+        if intervention is not None and intervention.calls:
+            raise Untraceable(f"{' and '.join(intervention.calls)} is Python, which compiled code does not call")
         inputs = reachable(inputs, cell, record)
-        self.kernel = Kernel(cell, structure, inputs.dtype, initial is not None, inside)
-        self.inside, self._points = inside, NormsByPoint()
-        if inside is not None and inside.max_value < math.inf and not self.kernel.compiled.marked:
+        self.driver_call = DriverCall(cell, structure, inputs.dtype, initial is not None, intervention)
+        self.intervention, self._points = intervention, NormsByPoint()
+        if intervention is not None and intervention.max_value < math.inf and not self.driver_call.compiled.marked:
             raise unmarked(cell)
         self.inputs, self.initial = inputs, () if initial is None else tuple(initial)
-        self.recorded = Recorded(3 if record == "parts" else 1) if record else None
+        self.recorded = DriverRecord(kinds=3 if record == "parts" else 1) if record else None
         arguments = (inputs, *self.initial, *self.tensors)
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in arguments)
-        self._states = cell.state_type(*Along.apply(self.kernel, self.recorded, self._points, keep, *arguments))
+        self._states = cell.state_type(
+            *DriverFunction.apply(self.driver_call, self.recorded, self._points, keep, *arguments)
+        )
 
     @property
     def states(self) -> State:
@@ -56,26 +58,28 @@ class NativeFold(Unfolding):
 
     @property
     def passes(self) -> int:
-        return 0 if self.recorded is None else self.recorded.count
+        return 0 if self.recorded is None else self.recorded.passes
 
     def adjoints(self) -> State:
         assert self.recorded is not None
         return self._of(self.recorded.adjoints)
 
-    def acted(self) -> NormsByPoint | None:
-        if self.inside is None:
+    def norms_by_point(self) -> NormsByPoint | None:
+        if self.intervention is None:
             return {}
         pairs = self._points.items()
-        return {name: (self.kernel.placed(one), self.kernel.placed(other)) for name, (one, other) in pairs} or None
+        return {
+            name: (self.driver_call.placed(one), self.driver_call.placed(other)) for name, (one, other) in pairs
+        } or None
 
     def direct(self) -> State:
         return self.inside_update(self._readouts())
 
     def recurrent(self) -> State:
         assert self.recorded is not None
-        if self.inside is None:
+        if self.intervention is None:
             return self._of(self._again(self._readouts(), Wanted(recurrent=True)).recurrent)
-        wanted = [(one.direct, Wanted(recurrent=True, limits=one.limits)) for one in self.recorded.passes]
+        wanted = [(one.direct, Wanted(recurrent=True, limits=one.limits)) for one in self.recorded.interventions]
         found = [self._again(*one).recurrent for one in wanted]
         return self._of([added(parts) for parts in zip(*found, strict=True)])
 
@@ -87,10 +91,10 @@ class NativeFold(Unfolding):
         return self._of(known) if known else super().norms(which)
 
     def adjoints_of(self, loss: Tensor) -> State:
-        return self._of(self._again(gradients_aside(loss, self._states), Wanted()).adjoints)
+        return self._of(self._again(unrecorded_gradients(loss, self._states), Wanted()).adjoints)
 
-    def updates(self) -> Iterator[Update]:
-        plan, made = self.kernel.schedule, self.cell.state_type
+    def updates(self) -> Iterator[PastUpdate]:
+        plan, made = self.driver_call.schedule, self.cell.state_type
         states = [part.detach() for part in self._states]
         after = [part.reshape(-1, part.shape[-1]) for part in states]
         if isinstance(self.structure, Chain):
@@ -101,7 +105,7 @@ class NativeFold(Unfolding):
         offset = len(self.structure) if isinstance(self.structure, Chain) else 0
         inputs = self.inputs.detach().reshape(-1, self.inputs.shape[-1])
         for arity, rows, child in plan.by_arity():
-            positions = self.kernel.positions(rows)
+            positions = self.driver_call.positions(rows)
             previous = tuple(made(*(part.index_select(0, child + offset + k) for part in flat)) for k in range(arity))
             state = made(*(part.index_select(0, positions) for part in after))
             with torch.no_grad():
@@ -113,8 +117,8 @@ class NativeFold(Unfolding):
 
     def kept(self) -> GateActivations | None:
         """Of a chain's updates that have a previous state."""
-        plan, tape = self.kernel.schedule, None if self.recorded is None else self.recorded.tape
-        plans = self.kernel.compiled.plans
+        plan, tape = self.driver_call.schedule, None if self.recorded is None else self.recorded.tape
+        plans = self.driver_call.compiled.plans
         slot = plans[plan.arities[-1]].gates
         if tape is None or not isinstance(self.structure, Chain) or set(slot) != set(range(len(self.cell.gates))):
             return None
@@ -124,36 +128,36 @@ class NativeFold(Unfolding):
         values = tape[start * self.cell.hidden_size :].view(count, slots[-1], self.cell.hidden_size)
         place = torch.full((plan.rows,), -1)
         place[torch.from_numpy(plan.row[len(plan.row) - count :]).long()] = torch.arange(count)
-        return GateActivations(self.kernel.placed(place), values, [slot[gate] for gate in range(len(slot))])
+        return GateActivations(self.driver_call.placed(place), values, [slot[gate] for gate in range(len(slot))])
 
     def _readouts(self) -> list[Tensor]:
         """The gradient that reached each part of the states from outside, times what its sum was scaled by."""
         assert self.recorded is not None
-        if self.inside is not None:
+        if self.intervention is not None:
             return [self._scaled(number, part) for number, part in enumerate(self._states)]
-        pairs = zip(self._states, self.recorded.direct, strict=True)
-        return [torch.zeros_like(part) if grad is None else grad for part, grad in pairs]
+        direct = self.recorded.direct
+        return [direct[k] if k in direct else torch.zeros_like(part) for k, part in enumerate(self._states)]
 
     def _scaled(self, number: int, part: Tensor) -> Tensor:
         assert self.recorded is not None
         total = torch.zeros_like(part)
-        for one in self.recorded.passes:
+        for one in self.recorded.interventions:
             grad = one.direct[number]
             if grad is not None:
-                total += grad * self.kernel.placed(one.factor)[..., None].to(grad.dtype)
+                total += grad * self.driver_call.placed(one.factor)[..., None].to(grad.dtype)
         return total
 
-    def _again(self, direct: Sequence[Tensor | None], wanted: Wanted) -> Found:
+    def _again(self, direct: Sequence[Tensor | None], wanted: Wanted) -> DriverResult:
         """The backward pass once more, for adjoints alone."""
         states = [part.detach() for part in self._states]
         tensors = [tensor.detach() for tensor in self.tensors]
         inputs, tape = self.inputs.detach(), None if self.recorded is None else self.recorded.tape
         if tape is None:
-            tape = self.kernel.forward(inputs, [part.detach() for part in self.initial], tensors, True)[1]
-        return self.kernel.backward(direct, inputs, tensors, states, tape, wanted)
+            tape = self.driver_call.forward(inputs, [part.detach() for part in self.initial], tensors, True)[1]
+        return self.driver_call.backward(direct, inputs, tensors, states, tape, wanted)
 
     def _of(self, parts: Sequence[Tensor]) -> State:
-        return self.cell.state_type(*map(self.kernel.placed, parts))
+        return self.cell.state_type(*map(self.driver_call.placed, parts))
 
 
 def _check(inputs: Tensor, tensors: Sequence[Tensor]) -> None:

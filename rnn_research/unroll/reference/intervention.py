@@ -15,11 +15,11 @@ from rnn_research.unroll import norms
 from rnn_research.unroll.intervention import Intervention, NormsByPoint, cut_or_scaled, unmarked
 
 Rows = slice | Tensor
-"""Which rows of the fold."""
+"""Which rows of the loop."""
 
 
-class Acting:
-    """An `Intervention` at the rows of one fold, and the record of what it did.
+class ActiveIntervention:
+    """An `Intervention` at the rows of one loop, and the record of what it did.
 
     Args:
         later: the row of the state that reads each row's; -1: none does.
@@ -28,15 +28,15 @@ class Acting:
     """
 
     def __init__(
-        self, inside: Intervention, cell: Cell, positions: Tensor, later: Tensor, like: Tensor, record: bool
+        self, intervention: Intervention, cell: Cell, positions: Tensor, later: Tensor, like: Tensor, record: bool
     ) -> None:
         rows, device = len(positions), like.device
-        self.inside, self.cell, self.later = inside, cell, later.to(device)
-        factors = [None if one is None else one.detach().to(device).reshape(-1)[positions] for one in inside.keep]
+        self.intervention, self.cell, self.later = intervention, cell, later.to(device)
+        factors = [None if one is None else one.detach().to(device).reshape(-1)[positions] for one in intervention.keep]
         self.keep = [None if one is None else one.to(like.dtype)[:, None] for one in factors]
         zeros = functools.partial(torch.zeros, rows, dtype=torch.float64, device=device)
         self.norms = zeros()  # of each delta of this pass, after the second point
-        self.acted: NormsByPoint = {point: (zeros(), zeros()) for point in inside.points}
+        self.norms_by_point: NormsByPoint = {point: (zeros(), zeros()) for point in intervention.points}
         self.clamped_norms = zeros(), zeros()  # of this pass's gradients of pre-activations, before and after
         parts = len(cell.state_names) if record else 0
         self.direct = [like.new_zeros(rows, cell.hidden_size) for _ in range(parts)]
@@ -45,18 +45,18 @@ class Acting:
 
     def step(self, rows: Rows, projected: Tensor, *previous: State) -> State:
         """`cell.step` of these rows, with what acts on its pre-activations."""
-        acts = "preactivation" in self.acted
+        acts = "preactivation" in self.norms_by_point
         with marking(functools.partial(self._mark, rows)) if acts else contextlib.nullcontext():
             return self.cell.step(projected, *previous)
 
     def readers(self, rows: Rows, state: State) -> tuple[State, State]:
         """The state for its readers at its own position, and for the later state."""
-        made = _Act.apply(self, rows, *state)
+        made = _StateFunction.apply(self, rows, *state)
         count = len(state)
         return type(state)(*made[:count]), type(state)(*made[count:])
 
     @contextlib.contextmanager
-    def unrecorded(self) -> Iterator[None]:
+    def disabled(self) -> Iterator[None]:
         """Within it, passes act and leave no trace."""
         self.recording = False
         try:
@@ -66,29 +66,29 @@ class Acting:
 
     def check(self) -> None:
         """Raise ValueError where pre-activations are to be clamped and none was marked."""
-        if "preactivation" in self.acted and not self.marks:
+        if "preactivation" in self.norms_by_point and not self.marks:
             raise unmarked(self.cell)
 
     def points(self) -> NormsByPoint:
         """The norms before and after each point: of every pass, added up."""
         self._finish(slice(None))
-        return self.acted
+        return self.norms_by_point
 
     def _mark(self, rows: Rows, z: Tensor) -> Tensor:
         self.marks += 1
-        return _Mark.apply(self, rows, z)  # type: ignore[return-value]
+        return _PreactivationFunction.apply(self, rows, z)  # type: ignore[return-value]
 
     def act(self, rows: Rows, recurrent: Sequence[Tensor], direct: Sequence[Tensor]) -> list[Tensor]:
         """The first two points: the gradients of a state's two readers -> the state's adjoint."""
-        max_norm, _ = self.inside.limits
+        max_norm, _ = self.intervention.limits
         came, later = norm(recurrent), self.later[rows]
         kept = self._kept(rows, recurrent)
         kept = self._scaled(kept, torch.where(later < 0, torch.nan, self.norms[later]))
-        kept = self._own(self.inside.on_recurrent, kept)
+        kept = self._own(self.intervention.on_recurrent, kept)
         total = [r + d for r, d in zip(kept, direct, strict=True)]
         before = norm(total)
         factor = torch.where((before > max_norm) & before.isfinite(), max_norm / before, 1.0).to(total[0].dtype)
-        delta = self._own(self.inside.on_adjoint, [part * factor[:, None] for part in total])
+        delta = self._own(self.intervention.on_adjoint, [part * factor[:, None] for part in total])
         self.norms[rows] = norm(delta)
         if self.recording:
             self._finish(rows)
@@ -108,11 +108,11 @@ class Acting:
 
     def _scaled(self, parts: list[Tensor], later: Tensor) -> list[Tensor]:
         """To the later state's norm, as far as the exponent goes."""
-        if self.inside.exponent == 0:
+        if self.intervention.exponent == 0:
             return parts
         own = norm(parts)
         fits = (own > 0) & own.isfinite() & later.isfinite()
-        factor = torch.where(fits, (later / own) ** self.inside.exponent, 1.0)
+        factor = torch.where(fits, (later / own) ** self.intervention.exponent, 1.0)
         factor = factor.clamp(max=torch.finfo(parts[0].dtype).max).to(parts[0].dtype)[:, None]
         return [cut_or_scaled(part, factor) for part in parts]
 
@@ -121,23 +121,23 @@ class Acting:
 
     def clamped(self, rows: Rows, grad: Tensor) -> Tensor:
         """The third point."""
-        _, limit = self.inside.limits
+        _, limit = self.intervention.limits
         out = grad.clamp(-limit, limit)
-        if self.inside.on_preactivation is not None:
-            out = self.inside.on_preactivation(out)
+        if self.intervention.on_preactivation is not None:
+            out = self.intervention.on_preactivation(out)
         if self.recording:
             for total, value in zip(self.clamped_norms, (grad, out), strict=True):
                 total[rows] = torch.hypot(total[rows], norms.norm(value.flatten(1), -1))
         return out
 
     def _record(self, point: str, rows: Rows, before: Tensor, after: Tensor) -> None:
-        if point in self.acted:
-            for total, value in zip(self.acted[point], (before, after), strict=True):
+        if point in self.norms_by_point:
+            for total, value in zip(self.norms_by_point[point], (before, after), strict=True):
                 total[rows] += value
 
     def _finish(self, rows: Rows) -> None:
         """The norms of the last pass that reached these rows are whole."""
-        if "preactivation" in self.acted:
+        if "preactivation" in self.norms_by_point:
             self._record("preactivation", rows, *(total[rows] for total in self.clamped_norms))
             for total in self.clamped_norms:
                 total[rows] = 0
@@ -148,38 +148,38 @@ def norm(parts: Sequence[Tensor]) -> Tensor:
     return norms.norm(torch.cat(list(parts), -1), -1)
 
 
-class _Act(torch.autograd.Function):
-    """(acting, rows, *parts) -> each part for its own position's readers, then each for the later state."""
+class _StateFunction(torch.autograd.Function):
+    """(active, rows, *parts) -> each part for its own position's readers, then each for the later state."""
 
     @staticmethod
-    def forward(ctx: Any, acting: Acting, rows: Rows, *parts: Tensor) -> Any:
-        ctx.acting, ctx.rows = acting, rows
+    def forward(ctx: Any, active: ActiveIntervention, rows: Rows, *parts: Tensor) -> Any:
+        ctx.active, ctx.rows = active, rows
         return (*(part.view_as(part) for part in parts), *(part.view_as(part) for part in parts))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        _once()
+        _refuse_second_derivative()
         count = len(grads) // 2
-        return None, None, *ctx.acting.act(ctx.rows, grads[count:], grads[:count])
+        return None, None, *ctx.active.act(ctx.rows, grads[count:], grads[:count])
 
 
-class _Mark(torch.autograd.Function):
-    """(acting, rows, z) -> z, whose gradient is clamped."""
+class _PreactivationFunction(torch.autograd.Function):
+    """(active, rows, z) -> z, whose gradient is clamped."""
 
     @staticmethod
-    def forward(ctx: Any, acting: Acting, rows: Rows, z: Tensor) -> Tensor:
-        ctx.acting, ctx.rows = acting, rows
+    def forward(ctx: Any, active: ActiveIntervention, rows: Rows, z: Tensor) -> Tensor:
+        ctx.active, ctx.rows = active, rows
         return z.view_as(z)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        _once()
-        return None, None, ctx.acting.clamped(ctx.rows, grads[0])
+        _refuse_second_derivative()
+        return None, None, ctx.active.clamped(ctx.rows, grads[0])
 
 
-def _once() -> None:
+def _refuse_second_derivative() -> None:
     if torch.is_grad_enabled():
         raise RuntimeError(
-            "inside: what acts within the backward pass has no derivative of its own, but create_graph=True asks for "
-            "one; leave inside out"
+            "interventions: what acts within the backward pass has no derivative, but create_graph=True asks for one; "
+            "leave interventions out"
         )

@@ -18,17 +18,18 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
+from rnn_research.unroll.backward import BackwardRecord
 from rnn_research.unroll.intervention import Intervention, NormsByPoint
-from rnn_research.unroll.pieces import Call, fold_chain, fold_forest
+from rnn_research.unroll.reference.loop import Call, loop_over_chain, loop_over_forest
 from rnn_research.unroll.undisturbed import set_random_state
-from rnn_research.unroll.unfolding import Record, Unfolding, Update
+from rnn_research.unroll.unfolding import PastUpdate, Record, Unfolding
 
 
-class ReferenceFold(Unfolding):
+class ReferenceUnfolding(Unfolding):
     """The states by one `step` after the other, and their gradients as autograd retained them.
 
     Args:
-        family: the folds of all layers (those above are added later), whose gradients another loss's must not disturb.
+        family: the unfoldings of all layers; those above are added later. `adjoints_of` leaves their records alone.
 
     Raises:
         ValueError: pre-activations are to be clamped, and the cell marks none.
@@ -42,19 +43,19 @@ class ReferenceFold(Unfolding):
         initial: State | None,
         record: Record,
         family: Sequence[Unfolding] | None = None,
-        inside: Intervention | None = None,
+        intervention: Intervention | None = None,
     ) -> None:
         super().__init__(cell, structure, record)
         if isinstance(structure, Chain):
-            self.pieces = fold_chain(cell, structure, inputs, initial, bool(record), inside)
+            self.loop = loop_over_chain(cell, structure, inputs, initial, bool(record), intervention)
         else:
-            self.pieces = fold_forest(cell, structure, inputs, bool(record), inside)
-        self._acting = self.pieces.acting
-        if self._acting is not None:
-            self._acting.check()
+            self.loop = loop_over_forest(cell, structure, inputs, bool(record), intervention)
+        self._intervention = self.loop.active
+        if self._intervention is not None:
+            self._intervention.check()
         self._family = [self] if family is None else family  # not copied: it grows
         self._placed: dict[str, Tensor] = {}
-        self._handed = _Handed()
+        self._recorded = BackwardRecord()
 
     @property
     def states(self) -> State:
@@ -66,17 +67,17 @@ class ReferenceFold(Unfolding):
 
     @property
     def passes(self) -> int:
-        return self._handed.passes
+        return self._recorded.passes
 
     def adjoints(self) -> State:
-        return self._by_call([[part.grad for part in call.state] for call in self.pieces.calls])
+        return self._by_call([[part.grad for part in call.state] for call in self.loop.calls])
 
-    def acted(self) -> NormsByPoint | None:
-        if self._acting is None:
+    def norms_by_point(self) -> NormsByPoint | None:
+        if self._intervention is None:
             return {}
-        if not self._acting.reached:
+        if not self._intervention.reached:
             return None
-        points = self._acting.points().items()
+        points = self._intervention.points().items()
         return {point: (self._scatter(before), self._scatter(after)) for point, (before, after) in points}
 
     def _check_hooks(self) -> None:
@@ -85,7 +86,7 @@ class ReferenceFold(Unfolding):
         Raises:
             RuntimeError: the update has put one on a part of its state.
         """
-        if any(part._backward_hooks for call in self.pieces.calls for part in call.state):
+        if any(part._backward_hooks for call in self.loop.calls for part in call.state):
             raise RuntimeError(
                 f"direct and recurrent: {type(self.cell).__name__}.step puts a hook on a part of its state, which acts "
                 "on the sum of the two; the adjoints are those after the hook"
@@ -93,67 +94,67 @@ class ReferenceFold(Unfolding):
 
     def direct(self) -> State:
         self._check_hooks()
-        if self._acting is not None:
-            return self.inside_update([self._scatter(part) for part in self._acting.direct])
-        like = [torch.cat([state[k].detach() for state in self.pieces.states]) for k in self._parts]
-        found = [self._handed.direct.get(k) for k in self._parts]
+        if self._intervention is not None:
+            return self.inside_update([self._scatter(part) for part in self._intervention.direct])
+        like = [torch.cat([state[k].detach() for state in self.loop.states]) for k in self._parts]
+        found = [self._recorded.direct.get(k) for k in self._parts]
         rows = [torch.zeros_like(part) if grad is None else grad for part, grad in zip(like, found, strict=True)]
         return self.inside_update([self._scatter(part) for part in rows])
 
     def recurrent(self) -> State:
         self._check_hooks()
-        if self._acting is not None:
-            return self.inside_update([self._scatter(part) for part in self._acting.recurrent])
-        passed = self.pieces.passed
+        if self._intervention is not None:
+            return self.inside_update([self._scatter(part) for part in self._intervention.recurrent])
+        passed = self.loop.passed
         return self.inside_update(
             [self._scatter(torch.cat([_grad(state[k]) for state in passed])) for k in self._parts]
         )
 
     def adjoints_of(self, loss: Tensor) -> State:
-        parts = [part for call in self.pieces.calls for part in call.state]
-        family = [fold for fold in self._family if isinstance(fold, ReferenceFold)]
-        retained = [tensor for fold in family for tensor in fold._retained()]
+        parts = [part for call in self.loop.calls for part in call.state]
+        family = [layer for layer in self._family if isinstance(layer, ReferenceUnfolding)]
+        retained = [tensor for layer in family for tensor in layer._retained()]
         before = [tensor.grad for tensor in retained]
         with contextlib.ExitStack() as stack:
-            for fold in family:
-                stack.enter_context(fold._handed.unrecorded())
-                if fold._acting is not None:
-                    stack.enter_context(fold._acting.unrecorded())
+            for layer in family:
+                stack.enter_context(layer._recorded.disabled())
+                if layer._intervention is not None:
+                    stack.enter_context(layer._intervention.disabled())
             grads = iter(torch.autograd.grad(loss, parts, retain_graph=True, allow_unused=True))
         for tensor, grad in zip(retained, before, strict=True):
             tensor.grad = grad  # autograd.grad, too, adds to each gradient that is retained on its way
-        return self._by_call([[next(grads) for _ in call.state] for call in self.pieces.calls])
+        return self._by_call([[next(grads) for _ in call.state] for call in self.loop.calls])
 
-    def updates(self) -> Iterator[Update]:
+    def updates(self) -> Iterator[PastUpdate]:
         calls: dict[int, list[Call]] = {}
-        for call in self.pieces.calls:
+        for call in self.loop.calls:
             calls.setdefault(len(call.previous), []).append(call)
         for group in calls.values():
             yield self._update(group)
 
-    def replays(self) -> Sequence[Callable[[], Iterator[Update]]]:
+    def replays(self) -> Sequence[Callable[[], Iterator[PastUpdate]]]:
         return [self.updates, self._calls_again]
 
-    def _calls_again(self) -> Iterator[Update]:
+    def _calls_again(self) -> Iterator[PastUpdate]:
         """One call after the other, with the random numbers that they drew."""
-        if self.pieces.random is not None:
-            set_random_state(self.pieces.positions.device, self.pieces.random)
-        for call in self.pieces.calls:
+        if self.loop.random is not None:
+            set_random_state(self.loop.positions.device, self.loop.random)
+        for call in self.loop.calls:
             yield self._update([call])
 
-    def _update(self, calls: Sequence[Call]) -> Update:
+    def _update(self, calls: Sequence[Call]) -> PastUpdate:
         """Calls with equally many previous states, as one."""
         made = self.cell.state_type
         previous = tuple(
             made(*(_cat([call.previous[child][part] for call in calls]) for part in self._parts))
             for child in range(len(calls[0].previous))
         )
-        rows = torch.cat([call.rows for call in calls]).to(self.pieces.positions.device)
+        rows = torch.cat([call.rows for call in calls]).to(self.loop.positions.device)
         state = made(*(_cat([call.state[part] for call in calls]) for part in self._parts))
-        return self.pieces.positions[rows], _cat([call.projected for call in calls]), previous, state
+        return self.loop.positions[rows], _cat([call.projected for call in calls]), previous, state
 
     def read_again(self) -> dict[str, Sequence[Tensor]]:
-        calls = self.pieces.calls
+        calls = self.loop.calls
         return {
             "projected inputs": [call.projected for call in calls],
             "previous states": [part for call in calls for state in call.previous for part in state],
@@ -167,64 +168,45 @@ class ReferenceFold(Unfolding):
         """Every tensor that keeps its gradient for the adjoints."""
         if not self.record:
             return []
-        passed = self.pieces.passed if self._acting is None else []
-        states = [*(call.state for call in self.pieces.calls), *passed]
+        passed = self.loop.passed if self._intervention is None else []
+        states = [*(call.state for call in self.loop.calls), *passed]
         return [part for state in states for part in state]
 
     def _part(self, name: str) -> Tensor:
         """One part of the states at every position, made once, so that its gradient is the readout's."""
         if name not in self._placed:
             index = self.cell.state_names.index(name)
-            rows = torch.cat([state[index] for state in self.pieces.states])
+            rows = torch.cat([state[index] for state in self.loop.states])
             if self.record and rows.requires_grad:
-                rows.register_hook(functools.partial(self._handed.add, index))
+                rows.register_hook(functools.partial(_record_part, self._recorded, index))
             self._placed[name] = self._scatter(rows)
         return self._placed[name]
 
     def _scatter(self, flat: Tensor) -> Tensor:
-        """Rows of the fold -> the structure's positions."""
+        """Rows of the loop -> the structure's positions."""
         if isinstance(self.structure, Forest):
             return flat
         batch, time, rest = len(self.structure), self.structure.time, flat.shape[1:]
         if len(flat) == batch * time:
             return flat.view(time, batch, *rest).transpose(0, 1)
-        padded = flat.new_zeros(batch * time, *rest).index_copy(0, self.pieces.positions, flat)
+        padded = flat.new_zeros(batch * time, *rest).index_copy(0, self.loop.positions, flat)
         return padded.view(batch, time, *rest)
 
     def _by_call(self, grads: list[list[Tensor | None]]) -> State:
         """Gradients in the results of the calls -> the structure's positions; None (not reached) is zero."""
-        columns = [torch.zeros_like(_cat([state[part] for state in self.pieces.states])) for part in self._parts]
-        for call, found in zip(self.pieces.calls, grads, strict=True):
+        columns = [torch.zeros_like(_cat([state[part] for state in self.loop.states])) for part in self._parts]
+        for call, found in zip(self.loop.calls, grads, strict=True):
             for column, grad in zip(columns, found, strict=True):
                 if grad is not None:
                     column[call.rows] = grad.to(column.dtype)  # in mixed precision some updates have another
         return self.cell.state_type(*(self._scatter(column) for column in columns))
 
 
-class _Handed:
-    """What backward passes brought to the states that were handed out, by part. It is kept by hooks on them, not
-    retained: so it is the gradient in what was handed out even where that is then changed in place.
-
-    Apart from the fold, which the graph must not hold.
-    """
-
-    def __init__(self) -> None:
-        self.direct: dict[int, Tensor] = {}
-        self.passes, self._recording = 0, True
-
-    def add(self, part: int, grad: Tensor | None) -> None:
-        if self._recording and grad is not None:
-            self.passes += 1
-            self.direct[part] = self.direct[part] + grad if part in self.direct else grad
-
-    @contextlib.contextmanager
-    def unrecorded(self) -> Iterator[None]:
-        """Within it, passes leave no trace."""
-        self._recording = False
-        try:
-            yield
-        finally:
-            self._recording = True
+def _record_part(record: BackwardRecord, part: int, grad: Tensor | None) -> None:
+    """A hook on one part of the states that are handed out. What it keeps is the gradient in what was handed out, even
+    where that is then changed in place."""
+    if grad is not None:
+        record.add([grad], first=part)
 
 
 def _grad(tensor: Tensor) -> Tensor:
