@@ -42,7 +42,7 @@ from rnn_research.structures import (
     balanced,
 )
 from rnn_research.structures.layouts import NO_TARGET
-from rnn_research.training.fit import fit
+from rnn_research.training.fit import RunSpec, fit
 
 LISTS = ("init", "probe", "logger")
 """Groups of which several options can be taken at once, so that each is under its own name."""
@@ -96,7 +96,7 @@ def _few_samples() -> Iterator[None]:
 
 
 def _fit(parts: Parts, folder: Path) -> runs.RunRecord:
-    record = fit(parts.data, parts.model, parts.trainer, parts.probes, folder)
+    record = fit(parts.data, parts.model, parts.trainer, parts.probes, RunSpec(folder))
     assert record.status == "done"
     assert np.isfinite(list(record.final.values())).all()
     return record

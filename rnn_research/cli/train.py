@@ -241,6 +241,7 @@ def _build_and_fit(cfg: Any, folder: Path, progress: bool) -> Any:
     from rnn_research.config.build import build
     from rnn_research.training.fit import fit
     from rnn_research.training.resume import ResumeError
+    from rnn_research.training.spec import RunSpec
 
     try:
         parts = build(cfg, _own_folders())
@@ -248,10 +249,10 @@ def _build_and_fit(cfg: Any, folder: Path, progress: bool) -> Any:
         logging.getLogger(__name__).exception("the run could not start")
         raise
     identity = _identity(cfg, parts.layout.name, folder)
-    live = parts.data, parts.model, parts.trainer, parts.probes
     how = {"resume_from": cfg.resume and path_of("resume", cfg.resume), "stop_when_solved": cfg.stop_when_solved}
+    spec = RunSpec(folder, loggers=parts.loggers, progress=progress, **how, **identity)
     try:
-        return fit(*live, folder, loggers=parts.loggers, progress=progress, **how, **identity)
+        return fit(parts.data, parts.model, parts.trainer, parts.probes, spec)
     except ResumeError as error:
         raise UsageError(str(error)) from error
 

@@ -30,7 +30,7 @@ from rnn_research.regularizers.omega import Omega
 from rnn_research.regularizers.orthogonality import Orthogonality
 from rnn_research.regularizers.spectral import Spectral, decomposed
 from rnn_research.structures import BalancedTreeLayout, Chain
-from rnn_research.training.fit import fit
+from rnn_research.training.fit import RunSpec, fit
 from rnn_research.unroll import unroll
 
 OPTIONS = sorted(path.stem for path in (CONF / "regularizer").glob("*.yaml") if path.stem != "none")
@@ -632,7 +632,7 @@ def composed(*overrides: str, folder: Path | None = None) -> DictConfig:
 def test_an_option_trains(name: str, model: str, tmp_path: Path) -> None:
     size = ["regularizer.flossing.exponents=3"] if name == "flossing" else []
     parts = build(composed("dataset=adding", "dataset.length=14", f"model={model}", f"regularizer={name}", *size))
-    record = fit(parts.data, parts.model, parts.trainer, parts.probes, tmp_path)
+    record = fit(parts.data, parts.model, parts.trainer, parts.probes, RunSpec(tmp_path))
     assert (record.status, record.steps) == ("done", 2)
     table = runs.read_table(tmp_path, "regularizer")
     assert table is not None
@@ -643,7 +643,7 @@ def test_an_option_trains(name: str, model: str, tmp_path: Path) -> None:
 
 def test_several_options_train_together(tmp_path: Path) -> None:
     parts = build(composed("dataset=adding", "dataset.length=14", "regularizer=[omega,spectral,orthogonality]"))
-    fit(parts.data, parts.model, parts.trainer, parts.probes, tmp_path)
+    fit(parts.data, parts.model, parts.trainer, parts.probes, RunSpec(tmp_path))
     table = runs.read_table(tmp_path, "regularizer")
     assert table is not None
     assert table.dtype.names == ("step", "omega", "spectral", "orthogonality")

@@ -34,7 +34,7 @@ from rnn_research.probes.base import Probe
 from rnn_research.records import runs
 from rnn_research.structures import ChainLayout
 from rnn_research.training import provenance
-from rnn_research.training.fit import Diverged, Recorder, fit
+from rnn_research.training.fit import Diverged, Recorder, RunSpec, fit
 
 
 class Setting:
@@ -57,7 +57,7 @@ class Setting:
         self.probes: dict[str, Probe] = {"adjoint": Adjoint(every_n_steps=1)}
 
     def fit(self, folder: Path, **more: Any) -> runs.RunRecord:
-        return fit(self.data, self.model, self.trainer, self.probes, folder, **more)
+        return fit(self.data, self.model, self.trainer, self.probes, RunSpec(folder, **more))
 
 
 def metrics(folder: Path) -> list[dict[str, str]]:
