@@ -159,10 +159,9 @@ def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config
     arguments.pop("hidden_size")
     live = model_of(data, functools.partial(cell, **arguments), num_layers=2).double()
     batch = layout.collate(data.samples("train"))
-    live.recording = True
+    live.step.recorded = True
     loss = live.training_step(batch, 0)
-    assert live.observed is not None
-    layers = live.observed.unrolled.layers
+    layers = live.step.parts["cells"].unrolled.layers
     early = [layer.adjoints_of(loss) for layer in layers]
     loss.backward()
     expected_loss, expected = _by_hand(live, batch, data.samples("train"))

@@ -27,8 +27,10 @@ from rnn_research.config.groups import CONF, REFUSED, config_dirs
 from rnn_research.errors import UsageError
 from rnn_research.records.printable import printable
 
-ONE = ("model", "dataset", "structure", "optimizer", "trainer", "experiment")
+ONE = ("model", "dataset", "structure", "architecture", "optimizer", "trainer", "experiment")
 """Groups of which one option is taken."""
+AUTOMATIC = ("architecture", "auto")
+"""No factor: it follows from the task, and earlier records have no such group."""
 _failures: list[int] = []
 """Exit codes of this process's runs that did not end well: Hydra goes on with a sweep's other runs."""
 
@@ -274,7 +276,7 @@ def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
 
     job = HydraConfig.get()
     choices = {key: str(value) for key, value in job.runtime.choices.items() if not key.startswith("hydra/")}
-    choices = {key: value for key, value in choices.items() if value != "None"}
+    choices = {key: value for key, value in choices.items() if value != "None" and (key, value) != AUTOMATIC}
     lists = {group: names(cfg, group, choices) or ["none"] for group in ("probe", *NAMED)}
     lists["init"] = names(cfg, "init", choices) or ["default"]
     choices |= {"structure": structure} | {key: "+".join(names) for key, names in lists.items()}

@@ -6,6 +6,7 @@ GROUPS = (
     "model",
     "dataset",
     "structure",
+    "architecture",
     "init",
     "clipping",
     "regularizer",

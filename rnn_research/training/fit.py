@@ -17,6 +17,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model, count_parameters
 from rnn_research.probes.base import Probe
+from rnn_research.probes.callback import ProbeCallback
 from rnn_research.records import runs
 from rnn_research.sweeps import claims
 from rnn_research.training import provenance, resume
@@ -60,7 +61,8 @@ def fit(
     _seed(run.seed)
     record = _begun(run, data, model, rule, earlier)
     recorder = Recorder(record, run.folder, probes, run.progress, earlier, run.stop_when_solved, facts)
-    live = _trainer(trainer, [*probes.values(), recorder], run.loggers, run.folder)
+    callbacks = [ProbeCallback(probe, name) for name, probe in probes.items()]
+    live = _trainer(trainer, [*callbacks, recorder], run.loggers, run.folder)
     if earlier is not None:
         resume.check_limits(earlier, live)
     actual = {"precision": str(live.precision), "hidden_sizes": [cell.hidden_size for cell in model.cells]}

@@ -25,6 +25,8 @@ from rnn_research.records import runs
 from rnn_research.records.identity import GROUPS, SCALARS
 
 PLACE = "rnn_research"
+AUTOMATIC = {"_target_": "rnn_research.models.architectures.automatic.automatic_architecture", "_partial_": True}
+"""The architecture of a run whose config names none: earlier ones had that which follows from the task."""
 MAY_DIFFER = {
     r"trainer\.(max|min)_(steps|epochs)|trainer\.max_time|stop_when_solved": "how long it trains",
     r"trainer\.(val_check_interval|check_val_every_n_epoch|log_every_n_steps|limit_(val|test)_batches)": "what is seen",
@@ -238,7 +240,7 @@ def _check_config(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, An
     a config, from a notebook, has its facts."""
     if not theirs or not ours:
         return
-    before, now = (dict(_flat(runs.plain(dict(config)))) for config in (theirs, ours))
+    before, now = (dict(_flat(runs.plain({"architecture": AUTOMATIC, **config}))) for config in (theirs, ours))
     for key in dict.fromkeys((*now, *before)):
         top = key.partition(".")[0]
         own = top not in (*GROUPS, *SCALARS)

@@ -559,7 +559,7 @@ def test_a_scaled_loss_scales_what_is_added(name: str, scale: float) -> None:
         model.attach(False)
         (model.training_step(batch, 0) * factor).backward()
         model.on_after_backward()
-        values = [value.item() for value in model._values.get("mine", [])]
+        values = [value.item() for value, _ in model.step.values.get("mine", [])]
         found.append(([parameter.grad / factor for parameter in model.parameters()], values))
     torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-10, atol=1e-13)
     assert found[1][1] == pytest.approx(found[0][1], rel=1e-12)
@@ -572,7 +572,7 @@ def test_the_loss_told_is_the_tasks_own(name: str) -> None:
     (batch,) = batches(data)[0]
     plain, given = model_of(data), model_of(data, regularizers={"mine": OURS[name]()})
     told, total = plain.training_step(batch, 0), given.training_step(batch, 0)
-    (value,) = given._values["mine"]
+    ((value, _),) = given.step.values["mine"]
     assert total.item() == pytest.approx((told + given.regularizers["mine"].weight * value).item())
     assert given.measured("train") == plain.measured("train")
 
@@ -583,7 +583,7 @@ def test_each_layer_has_its_own_omega() -> None:
     model = model_of(data, LSTM, num_layers=2, regularizers={"mine": Omega(0.0)}).double()
     model.attach(False)
     model.training_step(batches(data)[0][0], 0).backward()
-    step, unit = model._under_way.step, model._under_way.unit
+    step, unit = model.step.parts["cells"], model.step.unit
     values = []
     for layer, inputs in zip(step.unrolled.layers, (step.inputs, step.unrolled.layers[0].hidden), strict=True):
         alone: Any = type(step.unrolled)((layer,))

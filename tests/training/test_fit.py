@@ -339,7 +339,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
     found = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         setting = Setting(max_steps=6)
-        setting.model.readout = nn.Sequential(nn.Dropout(0.5), setting.model.readout)  # type: ignore[assignment]
+        setting.model.readout = nn.Sequential(nn.Dropout(0.5), setting.model.readout)
         torch.rand(len(found) + 1)
         setting.fit(tmp_path / name, seed=seed)
         state = torch.load(tmp_path / name / "checkpoint.ckpt", weights_only=True)["state_dict"]
