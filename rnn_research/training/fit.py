@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,11 @@ from rnn_research.records import runs
 from rnn_research.sweeps import claims
 from rnn_research.training import provenance, resume
 from rnn_research.training.lean_loop import make_lean
+from rnn_research.training.live_record import now
 from rnn_research.training.one_process import alone
-from rnn_research.training.recorder import Diverged, Recorder, now
+from rnn_research.training.recorder import Recorder
 from rnn_research.training.spec import RunSpec
+from rnn_research.training.stopping import Diverged
 
 __all__ = ["Diverged", "Recorder", "RunSpec", "fit"]
 
@@ -62,13 +63,13 @@ def fit(
     record = _begun(run, data, model, rule, earlier)
     recorder = Recorder(record, run.folder, probes, run.progress, earlier, run.stop_when_solved, facts)
     callbacks = [ProbeCallback(probe, name) for name, probe in probes.items()]
-    live = _trainer(trainer, [*callbacks, recorder], run.loggers, run.folder)
+    live = _trainer(trainer, [*callbacks, *recorder.callbacks], run.loggers, run.folder)
     if earlier is not None:
         resume.check_limits(earlier, live)
     actual = {"precision": str(live.precision), "hidden_sizes": [cell.hidden_size for cell in model.cells]}
-    recorder.record = record = replace(record, actual=actual)
+    recorder.live.change(actual=actual)
     with _claimed(run.folder):  # not before: nothing is left of a Trainer that can't be made
-        runs.write(record, run.folder)
+        recorder.live.write()
         if earlier is not None and (lines := earlier.metrics()):
             runs.replace_atomically(run.folder / runs.METRICS, lambda file: file.write(lines))
         return recorder.run(live, model, data)

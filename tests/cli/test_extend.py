@@ -253,7 +253,7 @@ TARGETS = (
     "torchx.f",
     "torch.hub.os.mkdir",
     "torch.load",
-    "rnn_research.training.recorder.os.mkdir",
+    "rnn_research.training.checkpoints.os.mkdir",
 )
 
 

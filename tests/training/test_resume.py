@@ -36,9 +36,10 @@ from rnn_research.records import checksum as seal
 from rnn_research.records import runs
 from rnn_research.structures import ParseTreeLayout
 from rnn_research.training import resume
+from rnn_research.training.checkpoints import CheckpointWriter
 from rnn_research.training.fit import RunSpec, fit
-from rnn_research.training.recorder import Recorder
 from rnn_research.training.resume import ResumeError
+from rnn_research.training.tables import TableWriter
 
 
 class Remembers(Clipping):
@@ -333,8 +334,9 @@ class Copies(Callback):
 
 def test_a_run_that_was_killed_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the last validation within an epoch; what was written since is written anew."""
-    monkeypatch.setattr(Recorder, "FLUSH_EVERY", 0.0)
-    monkeypatch.setattr(Recorder, "FLUSH_SHARE", 0)
+    monkeypatch.setattr(CheckpointWriter, "EVERY", 0.0)
+    monkeypatch.setattr(TableWriter, "FLUSH_EVERY", 0.0)
+    monkeypatch.setattr(TableWriter, "FLUSH_SHARE", 0)
     limits = {"val_check_interval": 4, "check_val_every_n_epoch": None}
     killed = tmp_path / "killed"
     Setting().fit(tmp_path / "whole", 13, callbacks=(Copies(tmp_path / "whole", killed),), **limits)
