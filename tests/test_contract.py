@@ -44,7 +44,7 @@ from rnn_research.structures import (
     balanced,
 )
 from rnn_research.structures.layouts import NO_TARGET
-from rnn_research.training.fit import fit
+from rnn_research.training.fit import RunSpec, fit
 
 LISTS = ("init", "probe", "logger")
 """Groups of which several options can be taken at once, so that each is under its own name."""
@@ -98,7 +98,7 @@ def _few_samples() -> Iterator[None]:
 
 
 def _fit(parts: Parts, folder: Path) -> runs.RunRecord:
-    record = fit(parts.data, parts.model, parts.trainer, parts.probes, folder)
+    record = fit(parts.data, parts.model, parts.trainer, parts.probes, RunSpec(folder))
     assert record.status == "done"
     assert np.isfinite(list(record.final.values())).all()
     return record
@@ -161,10 +161,9 @@ def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config
     arguments.pop("hidden_size")
     live = model_of(data, functools.partial(cell, **arguments), num_layers=2).double()
     batch = layout.collate(data.samples("train"))
-    live.recording = True
+    live.step.recorded = True
     loss = live.training_step(batch, 0)
-    assert live.observed is not None
-    layers = live.observed.unrolled.layers
+    layers = live.step.parts["cells"].unrolled.layers
     early = [layer.adjoints_of(loss) for layer in layers]
     loss.backward()
     expected_loss, expected = _by_hand(live, batch, data.samples("train"))

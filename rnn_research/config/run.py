@@ -124,6 +124,7 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool) -> runs.R
     from rnn_research.checks import path_of
     from rnn_research.config.build import build
     from rnn_research.training.fit import fit
+    from rnn_research.training.spec import RunSpec
 
     cfg = spec.task
     try:
@@ -131,10 +132,15 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool) -> runs.R
     except Exception:
         logging.getLogger(__name__).exception("the run could not start")
         raise
-    identity = _identity(spec, parts.layout.name, folder)
-    live = parts.data, parts.model, parts.trainer, parts.probes
-    how = {"resume_from": cfg.resume and path_of("resume", cfg.resume), "stop_when_solved": cfg.stop_when_solved}
-    return fit(*live, folder, loggers=parts.loggers, progress=progress, **how, **identity)
+    run = RunSpec(
+        folder,
+        loggers=parts.loggers,
+        progress=progress,
+        resume_from=cfg.resume and path_of("resume", cfg.resume),
+        stop_when_solved=cfg.stop_when_solved,
+        **_identity(spec, parts.layout.name, folder),
+    )
+    return fit(parts.data, parts.model, parts.trainer, parts.probes, run)
 
 
 def _identity(spec: ComposedRun, structure: str, folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from rnn_research.probes.base import Probe
 from rnn_research.records.runs import RunRecord
 from rnn_research.structures import ChainLayout as Chains
 from rnn_research.structures import Layout, Sample, Tree
-from rnn_research.training.fit import fit
+from rnn_research.training.fit import RunSpec, fit
 
 
 class Given(DataModule):
@@ -121,7 +121,7 @@ def run(
 ) -> RunRecord:
     """Train on the CPU within `limits`, arguments of lightning's Trainer."""
     trainer = _WithCallbacks(callbacks, accelerator="cpu", devices=1, **limits)
-    return fit(data, model, trainer, dict(probes or {}), folder)
+    return fit(data, model, trainer, dict(probes or {}), RunSpec(folder))
 
 
 class _WithCallbacks:
