@@ -16,7 +16,7 @@ from rnn_research.errors import UsageError
 SMALL = ("model.cell.hidden_size=3", "dataset=temporal_order", "dataset.train_size=8", "trainer.max_steps=1")
 MISTAKES = {
     "+regularise=1": "regularise: unknown, expected one of model, dataset, ",
-    "seed=-1": "seed: given -1, expected an integer >= 0",
+    "seed=-1": "seed: given -1, expected an integer from 0 to ",
     "engine=fast": "engine: given 'fast', expected one of ",
     "+model.cell.gates=3": "model.cell.gates: unknown, expected one of ",
     "+dataset.sise=3": "dataset.sise: unknown, expected one of ",
@@ -27,7 +27,7 @@ MISTAKES = {
     "trainer.accelerator=tpu": "trainer.accelerator: given 'tpu', expected one of ",
     "+trainer.plugins=[1]": "trainer.plugins: given [1], not supported: ",
     "trainer.max_steps=0": "trainer: given a limit of 0, which trains nothing",
-    "model._target_=os.system": "model._target_: given 'os.system', expected a Model",
+    "model._target_=os.system": "model._target_: given 'os.system', expected a class of ",
 }
 
 
