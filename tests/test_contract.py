@@ -27,8 +27,10 @@ from rnn_research.clipping.base import Clipping, ClippingEffect, clip
 from rnn_research.config.build import Parts, build
 from rnn_research.config.groups import CONF, first_line
 from rnn_research.config.instantiate import LATER, instantiate_node, make_each, make_named
-from rnn_research.datasets.base import SPLITS, DataModule, Generated
-from rnn_research.datasets.checking import check_apart, check_samples
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.checking import check_disjoint, check_samples
+from rnn_research.datasets.streams import SampleStream
+from rnn_research.datasets.task import SPLITS
 from rnn_research.errors import UsageError
 from rnn_research.records import runs
 from rnn_research.structures import (
@@ -91,7 +93,7 @@ def config(pytestconfig: pytest.Config, treebank: Path) -> Callable[..., DictCon
 def _few_samples() -> Iterator[None]:
     """Generated data are made a block at a time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Generated, "BLOCK", 16)
+        patch.setattr(SampleStream, "BLOCK", 16)
         yield
 
 
@@ -278,7 +280,7 @@ def test_a_dataset_gives_samples_that_fit_and_none_to_two_splits(
     for name, samples in sets.items():
         check_samples(name, samples, data.task)
     if not data.overlaps:
-        assert check_apart(sets, {name: min(len(samples), 10_000) for name, samples in sets.items()}) == ""
+        assert check_disjoint(sets, {name: min(len(samples), 10_000) for name, samples in sets.items()}) == ""
 
 
 # Clipping.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from rnn_research.curves import Interval, interval
+from rnn_research.statistics.intervals import Interval, interval
 
 SET = "set"
 SAID = ("correct", "loss")

@@ -14,11 +14,12 @@ from rnn_research.compare.breakdown import Bins
 from rnn_research.compare.breakdown import bins as bins_of
 from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import Effect, effects
-from rnn_research.compare.factors import IRRELEVANT, Factors, configured, option, short
+from rnn_research.compare.factors import Factors, option, short
 from rnn_research.compare.reading import Run, Step, read_run, split_metric
 from rnn_research.compare.select import Excluded, Found, Selection, select
 from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION, JOINT
+from rnn_research.records.identity import is_factor
 
 
 class NothingToCompare(ValueError):
@@ -61,10 +62,10 @@ class Comparison:
         return tuple(dict.fromkeys(said for run in self.runs if (said := rule(run.record))))
 
     @property
-    def telling(self) -> tuple[str, ...]:
+    def distinguishing_factors(self) -> tuple[str, ...]:
         """The first varying factors that tell all conditions apart; the others go with them, such as the
         structure that a model needs."""
-        return tuple(_telling(self.conditions, self.varying))
+        return tuple(_distinguishing(self.conditions, self.varying))
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -78,7 +79,7 @@ class Comparison:
         return any(run.chosen.curve.terminal for run in self.runs if run.chosen)
 
     def label(self, condition: Condition) -> str:
-        return ", ".join(condition.options[factor] for factor in self.telling) or "all runs"
+        return ", ".join(condition.options[factor] for factor in self.distinguishing_factors) or "all runs"
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -90,7 +91,7 @@ class Comparison:
 
 
 def compare(
-    folders: Sequence[Path],
+    folders: Sequence[Path | str],
     *,
     state: str | None = None,
     step: Step = "last",
@@ -113,6 +114,7 @@ def compare(
     Raises:
         NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
     """
+    folders = [Path(folder) for folder in folders]
     try:
         fraction = checks.number("fraction", fraction, above=0.0, most=1.0)
     except ValueError as error:
@@ -122,7 +124,7 @@ def compare(
     _check_found(folders, selection)
     name = _metric(selection.found, metric)
     varying = _varying(selection, by)
-    read = [read_run(item.folder, item.record, state, step, name, fraction) for item in selection.found]
+    read = [read_run(item, state, step, name, fraction) for item in selection.found]
     _check_read(read, state, step)
     bins = _bins(read, against)
     conditions = tuple(condition(options, members, name, bins) for options, members in _group(read, varying))
@@ -205,7 +207,7 @@ def _varying(selection: Selection, by: Sequence[str]) -> tuple[str, ...]:
     factors: Factors = selection.factors
     known = dict.fromkeys((*factors.varying, *factors.constant))
     for item in selection.found:
-        known |= dict.fromkeys(key for key in configured(item.record) if not IRRELEVANT.search(key))
+        known |= dict.fromkeys(key for key in item.settings if is_factor(key))
     names = {tail: factor for factor, tail in short(tuple(known)).items()} | {factor: factor for factor in known}
     for factor in by:
         if factor not in names:
@@ -216,7 +218,7 @@ def _varying(selection: Selection, by: Sequence[str]) -> tuple[str, ...]:
 def _group(read: Sequence[Run], varying: Sequence[str]) -> list[tuple[dict[str, str], list[Run]]]:
     groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in read:
-        groups[tuple(option(run.record, factor) for factor in varying)].append(run)
+        groups[tuple(option(run.settings, factor) for factor in varying)].append(run)
     ranks = [_ranks(read, factor) for factor in varying]
     conditions = sorted(groups, key=lambda options: [rank[o] for rank, o in zip(ranks, options, strict=True)])
     return [
@@ -225,20 +227,20 @@ def _group(read: Sequence[Run], varying: Sequence[str]) -> list[tuple[dict[str, 
     ]
 
 
-def _telling(conditions: Sequence[Condition], varying: Sequence[str]) -> list[str]:
-    telling: list[str] = []
+def _distinguishing(conditions: Sequence[Condition], varying: Sequence[str]) -> list[str]:
+    chosen: list[str] = []
     for factor in varying:
-        more = [*telling, factor]
-        told = ({tuple(c.options[name] for name in names) for c in conditions} for names in (telling, more))
-        if len(next(told)) < len(next(told)):
-            telling = more
-    return telling
+        more = [*chosen, factor]
+        apart = ({tuple(c.options[name] for name in names) for c in conditions} for names in (chosen, more))
+        if len(next(apart)) < len(next(apart)):
+            chosen = more
+    return chosen
 
 
 def _ranks(read: Sequence[Run], factor: str) -> dict[str, int]:
     """The order of a factor's options: none, numbers ascending, others as they were first started in the sweep."""
     started = sorted(read, key=lambda run: run.record.start)
-    options = list(dict.fromkeys(option(run.record, factor) for run in started))
+    options = list(dict.fromkeys(option(run.settings, factor) for run in started))
     with suppress(ValueError):
         options = sorted(options, key=float)
     return {name: rank for rank, name in enumerate(sorted(options, key=lambda name: name != "none"))}

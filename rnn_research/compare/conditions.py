@@ -11,7 +11,8 @@ from jaxtyping import Float
 from rnn_research.compare.breakdown import Bins, Breakdown, breakdown
 from rnn_research.compare.reading import Run, Seen, Series, share_clipped
 from rnn_research.compare.success import Success, success
-from rnn_research.curves import Band, Interval, Reading, band, interval, together
+from rnn_research.curves import Reading, together
+from rnn_research.statistics.intervals import Band, Interval, band, interval
 
 BINS = 150
 

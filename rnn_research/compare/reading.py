@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 
 from rnn_research import curves
 from rnn_research.compare.breakdown import Grouped, grouped, measure
+from rnn_research.compare.factors import Settings
+from rnn_research.compare.select import Found
 from rnn_research.curves import Curve, Decay, Verdict
 from rnn_research.curves.typical import thinned
 from rnn_research.records import runs
@@ -45,12 +47,17 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A comparable run. `start` is its first recorded step and `chosen` the one asked for; `beside` are the state's
-    parts and layers at that step, by name; `rates` are of every recorded step; `learning` is the validation metric;
-    `answers` are grouped by feature, and `measure` says what of. What can't be had is None, and `missing` says why."""
+    """A comparable run.
+
+    `settings` are what it was trained with, as text by key. `start` is its first recorded step and `chosen` the one
+    asked for; `beside` are the state's parts and layers at that step, by name. `rates` are of every recorded step, and
+    `learning` is the validation metric. `answers` are grouped by feature, and `measure` says what they measure. What
+    can't be had is None, and `missing` says why.
+    """
 
     folder: Path
     record: RunRecord
+    settings: Settings
     states: tuple[str, ...]
     steps: tuple[int, ...]
     start: Seen | None
@@ -68,13 +75,12 @@ class Run:
         return self.record.status == "diverged"
 
 
-def read_run(
-    folder: Path, record: RunRecord, state: str | None, step: Step, metric: str | None, fraction: float
-) -> Run:
-    """Read the tables of a run. `state` None: `joint`, all of the cell's together.
+def read_run(item: Found, state: str | None, step: Step, metric: str | None, fraction: float) -> Run:
+    """Read the tables of a run that was found. `state` None: `joint`, all of the cell's together.
 
     Never raises for what the tables hold: that is said in `missing`.
     """
+    folder, record = item.folder, item.record
     missing: list[str] = []
     adjoint = _table(folder, "adjoint", missing)
     start = chosen = rates = None
@@ -92,7 +98,7 @@ def read_run(
     clipping, learning = _clipping(folder, missing), _learning(folder, metric, missing)
     answers, measured = _answers(folder, missing)
     told = (start, chosen, rates, clipping, learning, tuple(missing), answers, measured)
-    return Run(folder, record, states, steps, *told, beside=beside)
+    return Run(folder, record, item.settings, states, steps, *told, beside=beside)
 
 
 def split_metric(key: str) -> tuple[str, str]:

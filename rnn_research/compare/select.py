@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from rnn_research.compare.factors import IRRELEVANT, Factors, factors_of, flat
+from rnn_research.compare.factors import Factors, Settings, factors_of, settings_of
 from rnn_research.records import runs
+from rnn_research.records.identity import is_factor
 from rnn_research.records.printable import printable_values
 from rnn_research.records.runs import RunRecord
 
@@ -22,10 +23,11 @@ UNFINISHED = {
 
 @dataclass(frozen=True)
 class Found:
-    """A run's record and where it lies."""
+    """A run's record, where it lies, and what it was trained with, as text by key."""
 
     folder: Path
     record: RunRecord
+    settings: Settings
 
 
 @dataclass(frozen=True)
@@ -53,21 +55,27 @@ def select(folders: Iterable[Path]) -> Selection:
     failed, runs on other data than most with the same dataset config, and of several runs of one condition
     with one seed all but the latest. A run that diverged stays: divergence is a result.
     """
-    found, damaged = _read(folders)
-    found, unfinished = _finished(found)
+    records, damaged = _read(folders)
+    records, unfinished = _finished(records)
+    settings = settings_of([record for _, record in records])
+    found = [Found(*item, own) for item, own in zip(records, settings, strict=True)]
     found, strangers, notes = _same_data(found)
-    factors = factors_of([item.record for item in found])
+    factors = _factors(found)
     found, repeated = _latest(found, factors)
     # A run left out as a repetition may have been the only one with its option.
-    factors = factors_of([item.record for item in found]) if repeated else factors
+    factors = _factors(found) if repeated else factors
     return Selection(tuple(found), factors, (*damaged, *unfinished, *strangers, *repeated), notes)
 
 
-def _read(folders: Iterable[Path]) -> tuple[list[Found], list[Excluded]]:
+def _factors(found: list[Found]) -> Factors:
+    return factors_of([item.record for item in found], [item.settings for item in found])
+
+
+def _read(folders: Iterable[Path]) -> tuple[list[tuple[Path, RunRecord]], list[Excluded]]:
     found, excluded = [], []
     for folder in runs.find(folders):
         try:
-            found.append(Found(folder, _printable(runs.read(folder))))
+            found.append((folder, _printable(runs.read(folder))))
         except runs.DamagedRecord as error:
             excluded.append(Excluded(folder, str(error).removeprefix(f"{folder / runs.RECORD}: ")))
     return found, excluded
@@ -79,14 +87,14 @@ def _printable(record: RunRecord) -> RunRecord:
     return replace(record, **printable_values(values))
 
 
-def _finished(found: list[Found]) -> tuple[list[Found], list[Excluded]]:
+def _finished(records: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, RunRecord]], list[Excluded]]:
     kept, excluded = [], []
-    for item in found:
-        if item.record.status in ("done", "diverged"):
-            kept.append(item)
+    for folder, record in records:
+        if record.status in ("done", "diverged"):
+            kept.append((folder, record))
         else:
-            failed = f"failed: {_one_line(item.record.error or 'no error was recorded')}"
-            excluded.append(Excluded(item.folder, UNFINISHED.get(item.record.status, failed)))
+            failed = f"failed: {_one_line(record.error or 'no error was recorded')}"
+            excluded.append(Excluded(folder, UNFINISHED.get(record.status, failed)))
     return kept, excluded
 
 
@@ -98,7 +106,7 @@ def _same_data(found: list[Found]) -> tuple[list[Found], list[Excluded], tuple[s
     """
     groups: dict[tuple[str, ...], list[Found]] = defaultdict(list)
     for item in found:
-        groups[_dataset(item.record)].append(item)
+        groups[_dataset(item)].append(item)
     strangers, notes = {}, []
     for (name, *_), members in groups.items():
         prints = [_fingerprint(item) for item in members]
@@ -120,18 +128,22 @@ def _fingerprint(item: Found) -> str:
     return str(item.record.data.get("fingerprint"))
 
 
-def _dataset(record: RunRecord) -> tuple[str, ...]:
+def _dataset(item: Found) -> tuple[str, ...]:
     """What names a dataset, and all that is configured of its data but where they lie: for that there is the
     fingerprint."""
-    name = record.factors.get("dataset") or str(record.data.get("name"))
-    config = flat(record.config.get("dataset"))
-    configured = (item for item in sorted(config.items()) if item[0] not in BATCHING)
-    return name, *(f"{key}={value}" for key, value in configured if not IRRELEVANT.search(f"dataset.{key}"))
+    name = item.record.choices.get("dataset") or str(item.record.data.get("name"))
+    return name, *(f"{key}={value}" for key, value in sorted(_data_keys(item).items()) if is_factor(key))
+
+
+def _data_keys(item: Found) -> dict[str, str]:
+    """The settings of a run's data, without how samples are served."""
+    below = ((key, value) for key, value in item.settings.items() if key.startswith("dataset."))
+    return {key: value for key, value in below if key.partition(".")[2] not in BATCHING}
 
 
 def _one_place(members: list[Found]) -> bool:
-    configs = [flat(item.record.config.get("dataset")) for item in members]
-    keys = {key for config in configs for key in config if key not in BATCHING}
+    configs = [_data_keys(item) for item in members]
+    keys = {key for config in configs for key in config}
     return all(len({config.get(key) for config in configs}) == 1 for key in keys)
 
 
@@ -139,7 +151,7 @@ def _latest(found: list[Found], factors: Factors) -> tuple[list[Found], list[Exc
     """Of the runs of one condition with one seed, the one that started last."""
     groups: dict[tuple[object, ...], list[Found]] = defaultdict(list)
     for item in found:
-        groups[(*factors.condition(item.record), item.record.seed)].append(item)
+        groups[(*factors.condition(item.settings), item.record.seed)].append(item)
     kept, excluded = [], []
     for members in groups.values():
         *older, latest = sorted(members, key=lambda item: item.record.start)

@@ -13,9 +13,9 @@ from rnn_research.curves.bounds import DISAGREE, LADDER
 from rnn_research.curves.laws import Law, law
 from rnn_research.curves.norms import Curve, linked
 from rnn_research.curves.rate import RESOLUTION, Decay, Far, extremes, horizon, ratio
-from rnn_research.curves.seeds import Band, Interval, band, half_width, interval, students
 from rnn_research.curves.typical import Group, Typical, typical
 from rnn_research.curves.verdicts import Verdict, judged
+from rnn_research.statistics.intervals import Band, Interval, band, half_width, interval, t_quantile
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def _decay(shared: Band, decays: Sequence[Decay]) -> Decay:
     first, whole = decays[0], _far(shared, decays)
     inside = (shared.x >= whole.first) & (shared.x <= whole.last)
     x, y = shared.x[inside], shared.mean[inside]
-    half = (shared.high - shared.mean)[inside] / (students(len(decays) - 1) if len(decays) > 1 else 1)
+    half = (shared.high - shared.mean)[inside] / (t_quantile(len(decays) - 1) if len(decays) > 1 else 1)
     error = float(np.sqrt(np.mean(half[np.isfinite(half)] ** 2))) if np.isfinite(half).any() else 0.0
     measured = [decay for decay in decays if np.isfinite(decay.rate) and not decay.bounded]
     return replace(
@@ -144,7 +144,7 @@ def _far(shared: Band, decays: Sequence[Decay]) -> Far:
         mean, count = float(logs[there].mean()), int(there.sum())
         error = float(np.sqrt(np.mean([far.error**2 for far, ok in zip(fars, there, strict=True) if ok]) / count))
         if count > 1:
-            half = max(float(half_width(logs[there])), students(count - 1) * error)
+            half = max(float(half_width(logs[there])), t_quantile(count - 1) * error)
             low, high = ratio(mean - half), ratio(mean + half)
         else:
             low, high = next((far.low, far.high) for far, ok in zip(fars, there, strict=True) if ok)

@@ -44,7 +44,7 @@ class Model(LightningModule):
         loss: `terminal`: at the last step or root; `every`: the mean over all labelled positions; `auto`: as the
             architecture says.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
-        engine: what folds the cells; see `unroll.engines`.
+        engine: what folds the cells; see `unroll.select`.
         regularizers: by name, what acts on training beside the loss.
         architecture: makes what stands around the cells, given a `Blueprint`.
 

@@ -180,7 +180,7 @@ def _count_changed(unrolled: Unrolled) -> tuple[Tensor, int]:
     """The states, of all layers, at which something inside the backward pass changed a norm; and how many there are."""
     changed, count = [], 0
     for layer in unrolled.layers:
-        points = [before != after for before, after in layer.acted().values()]
+        points = [before != after for before, after in layer.norms_by_point().values()]
         if points:
             changed.append(torch.stack(points).any(0)[layer.mask].sum())
         count += int(layer.mask.sum())

@@ -24,10 +24,10 @@ class Interventions:
     def of(self, cells: Sequence[Cell], structure: Chain | Forest) -> dict[str, Any]:
         """The arguments of `unroll` for these layers."""
         first, self._layers = self._layers, self._layers + len(cells)
-        inside: list[Intervention | None] = [
-            self.clipping.inside(cell, structure, layer, self.scale) for layer, cell in enumerate(cells, first)
+        interventions: list[Intervention | None] = [
+            self.clipping.intervention(cell, structure, layer, self.scale) for layer, cell in enumerate(cells, first)
         ]
-        return {"inside": inside, "truncate": self.clipping.truncate}
+        return {"interventions": interventions, "truncate": self.clipping.truncate}
 
 
 class Unroller:

@@ -26,7 +26,7 @@ class Adjoint(Probe):
     tokens, `token` is the one read there (0: nothing is read).
 
     Where a strategy acts inside backpropagation these are the adjoints that flow, after it; and for each point at
-    which one acts (see `unroll.inside`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
+    which one acts (see `unroll.intervention`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
     `<point>_after`, the norm over all parts of the state (or all gates) before and after.
 
     Which samples: those of the step's batch, or `samples` of them that are spread evenly over it. A batch may be sorted
@@ -71,7 +71,7 @@ class Adjoint(Probe):
         for suffix, which in {"": "adjoints", "_direct": "direct", "_recurrent": "recurrent"}.items():
             for name, norms in zip(layer.cell.state_names, layer.norms(which), strict=True):
                 rows[name + suffix] = norms[kept] * per_sample
-        for point, norms in layer.acted().items():
+        for point, norms in layer.norms_by_point().items():
             for when, values in zip(("before", "after"), norms, strict=True):
                 rows[f"{point}_{when}"] = values[kept] * per_sample
         if terminal is not None:  # of a sum over samples, so each sample's own already

@@ -43,9 +43,7 @@ class Counterfactual(Probe):
     ) -> None:
         super().__init__(every_n_steps, first, last=False)  # which one is last would stay in the memories, on a resume
         if not strategies:
-            raise ValueError(
-                "strategies: given none, expected some, as clipping@probe.counterfactual.strategies=[value]"
-            )
+            raise ValueError("strategies: given none, expected some, as probe.counterfactual.strategies=[value]")
         for name, strategy in strategies.items():
             if not isinstance(strategy, Clipping):
                 raise ValueError(f"strategies: given {name}: {strategy!r}, expected a clipping strategy")

@@ -105,7 +105,7 @@ class Look:
 
 def look(comparison: Comparison) -> Look:
     """Panels by data and structure, colour by model (and what else varies), dashes by clipping."""
-    varying = comparison.telling
+    varying = comparison.distinguishing_factors
     panels = tuple(f for f in varying if f.split(".")[0] in ("dataset", "structure"))
     dashed = tuple(f for f in varying if is_of_clipping(f))
     rest = tuple(f for f in varying if f not in (*panels, *dashed))
@@ -136,7 +136,7 @@ def shortened(label: str, most: int = 36) -> str:
 
 
 def called(factors: Sequence[str], comparison: Comparison) -> str:
-    names = short(comparison.telling)
+    names = short(comparison.distinguishing_factors)
     return ", ".join(names[factor] for factor in factors)
 
 

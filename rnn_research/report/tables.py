@@ -10,10 +10,11 @@ from typing import Any
 
 from rnn_research.compare import Comparison, Condition, Run, Seen, Success
 from rnn_research.compare.reading import share_clipped
-from rnn_research.curves import Interval, Reading
+from rnn_research.curves import Reading
 from rnn_research.records.printable import cell
 from rnn_research.report import columns
 from rnn_research.report.columns import Column
+from rnn_research.statistics.intervals import Interval
 
 WIDTH = 100
 Row = dict[str, Any]
@@ -46,7 +47,7 @@ def text(comparison: Comparison) -> str:
 def constant(comparison: Comparison) -> str:
     """What is the same in all runs, what is pooled, and what else to know, in sentences."""
     same = ", ".join(f"{key}={value}" for key, value in comparison.constant.items())
-    along = [factor for factor in comparison.varying if factor not in comparison.telling]
+    along = [factor for factor in comparison.varying if factor not in comparison.distinguishing_factors]
     follow = f"Goes with the factors shown: {', '.join(along)}." if along else ""
     pooled = f"Pooled over {', '.join(comparison.pooled)}." if comparison.pooled else ""
     notes = " ".join(f"{note}." for note in comparison.notes)

@@ -82,7 +82,8 @@ def _begun(
     return runs.RunRecord(
         name=run.name or run.folder.name,
         status="running",
-        factors=dict(run.factors),
+        choices=dict(run.choices),
+        overrides=list(run.overrides),
         seed=run.seed,
         config=dict(run.config),
         parameters=count_parameters(model),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ class RunSpec:
     Args:
         folder: the run's own folder; see `records.runs`.
         name: of the run, in its record; empty: the folder's.
-        factors: the options that tell the run from others of the same study, by key; kept in the record.
+        choices: the option of each config group; kept in the record.
         seed: what `fit` seeds the random generators with; kept in the record.
         config: the whole config; kept in the record.
         overrides: what the user typed, as typed.
@@ -28,10 +28,10 @@ class RunSpec:
 
     folder: Path
     name: str = ""
-    factors: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
-    overrides: tuple[str, ...] = ()
+    overrides: Sequence[str] = ()
     loggers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     progress: bool = False
     resume_from: Path | None = None

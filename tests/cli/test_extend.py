@@ -161,7 +161,7 @@ def test_one_file_and_one_yaml_each_are_enough(folder: Path, tmp_path: Path) -> 
     assert process.returncode == 0, said.decode()
     record = runs.read(tmp_path / "out")
     assert (record.status, record.steps, record.data["name"]) == ("done", 3, "Parity")
-    assert {record.factors[group] for group in groups} == {"mine"}
+    assert {record.choices[group] for group in groups} == {"mine"}
     assert record.config["architecture"]["gain"] == 2.0
     own, clipping = (runs.read_table(tmp_path / "out", name) for name in ("mine", "clipping"))
     assert own.dtype.names == ("step", "layer", "recurrent")

@@ -33,7 +33,7 @@ class Half(Halve):  # a name that torch's modules have a method of
 
 
 class Front(BackwardStrategy):  # the graph: no gradient reaches the first two steps
-    def inside(self, cell, structure, layer, unit):
+    def intervention(self, cell, structure, layer, unit):
         kept = (torch.arange(structure.mask.shape[1]) >= 2).float().expand(structure.mask.shape)
         return Intervention(keep=[kept for _ in cell.state_names], unit=unit)
 """
@@ -119,7 +119,7 @@ def test_on_the_graph(options: Path) -> None:
 
 def test_on_the_loss(options: Path) -> None:
     record, _ = trained(options, "regularizer=small")
-    assert record.factors["regularizer"] == "small"
+    assert record.choices["regularizer"] == "small"
     values = runs.read_table(Path("out"), "regularizer")
     assert values is not None
     assert (values["small"] > 0).all()

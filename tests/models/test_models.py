@@ -18,7 +18,8 @@ from torch.nn.functional import cross_entropy
 from rnn_research.cells import LSTM, RNN, ChildSumTreeLSTM, NaryTreeLSTM
 from rnn_research.clipping.none import NoClipping
 from rnn_research.config.groups import CONF
-from rnn_research.datasets.base import SPLITS, DataModule, Task
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.task import SPLITS, Task
 from rnn_research.models import Model
 from rnn_research.models.metrics import MeanLoss, RunningMetrics
 from rnn_research.models.model import count_parameters

@@ -14,7 +14,7 @@ from small import SEQUENCES, STEPS, TREES, Given, batches, model_of, run, senten
 
 from rnn_research.cells import GRU, LSTM, RNN, ChildSumTreeLSTM
 from rnn_research.clipping.global_norm import GlobalNorm
-from rnn_research.datasets.base import Task
+from rnn_research.datasets.task import Task
 from rnn_research.models import Model
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.base import Probe

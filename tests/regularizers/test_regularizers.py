@@ -23,9 +23,10 @@ from rnn_research.config.build import build
 from rnn_research.config.groups import CONF
 from rnn_research.errors import UsageError
 from rnn_research.jacobians import vjp
+from rnn_research.jacobians.lyapunov import lyapunov_exponents
 from rnn_research.records import runs
 from rnn_research.regularizers import Regularizer, Step
-from rnn_research.regularizers.flossing import Flossing, lyapunov_exponents
+from rnn_research.regularizers.flossing import Flossing
 from rnn_research.regularizers.omega import Omega
 from rnn_research.regularizers.orthogonality import Orthogonality
 from rnn_research.regularizers.spectral import Spectral, decomposed
@@ -165,7 +166,7 @@ def test_omegas_gradient_is_the_immediate_one(
 ) -> None:
     """Autograd of the Jacobians written out, with everything but the weight that multiplies constant; where the loss
     reads every step, or (`inside` 0) the last alone."""
-    monkeypatch.setattr(vjp, "TOGETHER", 3)
+    monkeypatch.setattr(vjp, "ROWS_AT_ONCE", 3)
     one = Omega(0.3, form)
     given = Losses(kind, LENGTHS, engine, inside, one)
     weight = given.cell.weight_hh.detach().clone().requires_grad_()

@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from rnn_research.cells import RNN
 from rnn_research.clipping import Clipping
 from rnn_research.clipping.none import NoClipping
-from rnn_research.datasets.base import SPLITS, DataModule, Task
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.task import SPLITS, Task
 from rnn_research.models import Model
 from rnn_research.probes.base import Probe
 from rnn_research.records.runs import RunRecord

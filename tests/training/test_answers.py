@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from folders import refused, write_run
 from small import SEQUENCES, STEPS, TREES, Given, model_of, run, sentences, sequences
-from test_compare import refused, write_run
 
 from rnn_research import report
 from rnn_research.cells import LSTM, ChildSumTreeLSTM
@@ -20,7 +20,8 @@ from rnn_research.cli.compare import main
 from rnn_research.compare import NothingToCompare, compare
 from rnn_research.compare.breakdown import bins, breakdown, grouped
 from rnn_research.compare.reading import split_metric
-from rnn_research.datasets.base import DataModule, Task
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.task import Task
 from rnn_research.records import runs
 from rnn_research.structures import ParseTreeLayout, Sample
 from rnn_research.training.answers import answers_of, together

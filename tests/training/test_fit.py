@@ -76,11 +76,11 @@ def metrics(folder: Path) -> list[dict[str, str]]:
 
 def test_the_record_says_what_was_run(tmp_path: Path) -> None:
     setting = Setting()
-    given = {"name": "mine", "factors": {"model": "linear"}, "seed": 3, "config": {"a": [1, {"b": 0.5}]}}
+    given = {"name": "mine", "choices": {"model": "linear"}, "seed": 3, "config": {"a": [1, {"b": 0.5}]}}
     record = setting.fit(tmp_path / "run", **given)
     assert record == runs.read(tmp_path / "run")
     assert record.status == "done"
-    assert (record.name, record.factors, record.seed, record.config) == tuple(given.values())
+    assert (record.name, record.choices, record.seed, record.config) == tuple(given.values())
     # W (3 x 2), U (3 x 3), two biases, and the readout
     assert record.parameters == 3 * 2 + 3 * 3 + 3 + 3 + 3 + 1
     assert (record.steps, record.epochs) == (6, 2)

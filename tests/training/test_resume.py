@@ -29,11 +29,15 @@ from rnn_research.clipping import Clipping
 from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
-from rnn_research.datasets.base import Batches, DataModule, SolvedCriterion
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.sampling import Batches
+from rnn_research.datasets.task import SolvedCriterion
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.gradient_norm import GradientNorm
 from rnn_research.records import checksum as seal
 from rnn_research.records import runs
+from rnn_research.records.canonical import leaves
+from rnn_research.records.identity import may_differ
 from rnn_research.structures import ParseTreeLayout
 from rnn_research.training import resume
 from rnn_research.training.checkpoints import CheckpointWriter
@@ -486,14 +490,14 @@ def test_what_makes_the_training_another_is_refused_and_the_rest_is_not(commande
 
 def test_another_key_is_refused_unless_the_table_says_that_it_may_differ(commanded: Path) -> None:
     config = state(commanded)[resume.PLACE]["config"]
-    for key, _ in resume._flat(config):
+    for key in leaves(config):
         other = json.loads(json.dumps(config))
         *above, leaf = key.split(".")
         node = other
         for name in above:
             node = node[name]
         node[leaf] = "other"
-        may = any(re.fullmatch(pattern, key) for pattern in resume.MAY_DIFFER)
+        may = may_differ(key)
         with contextlib.nullcontext() if may else pytest.raises(ResumeError, match=f"given {key}=other, but"):
             resume._check_config(commanded, config, other)
 
