@@ -74,7 +74,7 @@ def unroll(
     cells = [cell] if isinstance(cell, Cell) else list(cell)
     if not cells:
         raise ValueError("cell: given no layers, expected at least one cell")
-    positions = tuple(structure.mask.shape)
+    positions = structure.shape
     if tuple(inputs.shape[:-1]) != positions or inputs.shape[-1] != cells[0].input_size:
         raise ValueError(
             f"inputs: given shape {tuple(inputs.shape)}, expected {(*positions, cells[0].input_size)}: the structure's "
