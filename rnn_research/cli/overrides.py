@@ -14,9 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, ValueType
 from hydra.errors import HydraException
 
-from rnn_research.config.groups import CONF, config_dirs, options
+from rnn_research.config.groups import CONF, LISTS, config_dirs, options
 from rnn_research.config.resources import available, size
-from rnn_research.config.short_keys import LISTS
 from rnn_research.errors import UsageError
 
 OF_A_RUN = 200

@@ -85,6 +85,7 @@ def instantiate_node(node: Any, path: str, kind: type = object, **live: Any) -> 
     try:
         made = instantiate(rest, _convert_="all", **live)
     except InstantiationException as error:
+        # Private, as OmegaConf has no public way to ask a node for its place in the config.
         failed, own = re.search(r"full_key: (\S+)", str(error)), str(node._get_full_key(None))
         inner = failed[1].removeprefix(own) if failed and failed[1].startswith(f"{own}.") else ""
         raise UsageError(line(path + inner, error.__cause__ or error)) from error

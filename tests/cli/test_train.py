@@ -230,7 +230,9 @@ def test_a_sweep_leaves_a_record_for_each_combination(here: Path) -> None:
     ]
     assert len(set(conditions)) == 24
     assert all(record.steps == 3 and record.end is not None for record in found)
-    assert [line.split()[0] for line in ended.out.splitlines()] == [f"#{number}/24" for number in range(1, 25)]
+    *lines, last_line = ended.out.splitlines()
+    assert [line.split()[0] for line in lines] == [f"#{number}/24" for number in range(1, 25)]
+    assert last_line == f"24 runs in {here / 'sweep'}"
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"]])
@@ -240,7 +242,8 @@ def test_what_the_command_line_gives_replaces_what_an_experiment_sweeps(flags: l
     assert ended.code == 0, ended.err
     (record,) = records(here / "sweep")
     assert (record.choices["model"], record.choices["clipping"], record.seed) == ("rnn", "none", 0)
-    (line,) = ended.out.splitlines()
+    line, where = ended.out.splitlines()
+    assert where == f"1 run in {here / 'sweep'}"
     assert line.startswith("#1/1 ")
     assert "seed=0, model=rnn, clipping=none" in line
     assert "experiment=" not in line
@@ -253,7 +256,7 @@ def test_an_experiment_sweeps_the_rest(here: Path) -> None:
     assert ended.code == 0, ended.err
     found = [(record.choices["model"], record.choices["clipping"], record.seed) for record in records(here / "sweep")]
     assert sorted(found) == [(m, c, 5) for m in ("gru", "rnn") for c in ("global_norm", "none")]
-    assert [line.split()[0] for line in ended.out.splitlines()] == ["#1/4", "#2/4", "#3/4", "#4/4"]
+    assert [line.split()[0] for line in ended.out.splitlines()[:-1]] == ["#1/4", "#2/4", "#3/4", "#4/4"]
 
 
 def test_what_is_set_below_a_swept_group(here: Path) -> None:

@@ -110,7 +110,10 @@ def test_the_name_is_also_spared_where_an_experiment_chose_the_option(here: Path
         ("clipping=[none,value]", ("clipping: given none beside value",)),
         ("regularizer=[none,omega]", ("regularizer: given none beside omega",)),
         ("clipping=omega", ("did you mean regularizer=omega?",)),
-        ("clipping=[value,global_norm] clipping.max_norm=1", ("clipping.max_norm: unknown",)),
+        (
+            "clipping=[per_parameter,global_norm] clipping.max_norm=1",
+            ("clipping.max_norm: a key of", "clipping.per_parameter.max_norm or clipping.global_norm.max_norm"),
+        ),
         ("clipping=[value,globalnorm]", ("clipping: given 'globalnorm'", "did you mean global_norm?")),
         ("clipping=[value,global_norm] clipping.value.max_value=-1", ("clipping.value.max_value: given -1",)),
         ("clipping=[]", ("clipping: given no strategy", "use clipping=none")),
