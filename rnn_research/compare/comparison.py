@@ -15,8 +15,8 @@ from rnn_research.compare.breakdown import bins as bins_of
 from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import Effect, effects
 from rnn_research.compare.factors import Factors, option, short
-from rnn_research.compare.reading import Run, Step, read_run, split_metric
-from rnn_research.compare.select import Excluded, Found, Selection, select
+from rnn_research.compare.reading import ComparedRun, StepChoice, read_run, split_metric
+from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, select
 from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION, JOINT
 from rnn_research.records.identity import is_factor
@@ -35,7 +35,7 @@ class Comparison:
     metric: str | None
     """`<split>_<name>`, None where no record has one."""
     state: str
-    step: Step
+    step: StepChoice
     fraction: float
     varying: tuple[str, ...]
     pooled: tuple[str, ...]
@@ -43,7 +43,7 @@ class Comparison:
     constant: dict[str, str]
     conditions: tuple[Condition, ...]
     effects: tuple[Effect, ...]
-    excluded: tuple[Excluded, ...]
+    excluded: tuple[ExcludedRun, ...]
     notes: tuple[str, ...]
     bins: dict[str, Bins]
     """Of each feature that answers are looked at by: all that have several values."""
@@ -82,7 +82,7 @@ class Comparison:
         return ", ".join(condition.options[factor] for factor in self.distinguishing_factors) or "all runs"
 
     @property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[ComparedRun, ...]:
         return tuple(run for condition in self.conditions for run in condition.runs)
 
     def name(self, folder: Path) -> str:
@@ -94,7 +94,7 @@ def compare(
     folders: Sequence[Path | str],
     *,
     state: str | None = None,
-    step: Step = "last",
+    step: StepChoice = "last",
     metric: str | None = None,
     by: Sequence[str] = (),
     fraction: float = FRACTION,
@@ -147,7 +147,7 @@ def compare(
     )
 
 
-def _bins(read: Sequence[Run], against: Sequence[str]) -> dict[str, Bins]:
+def _bins(read: Sequence[ComparedRun], against: Sequence[str]) -> dict[str, Bins]:
     """Of the features with several values; none where some runs' answers are measured otherwise than others'."""
     found = bins_of([run.answers for run in read]) if len({run.measure for run in read if run.measure}) == 1 else {}
     for name in against:
@@ -176,7 +176,7 @@ def _check_found(folders: Sequence[Path], selection: Selection) -> None:
     )
 
 
-def _metric(found: Iterable[Found], asked: str | None) -> str | None:
+def _metric(found: Iterable[SelectedRun], asked: str | None) -> str | None:
     """`<split>_<name>` for what was asked; by default of the test split what has a baseline, accuracy first.
 
     What only has a baseline is known too: where all runs diverged, none was tested.
@@ -215,8 +215,8 @@ def _varying(selection: Selection, by: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names[factor] for factor in by)) or factors.varying
 
 
-def _group(read: Sequence[Run], varying: Sequence[str]) -> list[tuple[dict[str, str], list[Run]]]:
-    groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+def _group(read: Sequence[ComparedRun], varying: Sequence[str]) -> list[tuple[dict[str, str], list[ComparedRun]]]:
+    groups: dict[tuple[str, ...], list[ComparedRun]] = defaultdict(list)
     for run in read:
         groups[tuple(option(run.settings, factor) for factor in varying)].append(run)
     ranks = [_ranks(read, factor) for factor in varying]
@@ -237,7 +237,7 @@ def _distinguishing(conditions: Sequence[Condition], varying: Sequence[str]) -> 
     return chosen
 
 
-def _ranks(read: Sequence[Run], factor: str) -> dict[str, int]:
+def _ranks(read: Sequence[ComparedRun], factor: str) -> dict[str, int]:
     """The order of a factor's options: none, numbers ascending, others as they were first started in the sweep."""
     started = sorted(read, key=lambda run: run.record.start)
     options = list(dict.fromkeys(option(run.settings, factor) for run in started))
@@ -246,7 +246,7 @@ def _ranks(read: Sequence[Run], factor: str) -> dict[str, int]:
     return {name: rank for rank, name in enumerate(sorted(options, key=lambda name: name != "none"))}
 
 
-def _check_read(read: Sequence[Run], state: str | None, step: Step) -> None:
+def _check_read(read: Sequence[ComparedRun], state: str | None, step: StepChoice) -> None:
     """Refuse a state or step that no run has; where only some lack it, their `missing` says so."""
     states = dict.fromkeys(name for run in read for name in (JOINT, *run.states))
     if state is not None and state not in states:
@@ -256,7 +256,7 @@ def _check_read(read: Sequence[Run], state: str | None, step: Step) -> None:
         raise NothingToCompare(_choice("step", str(step), ["first", "last", *map(str, steps)]))
 
 
-def _state(read: Sequence[Run]) -> str:
+def _state(read: Sequence[ComparedRun]) -> str:
     return next((run.chosen.curve.state for run in read if run.chosen), JOINT)
 
 

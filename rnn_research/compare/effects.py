@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from rnn_research.compare.conditions import Condition
 from rnn_research.compare.factors import CLIPPING, is_of_clipping, option
-from rnn_research.compare.reading import Run
+from rnn_research.compare.reading import ComparedRun
 from rnn_research.curves import RESOLUTION
 from rnn_research.statistics.intervals import Interval
 from rnn_research.statistics.paired import paired_difference
 
 REFERENCE = "none"
 NAN = float("nan")
-View = Callable[[Run], float]
+View = Callable[[ComparedRun], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +49,11 @@ def _setting(condition: Condition) -> tuple[tuple[str, str], ...]:
     return tuple(item for item in condition.options.items() if not is_of_clipping(item[0]))
 
 
-def _rate(run: Run) -> float:
+def _rate(run: ComparedRun) -> float:
     return run.chosen.decay.rate if run.chosen is not None and run.chosen.decay.holds else NAN
 
 
-def _score(run: Run, metric: str | None) -> float:
+def _score(run: ComparedRun, metric: str | None) -> float:
     return NAN if run.diverged else run.record.final.get(metric or "", NAN)
 
 
@@ -62,7 +62,7 @@ def _difference(
 ) -> Interval | None:
     pairing = [factor for factor in pooled if not is_of_clipping(factor)]
 
-    def paired(runs: Sequence[Run]) -> list[tuple[tuple[str, ...], float]]:
+    def paired(runs: Sequence[ComparedRun]) -> list[tuple[tuple[str, ...], float]]:
         return [((str(run.record.seed), *(option(run.settings, f) for f in pairing)), view(run)) for run in runs]
 
     return paired_difference(paired(clipped.runs), paired(plain.runs), resolution)

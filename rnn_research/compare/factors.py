@@ -130,8 +130,8 @@ def _typed(record: RunRecord, settings: Settings) -> Iterator[tuple[str, str]]:
         if key.startswith("-") or key in record.choices:
             continue
         names = [name for name in (key, _shortened(key)) if name in settings][:1]
-        # else a short name of a key that has none here, or a whole mapping
-        others = (name for name in settings if _shortened(name) == key or name.startswith(f"{key}."))
+        # else another short name (`hidden_size`), or a whole mapping
+        others = (name for name in settings if name.endswith(f".{key}") or name.startswith(f"{key}."))
         yield from ((name, value) for name in names or others)
 
 

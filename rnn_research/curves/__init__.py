@@ -4,7 +4,7 @@ from rnn_research.curves.bounds import DOUBLE, FALL, HALF, LADDER, RISE, WORDS
 from rnn_research.curves.columns import JOINT, last_step, layers, states, steps
 from rnn_research.curves.laws import Law, law
 from rnn_research.curves.norms import QUANTILES, Curve, curve
-from rnn_research.curves.rate import FRACTION, RESOLUTION, Decay, Far, decay
+from rnn_research.curves.rate import FRACTION, RESOLUTION, Decay, FarRatio, decay
 from rnn_research.curves.together import Reading, together
 from rnn_research.curves.typical import FLOOR, Typical, typical
 from rnn_research.curves.verdicts import Verdict, beyond, format_interval, ratio_spoken, short, verdict
@@ -23,7 +23,7 @@ __all__ = [
     "WORDS",
     "Curve",
     "Decay",
-    "Far",
+    "FarRatio",
     "Law",
     "Reading",
     "Typical",

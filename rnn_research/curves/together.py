@@ -12,8 +12,8 @@ import numpy as np
 from rnn_research.curves.bounds import DISAGREE, LADDER
 from rnn_research.curves.laws import Law, law
 from rnn_research.curves.norms import Curve, linked
-from rnn_research.curves.rate import RESOLUTION, Decay, Far, extremes, horizon, ratio
-from rnn_research.curves.typical import Group, Typical, typical
+from rnn_research.curves.rate import RESOLUTION, Decay, FarRatio, extremes, horizon, ratio
+from rnn_research.curves.typical import SampleGroup, Typical, typical
 from rnn_research.curves.verdicts import Verdict, judged
 from rnn_research.statistics.intervals import Band, Interval, band, half_width, interval, t_quantile
 
@@ -128,7 +128,7 @@ def _ends(decays: Sequence[Decay]) -> tuple[list[float], list[float]]:
     return [decay.low for decay in decays], [decay.high for decay in decays]
 
 
-def _far(shared: Band, decays: Sequence[Decay]) -> Far:
+def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
     """The geometric mean of the seeds' far ratios that are neither zero nor infinite, with Student's interval; its
     standard error is at least what the samples alone would give it."""
     fars = [decay.far for decay in decays]
@@ -153,7 +153,7 @@ def _far(shared: Band, decays: Sequence[Decay]) -> Far:
         error = 0.0
         value = float(np.median([far.ratio for far in fars])) if all(far.ratio == far.ratio for far in fars) else np.nan
     zeros = [far.zero_from for far in fars if far.zero_from is not None]
-    return Far(
+    return FarRatio(
         ratio=float(value),
         low=low,
         high=high,
@@ -171,11 +171,11 @@ def _far(shared: Band, decays: Sequence[Decay]) -> Far:
     )
 
 
-def _group(groups: Sequence[Group]) -> Group:
+def _group(groups: Sequence[SampleGroup]) -> SampleGroup:
     ratios = [group.ratio for group in groups if group.share]
     slopes = [group.slope for group in groups if group.share]
     middle = [float(np.sort(values)[(len(values) - 1) // 2]) if values else float("nan") for values in (ratios, slopes)]
-    return Group(float(np.mean([group.share for group in groups])), *middle)
+    return SampleGroup(float(np.mean([group.share for group in groups])), *middle)
 
 
 def _verdict(decay: Decay, decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Verdict:

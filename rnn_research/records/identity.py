@@ -29,7 +29,7 @@ GROUPS = (
 )
 SCALARS = ("seed", "threads", "engine", "resume", "stop_when_solved", "trust")
 """What is at the top of a config; other keys are a user's own, and count where these refer to them."""
-LISTS = {"init": "default", "clipping": "none", "regularizer": "none", "probe": "none"}
+LISTS = {"init": "default", "clipping": "none", "regularizer": "none", "probe": "none", "logger": "none"}
 """Groups that take several options, and what their having none is called."""
 
 Change = Literal["numbers", "rounding", "length", "measured", "seed", "source", "watching", "speed", "place", "command"]
@@ -148,7 +148,7 @@ def identity_of(
     Args:
         config: composed and resolved; what came from the environment stands in it as it was written.
         choices: Hydra's, the option by group.
-        overrides: as they were typed, with `+` and `~`.
+        overrides: as they were typed, with `+` and `~`; those of Hydra, which say where a run lies, are left out.
         structure: the name of the layout that `auto` stands for.
         config_dirs: what was given with --config-dir.
     """
@@ -161,8 +161,9 @@ def identity_of(
         chosen[group] = "+".join(selected(node) if isinstance(node, Mapping) else ()) or nothing
     if structure is not None:
         chosen["structure"] = structure
+    typed = [text for text in overrides if not text.lstrip("+~").startswith(("hydra.", "hydra/"))]
     return {
         "choices": chosen,
-        "overrides": [*(f"--config-dir={folder}" for folder in config_dirs), *overrides],
+        "overrides": [*(f"--config-dir={folder}" for folder in config_dirs), *typed],
         "config": dict(config),
     }

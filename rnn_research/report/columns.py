@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from rnn_research.compare import Comparison, Condition, Run, Success
+from rnn_research.compare import ComparedRun, Comparison, Condition, Success
 from rnn_research.compare.factors import short
 from rnn_research.curves import JOINT, Reading, beyond, format_interval, ratio_spoken
 from rnn_research.curves import short as brief
@@ -304,7 +304,7 @@ def title(comparison: Comparison) -> str:
     return f"{_count(runs, 'run')} in {_count(conditions, 'condition')}"
 
 
-def command(run: Run) -> str:
+def command(run: ComparedRun) -> str:
     """The command line that repeats a run: what was typed for it, and its seed."""
     typed = run.record.overrides
     seeded = any(text.startswith("seed=") for text in typed)

@@ -65,7 +65,7 @@ def legend(
                 [],
                 color=INK,
                 **look.pen(dash),
-                label=style.shortened(f"{style.called(look.dash_factors, comparison)}: {name}"),
+                label=style.shortened(f"{style.joined_names(look.dash_factors, comparison)}: {name}"),
             )
             for name, dash in look.dashes.items()
         ]

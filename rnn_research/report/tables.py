@@ -8,10 +8,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from rnn_research.compare import Comparison, Condition, Run, Seen, Success
+from rnn_research.compare import ComparedRun, Comparison, Condition, GradientAtStep, Success
 from rnn_research.compare.reading import share_clipped
 from rnn_research.curves import Reading
-from rnn_research.records.printable import cell
+from rnn_research.records.printable import csv_cell
 from rnn_research.report import columns
 from rnn_research.report.columns import Column
 from rnn_research.statistics.intervals import Interval
@@ -180,7 +180,7 @@ def _beside_cells(condition: Condition) -> Row:
     return row
 
 
-def _decay_cells(found: Reading | Seen) -> Row:
+def _decay_cells(found: Reading | GradientAtStep) -> Row:
     decay, far, law = found.decay, found.decay.far, found.decay.law
     return {
         "rate": decay.rate,
@@ -218,7 +218,7 @@ def _decay_cells(found: Reading | Seen) -> Row:
     }
 
 
-def _run_row(comparison: Comparison, condition: Condition, run: Run) -> Row:
+def _run_row(comparison: Comparison, condition: Condition, run: ComparedRun) -> Row:
     metric = comparison.metric or "metric"
     row: Row = {"run": comparison.name(run.folder), **condition.options, "seed": run.record.seed}
     row |= {"status": run.record.status, "diverged_step": run.record.diverged_step}
@@ -247,6 +247,6 @@ def _csv(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
     writer = csv.DictWriter(file, names, lineterminator="\n")
-    writer.writerow({name: cell(name) for name in names})
-    writer.writerows([{name: cell(value) for name, value in row.items()} for row in rows])
+    writer.writerow({name: csv_cell(name) for name in names})
+    writer.writerows([{name: csv_cell(value) for name, value in row.items()} for row in rows])
     return file.getvalue()

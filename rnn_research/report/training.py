@@ -60,7 +60,7 @@ def learning(comparison: Comparison, look: Look) -> Made | None:
 
 
 def _names(comparison: Comparison, look: Look) -> str:
-    return style.called(look.dash_factors, comparison)
+    return style.joined_names(look.dash_factors, comparison)
 
 
 def _baselines(members: Sequence[Condition]) -> list[float]:

@@ -15,11 +15,13 @@ from command import rnn_train
 from folders import write_run
 
 from rnn_research.compare import Comparison, compare
+from rnn_research.config import groups
 from rnn_research.records import runs
 from rnn_research.records.canonical import canonical, leaves, spelled
 from rnn_research.records.identity import (
     GROUPS,
     LEFT_OUT,
+    LISTS,
     MAY_DIFFER,
     SCALARS,
     TABLE,
@@ -151,6 +153,8 @@ def test_all_keys_of_the_project_are_in_groups_or_scalars():
     config = json.loads((VERSION_1 / "run.json").read_text())["config"]
     assert set(config) <= {*GROUPS, *SCALARS}
     assert may_differ("a_users_own.key")
+    assert {*GROUPS, "experiment"} == set(groups.TABLE)
+    assert set(LISTS) == set(groups.LISTS)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +204,7 @@ def test_the_options_of_a_run_are_named_by_its_config():
         "init": "default",
         "clipping": "value+agc",
         "regularizer": "none",
+        "logger": "none",
     }
     assert found["overrides"] == ["--config-dir=own", "+a=1", "~b"]
     assert found["config"] == config
