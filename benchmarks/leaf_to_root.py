@@ -36,8 +36,8 @@ def main() -> None:
     conditions: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     for folder in runs.find(parser.parse_args().folder):
         record, table = runs.read(folder), runs.read_table(folder, "adjoint")
-        if table is not None and record.factors.get("dataset") == "tree_keyword":
-            named = record.factors["model"], record.factors.get("dataset.max_leaves", "")
+        if table is not None and record.choices.get("dataset") == "tree_keyword":
+            named = record.choices["model"], str(record.config["dataset"]["max_leaves"])
             conditions[named].append(ratios(table, record.steps))
     heads = [f"{low}-{high}" if high < DEPTHS[-1][1] else f"{low}+" for low, high in DEPTHS]
     print(f"{'model':20}{'leaves up to':>13}" + "".join(f"{'depth ' + head:>20}" for head in heads))

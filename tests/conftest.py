@@ -14,26 +14,15 @@ from pathlib import Path
 
 import checked
 import pytest
+from treebank import written
 from widths import LEVELS, flags, missing
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, more threads only cost time
 checked.install()
-gc.disable()  # until the tests are imported, see `pytest_collection_finish`
+gc.disable()  # until the tests are imported
 
 LAWS = ("test_contract", "test_curves", "test_unroll")
 """Files of tests that are marked `law`."""
-
-TREEBANK = {
-    "train.txt": [
-        "(3 (2 It) (4 (4 's) (3 (2 a) (3 (4 lovely) (2 film)))))",
-        "(1 (1 (0 dull) (2 film)) (2 .))",
-        "(4 great)",
-        "(0 (2 a) (0 (0 dull) (1 (1 weak) (2 plot))))",
-        "(2 (2 It) (2 is))",
-    ],
-    "dev.txt": ["(3 (4 lovely) (2 plot))", "(1 weak)", "(0 (0 dull) (2 unseen))"],
-    "test.txt": ["(4 (4 great) (2 film))", "(2 It)", "(1 (1 weak) (2 (2 a) (2 plot)))"],
-}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -97,9 +86,7 @@ def ctrl_c_is_heard() -> None:
 def treebank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a few sentences in Penn Treebank brackets, for dataset.root."""
     folder = tmp_path_factory.mktemp("treebank")
-    for name, trees in TREEBANK.items():
-        (folder / name).write_text("\n".join(trees) + "\n", encoding="utf-8")
-    return folder
+    return written(folder)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from typing import Any
 
 from rnn_research.checks import nearest
 from rnn_research.config.groups import CONF, config_dirs, options
+from rnn_research.config.option_text import options_with
 
 OTHER_FOLDER = "choose another folder with hydra.run.dir=FOLDER (or hydra.sweep.dir=FOLDER with -m)"
 UNWRITABLE = (
@@ -120,6 +121,9 @@ def _option(error: Exception, text: str, arguments: list[str]) -> str:
     if not isinstance(error, MissingConfigException) or not error.missing_cfg_file:
         return ""
     group, _, option = str(error.missing_cfg_file).rpartition("/")
+    if group in ("hydra/launcher", "hydra/sweeper"):
+        package = f"hydra-{option.replace('_', '-')}-{group.partition('/')[2]}"
+        return f"{group}: given {option!r}, which is not installed; pip install {package}, or leave it out"
     known = [name for name in error.options or () if not name.startswith("_")]
     groups = _groups(arguments)
     known = known or list(groups.get(group, ()))
@@ -165,7 +169,7 @@ def _key(error: Exception, text: str, arguments: list[str]) -> str:
 def unknown(key: str, known: list[str]) -> str:
     """What to say of a key that is none of `known`: its siblings, and the nearest of all."""
     parent, _, leaf = key.rpartition(".")
-    if homes := _options_with(parent, leaf):
+    if homes := options_with(parent, leaf, [CONF]):
         return f"{key}: unknown to the option of {parent} that is chosen; it is a key of {parent}={', '.join(homes)}"
     beside = [name.rpartition(".")[2] for name in known if parent and name.rpartition(".")[0] == parent]
     beside = [name for name in beside if not name.startswith("_")]
@@ -179,14 +183,6 @@ def unknown(key: str, known: list[str]) -> str:
     return f"{key}: unknown, expected {expected}{hint}; rnn-train --cfg job prints the config"
 
 
-def _options_with(group: str, leaf: str) -> list[str]:
-    """The options of a group whose yaml has the key."""
-    paths = sorted((CONF / group).glob("*.yaml")) if group and (CONF / group).is_dir() else []
-    return [
-        path.stem for path in paths if re.search(rf"^(  )?{re.escape(leaf)}:", path.read_text("utf-8"), re.MULTILINE)
-    ]
-
-
 def _yaml(error: Exception, text: str, arguments: list[str]) -> str:
     from yaml import MarkedYAMLError
 
@@ -198,9 +194,9 @@ def _yaml(error: Exception, text: str, arguments: list[str]) -> str:
 
 def _overrides(arguments: list[str]) -> list[str]:
     """The arguments that are neither flags nor a flag's value."""
-    from hydra._internal.utils import get_args_parser
+    from rnn_research.cli import flags
 
-    return get_args_parser().parse_known_args(arguments)[0].overrides
+    return flags.read(arguments).overrides
 
 
 def _groups(arguments: list[str]) -> dict[str, dict[str, str]]:
@@ -209,30 +205,28 @@ def _groups(arguments: list[str]) -> dict[str, dict[str, str]]:
 
 def _known_keys(arguments: list[str]) -> list[str]:
     """Every group, and every key of the config that the valid group choices among `arguments` give."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
+
+    from rnn_research.config.compose import Composer
 
     groups = _groups(arguments)
     split = [argument.partition("=") for argument in arguments]
     firsts = [(key, re.match(r"(\[[^\]]*\]|[^,]*)", value)[0]) for key, _, value in split]  # type: ignore[index]
     chosen = [f"{key}={value}" for key, value in firsts if value.startswith("[") or value in groups.get(key, ())]
     chosen = [choice for choice in chosen if choice.partition("=")[0] in groups]
-    folders = ",".join(f"file://{folder.resolve()}" for folder in config_dirs(arguments))
-    GlobalHydra.instance().clear()
-    with contextlib.suppress(Exception), initialize_config_dir(str(CONF), version_base="1.3"):
-        chosen += [f"hydra.searchpath=[{folders}]"] if folders else []
-        cfg = OmegaConf.to_container(compose("train", chosen, return_hydra_config=True))
+    with contextlib.suppress(Exception):
+        cfg = OmegaConf.to_container(Composer(tuple(config_dirs(arguments))).compose(chosen))
         return list(dict.fromkeys([*groups, *map(partial(_short, cfg), _flat(cfg, ""))]))
     return list(groups)
 
 
 def _short(cfg: Any, key: str) -> str:
     """The key, without the name of an option that is the only one taken of its group (see `names`)."""
-    from rnn_research.config.short_keys import NAMED, selected_options
+    from rnn_research.config.groups import LISTS
+    from rnn_research.config.short_keys import selected_options
 
     group, _, rest = key.partition(".")
-    lone = group in NAMED and "." in rest and isinstance(cfg[group], dict) and len(selected_options(cfg[group])) == 1
+    lone = group in LISTS and "." in rest and isinstance(cfg[group], dict) and len(selected_options(cfg[group])) == 1
     return f"{group}.{rest.partition('.')[2]}" if lone else key
 
 

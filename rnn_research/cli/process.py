@@ -1,4 +1,4 @@
-"""What a command does with its process: how it answers signals, and where its log goes."""
+"""What a command does with its process: how it answers signals, and what it shows while it waits."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from rnn_research.records.printable import printable
 from rnn_research.training.signals import STOPPING
 
-LOG = "run.log"
-SAID = tuple(f"rnn_research.{part}" for part in ("clipping", "config", "regularizers", "unroll.compiled"))
+PARTS = ("clipping", "config.estimate", "config.notices", "regularizers", "unroll.compiled")
+SAID = tuple(f"rnn_research.{part}" for part in PARTS)
 """Loggers whose warnings are of what the user asked for, or waits for."""
-stopped: list[int] = []
-"""The signals that stopped training."""
 
 
 @contextlib.contextmanager
@@ -50,9 +47,9 @@ def leave(number: int, _: Any, discard: Callable[[], None] | None = None) -> Non
     os._exit(128 + number)
 
 
-def stop(number: int, _: Any) -> None:
-    """Raise KeyboardInterrupt. While a run trains: it leaves its record."""
-    stopped.append(number)
+def stop(number: int, _: Any, heard: list[int]) -> None:
+    """Note the signal, and raise KeyboardInterrupt. While a run trains: it leaves its record."""
+    heard.append(number)
     raise KeyboardInterrupt
 
 
@@ -69,24 +66,6 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-class _LogFile(logging.FileHandler):
-    """A log that can't be written stops nothing, and says nothing: the run's other files will."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError):
-            super().emit(record)
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        pass
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            super().close()
-
-
 class _Terminal(logging.Handler):
     """Beside the progress bar: what the user may not have meant."""
 
@@ -98,27 +77,13 @@ class _Terminal(logging.Handler):
 
 
 @contextlib.contextmanager
-def logged(folder: Path) -> Iterator[None]:
-    """Log to `folder/run.log`: ours, lightning's, and python's warnings. The terminal gets those of `SAID` alone."""
-    handler = _LogFile(folder / LOG, delay=True, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    logging.captureWarnings(True)
+def noticed() -> Iterator[None]:
+    """Show on the terminal, meanwhile, what the user may not have meant, or waits for."""
     terminal = _Terminal(logging.WARNING)
     for name in SAID:
         logging.getLogger(name).addHandler(terminal)
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).propagate = True
     try:
         yield
     finally:
-        logging.captureWarnings(False)
-        root.setLevel(level)
-        root.removeHandler(handler)
         for name in SAID:
             logging.getLogger(name).removeHandler(terminal)
-        handler.close()

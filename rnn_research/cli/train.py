@@ -1,36 +1,34 @@
-"""The command `rnn-train`: help, composition by Hydra, one run or a sweep, and how each ended.
+"""The command `rnn-train`: help, one run or a sweep, and how each ended.
 
 Imports neither torch nor lightning until a run starts, so that help and mistakes in options answer at once.
 """
 
 from __future__ import annotations
 
-import argparse
 import atexit
+import contextlib
 import gc
-import logging
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rnn_research import __version__
-from rnn_research.checks import nearest, path_of
+from rnn_research.cli import flags
 from rnn_research.cli.console import forgiving
 from rnn_research.cli.errors import OTHER_FOLDER, composition_error, os_error
 from rnn_research.cli.help import help_text
-from rnn_research.cli.process import LOG, answering, leave, logged, stop, stopped, uncollected
-from rnn_research.config.groups import CONF, REFUSED, config_dirs
+from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
+from rnn_research.config.groups import config_dirs
 from rnn_research.errors import UsageError
 from rnn_research.records.printable import printable
 
-ONE = ("model", "dataset", "structure", "optimizer", "trainer", "experiment")
-"""Groups of which one option is taken."""
-_failures: list[int] = []
-"""Exit codes of this process's runs that did not end well: Hydra goes on with a sweep's other runs."""
+if TYPE_CHECKING:
+    from rnn_research.cli.sweep import Plan
+    from rnn_research.config.compose import ComposedRun, Composer
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -39,28 +37,31 @@ def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)  # python's last look for garbage costs a second, once lightning is imported
-    _failures.clear()
-    stopped.clear()
+    heard: list[int] = []
+    code = 0
     with forgiving(), answering(leave):
         try:
             _check_folders(arguments)
             if "--help" in arguments or "-h" in arguments:
                 _tell(help_text(arguments))
             else:
-                _compose_and_run(arguments)
+                code = _answer(arguments, heard)
         except UsageError as error:
             _say(str(error))
             sys.exit(2)
         except KeyboardInterrupt as interrupt:
             _say(str(interrupt) or "interrupted")
-            sys.exit(128 + (stopped or [signal.SIGINT])[-1])
-    sys.exit(max(_failures, default=0))
+            sys.exit(128 + (heard or [signal.SIGINT])[-1])
+    sys.exit(code)
 
 
 def _check_folders(arguments: list[str]) -> None:
-    from rnn_research.config.foreign import check_text
+    folders = config_dirs(arguments)
+    if not folders:
+        return
+    from rnn_research.config.yamls import check_text
 
-    for folder in config_dirs(arguments):
+    for folder in folders:
         if not folder.is_dir():
             raise UsageError(
                 f"--config-dir: given {folder}, which is not a folder; expected one that holds config groups"
@@ -71,226 +72,197 @@ def _check_folders(arguments: list[str]) -> None:
             sys.path.append(str(folder.resolve()))  # last: its modules hide none of python's
 
 
-def _compose_and_run(arguments: list[str]) -> None:
-    """Hand over to Hydra, and make one line of what it raises: `run` itself raises nothing but interrupts."""
-    import hydra
+def _answer(arguments: list[str], heard: list[int]) -> int:
+    """Do what the arguments ask for, and return the exit code."""
+    line = flags.read(arguments)
+    if line.version:
+        _tell(flags.version())
+        return 0
+    if line.to_hydra:
+        return _hydra_answers(line)
     from hydra.errors import HydraException
 
     from rnn_research.cli.overrides import checked
-    from rnn_research.cli.sweep import CantStart, FolderInUse, Sweep, set_aside
-    from rnn_research.config.foreign import guarded
-    from rnn_research.config.short_keys import register, short_keys
+    from rnn_research.cli.sweep import plan
+    from rnn_research.config.compose import Composer, check_folder
 
-    flags, overrides = _checked(arguments)
-    overrides = checked(overrides, arguments)
-    register()
-    full, argv, level = os.environ.get("HYDRA_FULL_ERROR", "0"), sys.argv, logging.getLogger().level
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors as they are: they are told here
-    sys.argv = [argv[0], *flags, *set_aside(overrides)]  # flags first: Hydra finds no overrides behind one
-    Sweep.forget()
+    for folder in line.folders:
+        check_folder(folder)
+    overrides = checked(line.overrides, arguments)
+    composer = Composer(tuple(line.folders), tuple(overrides))
     try:
-        with short_keys(), guarded(overrides):
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(run)()
-    except CantStart as error:
-        raise UsageError(str(error)) from error
-    except FolderInUse as error:
-        raise UsageError(f"output folder {error}; {OTHER_FOLDER}") from error
+        if line.cfg:
+            _print_config(composer.compose(overrides), line)
+            return 0
+        planned = plan(composer, overrides, line.multirun)
+        if planned.sweep:
+            return _sweep(planned, composer, overrides, heard)
+        (single,) = planned.runs
+        return _run(single, _folder(single), _title(single), heard)
+    except UsageError:
+        raise
     except Exception as error:
-        if full == "1":
+        if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
             raise
         written = isinstance(error, OSError) and not isinstance(error, HydraException)  # some of Hydra's are both
         text = os_error(error, None) if written else composition_error(error, arguments)
         raise UsageError(text) from error
+
+
+def _print_config(config: Any, line: flags.CommandLine) -> None:
+    from omegaconf import OmegaConf, open_dict, read_write
+
+    from rnn_research.config.compose import in_hydra
+
+    with in_hydra(config):
+        shown = config
+        if line.cfg != "all":
+            wanted = [key for key in config if (key == "hydra") == (line.cfg == "hydra")]
+            with read_write(config), open_dict(config):
+                shown = OmegaConf.masked_copy(config, wanted)
+        if line.package:
+            shown = OmegaConf.select(shown, line.package)
+            if not OmegaConf.is_config(shown):
+                raise UsageError(f"--package: given {line.package}, which is no part of the config")
+            _tell(f"# @package {line.package}")
+        _tell(OmegaConf.to_yaml(shown, resolve=line.resolve).rstrip())
+
+
+def _hydra_answers(line: flags.CommandLine) -> int:
+    """Let Hydra's own command answer what is asked about Hydra; nothing is trained."""
+    import hydra
+
+    from rnn_research.config.groups import CONF
+    from rnn_research.config.short_keys import register
+
+    register()
+    before, sys.argv = sys.argv, [sys.argv[0], *line.to_hydra, *line.overrides]
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(lambda _: None)()
     finally:
-        Sweep.discard()
-        os.environ["HYDRA_FULL_ERROR"], sys.argv = full, argv
-        logging.getLogger().setLevel(level)  # hydra.verbose is for this call alone
+        sys.argv = before
+    return 0
 
 
-def _checked(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The flags with their values, and the overrides.
+def _title(spec: ComposedRun) -> str:
+    given = [item for item in spec.typed if not item.startswith("experiment=")]
+    return ", ".join(given or spec.typed) or "defaults"
+
+
+def _folder(spec: ComposedRun) -> Path:
+    return _named(spec.folder(), "hydra.run.dir")
+
+
+def _named(given: Any, key: str) -> Path:
+    """The folder that a key names; none is named where a variable of the shell is empty, as in hydra.run.dir=$OUT."""
+    if given is None or str(given).strip() in ("", "None"):
+        raise UsageError(f"{key}: given {str(given or '')!r}, expected a folder, as {key}=FOLDER; or leave it out")
+    return Path(str(given)).absolute()
+
+
+def _run(spec: ComposedRun, folder: Path, label: str, heard: list[int], swept: bool = False) -> int:
+    """Train one run, say how it went, and return its exit code.
 
     Raises:
-        UsageError: a flag that there is not, or a key that is refused by name, before Hydra calls it unknown.
+        UsageError: of a run alone: what is asked for can't be had. Of a sweep's, it is said.
+        KeyboardInterrupt: with what was interrupted.
     """
-    from hydra._internal.utils import get_args_parser
+    from rnn_research.sweeps import claims
+    from rnn_research.sweeps.folders import first_missing, remove_empty
 
-    parser = get_args_parser()
+    top = first_missing(folder)
 
-    def refuse(message: str) -> None:
-        near = nearest(message.rpartition(" ")[2], parser._option_string_actions)
-        raise UsageError(f"{message}{near}; rnn-train --help shows how it is called")
+    def give_up() -> None:
+        claims.release_all()
+        remove_empty(folder, top)
 
-    parser.error = refuse  # type: ignore[method-assign,assignment]
-    for action in parser._actions:
-        if isinstance(action, argparse._VersionAction):
-            action.version = f"rnn_research {__version__}"
-    behind = [*arguments[1:], ""]
-    arguments = [  # else it would take the override behind it for what is asked
-        "--info=all" if argument in ("-i", "--info") and ("=" in after or not after) else argument
-        for argument, after in zip(arguments, behind, strict=True)
-    ]
-    found, rest = parser.parse_known_args(arguments)
-    if found.experimental_rerun is not None:
-        refuse(
-            "--experimental-rerun: not supported, since it runs whatever the file holds; give the run's options again"
-        )
-    flags = list(arguments)
-    for argument in (*found.overrides, *rest):
-        flags.remove(argument)
-        key, _, value = argument.lstrip("+~").partition("=")
-        if argument.startswith("-"):
-            refuse(f"unrecognized argument: {argument}")
-        if key in REFUSED:
-            raise UsageError(f"{key}: {REFUSED[key]}")
-        if key in ONE and value.startswith("["):
-            raise UsageError(f"{key}: given {value}, expected one option, without brackets")
-    if found.package and not found.cfg:
-        refuse(f"--package: given {found.package}, which tells --cfg what to print; add --cfg job")
-    return flags, [*found.overrides, *rest]
-
-
-def run(cfg: Any) -> float | None:
-    """One run: build, fit, record, and a line that says how it went. Returns the final validation loss."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    from rnn_research.cli.sweep import Sweep
-
-    job = HydraConfig.get()
-    folder, sweep = Path(job.runtime.output_dir), job.mode == RunMode.MULTIRUN
-    given = [item for item in job.overrides.task if not item.startswith("experiment=")]
-    title = ", ".join(given or job.overrides.task) or "defaults"
-    label = f"#{job.job.num + 1}/{Sweep.runs} {title}" if sweep else title
     start = time.monotonic()
     try:
-        record = _run(cfg, folder, progress=not sweep)
+        with answering(partial(leave, discard=give_up)):
+            with uncollected():  # imported while a signal has nothing to save
+                import rnn_research.config.build
+                import rnn_research.config.run
+                import rnn_research.training.fit
+            with answering(partial(stop, heard=heard)), noticed():
+                record = rnn_research.config.run.run_one(spec, folder, progress=not swept)
     except UsageError as error:
-        Sweep.discard(folder)
-        _failures.append(2)
-        _say(f"{label}: refused: {error}" if sweep else str(error))
-        return None
+        text = f"output folder {error}; {OTHER_FOLDER}" if _is_in_use(error) else str(error)
+        if not swept:
+            raise UsageError(text) from error
+        _say(f"{label}: refused: {text}")
+        return 2
     except KeyboardInterrupt:
-        Sweep.discard(folder)
         raise KeyboardInterrupt(f"{label}: interrupted{f', in {folder}' if folder.exists() else ''}") from None
     except Exception as error:
-        unwritable = os_error(error, folder)
-        _failures.append(2 if unwritable else 1)
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}; the traceback is in {folder / LOG}"
-        _say(f"{label}: failed: {unwritable or text}")
-        return None
-    seconds = time.monotonic() - start
-    _tell(f"{label}: {_summary(record)}, {seconds:.1f} s{'' if sweep else f', in {folder}'}")
-    return record.final.get("val_loss")
-
-
-def _run(cfg: Any, folder: Path, progress: bool) -> Any:
-    from rnn_research.sweeps import claims
-
-    with answering(partial(leave, discard=partial(_give_up, folder))):
-        try:
-            claims.claim(folder)
-        except claims.Claimed as error:
-            raise UsageError(f"output folder {error}; {OTHER_FOLDER}") from error
-        except OSError as error:
-            raise UsageError(os_error(error, folder) or str(error)) from error
-        try:
-            return _claimed(cfg, folder, progress)
-        finally:
-            claims.release(folder)
-
-
-def _give_up(folder: Path) -> None:
-    """Leave nothing of a run that did not come to be, nor of its sweep."""
-    from rnn_research.cli.sweep import Sweep
-    from rnn_research.sweeps import claims
-
-    claims.release_all()
-    Sweep.discard(folder)
-
-
-def _claimed(cfg: Any, folder: Path, progress: bool) -> Any:
-    """The run, in a folder that no other process has."""
-    from omegaconf.errors import OmegaConfBaseException
-
-    from rnn_research.records import runs
-
-    if found := runs.in_use(folder, LOG):
-        raise UsageError(f"output folder {folder}: already holds {found}, nothing was written over; {OTHER_FOLDER}")
-    with uncollected():  # imported while a signal has nothing to save
-        import rnn_research.config.build
-        import rnn_research.training.fit  # noqa: F401
-
-    try:
-        with answering(stop), logged(folder):
-            return _build_and_fit(cfg, folder, progress)
-    except BaseException as error:
-        if (folder / runs.RECORD).exists():
-            raise
         text = os_error(error, folder)
-        if text or isinstance(error, UsageError | OmegaConfBaseException | KeyboardInterrupt):
-            (folder / LOG).unlink(missing_ok=True)
-        if isinstance(error, OmegaConfBaseException):
-            text = composition_error(error, sys.argv[1:])
-        if text:
+        if not text:
+            raise
+        if not swept and not (folder / "run.json").exists():
             raise UsageError(text) from error
-        raise
+        _say(f"{label}: failed: {text}")
+        return 2
+    seconds = time.monotonic() - start
+    if record.status == "failed":
+        _say(f"{label}: failed: {' '.join(str(record.error).split())}; the traceback is in {folder / 'run.log'}")
+        return 1
+    _tell(f"{label}: {_summary(record)}, {seconds:.1f} s{'' if swept else f', in {folder}'}")
+    return 0
 
 
-def _build_and_fit(cfg: Any, folder: Path, progress: bool) -> Any:
-    from rnn_research.config.build import build
-    from rnn_research.training.fit import fit
-    from rnn_research.training.resume import ResumeError
+def _is_in_use(error: UsageError) -> bool:
+    from rnn_research.config.run import FolderInUse
 
+    return isinstance(error, FolderInUse)
+
+
+def _sweep(planned: Plan, composer: Composer, overrides: list[str], heard: list[int]) -> int:
+    """Train the runs of a sweep one after the other, and return the exit code of the worst; or let Hydra's plugins."""
+    from rnn_research.cli import plugins
+    from rnn_research.config.compose import in_hydra
+
+    first = planned.runs[0]
+    with in_hydra(first.config):
+        folder = _named(first.config.hydra.sweep.dir, "hydra.sweep.dir")
+    if str(first.folder(swept=True)).strip() == "":
+        raise UsageError("hydra.sweep.subdir: given '', expected a folder's name for each run; leave it out")
+    code, count = 0, len(planned.runs)
+    with _sweeping(folder):
+        if plugins.chosen(first.config):
+            code = plugins.sweep(composer, planned.runs, overrides, folder)
+            planned.runs.clear()
+        for number, spec in enumerate(planned.runs):
+            label = f"#{number + 1}/{count} {_title(spec)}"
+            code = max(code, _run(spec, folder / spec.folder(swept=True), label, heard, swept=True))
+    if any(folder.glob("*/run.json")):
+        _tell(f"{count} {'run' if count == 1 else 'runs'} in {folder}")
+    return code
+
+
+@contextlib.contextmanager
+def _sweeping(folder: Path) -> Iterator[None]:
+    """Hold a sweep's folder, and remove it where no run came to be."""
+    from rnn_research.sweeps import claims
+    from rnn_research.sweeps.folders import first_missing, remove_empty
+
+    top = first_missing(folder)
+    in_use = f"output folder {folder}: already holds runs, nothing was written over; {OTHER_FOLDER}"
+    if _holds_runs(folder):
+        raise UsageError(in_use)
     try:
-        parts = build(cfg, _own_folders())
-    except Exception:
-        logging.getLogger(__name__).exception("the run could not start")
-        raise
-    identity = _identity(cfg, parts.layout.name, folder)
-    live = parts.data, parts.model, parts.trainer, parts.probes
-    how = {"resume_from": cfg.resume and path_of("resume", cfg.resume), "stop_when_solved": cfg.stop_when_solved}
+        claims.claim(folder)
+    except claims.Claimed as error:
+        raise UsageError(f"output folder {error}; {OTHER_FOLDER}") from error
     try:
-        return fit(*live, folder, loggers=parts.loggers, progress=progress, **how, **identity)
-    except ResumeError as error:
-        raise UsageError(str(error)) from error
+        if _holds_runs(folder):  # made, and given back, since
+            raise UsageError(in_use)
+        yield
+    finally:
+        claims.release(folder)
+        remove_empty(folder, top)
 
 
-def _own_folders() -> tuple[Path, ...]:
-    """The folders given with --config-dir, as Hydra found them."""
-    from hydra.core.hydra_config import HydraConfig
-
-    sources = HydraConfig.get().runtime.config_sources
-    return tuple(Path(source.path) for source in sources if source.provider == "command-line")
-
-
-def _identity(cfg: Any, structure: str, folder: Path) -> dict[str, Any]:
-    """What tells this run from others: its name, the chosen options, the overrides, the whole config."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from rnn_research.config.environment import from_environment, put, recorded, written
-    from rnn_research.config.short_keys import NAMED, names
-
-    job = HydraConfig.get()
-    choices = {key: str(value) for key, value in job.runtime.choices.items() if not key.startswith("hydra/")}
-    choices = {key: value for key, value in choices.items() if value != "None"}
-    lists = {group: names(cfg, group, choices) or ["none"] for group in ("probe", *NAMED)}
-    lists["init"] = names(cfg, "init", choices) or ["default"]
-    choices |= {"structure": structure} | {key: "+".join(names) for key, names in lists.items()}
-    overrides = dict(item.lstrip("+~").split("=", 1) for item in job.overrides.task if "=" in item)
-    left_out = {*choices, "seed", "experiment"}
-    values = {key: value for key, value in overrides.items() if key not in left_out}
-    config = recorded(cfg)
-    params: Any = job.sweeper.get("params") or {}
-    for key in [key for key in values if key in params and from_environment(params, key)]:
-        values[key] = written(params, key)  # a sweep's own values are resolved before its runs are composed
-        put(config, key, values[key])
-    return {
-        "name": folder.name,
-        "factors": choices | values,
-        "seed": cfg.seed,
-        "config": config,
-    }
+def _holds_runs(folder: Path) -> bool:
+    return any(next(folder.glob(pattern), None) for pattern in ("run.json", "*/run.json"))
 
 
 def _summary(record: Any) -> str:

@@ -150,8 +150,13 @@ class Composed(Clipping):
 
 def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
     """The L2 norm of all gradients together, accumulated in float64: squares of 1e-25 do not vanish."""
-    norms = [l2_norm(p.grad) for p in parameters if p.grad is not None]
-    return l2_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return torch.zeros((), dtype=torch.float64)
+    if any(gradient.dtype == torch.float64 for gradient in gradients):
+        return l2_norm(torch.stack([l2_norm(gradient) for gradient in gradients]))
+    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
+    return torch.linalg.vector_norm(torch.stack(norms))  # float64 holds the squares of all that float32 holds
 
 
 def factor_to_bound(norm: Tensor, most: Tensor | float) -> Tensor:

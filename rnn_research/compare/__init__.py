@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from rnn_research.compare.breakdown import Bins, Breakdown
 from rnn_research.compare.comparison import Comparison, NothingToCompare, compare
-from rnn_research.compare.conditions import Condition, Norms
+from rnn_research.compare.conditions import Condition, GradientNorms
 from rnn_research.compare.effects import Effect
-from rnn_research.compare.reading import Run, Seen, Series
-from rnn_research.compare.select import Excluded
+from rnn_research.compare.reading import ComparedRun, GradientAtStep, Series
+from rnn_research.compare.select import ExcludedRun
 from rnn_research.compare.success import Success
 
 __all__ = [
     "Bins",
     "Breakdown",
+    "ComparedRun",
     "Comparison",
     "Condition",
     "Effect",
-    "Excluded",
-    "Norms",
+    "ExcludedRun",
+    "GradientAtStep",
+    "GradientNorms",
     "NothingToCompare",
-    "Run",
-    "Seen",
     "Series",
     "Success",
     "compare",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from rnn_research.curves import Interval, interval
+from rnn_research.statistics.intervals import Interval, interval
 
 SET = "set"
 SAID = ("correct", "loss")
@@ -22,7 +22,7 @@ BINS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Grouped:
+class AnswersByValue:
     """One run's answers by the values of one feature, numbers ascending, names as they come: how many samples
     have each, and the sum of what was measured over them."""
 
@@ -65,7 +65,7 @@ def measure(table: np.ndarray) -> str:
     return "accuracy" if "correct" in (table.dtype.names or ()) else "loss"
 
 
-def grouped(table: np.ndarray) -> dict[str, Grouped]:
+def answers_by_feature(table: np.ndarray) -> dict[str, AnswersByValue]:
     """A run's table of answers by each feature; samples without a value of it are left out.
 
     Raises:
@@ -79,17 +79,17 @@ def grouped(table: np.ndarray) -> dict[str, Grouped]:
     return {name: group for name, group in found.items() if len(group.value)}
 
 
-def _grouped(values: np.ndarray, said: np.ndarray) -> Grouped:
+def _grouped(values: np.ndarray, said: np.ndarray) -> AnswersByValue:
     if values.dtype.kind not in "Ubiuf":
         raise ValueError("has a column that is neither numbers nor names")
     there = np.isfinite(values) if values.dtype.kind == "f" else np.ones(len(values), dtype=bool)
     value, first, where = np.unique(values[there], return_index=True, return_inverse=True)
     order = np.argsort(first) if values.dtype.kind == "U" else np.arange(len(value))
     count, total = np.bincount(where, minlength=len(value)), np.bincount(where, said[there], minlength=len(value))
-    return Grouped(value[order], count[order], total[order])
+    return AnswersByValue(value[order], count[order], total[order])
 
 
-def bins(runs: Sequence[Mapping[str, Grouped]]) -> dict[str, Bins]:
+def bins(runs: Sequence[Mapping[str, AnswersByValue]]) -> dict[str, Bins]:
     """For each feature that has several values among the runs, the bins for all of them.
 
     Up to 12 values have one each. More are put in at most 10 bins with about as many samples each.
@@ -120,7 +120,7 @@ def _binned(values: Sequence[np.ndarray], counts: Sequence[np.ndarray]) -> Bins:
     return Bins(value[starts], value[ends])
 
 
-def breakdown(runs: Sequence[Mapping[str, Grouped]], name: str, among: Bins) -> Breakdown | None:
+def breakdown(runs: Sequence[Mapping[str, AnswersByValue]], name: str, among: Bins) -> Breakdown | None:
     """The runs of one condition by one feature; None where none has it."""
     groups = [run[name] for run in runs if name in run]
     if not groups:
@@ -129,7 +129,7 @@ def breakdown(runs: Sequence[Mapping[str, Grouped]], name: str, among: Bins) -> 
     return Breakdown(among, tuple(map(interval, np.array(means).T)), tuple(np.max(samples, axis=0).tolist()))
 
 
-def _means(group: Grouped, among: Bins) -> tuple[np.ndarray, np.ndarray]:
+def _means(group: AnswersByValue, among: Bins) -> tuple[np.ndarray, np.ndarray]:
     if among.named:
         where = np.flatnonzero(group.value[:, None] == among.low[None]) % len(among.low)
     else:

@@ -14,11 +14,12 @@ from rnn_research.compare.breakdown import Bins
 from rnn_research.compare.breakdown import bins as bins_of
 from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import Effect, effects
-from rnn_research.compare.factors import IRRELEVANT, Factors, configured, option, short
-from rnn_research.compare.reading import Run, Step, read_run, split_metric
-from rnn_research.compare.select import Excluded, Found, Selection, select
+from rnn_research.compare.factors import Factors, option, short
+from rnn_research.compare.reading import ComparedRun, StepChoice, read_run, split_metric
+from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, select
 from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION, JOINT
+from rnn_research.records.identity import is_factor
 
 
 class NothingToCompare(ValueError):
@@ -34,7 +35,7 @@ class Comparison:
     metric: str | None
     """`<split>_<name>`, None where no record has one."""
     state: str
-    step: Step
+    step: StepChoice
     fraction: float
     varying: tuple[str, ...]
     pooled: tuple[str, ...]
@@ -42,7 +43,7 @@ class Comparison:
     constant: dict[str, str]
     conditions: tuple[Condition, ...]
     effects: tuple[Effect, ...]
-    excluded: tuple[Excluded, ...]
+    excluded: tuple[ExcludedRun, ...]
     notes: tuple[str, ...]
     bins: dict[str, Bins]
     """Of each feature that answers are looked at by: all that have several values."""
@@ -61,10 +62,10 @@ class Comparison:
         return tuple(dict.fromkeys(said for run in self.runs if (said := rule(run.record))))
 
     @property
-    def telling(self) -> tuple[str, ...]:
+    def distinguishing_factors(self) -> tuple[str, ...]:
         """The first varying factors that tell all conditions apart; the others go with them, such as the
         structure that a model needs."""
-        return tuple(_telling(self.conditions, self.varying))
+        return tuple(_distinguishing(self.conditions, self.varying))
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -78,10 +79,10 @@ class Comparison:
         return any(run.chosen.curve.terminal for run in self.runs if run.chosen)
 
     def label(self, condition: Condition) -> str:
-        return ", ".join(condition.options[factor] for factor in self.telling) or "all runs"
+        return ", ".join(condition.options[factor] for factor in self.distinguishing_factors) or "all runs"
 
     @property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[ComparedRun, ...]:
         return tuple(run for condition in self.conditions for run in condition.runs)
 
     def name(self, folder: Path) -> str:
@@ -90,10 +91,10 @@ class Comparison:
 
 
 def compare(
-    folders: Sequence[Path],
+    folders: Sequence[Path | str],
     *,
     state: str | None = None,
-    step: Step = "last",
+    step: StepChoice = "last",
     metric: str | None = None,
     by: Sequence[str] = (),
     fraction: float = FRACTION,
@@ -113,6 +114,7 @@ def compare(
     Raises:
         NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
     """
+    folders = [Path(folder) for folder in folders]
     try:
         fraction = checks.number("fraction", fraction, above=0.0, most=1.0)
     except ValueError as error:
@@ -122,7 +124,7 @@ def compare(
     _check_found(folders, selection)
     name = _metric(selection.found, metric)
     varying = _varying(selection, by)
-    read = [read_run(item.folder, item.record, state, step, name, fraction) for item in selection.found]
+    read = [read_run(item, state, step, name, fraction) for item in selection.found]
     _check_read(read, state, step)
     bins = _bins(read, against)
     conditions = tuple(condition(options, members, name, bins) for options, members in _group(read, varying))
@@ -145,7 +147,7 @@ def compare(
     )
 
 
-def _bins(read: Sequence[Run], against: Sequence[str]) -> dict[str, Bins]:
+def _bins(read: Sequence[ComparedRun], against: Sequence[str]) -> dict[str, Bins]:
     """Of the features with several values; none where some runs' answers are measured otherwise than others'."""
     found = bins_of([run.answers for run in read]) if len({run.measure for run in read if run.measure}) == 1 else {}
     for name in against:
@@ -174,7 +176,7 @@ def _check_found(folders: Sequence[Path], selection: Selection) -> None:
     )
 
 
-def _metric(found: Iterable[Found], asked: str | None) -> str | None:
+def _metric(found: Iterable[SelectedRun], asked: str | None) -> str | None:
     """`<split>_<name>` for what was asked; by default of the test split what has a baseline, accuracy first.
 
     What only has a baseline is known too: where all runs diverged, none was tested.
@@ -205,7 +207,7 @@ def _varying(selection: Selection, by: Sequence[str]) -> tuple[str, ...]:
     factors: Factors = selection.factors
     known = dict.fromkeys((*factors.varying, *factors.constant))
     for item in selection.found:
-        known |= dict.fromkeys(key for key in configured(item.record) if not IRRELEVANT.search(key))
+        known |= dict.fromkeys(key for key in item.settings if is_factor(key))
     names = {tail: factor for factor, tail in short(tuple(known)).items()} | {factor: factor for factor in known}
     for factor in by:
         if factor not in names:
@@ -213,10 +215,10 @@ def _varying(selection: Selection, by: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names[factor] for factor in by)) or factors.varying
 
 
-def _group(read: Sequence[Run], varying: Sequence[str]) -> list[tuple[dict[str, str], list[Run]]]:
-    groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+def _group(read: Sequence[ComparedRun], varying: Sequence[str]) -> list[tuple[dict[str, str], list[ComparedRun]]]:
+    groups: dict[tuple[str, ...], list[ComparedRun]] = defaultdict(list)
     for run in read:
-        groups[tuple(option(run.record, factor) for factor in varying)].append(run)
+        groups[tuple(option(run.settings, factor) for factor in varying)].append(run)
     ranks = [_ranks(read, factor) for factor in varying]
     conditions = sorted(groups, key=lambda options: [rank[o] for rank, o in zip(ranks, options, strict=True)])
     return [
@@ -225,26 +227,26 @@ def _group(read: Sequence[Run], varying: Sequence[str]) -> list[tuple[dict[str, 
     ]
 
 
-def _telling(conditions: Sequence[Condition], varying: Sequence[str]) -> list[str]:
-    telling: list[str] = []
+def _distinguishing(conditions: Sequence[Condition], varying: Sequence[str]) -> list[str]:
+    chosen: list[str] = []
     for factor in varying:
-        more = [*telling, factor]
-        told = ({tuple(c.options[name] for name in names) for c in conditions} for names in (telling, more))
-        if len(next(told)) < len(next(told)):
-            telling = more
-    return telling
+        more = [*chosen, factor]
+        apart = ({tuple(c.options[name] for name in names) for c in conditions} for names in (chosen, more))
+        if len(next(apart)) < len(next(apart)):
+            chosen = more
+    return chosen
 
 
-def _ranks(read: Sequence[Run], factor: str) -> dict[str, int]:
+def _ranks(read: Sequence[ComparedRun], factor: str) -> dict[str, int]:
     """The order of a factor's options: none, numbers ascending, others as they were first started in the sweep."""
     started = sorted(read, key=lambda run: run.record.start)
-    options = list(dict.fromkeys(option(run.record, factor) for run in started))
+    options = list(dict.fromkeys(option(run.settings, factor) for run in started))
     with suppress(ValueError):
         options = sorted(options, key=float)
     return {name: rank for rank, name in enumerate(sorted(options, key=lambda name: name != "none"))}
 
 
-def _check_read(read: Sequence[Run], state: str | None, step: Step) -> None:
+def _check_read(read: Sequence[ComparedRun], state: str | None, step: StepChoice) -> None:
     """Refuse a state or step that no run has; where only some lack it, their `missing` says so."""
     states = dict.fromkeys(name for run in read for name in (JOINT, *run.states))
     if state is not None and state not in states:
@@ -254,7 +256,7 @@ def _check_read(read: Sequence[Run], state: str | None, step: Step) -> None:
         raise NothingToCompare(_choice("step", str(step), ["first", "last", *map(str, steps)]))
 
 
-def _state(read: Sequence[Run]) -> str:
+def _state(read: Sequence[ComparedRun]) -> str:
     return next((run.chosen.curve.state for run in read if run.chosen), JOINT)
 
 

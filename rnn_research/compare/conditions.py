@@ -9,15 +9,16 @@ import numpy as np
 from jaxtyping import Float
 
 from rnn_research.compare.breakdown import Bins, Breakdown, breakdown
-from rnn_research.compare.reading import Run, Seen, Series, share_clipped
+from rnn_research.compare.reading import ComparedRun, GradientAtStep, Series, share_clipped
 from rnn_research.compare.success import Success, success
-from rnn_research.curves import Band, Interval, Reading, band, interval, together
+from rnn_research.curves import Reading, together
+from rnn_research.statistics.intervals import Band, Interval, band, interval
 
 BINS = 150
 
 
 @dataclass(frozen=True, eq=False)
-class Norms:
+class GradientNorms:
     """The global gradient norm before and after clipping, over the seeds' steps in at most 150 bins."""
 
     step: Float[np.ndarray, " bin"]
@@ -42,21 +43,21 @@ class Condition:
     """
 
     options: dict[str, str]
-    runs: tuple[Run, ...]
+    runs: tuple[ComparedRun, ...]
     metric: Interval | None
     baseline: float | None
     start: Reading | None
     chosen: Reading | None
     rates: Band | None
     learning: Band | None
-    norms: Norms | None
+    norms: GradientNorms | None
     clipped: Interval | None
     success: Success | None
     answers: dict[str, Breakdown]
     beside: dict[str, Reading]
 
     @property
-    def diverged(self) -> tuple[Run, ...]:
+    def diverged(self) -> tuple[ComparedRun, ...]:
         return tuple(run for run in self.runs if run.diverged)
 
     @property
@@ -71,7 +72,7 @@ class Condition:
 
 
 def condition(
-    options: dict[str, str], members: Sequence[Run], metric: str | None, bins: Mapping[str, Bins] | None = None
+    options: dict[str, str], members: Sequence[ComparedRun], metric: str | None, bins: Mapping[str, Bins] | None = None
 ) -> Condition:
     """Put the runs of one condition together; `bins` are those of each feature that the answers are looked at by."""
     finished = [run for run in members if not run.diverged]
@@ -96,15 +97,15 @@ def condition(
     )
 
 
-def _reading(members: Sequence[Run], look: Callable[[Run], Seen | None]) -> Reading | None:
+def _reading(members: Sequence[ComparedRun], look: Callable[[ComparedRun], GradientAtStep | None]) -> Reading | None:
     return _together([found for found in map(look, members) if found is not None])
 
 
-def _together(seen: Sequence[Seen]) -> Reading | None:
+def _together(seen: Sequence[GradientAtStep]) -> Reading | None:
     return together([s.curve for s in seen], [s.decay for s in seen], [s.verdict for s in seen])
 
 
-def _beside(members: Sequence[Run]) -> dict[str, Reading]:
+def _beside(members: Sequence[ComparedRun]) -> dict[str, Reading]:
     names = dict.fromkeys(name for run in members for name in run.beside)
     found = {name: _together([run.beside[name] for run in members if name in run.beside]) for name in names}
     return {name: reading for name, reading in found.items() if reading is not None}
@@ -115,7 +116,7 @@ def _band(series: Sequence[Series | None]) -> Band | None:
     return band([item.x for item in present], [item.y for item in present])
 
 
-def _norms(tables: Sequence[np.ndarray]) -> Norms | None:
+def _norms(tables: Sequence[np.ndarray]) -> GradientNorms | None:
     if not tables:
         return None
     step, before, after, fired = (
@@ -134,7 +135,7 @@ def _norms(tables: Sequence[np.ndarray]) -> Norms | None:
     def mean(values: np.ndarray) -> np.ndarray:
         return np.bincount(where, values) / np.bincount(where)
 
-    return Norms(
+    return GradientNorms(
         step=mean(step),
         before=np.exp(mean(np.log(before))),
         before_low=np.minimum.reduceat(before[order], starts),

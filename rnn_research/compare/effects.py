@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from rnn_research.compare.conditions import Condition
 from rnn_research.compare.factors import CLIPPING, is_of_clipping, option
-from rnn_research.compare.reading import Run
-from rnn_research.curves import RESOLUTION, Interval, interval
+from rnn_research.compare.reading import ComparedRun
+from rnn_research.curves import RESOLUTION
+from rnn_research.statistics.intervals import Interval
+from rnn_research.statistics.paired import paired_difference
 
 REFERENCE = "none"
 NAN = float("nan")
-View = Callable[[Run], float]
+View = Callable[[ComparedRun], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +49,11 @@ def _setting(condition: Condition) -> tuple[tuple[str, str], ...]:
     return tuple(item for item in condition.options.items() if not is_of_clipping(item[0]))
 
 
-def _rate(run: Run) -> float:
+def _rate(run: ComparedRun) -> float:
     return run.chosen.decay.rate if run.chosen is not None and run.chosen.decay.holds else NAN
 
 
-def _score(run: Run, metric: str | None) -> float:
+def _score(run: ComparedRun, metric: str | None) -> float:
     return NAN if run.diverged else run.record.final.get(metric or "", NAN)
 
 
@@ -62,14 +61,8 @@ def _difference(
     clipped: Condition, plain: Condition, pooled: Sequence[str], view: View, resolution: float
 ) -> Interval | None:
     pairing = [factor for factor in pooled if not is_of_clipping(factor)]
-    with_it, without = (_by_pair(condition.runs, pairing, view) for condition in (clipped, plain))
-    return interval([with_it[pair] - without[pair] for pair in with_it if pair in without], resolution)
 
+    def paired(runs: Sequence[ComparedRun]) -> list[tuple[tuple[str, ...], float]]:
+        return [((str(run.record.seed), *(option(run.settings, f) for f in pairing)), view(run)) for run in runs]
 
-def _by_pair(runs: Sequence[Run], pairing: Sequence[str], view: View) -> dict[tuple[str, ...], float]:
-    """The mean of `view` over the runs of each pair: several only where clippings are pooled."""
-    values: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    for run in runs:
-        pair = (str(run.record.seed), *(option(run.record, factor) for factor in pairing))
-        values[pair].append(view(run))
-    return {pair: float(np.mean(of_pair)) for pair, of_pair in values.items()}
+    return paired_difference(paired(clipped.runs), paired(plain.runs), resolution)

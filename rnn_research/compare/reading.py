@@ -12,13 +12,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rnn_research import curves
-from rnn_research.compare.breakdown import Grouped, grouped, measure
+from rnn_research.compare.breakdown import AnswersByValue, answers_by_feature, measure
+from rnn_research.compare.factors import Settings
+from rnn_research.compare.select import SelectedRun
 from rnn_research.curves import Curve, Decay, Verdict
 from rnn_research.curves.typical import thinned
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
 
-Step = int | Literal["first", "last"]
+StepChoice = int | Literal["first", "last"]
 CLIPPING = ("step", "norm_before", "norm_after", "fired")
 SPLITS = ("train", "val", "test")
 METRICS = ("position_accuracy", "accuracy", "mse", "loss")
@@ -27,7 +29,7 @@ MOST_STEPS = 60
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class GradientAtStep:
     """The gradient of one run at one recorded step."""
 
     curve: Curve
@@ -44,24 +46,29 @@ class Series:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """A comparable run. `start` is its first recorded step and `chosen` the one asked for; `beside` are the state's
-    parts and layers at that step, by name; `rates` are of every recorded step; `learning` is the validation metric;
-    `answers` are grouped by feature, and `measure` says what of. What can't be had is None, and `missing` says why."""
+class ComparedRun:
+    """A comparable run.
+
+    `settings` are what it was trained with, as text by key. `start` is its first recorded step and `chosen` the one
+    asked for; `beside` are the state's parts and layers at that step, by name. `rates` are of every recorded step, and
+    `learning` is the validation metric. `answers` are grouped by feature, and `measure` says what they measure. What
+    can't be had is None, and `missing` says why.
+    """
 
     folder: Path
     record: RunRecord
+    settings: Settings
     states: tuple[str, ...]
     steps: tuple[int, ...]
-    start: Seen | None
-    chosen: Seen | None
+    start: GradientAtStep | None
+    chosen: GradientAtStep | None
     rates: Series | None
     clipping: np.ndarray | None
     learning: Series | None
     missing: tuple[str, ...]
-    answers: dict[str, Grouped] = field(default_factory=dict)
+    answers: dict[str, AnswersByValue] = field(default_factory=dict)
     measure: str = ""
-    beside: dict[str, Seen] = field(default_factory=dict)
+    beside: dict[str, GradientAtStep] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
@@ -69,12 +76,13 @@ class Run:
 
 
 def read_run(
-    folder: Path, record: RunRecord, state: str | None, step: Step, metric: str | None, fraction: float
-) -> Run:
-    """Read the tables of a run. `state` None: `joint`, all of the cell's together.
+    item: SelectedRun, state: str | None, step: StepChoice, metric: str | None, fraction: float
+) -> ComparedRun:
+    """Read the tables of a run that was found. `state` None: `joint`, all of the cell's together.
 
     Never raises for what the tables hold: that is said in `missing`.
     """
+    folder, record = item.folder, item.record
     missing: list[str] = []
     adjoint = _table(folder, "adjoint", missing)
     start = chosen = rates = None
@@ -92,7 +100,7 @@ def read_run(
     clipping, learning = _clipping(folder, missing), _learning(folder, metric, missing)
     answers, measured = _answers(folder, missing)
     told = (start, chosen, rates, clipping, learning, tuple(missing), answers, measured)
-    return Run(folder, record, states, steps, *told, beside=beside)
+    return ComparedRun(folder, record, item.settings, states, steps, *told, beside=beside)
 
 
 def split_metric(key: str) -> tuple[str, str]:
@@ -123,17 +131,19 @@ def _table(folder: Path, name: str, missing: list[str]) -> np.ndarray | None:
 
 
 def _see(
-    adjoint: np.ndarray, state: str, step: Step, fraction: float, diverged: int | None, layer: int | None = None
-) -> Seen:
+    adjoint: np.ndarray, state: str, step: StepChoice, fraction: float, diverged: int | None, layer: int | None = None
+) -> GradientAtStep:
     recorded = curves.steps(adjoint)
     number = {"first": int(recorded[0]), "last": None}[step] if isinstance(step, str) else step
     curve = curves.curve(adjoint, number, state, layer)
     seen = curves.typical(curve)
     decay = curves.decay(curve, fraction, seen=seen)
-    return Seen(curve, decay, curves.verdict(curve, decay, diverged))
+    return GradientAtStep(curve, decay, curves.verdict(curve, decay, diverged))
 
 
-def _beside(adjoint: np.ndarray, state: str, chosen: Seen, fraction: float, diverged: int | None) -> dict[str, Seen]:
+def _beside(
+    adjoint: np.ndarray, state: str, chosen: GradientAtStep, fraction: float, diverged: int | None
+) -> dict[str, GradientAtStep]:
     """What the joint state, or all layers together, consist of, where that is more than one: each for itself."""
     parts = chosen.curve.parts if len(chosen.curve.parts) > 1 else ()
     layers = curves.layers(adjoint)
@@ -175,11 +185,11 @@ def _clipping(folder: Path, missing: list[str]) -> np.ndarray | None:
     return table
 
 
-def _answers(folder: Path, missing: list[str]) -> tuple[dict[str, Grouped], str]:
+def _answers(folder: Path, missing: list[str]) -> tuple[dict[str, AnswersByValue], str]:
     """Nothing where there is no table: runs that diverged, and those of earlier versions, have none."""
     try:
         table = runs.read_table(folder, runs.ANSWERS)
-        return ({}, "") if table is None else (grouped(table), measure(table))
+        return ({}, "") if table is None else (answers_by_feature(table), measure(table))
     except runs.DamagedRecord as error:
         missing.append(f"{runs.ANSWERS} table: {str(error).partition(': ')[2]}")
     except (ValueError, TypeError) as error:

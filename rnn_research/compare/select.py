@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from rnn_research.compare.factors import IRRELEVANT, Factors, factors_of, flat
+from rnn_research.compare.factors import Factors, Settings, factors_of, settings_of
 from rnn_research.records import runs
+from rnn_research.records.identity import is_factor
 from rnn_research.records.printable import printable_values
 from rnn_research.records.runs import RunRecord
 
@@ -21,15 +22,16 @@ UNFINISHED = {
 
 
 @dataclass(frozen=True)
-class Found:
-    """A run's record and where it lies."""
+class SelectedRun:
+    """A run's record, where it lies, and what it was trained with, as text by key."""
 
     folder: Path
     record: RunRecord
+    settings: Settings
 
 
 @dataclass(frozen=True)
-class Excluded:
+class ExcludedRun:
     """A run that is not compared, and why."""
 
     folder: Path
@@ -40,9 +42,9 @@ class Excluded:
 class Selection:
     """The comparable runs, what varies among them, who is left out, and what a reader should know."""
 
-    found: tuple[Found, ...]
+    found: tuple[SelectedRun, ...]
     factors: Factors
-    excluded: tuple[Excluded, ...]
+    excluded: tuple[ExcludedRun, ...]
     notes: tuple[str, ...]
 
 
@@ -53,23 +55,29 @@ def select(folders: Iterable[Path]) -> Selection:
     failed, runs on other data than most with the same dataset config, and of several runs of one condition
     with one seed all but the latest. A run that diverged stays: divergence is a result.
     """
-    found, damaged = _read(folders)
-    found, unfinished = _finished(found)
+    records, damaged = _read(folders)
+    records, unfinished = _finished(records)
+    settings = settings_of([record for _, record in records])
+    found = [SelectedRun(*item, own) for item, own in zip(records, settings, strict=True)]
     found, strangers, notes = _same_data(found)
-    factors = factors_of([item.record for item in found])
+    factors = _factors(found)
     found, repeated = _latest(found, factors)
     # A run left out as a repetition may have been the only one with its option.
-    factors = factors_of([item.record for item in found]) if repeated else factors
+    factors = _factors(found) if repeated else factors
     return Selection(tuple(found), factors, (*damaged, *unfinished, *strangers, *repeated), notes)
 
 
-def _read(folders: Iterable[Path]) -> tuple[list[Found], list[Excluded]]:
+def _factors(found: list[SelectedRun]) -> Factors:
+    return factors_of([item.record for item in found], [item.settings for item in found])
+
+
+def _read(folders: Iterable[Path]) -> tuple[list[tuple[Path, RunRecord]], list[ExcludedRun]]:
     found, excluded = [], []
     for folder in runs.find(folders):
         try:
-            found.append(Found(folder, _printable(runs.read(folder))))
+            found.append((folder, _printable(runs.read(folder))))
         except runs.DamagedRecord as error:
-            excluded.append(Excluded(folder, str(error).removeprefix(f"{folder / runs.RECORD}: ")))
+            excluded.append(ExcludedRun(folder, str(error).removeprefix(f"{folder / runs.RECORD}: ")))
     return found, excluded
 
 
@@ -79,26 +87,26 @@ def _printable(record: RunRecord) -> RunRecord:
     return replace(record, **printable_values(values))
 
 
-def _finished(found: list[Found]) -> tuple[list[Found], list[Excluded]]:
+def _finished(records: list[tuple[Path, RunRecord]]) -> tuple[list[tuple[Path, RunRecord]], list[ExcludedRun]]:
     kept, excluded = [], []
-    for item in found:
-        if item.record.status in ("done", "diverged"):
-            kept.append(item)
+    for folder, record in records:
+        if record.status in ("done", "diverged"):
+            kept.append((folder, record))
         else:
-            failed = f"failed: {_one_line(item.record.error or 'no error was recorded')}"
-            excluded.append(Excluded(item.folder, UNFINISHED.get(item.record.status, failed)))
+            failed = f"failed: {_one_line(record.error or 'no error was recorded')}"
+            excluded.append(ExcludedRun(folder, UNFINISHED.get(record.status, failed)))
     return kept, excluded
 
 
-def _same_data(found: list[Found]) -> tuple[list[Found], list[Excluded], tuple[str, ...]]:
+def _same_data(found: list[SelectedRun]) -> tuple[list[SelectedRun], list[ExcludedRun], tuple[str, ...]]:
     """Runs whose dataset config agrees must have read the same data: its fingerprint decides.
 
     A dataset drawn anew for each seed has as many fingerprints as seeds; that is a design, and only noted,
     where the data are also from the same place.
     """
-    groups: dict[tuple[str, ...], list[Found]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[SelectedRun]] = defaultdict(list)
     for item in found:
-        groups[_dataset(item.record)].append(item)
+        groups[_dataset(item)].append(item)
     strangers, notes = {}, []
     for (name, *_), members in groups.items():
         prints = [_fingerprint(item) for item in members]
@@ -109,43 +117,47 @@ def _same_data(found: list[Found]) -> tuple[list[Found], list[Excluded], tuple[s
         usual = Counter(prints).most_common(1)[0][0]
         strangers |= {item.folder: usual for item in members if _fingerprint(item) != usual}
     excluded = [
-        Excluded(item.folder, f"other data: fingerprint {_fingerprint(item)}, most have {strangers[item.folder]}")
+        ExcludedRun(item.folder, f"other data: fingerprint {_fingerprint(item)}, most have {strangers[item.folder]}")
         for item in found
         if item.folder in strangers
     ]
     return [item for item in found if item.folder not in strangers], excluded, tuple(notes)
 
 
-def _fingerprint(item: Found) -> str:
+def _fingerprint(item: SelectedRun) -> str:
     return str(item.record.data.get("fingerprint"))
 
 
-def _dataset(record: RunRecord) -> tuple[str, ...]:
+def _dataset(item: SelectedRun) -> tuple[str, ...]:
     """What names a dataset, and all that is configured of its data but where they lie: for that there is the
     fingerprint."""
-    name = record.factors.get("dataset") or str(record.data.get("name"))
-    config = flat(record.config.get("dataset"))
-    configured = (item for item in sorted(config.items()) if item[0] not in BATCHING)
-    return name, *(f"{key}={value}" for key, value in configured if not IRRELEVANT.search(f"dataset.{key}"))
+    name = item.record.choices.get("dataset") or str(item.record.data.get("name"))
+    return name, *(f"{key}={value}" for key, value in sorted(_data_keys(item).items()) if is_factor(key))
 
 
-def _one_place(members: list[Found]) -> bool:
-    configs = [flat(item.record.config.get("dataset")) for item in members]
-    keys = {key for config in configs for key in config if key not in BATCHING}
+def _data_keys(item: SelectedRun) -> dict[str, str]:
+    """The settings of a run's data, without how samples are served."""
+    below = ((key, value) for key, value in item.settings.items() if key.startswith("dataset."))
+    return {key: value for key, value in below if key.partition(".")[2] not in BATCHING}
+
+
+def _one_place(members: list[SelectedRun]) -> bool:
+    configs = [_data_keys(item) for item in members]
+    keys = {key for config in configs for key in config}
     return all(len({config.get(key) for config in configs}) == 1 for key in keys)
 
 
-def _latest(found: list[Found], factors: Factors) -> tuple[list[Found], list[Excluded]]:
+def _latest(found: list[SelectedRun], factors: Factors) -> tuple[list[SelectedRun], list[ExcludedRun]]:
     """Of the runs of one condition with one seed, the one that started last."""
-    groups: dict[tuple[object, ...], list[Found]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[SelectedRun]] = defaultdict(list)
     for item in found:
-        groups[(*factors.condition(item.record), item.record.seed)].append(item)
+        groups[(*factors.condition(item.settings), item.record.seed)].append(item)
     kept, excluded = [], []
     for members in groups.values():
         *older, latest = sorted(members, key=lambda item: item.record.start)
         kept.append(latest)
         reason = f"repeated: {latest.folder.name} is of the same condition and seed and started later"
-        excluded += [Excluded(item.folder, reason) for item in older]
+        excluded += [ExcludedRun(item.folder, reason) for item in older]
     return [item for item in found if item in kept], excluded
 
 

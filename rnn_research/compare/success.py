@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rnn_research.records.runs import RunRecord
+from rnn_research.statistics.censoring import kaplan_meier
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,21 +62,8 @@ def success(records: Sequence[RunRecord]) -> Success | None:
     unsolved = [record for record in judged if record.success.get("step") is None]
     censored = sorted(record.steps for record in unsolved if record.status != "diverged")
     at_risk_for_good = len(unsolved) - len(censored)
-    x, share = _kaplan_meier(steps, censored, at_risk_for_good)
+    x, share = kaplan_meier(steps, censored, at_risk_for_good)
     end = max(record.steps for record in judged)
     if x[-1] < end:
         x, share = np.append(x, end), np.append(share, share[-1])
     return Success(len(judged), tuple(steps), tuple(censored), x, share)
-
-
-def _kaplan_meier(solved: Sequence[int], censored: Sequence[int], never: int) -> tuple[np.ndarray, np.ndarray]:
-    """1 - prod over steps t <= s of (1 - d_t / n_t), at the steps where it changes, from (0, 0).
-
-    d_t runs solve the task at t, of the n_t that have not before, and were not censored before t. (Kaplan and Meier
-    1958, eq. 2b.)
-    """
-    times, counts = np.unique(np.asarray(solved, dtype=np.float64), return_counts=True)
-    ends = np.concatenate([np.asarray(solved, dtype=np.float64), np.asarray(censored, dtype=np.float64)])
-    at_risk = (ends[None] >= times[:, None]).sum(1) + never
-    left = np.cumprod(1 - counts / at_risk)
-    return np.concatenate([[0.0], times]), np.concatenate([[0.0], 1 - left])

@@ -11,45 +11,30 @@ from omegaconf.resolvers import oc
 
 
 def recorded(node: DictConfig | ListConfig) -> Any:
-    """A config as plain values, resolved; but each value that came from the environment as it stands in the config,
-    as `${oc.env:TOKEN}`, also where it came by way of another key."""
+    """Return a config as plain values, resolved; but each value that came from the environment as it stands in the
+    config, as `${oc.env:TOKEN}`, also where it came by way of another key."""
+    written: Any = OmegaConf.to_container(node, resolve=False)
     keys: Any = list(node) if isinstance(node, DictConfig) else range(len(node))
-    values = [_recorded(node, key) for key in keys]
+    values = [_recorded(node, key, written[key]) for key in keys]
     return dict(zip(keys, values, strict=True)) if isinstance(node, DictConfig) else values
 
 
 def from_environment(node: DictConfig | ListConfig, key: Any) -> bool:
     """Whether a value is an interpolation that reads the environment."""
-    inner: Any = node._get_node(key)
-    if not inner._is_interpolation():
+    if not OmegaConf.is_interpolation(node, key):
         return False
     with _watched() as read:
         _plain(node[key])
     return bool(read)
 
 
-def written(node: DictConfig | ListConfig, key: Any) -> str:
-    """An interpolation as it stands in the config."""
-    inner: Any = node._get_node(key)
-    return str(inner._value())
-
-
-def put(config: Any, key: str, value: Any) -> None:
-    """Set the value at a dotted key of plain, nested mappings, where there is one."""
-    *above, last = key.split(".")
-    for part in above:
-        config = config.get(part) if isinstance(config, dict) else None
-    if isinstance(config, dict) and last in config:
-        config[last] = value
-
-
-def _recorded(node: DictConfig | ListConfig, key: Any) -> Any:
-    inner: Any = node._get_node(key)
-    if inner._is_missing():
+def _recorded(node: DictConfig | ListConfig, key: Any, written: Any) -> Any:
+    if OmegaConf.is_missing(node, key):
         return "???"
-    if inner._is_interpolation():
-        return inner._value() if from_environment(node, key) else _plain(node[key])
-    return recorded(inner) if OmegaConf.is_config(inner) and not inner._is_none() else _plain(node[key])
+    if OmegaConf.is_interpolation(node, key):
+        return written if from_environment(node, key) else _plain(node[key])
+    value = node[key]
+    return recorded(value) if OmegaConf.is_config(value) else value
 
 
 def _plain(value: Any) -> Any:

@@ -1,13 +1,48 @@
-"""The config groups and their options, as the yamls in conf/ and in a user's folders give them."""
+"""The config groups, what each takes, and their options as the yamls in conf/ and in a user's folders give them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 _INSTALLED = Path(__file__).parents[1] / "conf"
 CONF = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"
 """The project's configs: inside the package where it is installed from a wheel, beside it in a checkout."""
 
+
+class Group(NamedTuple):
+    """A config group.
+
+    Attributes:
+        takes_many: it takes a list of options, in order, each under its own name (`clipping.value.max_value`).
+        required: a config without it is refused.
+        lone: a user's yaml may also put the keys of its one option at the group itself.
+    """
+
+    takes_many: bool = False
+    required: bool = True
+    lone: bool = False
+
+
+TABLE = {
+    "model": Group(),
+    "dataset": Group(),
+    "structure": Group(),
+    "architecture": Group(),
+    "init": Group(takes_many=True, required=False),
+    "clipping": Group(takes_many=True, lone=True),
+    "regularizer": Group(takes_many=True, required=False, lone=True),
+    "optimizer": Group(),
+    "probe": Group(takes_many=True, required=False),
+    "trainer": Group(),
+    "logger": Group(takes_many=True, required=False),
+    "experiment": Group(required=False),
+}
+LISTS = tuple(name for name, group in TABLE.items() if group.takes_many)
+ONE = tuple(name for name, group in TABLE.items() if not group.takes_many)
+LONE = tuple(name for name, group in TABLE.items() if group.lone)
+SHORT = {"hidden_size": "model.cell.hidden_size"}
+"""Keys that may be typed without what stands before them."""
 CLIPPING = (
     "not supported, expected a clipping strategy, which records what it did; use clipping=global_norm "
     "clipping.max_norm=1.0 (or clipping=value clipping.max_value=1.0)"
@@ -17,7 +52,7 @@ REFUSED = dict.fromkeys(("trainer.gradient_clip_val", "trainer.gradient_clip_alg
 
 
 def config_dirs(arguments: list[str]) -> list[Path]:
-    """The folders given with --config-dir (or -cd)."""
+    """Return the folders given with --config-dir (or -cd)."""
     found = []
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
@@ -27,7 +62,11 @@ def config_dirs(arguments: list[str]) -> list[Path]:
 
 
 def options(folders: list[Path]) -> dict[str, dict[str, str]]:
-    """Group -> option -> the first comment of its yaml. Options with names that begin with "_" are parts of others."""
+    """Group -> option -> the first comment of its yaml. Options with names that begin with "_" are parts of others.
+
+    A later folder's option replaces that of the same name in an earlier one: a user's folder comes before the
+    project's own where a config is composed.
+    """
     groups: dict[str, dict[str, str]] = {}
     for folder in folders:
         for path in sorted(folder.glob("*/*.yaml")):
@@ -37,7 +76,7 @@ def options(folders: list[Path]) -> dict[str, dict[str, str]]:
 
 
 def first_line(path: Path) -> str:
-    """The first comment of a yaml that is not a Hydra directive."""
+    """Return the first comment of a yaml that is not a Hydra directive."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

@@ -38,9 +38,11 @@ LATER = {
         "position_targets",
         "engine",
         "regularizers",
+        "architecture",
     },
     "model.cell": {"input_size", "initialise", "max_children"},
     "structure": {"has_parse", "reads_children"},
+    "architecture": {"blueprint"},
     "optimizer": {"params"},
     "init": {"cell"},
     "logger": {"save_dir"},
@@ -85,6 +87,7 @@ def instantiate_node(node: Any, path: str, kind: type = object, **live: Any) -> 
     try:
         made = instantiate(rest, _convert_="all", **live)
     except InstantiationException as error:
+        # Private, as OmegaConf has no public way to ask a node for its place in the config.
         failed, own = re.search(r"full_key: (\S+)", str(error)), str(node._get_full_key(None))
         inner = failed[1].removeprefix(own) if failed and failed[1].startswith(f"{own}.") else ""
         raise UsageError(line(path + inner, error.__cause__ or error)) from error
@@ -245,7 +248,7 @@ def line(path: str, error: BaseException) -> str:
         return f"{path}.{found[1]}: unknown{_where(error)}"
     if colon and key.isidentifier() and isinstance(error, ValueError):
         return f"{path}.{text}".lstrip(".")
-    if path and not text.startswith((path, path.replace(".", "="))):
+    if path and not text.startswith((path, path.replace(".", "="), "architecture=")):
         text = f"{path}: {text}"
     return f"{text}{_where(error)}"
 

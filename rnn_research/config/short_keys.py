@@ -1,28 +1,74 @@
-"""The groups of which several options can be taken, `clipping` and `regularizer`, and their names on a command line.
+"""Keys that may be typed without the name of their option: `clipping.max_norm` for `clipping.global_norm.max_norm`.
 
-Each option's keys are below its own name (`clipping.global_norm.max_norm`), so that several can stand side by side.
+They are written out as text before a config is composed, by the options that are chosen in that very run.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from rnn_research.config.groups import LISTS, LONE, SHORT
 from rnn_research.errors import UsageError
 
-NAMED = ("clipping", "regularizer")
-LISTS = (*NAMED, "init", "probe", "logger")
-"""The groups that take a list of options."""
-INFINITE = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
+KEY = re.compile(r"^([+~]*)([^=@]*)(@[^=]*)?(=.*)?$", re.DOTALL)
+"""An override: its signs, its key, the package that it is put in, its value."""
+INFINITE = re.compile(r"(?<![\w.])([+-]?)\.(inf|nan)(?![\w.])", re.IGNORECASE)
 """How yaml writes what Hydra writes as inf and nan."""
+QUOTED = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
 
-def names(cfg: Any, group: str, choices: Any) -> list[str]:
-    """The options that a composed config has of a group, in order.
+def needs_options(override: str, known: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether it depends on the chosen options what a key stands for.
+
+    Args:
+        known: the options of each group.
+    """
+    key = KEY.match(override)
+    group, dot, rest = key[2].partition(".") if key else ("", "", "")
+    added = "+" in key[1] if key else False
+    return bool(dot) and group in LISTS and (added or rest.partition(".")[0] not in known.get(group, ()))
+
+
+def written_out(overrides: Sequence[str], config: Any = None) -> list[str]:
+    """Return the overrides with every short key as its long one, and yaml's words for infinities as Hydra's.
+
+    Args:
+        config: a config composed from the same choices of options; None: no key depends on them.
+
+    Raises:
+        UsageError: several of the chosen options have the key, a key is given twice, once short and once long, or a
+            key is added for an option that is not chosen.
+    """
+    long, typed = [], dict[str, str]()
+    for override in overrides:
+        match = KEY.match(override)
+        if match is None:
+            long.append(override)
+            continue
+        signs, short, package, value = (part or "" for part in match.groups())
+        key = short if package else SHORT.get(short, short)
+        if config is not None and not package:
+            if "+" in signs:
+                _check_chosen(key, config)
+            key = _long_key(key, config)
+        if "~" not in signs and typed.setdefault(key, short) != short:
+            raise UsageError(f"{short}: given twice, also as {typed[key]}; give it once")
+        long.append(f"{signs}{key}{package}{_infinities(value)}")
+    return long
+
+
+def selected_options(node: Mapping[Any, Any]) -> list[str]:
+    """Return the options of a group that are chosen: an experiment may also have values for one that the command line
+    replaced."""
+    return [str(name) for name, option in node.items() if isinstance(option, Mapping) and "_target_" in option]
+
+
+def names(cfg: Any, group: str, choices: Mapping[str, Any]) -> list[str]:
+    """Return the options that a composed config has of a group, in order.
 
     Args:
         choices: Hydra's: the name of an option whose keys are the group's own.
@@ -44,63 +90,40 @@ def register() -> None:
     OmegaConf.register_new_resolver("strategies", strategies, replace=True)
 
 
-@contextmanager
-def short_keys() -> Iterator[None]:
-    """Let `clipping.max_norm=1` stand for `clipping.global_norm.max_norm=1` where global_norm is the one option taken;
-    and `.inf` for inf, as in a yaml.
-
-    Which it is, Hydra knows once the config's groups are composed, before it applies the values.
-    """
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
-    apply = ConfigLoaderImpl._apply_overrides_to_config
-
-    def completed(overrides: list[Any], cfg: DictConfig) -> None:
-        given: dict[str, str] = {}
-        for override in overrides:
-            if override.is_add():
-                _check_taken(override.key_or_group, cfg)
-            override.key_or_group = _completed(short := override.key_or_group, cfg)
-            override._value = _numbers(override._value)
-            if given.setdefault(override.key_or_group, short) != short:
-                raise UsageError(f"{short}: given twice, also as {given[override.key_or_group]}; give it once")
-        apply(overrides, cfg)
-
-    ConfigLoaderImpl._apply_overrides_to_config = staticmethod(completed)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)  # type: ignore[method-assign]
+def _long_key(key: str, config: Any) -> str:
+    group, dot, rest = key.partition(".")
+    node = config.get(group) if dot and group in LISTS else None
+    if not isinstance(node, DictConfig) or "_target_" in node:
+        return key
+    chosen, first = selected_options(node), rest.partition(".")[0]
+    holders = [option for option in chosen if first in node[option]]
+    if first in chosen or not holders:
+        return key
+    if len(holders) > 1:
+        several = " or ".join(f"{group}.{option}.{rest}" for option in holders)
+        raise UsageError(f"{key}: a key of {' and of '.join(holders)}, expected {several}")
+    return f"{group}.{holders[0]}.{rest}"
 
 
-def _numbers(value: Any) -> Any:
-    """A value of an override, with yaml's words for infinities read as Hydra's own; text in quotes stays text."""
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    return INFINITE.get(value.lower(), value) if type(value) is str else value
-
-
-def _check_taken(key: str, cfg: DictConfig) -> None:
-    """Refuse a value that is appended for an option which is not taken: it would be left aside."""
+def _check_chosen(key: str, config: Any) -> None:
+    """Refuse a value that is added for an option which is not chosen: it would be left aside."""
     group, _, rest = key.partition(".")
     option, _, inner = rest.partition(".")
-    node = cfg.get(group) if group in NAMED and inner else None
-    if isinstance(node, DictConfig) and "_target_" not in node and option not in (there := selected_options(node)):
-        both = ",".join([*there, option])
-        raise UsageError(f"+{key}: {option} is not taken, expected a key of {' or '.join(there)}; use {group}=[{both}]")
+    node = config.get(group) if group in LONE and inner else None
+    if not isinstance(node, DictConfig) or "_target_" in node or inner == "_target_":
+        return
+    chosen = selected_options(node)
+    if chosen and option not in chosen:
+        both = ",".join([*chosen, option])
+        raise UsageError(
+            f"+{key}: {option} is not taken, expected a key of {' or '.join(chosen)}; use {group}=[{both}]"
+        )
 
 
-def _completed(key: str, cfg: DictConfig) -> str:
-    group, _, rest = key.partition(".")
-    node = OmegaConf.select(cfg, group) if group in NAMED and rest else None
-    if not isinstance(node, DictConfig) or "_target_" in node or len(options := selected_options(node)) != 1:
-        return key
-    (option,), first = options, rest.partition(".")[0]
-    return f"{group}.{option}.{rest}" if first in node[option] and first != option else key
-
-
-def selected_options(node: Mapping[Any, Any]) -> list[str]:
-    """The options that are: an experiment may also have values for one that the command line replaced."""
-    return [str(name) for name, option in node.items() if isinstance(option, Mapping) and "_target_" in option]
+def _infinities(value: str) -> str:
+    """A value's text, with yaml's infinities as Hydra writes them; text in quotes stays as it is."""
+    parts = QUOTED.split(value)
+    return "".join(
+        part if number % 2 else INFINITE.sub(lambda found: found[1] + found[2].lower(), part)
+        for number, part in enumerate(parts)
+    )

@@ -4,14 +4,12 @@ from rnn_research.curves.bounds import DOUBLE, FALL, HALF, LADDER, RISE, WORDS
 from rnn_research.curves.columns import JOINT, last_step, layers, states, steps
 from rnn_research.curves.laws import Law, law
 from rnn_research.curves.norms import QUANTILES, Curve, curve
-from rnn_research.curves.rate import FRACTION, RESOLUTION, Decay, Far, decay
-from rnn_research.curves.seeds import CONFIDENCE, Band, Interval, band, interval, t_quantile
+from rnn_research.curves.rate import FRACTION, RESOLUTION, Decay, FarRatio, decay
 from rnn_research.curves.together import Reading, together
 from rnn_research.curves.typical import FLOOR, Typical, typical
 from rnn_research.curves.verdicts import Verdict, beyond, format_interval, ratio_spoken, short, verdict
 
 __all__ = [
-    "CONFIDENCE",
     "DOUBLE",
     "FALL",
     "FLOOR",
@@ -23,21 +21,17 @@ __all__ = [
     "RESOLUTION",
     "RISE",
     "WORDS",
-    "Band",
     "Curve",
     "Decay",
-    "Far",
-    "Interval",
+    "FarRatio",
     "Law",
     "Reading",
     "Typical",
     "Verdict",
-    "band",
     "beyond",
     "curve",
     "decay",
     "format_interval",
-    "interval",
     "last_step",
     "law",
     "layers",
@@ -45,7 +39,6 @@ __all__ = [
     "short",
     "states",
     "steps",
-    "t_quantile",
     "together",
     "typical",
     "verdict",

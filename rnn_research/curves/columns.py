@@ -35,7 +35,7 @@ OTHERS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Norms:
+class AdjointNorms:
     """The norms of one state (or of several together) at one step, a value a (sample, position)."""
 
     parts: tuple[str, ...]
@@ -84,7 +84,7 @@ def last_step(table: np.ndarray, state: str = JOINT, layer: int | None = None) -
     return int((finite if len(finite) else rows["step"]).max())
 
 
-def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer: int | None = None) -> Norms:
+def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer: int | None = None) -> AdjointNorms:
     """The norms of `state` (`joint`: of all together) in `layer` (None: in all together) at `step` (None: the last
     one with a finite norm).
 
@@ -107,7 +107,7 @@ def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer:
     last = by_layer[-1]  # of all layers together the top one's distance, in whose steps they all go
     parts = tuple(name.removesuffix("_terminal") for name in names) if terminal else tuple(names)
     above = int(last["distance"].min() - table["distance"].min())
-    return Norms(parts, terminal, last["sample"], last["distance"].astype(np.int64), whole, above)
+    return AdjointNorms(parts, terminal, last["sample"], last["distance"].astype(np.int64), whole, above)
 
 
 def together(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -13,7 +13,7 @@ from rnn_research.curves.typical import (
     FEWEST,
     FLOOR,
     RESAMPLES,
-    Group,
+    SampleGroup,
     Typical,
     central,
     drawn,
@@ -31,7 +31,7 @@ PERSISTENT = 4
 
 
 @dataclass(frozen=True)
-class Far:
+class FarRatio:
     """What arrives at the farthest distance judged: F = `ratio` with its 95% interval over samples, or over seeds.
 
     `ratio` is 0 where the gradient is exactly zero there and inf where it overflows; NaN where there is none.
@@ -54,9 +54,9 @@ class Far:
     """The share of samples whose norms are exactly zero over the whole last tenth."""
     zero_from: int | None
     """The distance from which on the typical norm is exactly zero; None if it isn't."""
-    falls: Group
-    keeps: Group
-    rises: Group
+    falls: SampleGroup
+    keeps: SampleGroup
+    rises: SampleGroup
     differ: bool
 
     @property
@@ -90,7 +90,7 @@ class Decay:
     horizon: int | None
     """The first distance d with n_d / n_1 < `fraction`, from which on it stays so; None if there is none."""
     fraction: float
-    far: Far
+    far: FarRatio
     law: Law
     used: int
     """Distances in the fit."""
@@ -172,10 +172,10 @@ def decay(curve: Curve, fraction: float = FRACTION, resamples: int = RESAMPLES, 
     return Decay(rate, low, high, False, law=law(x, y, seen.spread), **_fit(x, y, rate), **ends)
 
 
-def far(seen: Typical) -> Far:
+def far(seen: Typical) -> FarRatio:
     """The far end of one run's typical curve."""
     there = seen.last >= seen.origin
-    return Far(
+    return FarRatio(
         *map(ratio, (seen.far, seen.low, seen.high)),
         error=seen.error,
         under=seen.under,

@@ -12,10 +12,10 @@ import numpy as np
 from rnn_research.curves.bounds import DISAGREE, LADDER
 from rnn_research.curves.laws import Law, law
 from rnn_research.curves.norms import Curve, linked
-from rnn_research.curves.rate import RESOLUTION, Decay, Far, extremes, horizon, ratio
-from rnn_research.curves.seeds import Band, Interval, band, half_width, interval, students
-from rnn_research.curves.typical import Group, Typical, typical
+from rnn_research.curves.rate import RESOLUTION, Decay, FarRatio, extremes, horizon, ratio
+from rnn_research.curves.typical import SampleGroup, Typical, typical
 from rnn_research.curves.verdicts import Verdict, judged
+from rnn_research.statistics.intervals import Band, Interval, band, half_width, interval, t_quantile
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def _decay(shared: Band, decays: Sequence[Decay]) -> Decay:
     first, whole = decays[0], _far(shared, decays)
     inside = (shared.x >= whole.first) & (shared.x <= whole.last)
     x, y = shared.x[inside], shared.mean[inside]
-    half = (shared.high - shared.mean)[inside] / (students(len(decays) - 1) if len(decays) > 1 else 1)
+    half = (shared.high - shared.mean)[inside] / (t_quantile(len(decays) - 1) if len(decays) > 1 else 1)
     error = float(np.sqrt(np.mean(half[np.isfinite(half)] ** 2))) if np.isfinite(half).any() else 0.0
     measured = [decay for decay in decays if np.isfinite(decay.rate) and not decay.bounded]
     return replace(
@@ -128,7 +128,7 @@ def _ends(decays: Sequence[Decay]) -> tuple[list[float], list[float]]:
     return [decay.low for decay in decays], [decay.high for decay in decays]
 
 
-def _far(shared: Band, decays: Sequence[Decay]) -> Far:
+def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
     """The geometric mean of the seeds' far ratios that are neither zero nor infinite, with Student's interval; its
     standard error is at least what the samples alone would give it."""
     fars = [decay.far for decay in decays]
@@ -144,7 +144,7 @@ def _far(shared: Band, decays: Sequence[Decay]) -> Far:
         mean, count = float(logs[there].mean()), int(there.sum())
         error = float(np.sqrt(np.mean([far.error**2 for far, ok in zip(fars, there, strict=True) if ok]) / count))
         if count > 1:
-            half = max(float(half_width(logs[there])), students(count - 1) * error)
+            half = max(float(half_width(logs[there])), t_quantile(count - 1) * error)
             low, high = ratio(mean - half), ratio(mean + half)
         else:
             low, high = next((far.low, far.high) for far, ok in zip(fars, there, strict=True) if ok)
@@ -153,7 +153,7 @@ def _far(shared: Band, decays: Sequence[Decay]) -> Far:
         error = 0.0
         value = float(np.median([far.ratio for far in fars])) if all(far.ratio == far.ratio for far in fars) else np.nan
     zeros = [far.zero_from for far in fars if far.zero_from is not None]
-    return Far(
+    return FarRatio(
         ratio=float(value),
         low=low,
         high=high,
@@ -171,11 +171,11 @@ def _far(shared: Band, decays: Sequence[Decay]) -> Far:
     )
 
 
-def _group(groups: Sequence[Group]) -> Group:
+def _group(groups: Sequence[SampleGroup]) -> SampleGroup:
     ratios = [group.ratio for group in groups if group.share]
     slopes = [group.slope for group in groups if group.share]
     middle = [float(np.sort(values)[(len(values) - 1) // 2]) if values else float("nan") for values in (ratios, slopes)]
-    return Group(float(np.mean([group.share for group in groups])), *middle)
+    return SampleGroup(float(np.mean([group.share for group in groups])), *middle)
 
 
 def _verdict(decay: Decay, decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Verdict:

@@ -32,7 +32,7 @@ NOTHING = -120.0
 
 
 @dataclass(frozen=True)
-class Group:
+class SampleGroup:
     """A class of samples: `share` of all, the typical far ratio among them (0: exactly zero), and their typical slope
     in nats per application."""
 
@@ -74,9 +74,9 @@ class Typical:
     """Whether the norms have sunk below what float32 holds at the far end: `far` is only a bound then."""
     gone: float
     """The share of samples whose norms are exactly zero over the whole last tenth."""
-    falls: Group
-    keeps: Group
-    rises: Group
+    falls: SampleGroup
+    keeps: SampleGroup
+    rises: SampleGroup
     """Samples by their own far ratio: below 1/2, between, above 2."""
     differ: bool
     """Whether two of these are a quarter of the samples or more, and apart: with no samples between them."""
@@ -272,12 +272,12 @@ def _sinks(distance: np.ndarray, log: np.ndarray, start: float, far: float) -> b
     return bool(end < np.log(FLOOR))
 
 
-def _group(own: np.ndarray, score: np.ndarray, members: np.ndarray, known: np.ndarray) -> Group:
+def _group(own: np.ndarray, score: np.ndarray, members: np.ndarray, known: np.ndarray) -> SampleGroup:
     if not members.any():
-        return Group(0.0, float("nan"), float("nan"))
+        return SampleGroup(0.0, float("nan"), float("nan"))
     with np.errstate(over="ignore"):
         ratio = float(np.exp(_middle(own[members])))
-    return Group(float(members.sum() / known.sum()), ratio, _middle(score[members]))
+    return SampleGroup(float(members.sum() / known.sum()), ratio, _middle(score[members]))
 
 
 def _middle(own: np.ndarray) -> float:

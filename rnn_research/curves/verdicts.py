@@ -8,8 +8,8 @@ import numpy as np
 
 from rnn_research.curves.bounds import DOUBLE, FALL, FEW, LADDER, MARGIN, RISE, rung
 from rnn_research.curves.norms import Curve
-from rnn_research.curves.rate import Decay, Far
-from rnn_research.curves.typical import FEWEST, Group
+from rnn_research.curves.rate import Decay, FarRatio
+from rnn_research.curves.typical import FEWEST, SampleGroup
 
 MENTIONED = 0.05
 """Samples of another class than the rest are said where they are so many."""
@@ -123,7 +123,7 @@ def short(number: float) -> str:
     return f"{number:.0f}" if 99.5 <= number < 99_999 else f"{number:.2g}"
 
 
-def ratio_spoken(far: Far) -> str:
+def ratio_spoken(far: FarRatio) -> str:
     """`0.05 [0.02, 0.1]`: a ratio with its interval, where it has one of some width."""
     if far.under:
         return f"<{far.ratio:.1g}"
@@ -131,7 +131,7 @@ def ratio_spoken(far: Far) -> str:
     return value if low == high or "nan" in (low, high) else f"{value} [{low}, {high}]"
 
 
-def _word(far: Far) -> tuple[str, tuple[str, ...]]:
+def _word(far: FarRatio) -> tuple[str, tuple[str, ...]]:
     """The word, and the others that the interval reaches."""
     if far.differ and not far.under:
         return "samples differ", ()
@@ -153,7 +153,7 @@ def _word(far: Far) -> tuple[str, tuple[str, ...]]:
     return LADDER[at], tuple(LADDER[number] for number in others)
 
 
-def _arrives(far: Far) -> str:
+def _arrives(far: FarRatio) -> str:
     only = "only " if far.length < FEW else ""
     over = f"over {only}{applications(far.length)}"
     if far.ratio == 0:
@@ -169,7 +169,7 @@ def _arrives(far: Far) -> str:
     return f"{ratio_spoken(far)} of {start} arrives {over}"
 
 
-def _on_the_way(far: Far) -> str:
+def _on_the_way(far: FarRatio) -> str:
     word, _ = _word(far)
     if word == "falls and rises":
         return f"on the way it falls to {short(far.lowest[1])} at distance {far.lowest[0]}"
@@ -214,7 +214,7 @@ def _piece(slope: float) -> str:
     )
 
 
-def _samples(far: Far) -> str:
+def _samples(far: FarRatio) -> str:
     """Where not all samples do the same: how many fall, keep and rise, and to what."""
     groups = {"fall": far.falls, "keep": far.keeps, "rise": far.rises}
     several = [(name, group) for name, group in groups.items() if group.share > 0]
@@ -226,7 +226,7 @@ def _samples(far: Far) -> str:
     return "; ".join(filter(None, (said, gone)))
 
 
-def _to(group: Group, slope: bool) -> str:
+def _to(group: SampleGroup, slope: bool) -> str:
     if group.ratio == 0:
         return "to exact zero"
     return f"to {short(group.ratio)}" + (f", {group.slope:.2g} per application" if slope else "")
@@ -237,7 +237,7 @@ def applications(count: int) -> str:
     return f"{count} application" if count == 1 else f"{count} applications"
 
 
-def _dead(curve: Curve, far: Far) -> str:
+def _dead(curve: Curve, far: FarRatio) -> str:
     """That most samples are exactly zero at single distances, and how many, though the gradient goes on."""
     inside = (curve.distance >= far.first) & (curve.distance <= far.last)
     share = curve.zero.sum(0) / np.maximum(curve.there.sum(0), 1)

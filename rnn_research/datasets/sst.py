@@ -14,8 +14,9 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import choice, flag, integer, path_of
-from rnn_research.datasets.base import DataModule, Task
+from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.download import download
+from rnn_research.datasets.task import Task
 from rnn_research.records.cache_folder import cache_folder
 from rnn_research.structures import Sample, Tree
 from rnn_research.structures.layouts import NO_INPUT, NO_TARGET

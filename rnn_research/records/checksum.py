@@ -16,7 +16,7 @@ LABEL = b"sha256:"
 COMMENT = len(LABEL) + 64
 
 
-class Damaged(ValueError):
+class DamagedCheckpoint(ValueError):
     """A checkpoint that is not what was written: says what was found."""
 
 
@@ -26,7 +26,7 @@ def seal(path: Path) -> None:
         file.seek(-22, os.SEEK_END)
         last = file.read()
         if last[:4] != END or last[20:] != b"\0\0":
-            raise Damaged(f"{path}: not a zip file without a comment")
+            raise DamagedCheckpoint(f"{path}: not a zip file without a comment")
         file.seek(-2, os.SEEK_END)
         file.write(COMMENT.to_bytes(2, "little"))
         file.seek(0)
@@ -47,7 +47,7 @@ def check(path: Path) -> None:
     content = path.read_bytes()
     body, comment = content[:-COMMENT], content[-COMMENT:]
     if not comment.startswith(LABEL):
-        raise Damaged("it has no checksum: cut short, or not written by this rnn_research")
+        raise DamagedCheckpoint("it has no checksum: cut short, or not written by this rnn_research")
     found = hashlib.sha256(body).hexdigest()
     if comment[len(LABEL) :] != found.encode():
-        raise Damaged("its checksum is not that of its content, which was changed since it was written")
+        raise DamagedCheckpoint("its checksum is not that of its content, which was changed since it was written")

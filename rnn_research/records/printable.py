@@ -26,7 +26,7 @@ def printable_values(value: Any) -> Any:
     return [printable_values(item) for item in value] if isinstance(value, list) else value
 
 
-def cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
     """A cell of a CSV file: text that a spreadsheet would take for a formula gets a ' before it. Numbers stay."""
     if not isinstance(value, str):
         return value

@@ -27,9 +27,10 @@ from typing import IO, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from rnn_research.records import version1
 from rnn_research.records.wellformed import check_dtype, check_record, check_table
 
-VERSION = 1
+VERSION = 2
 RECORD = "run.json"
 METRICS = "metrics.csv"
 PROBES = "probes"
@@ -53,15 +54,15 @@ class DamagedRecord(ValueError):
 class RunRecord:
     """One training with one seed. Frozen: a change of status is a new record (`dataclasses.replace`).
 
-    Times are ISO 8601 in UTC. `factors` holds the option chosen in each config group and every value that
-    was overridden on the command line, as text. `final` and `best` map `<split>_<metric>` to a number;
-    `baselines` holds under the same names what a predictor without memory reaches. `engine` says which engine was
-    `asked` for, which was `used`, and `why`.
+    Times are ISO 8601 in UTC. `choices` holds the option of each config group, several joined by `+`. `config` holds
+    all values, and says what the run is; `overrides` holds what was typed, to type it again. `final` and `best` map
+    `<split>_<metric>` to a number; `baselines` holds under the same names what a predictor without memory reaches.
+    `engine` says which engine was `asked` for, which was `used`, and `why`. `version` is that of the file.
     """
 
     name: str
     status: str
-    factors: dict[str, str]
+    choices: dict[str, str]
     seed: int
     config: dict[str, Any]
     parameters: int
@@ -82,6 +83,7 @@ class RunRecord:
     success: dict[str, Any] = field(default_factory=dict)
     resumed: dict[str, Any] = field(default_factory=dict)
     actual: dict[str, Any] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -127,7 +129,7 @@ def write(record: RunRecord, folder: Path) -> None:
     """Write `folder/run.json` atomically. NaN and infinity are written as the text "nan", "inf", "-inf"."""
 
     def dump(file: IO[str]) -> None:
-        json.dump(plain(asdict(record)), file, indent=1, allow_nan=False)
+        json.dump(plain(asdict(record) | {"version": VERSION}), file, indent=1, allow_nan=False)
         file.write("\n")
 
     replace_atomically(folder / RECORD, dump)
@@ -149,16 +151,22 @@ def read(folder: Path) -> RunRecord:
         raise DamagedRecord(f"{path}: damaged ({error}); restore a copy or run it again") from None
     if not isinstance(raw, dict):
         raise DamagedRecord(f"{path}: damaged (not an object but {type(raw).__name__}); run it again")
-    if raw.get("version") != VERSION:
+    if (version := raw.get("version")) not in (1, VERSION) or isinstance(version, bool):
         raise DamagedRecord(
-            f"{path}: record version {raw.get('version')!r}, this rnn_research reads version {VERSION}; "
+            f"{path}: record version {version!r}, this rnn_research reads versions 1 to {VERSION}; "
             "compare it with the version that wrote it, or run it again"
         )
     known = {item.name for item in fields(RunRecord)}
     try:
+        raw = version1.converted(raw) if version == 1 else raw
         return RunRecord(**_typed({key: value for key, value in raw.items() if key in known}))
-    except (TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+
+
+def load(folder: str | Path) -> RunRecord:
+    """Return the record of the run in `folder`. Raises as `read`."""
+    return read(Path(folder))
 
 
 def find(folders: Iterable[Path]) -> Iterator[Path]:

@@ -13,7 +13,7 @@ import numpy as np
 
 DEEPEST = 40
 LARGEST = 2**63
-TEXTS = ("factors", "versions", "engine", "data")
+TEXTS = ("choices", "versions", "engine", "data")
 """Fields of a record that hold text by name."""
 COUNTS = ("seed", "parameters", "steps", "epochs", "diverged_step")
 
@@ -29,6 +29,8 @@ def check_record(raw: Mapping[str, Any]) -> None:
     for key in TEXTS:
         if not all(isinstance(value, str) for value in raw.get(key, {}).values()):
             raise TypeError(f"{key}: found a value that is no text")
+    if not all(isinstance(text, str) for text in raw.get("overrides", [])):
+        raise TypeError("overrides: found a value that is no text")
     _check_success(raw.get("success") or {})
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from rnn_research.compare import Comparison, Condition, Run, Success
+from rnn_research.compare import ComparedRun, Comparison, Condition, Success
 from rnn_research.compare.factors import short
-from rnn_research.curves import JOINT, Interval, Reading, beyond, format_interval, ratio_spoken
+from rnn_research.curves import JOINT, Reading, beyond, format_interval, ratio_spoken
 from rnn_research.curves import short as brief
+from rnn_research.statistics.intervals import Interval
 
 NOTHING = "–"
 
@@ -28,12 +28,12 @@ class Column:
 
 
 def factor_columns(comparison: Comparison) -> list[Column]:
-    names = short(comparison.telling)
+    names = short(comparison.distinguishing_factors)
 
     def cell(factor: str) -> Callable[[Condition], str]:
         return lambda condition: condition.options[factor]
 
-    return [Column(names[factor], factor, cell(factor), "option") for factor in comparison.telling]
+    return [Column(names[factor], factor, cell(factor), "option") for factor in comparison.distinguishing_factors]
 
 
 def gradient_columns(comparison: Comparison) -> list[Column]:
@@ -140,12 +140,7 @@ def answer(comparison: Comparison, condition: Condition, feature: str, index: in
     """The mean with its interval in one bin."""
     found = condition.answers.get(feature)
     mean = None if found is None else found.mean[index]
-    return interval(mean if mean is None or comparison.measure != "accuracy" else within(mean))
-
-
-def within(found: Interval) -> Interval:
-    """The interval of an accuracy, whose ends are where accuracies are; one seed's NaN stays NaN."""
-    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+    return interval(mean if mean is None or comparison.measure != "accuracy" else mean.within(0.0, 1.0))
 
 
 def seeds_column() -> Column:
@@ -262,7 +257,7 @@ def metric_cell(comparison: Comparison, condition: Condition) -> str:
     if found is None:
         return NOTHING
     if (comparison.metric or "").endswith("accuracy"):
-        found = within(found)
+        found = found.within(0.0, 1.0)
     some = f" (of {found.n})" if found.n < len(condition.runs) else ""
     return interval(found) + some
 
@@ -309,17 +304,11 @@ def title(comparison: Comparison) -> str:
     return f"{_count(runs, 'run')} in {_count(conditions, 'condition')}"
 
 
-def command(run: Run) -> str:
-    """The command line that repeats a run, put together from its record."""
-    options = {key: _override(value) for key, value in run.record.factors.items() if key != "seed"}
-    arguments = [f"{key}={value}" for key, value in (options | {"seed": str(run.record.seed)}).items()]
-    return shlex.join(["rnn-train", *arguments])
-
-
-def _override(option: str) -> str:
-    """A group with several options is recorded as a+b, and asked for as [a,b]."""
-    several = re.fullmatch(r"[a-z_]\w*(\+[a-z_]\w*)+", option)
-    return f"[{option.replace('+', ',')}]" if several else option
+def command(run: ComparedRun) -> str:
+    """The command line that repeats a run: what was typed for it, and its seed."""
+    typed = run.record.overrides
+    seeded = any(text.startswith("seed=") for text in typed)
+    return shlex.join(["rnn-train", *typed, *([] if seeded else [f"seed={run.record.seed}"])])
 
 
 def _count(count: int, noun: str) -> str:

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.curves import Band
 from rnn_research.report import style
 from rnn_research.report.style import INK, Look
+from rnn_research.statistics.intervals import Band
 
 ACROSS = 105
 """Characters of a legend's line."""
@@ -65,7 +65,7 @@ def legend(
                 [],
                 color=INK,
                 **look.pen(dash),
-                label=style.shortened(f"{style.called(look.dash_factors, comparison)}: {name}"),
+                label=style.shortened(f"{style.joined_names(look.dash_factors, comparison)}: {name}"),
             )
             for name, dash in look.dashes.items()
         ]

@@ -8,8 +8,9 @@ from html import escape
 
 from rnn_research.compare import Comparison, Condition, Effect, Success
 from rnn_research.compare.factors import is_of_clipping
-from rnn_research.curves import CONFIDENCE, DOUBLE, FALL, FLOOR, HALF, RISE, Interval, Reading, t_quantile, verdicts
+from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, RISE, Reading, verdicts
 from rnn_research.report import columns
+from rnn_research.statistics.intervals import Interval
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_EFFECTS = 4
@@ -194,7 +195,7 @@ def _told(comparison: Comparison, view: Callable[[Condition], Reading | None]) -
 
 def _setting(comparison: Comparison, condition: Condition) -> str:
     """The condition's label without its clipping."""
-    factors = [factor for factor in comparison.telling if not is_of_clipping(factor)]
+    factors = [factor for factor in comparison.distinguishing_factors if not is_of_clipping(factor)]
     return ", ".join(condition.options[factor] for factor in factors)
 
 
@@ -214,18 +215,16 @@ def _changed(comparison: Comparison, effect: Effect, count: int) -> str:
 
 
 def _conclusion(found: Interval, count: int) -> str:
-    """What the interval shows as one of `count`: by Bonferroni, its ends at 1 - 0.05 / count, so that among all
-    of them none excludes 0 by chance with 95%."""
+    """What the interval shows as one of `count`."""
     if found.n < 2:
         return "one seed, so no interval"
     if found.low != found.low:
         return "all seeds alike, so no interval"
-    wider = t_quantile(found.n - 1, 1 - (1 - CONFIDENCE) / max(count, 1)) / t_quantile(found.n - 1)
-    low, high = (found.mean + wider * (end - found.mean) for end in (found.low, found.high))
-    if low <= 0 <= high:
+    wider = found.as_one_of(count)
+    if wider.low <= 0 <= wider.high:
         alone = not found.low <= 0 <= found.high
         return f"no difference shown, as one of {count}" if alone else "no difference shown"
-    return "higher" if low > 0 else "lower"
+    return "higher" if wider.low > 0 else "lower"
 
 
 def _listed(labels: list[str]) -> str:

@@ -86,13 +86,13 @@ class Look:
     dashes: dict[str, LineStyleType]
 
     def panel(self, condition: Condition) -> str:
-        return told(condition, self.panel_factors)
+        return joined_options(condition, self.panel_factors)
 
     def colour(self, condition: Condition) -> str:
-        return self.colours[told(condition, self.colour_factors)]
+        return self.colours[joined_options(condition, self.colour_factors)]
 
     def dash(self, condition: Condition) -> LineStyleType:
-        return self.dashes[told(condition, self.dash_factors)]
+        return self.dashes[joined_options(condition, self.dash_factors)]
 
     def stroke(self, condition: Condition) -> dict[str, Any]:
         return {"color": self.colour(condition), **self.pen(self.dash(condition))}
@@ -105,7 +105,7 @@ class Look:
 
 def look(comparison: Comparison) -> Look:
     """Panels by data and structure, colour by model (and what else varies), dashes by clipping."""
-    varying = comparison.telling
+    varying = comparison.distinguishing_factors
     panels = tuple(f for f in varying if f.split(".")[0] in ("dataset", "structure"))
     dashed = tuple(f for f in varying if is_of_clipping(f))
     rest = tuple(f for f in varying if f not in (*panels, *dashed))
@@ -125,7 +125,7 @@ def look(comparison: Comparison) -> Look:
     )
 
 
-def told(condition: Condition, factors: Sequence[str]) -> str:
+def joined_options(condition: Condition, factors: Sequence[str]) -> str:
     """The condition's options of `factors`, as one text."""
     return ", ".join(condition.options[factor] for factor in factors)
 
@@ -135,8 +135,8 @@ def shortened(label: str, most: int = 36) -> str:
     return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
-def called(factors: Sequence[str], comparison: Comparison) -> str:
-    names = short(comparison.telling)
+def joined_names(factors: Sequence[str], comparison: Comparison) -> str:
+    names = short(comparison.distinguishing_factors)
     return ", ".join(names[factor] for factor in factors)
 
 
@@ -190,7 +190,7 @@ def inline(drawing: str, name: str) -> str:
 
 
 def _options(comparison: Comparison, factors: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(told(condition, factors) for condition in comparison.conditions))
+    return list(dict.fromkeys(joined_options(condition, factors) for condition in comparison.conditions))
 
 
 def _palette(count: int) -> list[str]:

@@ -8,12 +8,13 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from rnn_research.compare import Comparison, Condition, Run, Seen, Success
+from rnn_research.compare import ComparedRun, Comparison, Condition, GradientAtStep, Success
 from rnn_research.compare.reading import share_clipped
-from rnn_research.curves import Interval, Reading
-from rnn_research.records.printable import cell
+from rnn_research.curves import Reading
+from rnn_research.records.printable import csv_cell
 from rnn_research.report import columns
 from rnn_research.report.columns import Column
+from rnn_research.statistics.intervals import Interval
 
 WIDTH = 100
 Row = dict[str, Any]
@@ -46,7 +47,7 @@ def text(comparison: Comparison) -> str:
 def constant(comparison: Comparison) -> str:
     """What is the same in all runs, what is pooled, and what else to know, in sentences."""
     same = ", ".join(f"{key}={value}" for key, value in comparison.constant.items())
-    along = [factor for factor in comparison.varying if factor not in comparison.telling]
+    along = [factor for factor in comparison.varying if factor not in comparison.distinguishing_factors]
     follow = f"Goes with the factors shown: {', '.join(along)}." if along else ""
     pooled = f"Pooled over {', '.join(comparison.pooled)}." if comparison.pooled else ""
     notes = " ".join(f"{note}." for note in comparison.notes)
@@ -179,7 +180,7 @@ def _beside_cells(condition: Condition) -> Row:
     return row
 
 
-def _decay_cells(found: Reading | Seen) -> Row:
+def _decay_cells(found: Reading | GradientAtStep) -> Row:
     decay, far, law = found.decay, found.decay.far, found.decay.law
     return {
         "rate": decay.rate,
@@ -217,7 +218,7 @@ def _decay_cells(found: Reading | Seen) -> Row:
     }
 
 
-def _run_row(comparison: Comparison, condition: Condition, run: Run) -> Row:
+def _run_row(comparison: Comparison, condition: Condition, run: ComparedRun) -> Row:
     metric = comparison.metric or "metric"
     row: Row = {"run": comparison.name(run.folder), **condition.options, "seed": run.record.seed}
     row |= {"status": run.record.status, "diverged_step": run.record.diverged_step}
@@ -246,6 +247,6 @@ def _csv(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
     writer = csv.DictWriter(file, names, lineterminator="\n")
-    writer.writerow({name: cell(name) for name in names})
-    writer.writerows([{name: cell(value) for name, value in row.items()} for row in rows])
+    writer.writerow({name: csv_cell(name) for name in names})
+    writer.writerows([{name: csv_cell(value) for name, value in row.items()} for row in rows])
     return file.getvalue()

@@ -12,10 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.curves import DOUBLE, FALL, HALF, RISE, Band
+from rnn_research.curves import DOUBLE, FALL, HALF, RISE
 from rnn_research.report import columns, style
 from rnn_research.report.legends import Made, band_says, crowded, legend, line, panels
 from rnn_research.report.style import MUTED, Look
+from rnn_research.statistics.intervals import Band
 
 DOTS = (0, (1, 2))
 

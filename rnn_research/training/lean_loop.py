@@ -5,6 +5,9 @@ anything or not; with a name for a profiler, a look for overridden methods, and 
 small cells that is as much as a step of training. Here, at every batch, hooks are called in the same order where
 somebody has overridden them. Whatever is not plain (a profiler, several devices, the batch at which a run goes on,
 optimisation by hand) goes lightning's own way.
+
+Names of lightning's that begin with `_` are used here, since it has no public way to replace its loop: the same numbers
+as with its own loop are a test.
 """
 
 from __future__ import annotations

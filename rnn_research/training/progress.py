@@ -48,8 +48,8 @@ class Bar:
 
 def _label(record: RunRecord) -> str:
     """Short: the run's name may be long."""
-    factors = record.factors
-    named = [factors[key] for key in ("model", "dataset", "clipping") if key in factors]
+    choices = record.choices
+    named = [choices[key] for key in ("model", "dataset", "clipping") if key in choices]
     return "-".join([*named, f"seed{record.seed}"]) if named else record.name
 
 

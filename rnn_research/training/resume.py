@@ -7,8 +7,7 @@ stopped there and resumed takes the same steps, bit for bit, as training that wa
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,11 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model
 from rnn_research.records import checksum as seal
 from rnn_research.records import runs
-from rnn_research.records.identity import GROUPS, SCALARS
+from rnn_research.records.canonical import canonical
+from rnn_research.records.identity import may_differ, values_of
+from rnn_research.records.version1 import renamed
 
 PLACE = "rnn_research"
-MAY_DIFFER = {
-    r"trainer\.(max|min)_(steps|epochs)|trainer\.max_time|stop_when_solved": "how long it trains",
-    r"trainer\.(val_check_interval|check_val_every_n_epoch|log_every_n_steps|limit_(val|test)_batches)": "what is seen",
-    r"trainer\.(profiler|detect_anomaly|inference_mode|enable_\w+)|(probe|logger)(\..*)?": "likewise",
-    r"trainer\.(accelerator|devices|num_nodes|strategy|deterministic|benchmark)|threads": "the machine",
-    r"dataset\.(num_workers|root|cache|url|\w*(dir|path|folder))": "where the data lie: the fingerprint says the same",
-    r"resume|trust": "what is asked of the command, not of the training",
-}
-"""Keys of a config that a run may have otherwise than the one it goes on from, and what they are about. All others make
-the training what it is, and so do keys that only one of both has."""
 
 
 class ResumeError(ValueError):
@@ -234,19 +225,19 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_config(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """The same value of every key that makes the training what it is, of those that either config has. A run without
-    a config, from a notebook, has its facts."""
+    """Refuse another value of a key that makes the training what it is.
+
+    A run without a config, from a notebook, is told from others by its facts alone.
+    """
     if not theirs or not ours:
         return
-    before, now = (dict(_flat(runs.plain(dict(config)))) for config in (theirs, ours))
+    before, now = (values_of(renamed(runs.plain(dict(config)))) for config in (theirs, ours))
     for key in dict.fromkeys((*now, *before)):
-        top = key.partition(".")[0]
-        own = top not in (*GROUPS, *SCALARS)
-        if own or any(re.fullmatch(pattern, key) for pattern in MAY_DIFFER):
+        both = key in now and key in before
+        if may_differ(key) or (both and canonical(now[key], key) == canonical(before[key], key)):
             continue
         given, expected = (f"{key}={values[key]}" if key in values else f"no {key}" for values in (now, before))
-        if given != expected:
-            raise ResumeError(f"resume: given {given}, but {folder} has {expected}; give the same")
+        raise ResumeError(f"resume: given {given}, but {folder} has {expected}; give the same")
 
 
 def _check_record(folder: Path, record: runs.RunRecord, data: DataModule, seed: int) -> None:
@@ -276,14 +267,3 @@ def _check_weights(path: Path, weights: Mapping[str, torch.Tensor], model: Model
             raise ResumeError(
                 f"resume: given a model whose {name} has shape {here}, but {path} has {there}; give the same model"
             )
-
-
-def _flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a nested config by dotted key."""
-    if isinstance(node, Mapping):
-        if not node and path:
-            yield path, "{}"
-        for key, value in node.items():
-            yield from _flat(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, node

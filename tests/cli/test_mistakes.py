@@ -24,7 +24,7 @@ from rnn_research import checks
 from rnn_research.cli.console import Forgiving, forgiving
 from rnn_research.config import resources
 from rnn_research.datasets import sst
-from rnn_research.datasets.base import Batches
+from rnn_research.datasets.sampling import Batches
 from rnn_research.records import runs
 from rnn_research.unroll.compiled import library
 
@@ -125,7 +125,7 @@ def test_glob_sweeps_over_the_options_of_a_group(here: Path) -> None:
     """But not over yamls that are parts of others."""
     ended = rnn_train("-m", *SMALL, "model=glob([r*,g*])", "hydra.sweep.dir=sweep")
     assert ended.code == 0, ended.err
-    assert sorted(runs.read(run).factors["model"] for run in runs.find([here / "sweep"])) == ["gru", "rnn"]
+    assert sorted(runs.read(run).choices["model"] for run in runs.find([here / "sweep"])) == ["gru", "rnn"]
 
 
 @pytest.mark.parametrize("written", ["inf", ".inf", ".INF"])

@@ -43,6 +43,11 @@ def records(folder: Path) -> list[runs.RunRecord]:
 # Help and the config.
 
 
+def unwrapped(section: str) -> str:
+    """A section of the help with each option's description in one line."""
+    return re.sub(r"(?<=\w) +(?=\S)", " ", re.sub(r"\n {3,}", " ", section))
+
+
 def test_help_has_a_line_for_every_option(here: Path) -> None:
     ended = rnn_train("--help")
     assert ended.code == 0
@@ -51,7 +56,7 @@ def test_help_has_a_line_for_every_option(here: Path) -> None:
         section = ended.out.split(f"\n{group}=\n")[1].split("\n\n")[0]
         for option, line in members.items():
             assert line, f"{group}={option} does not open with a comment"
-            assert re.search(rf"^  {option} +{re.escape(line)}$", section, re.MULTILINE)
+            assert re.search(rf"^  {option} {re.escape(line)}$", unwrapped(section), re.MULTILINE)
     assert not list(here.iterdir())
 
 
@@ -98,10 +103,11 @@ def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
     assert record.name == folder.name
     assert record.status == "done"
     assert record.seed == 4
-    assert record.factors == {
+    assert record.choices == {
         "model": "rnn",
         "dataset": "adding",
         "structure": "chain",
+        "architecture": "auto",
         "init": "default",
         "clipping": "none",
         "regularizer": "none",
@@ -109,8 +115,8 @@ def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
         "probe": "adjoint+gradient_norm",
         "trainer": "default",
         "logger": "none",
-        **{key: value for key, _, value in (item.partition("=") for item in SMALL) if "." in key},
     }
+    assert record.overrides == [*SMALL, "seed=4"]
 
 
 def test_a_run_that_diverges_says_so(here: Path) -> None:
@@ -138,7 +144,7 @@ def test_what_detect_anomaly_finds_is_a_run_that_diverged(here: Path) -> None:
 def test_flags_may_stand_anywhere(here: Path) -> None:
     ended = rnn_train("seed=0", "-m", *SMALL, "model=rnn,gru", "hydra.sweep.dir=sweep")
     assert ended.code == 0, ended.err
-    assert [record.factors["model"] for record in records(here / "sweep")] == ["rnn", "gru"]
+    assert [record.choices["model"] for record in records(here / "sweep")] == ["rnn", "gru"]
 
 
 # The same numbers.
@@ -176,7 +182,7 @@ def test_the_same_seed_gives_the_same_bits(here: Path) -> None:
         again = kept(here / name)
         if name == "workers":
             again[0]["config"]["dataset"]["num_workers"] = 0
-            del again[0]["factors"]["dataset.num_workers"]
+            again[0]["overrides"].remove("dataset.num_workers=2")
         assert again[:3] == (record, metrics, tables)
         assert again[3].keys() == tensors.keys()
         assert all(torch.equal(again[3][key], value) for key, value in tensors.items())
@@ -225,12 +231,14 @@ def test_a_sweep_leaves_a_record_for_each_combination(here: Path) -> None:
     found = records(here / "sweep")
     assert [record.status for record in found] == ["done"] * 24
     conditions = [
-        (record.factors["model"], record.factors["dataset"], record.factors["clipping"], record.seed)
+        (record.choices["model"], record.choices["dataset"], record.choices["clipping"], record.seed)
         for record in found
     ]
     assert len(set(conditions)) == 24
     assert all(record.steps == 3 and record.end is not None for record in found)
-    assert [line.split()[0] for line in ended.out.splitlines()] == [f"#{number}/24" for number in range(1, 25)]
+    *lines, last_line = ended.out.splitlines()
+    assert [line.split()[0] for line in lines] == [f"#{number}/24" for number in range(1, 25)]
+    assert last_line == f"24 runs in {here / 'sweep'}"
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"]])
@@ -239,8 +247,9 @@ def test_what_the_command_line_gives_replaces_what_an_experiment_sweeps(flags: l
     ended = rnn_train(*flags, "experiment=digits_vanishing", "seed=0", "model=rnn", "clipping=none", *fast)
     assert ended.code == 0, ended.err
     (record,) = records(here / "sweep")
-    assert (record.factors["model"], record.factors["clipping"], record.seed) == ("rnn", "none", 0)
-    (line,) = ended.out.splitlines()
+    assert (record.choices["model"], record.choices["clipping"], record.seed) == ("rnn", "none", 0)
+    line, where = ended.out.splitlines()
+    assert where == f"1 run in {here / 'sweep'}"
     assert line.startswith("#1/1 ")
     assert "seed=0, model=rnn, clipping=none" in line
     assert "experiment=" not in line
@@ -251,9 +260,9 @@ def test_an_experiment_sweeps_the_rest(here: Path) -> None:
     fast = ("trainer.fast_dev_run=true", "hydra.sweep.dir=sweep")
     ended = rnn_train("experiment=digits_vanishing", "++seed=5", "model=gru,rnn", *fast)
     assert ended.code == 0, ended.err
-    found = [(record.factors["model"], record.factors["clipping"], record.seed) for record in records(here / "sweep")]
+    found = [(record.choices["model"], record.choices["clipping"], record.seed) for record in records(here / "sweep")]
     assert sorted(found) == [(m, c, 5) for m in ("gru", "rnn") for c in ("global_norm", "none")]
-    assert [line.split()[0] for line in ended.out.splitlines()] == ["#1/4", "#2/4", "#3/4", "#4/4"]
+    assert [line.split()[0] for line in ended.out.splitlines()[:-1]] == ["#1/4", "#2/4", "#3/4", "#4/4"]
 
 
 def test_what_is_set_below_a_swept_group(here: Path) -> None:
@@ -261,7 +270,7 @@ def test_what_is_set_below_a_swept_group(here: Path) -> None:
     small = [argument for argument in SMALL if argument not in ("dataset=adding", "dataset.length=10")]
     swept = ["dataset=adding,temporal_order", "dataset.length=10,11"]
     assert rnn_train("-m", *swept, *small, "hydra.sweep.dir=sweep").code == 0
-    found = [(record.factors["dataset"], record.config["dataset"]["length"]) for record in records(here / "sweep")]
+    found = [(record.choices["dataset"], record.config["dataset"]["length"]) for record in records(here / "sweep")]
     assert sorted(found) == [("adding", 10), ("adding", 11), ("temporal_order", 10), ("temporal_order", 11)]
     ended = rnn_train("-m", "dataset=adding,temporal_order", r"dataset.length='it\'s'", "hydra.sweep.dir=sweep2")
     assert ended.code == 2

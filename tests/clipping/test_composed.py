@@ -76,7 +76,7 @@ def test_a_list_on_the_command_line(typed: str, here: Path) -> None:
     ended: Ended = rnn_train(*FAST, typed, *own, "trainer.max_steps=3", "hydra.run.dir=out")
     assert ended.code == 0, ended
     names = typed.partition("[")[2].rstrip("]").split(",")
-    assert runs.read(here / "out").factors["clipping"] == "+".join(names)
+    assert runs.read(here / "out").choices["clipping"] == "+".join(names)
     table = runs.read_table(here / "out", "clipping")
     assert table is not None
     first, last = names
@@ -110,7 +110,10 @@ def test_the_name_is_also_spared_where_an_experiment_chose_the_option(here: Path
         ("clipping=[none,value]", ("clipping: given none beside value",)),
         ("regularizer=[none,omega]", ("regularizer: given none beside omega",)),
         ("clipping=omega", ("did you mean regularizer=omega?",)),
-        ("clipping=[value,global_norm] clipping.max_norm=1", ("clipping.max_norm: unknown",)),
+        (
+            "clipping=[per_parameter,global_norm] clipping.max_norm=1",
+            ("clipping.max_norm: a key of", "clipping.per_parameter.max_norm or clipping.global_norm.max_norm"),
+        ),
         ("clipping=[value,globalnorm]", ("clipping: given 'globalnorm'", "did you mean global_norm?")),
         ("clipping=[value,global_norm] clipping.value.max_value=-1", ("clipping.value.max_value: given -1",)),
         ("clipping=[]", ("clipping: given no strategy", "use clipping=none")),

@@ -119,7 +119,7 @@ def test_on_the_graph(options: Path) -> None:
 
 def test_on_the_loss(options: Path) -> None:
     record, _ = trained(options, "regularizer=small")
-    assert record.factors["regularizer"] == "small"
+    assert record.choices["regularizer"] == "small"
     values = runs.read_table(Path("out"), "regularizer")
     assert values is not None
     assert (values["small"] > 0).all()

@@ -65,7 +65,7 @@ def gradients(model: Model, data: Given, chosen: slice, scaling: float = 1.0) ->
     batch = data.layout.collate(data.samples("train")[chosen])
     (model.training_step(batch, 0) * scaling).backward()
     model.on_after_backward()
-    labels = int((batch.position_targets >= 0).sum()) if model.every else len(batch)  # type: ignore[operator]
+    labels = int((batch.position_targets >= 0).sum()) if model.architecture.learns_positions else len(batch)  # type: ignore[operator]
     return {name: p.grad.clone() / scaling for name, p in model.named_parameters() if p.grad is not None}, labels
 
 
@@ -136,7 +136,7 @@ def test_the_record_says_where_it_acted(tmp_path: Path) -> None:
 def test_h_detach_draws_anew_each_batch_and_again_after_a_reload() -> None:
     data = Given(SEQUENCES, sequences(6))
     structure, model = data.layout.collate(data.samples("train")).structure, model_of(data, LSTM)
-    cell, unit = model.cells[0], model._unit
+    cell, unit = model.cells[0], model._scale
 
     def draws(strategy: HDetach, count: int) -> list[list[float]]:
         found = [strategy.intervention(cell, structure, 0, unit) for _ in range(count)]

@@ -10,6 +10,7 @@ import scipy.stats
 
 from rnn_research import curves
 from rnn_research.curves import Curve, Decay, Verdict, curve, decay, together, verdict
+from rnn_research.statistics.intervals import interval
 
 SAMPLES, FAR = 24, 64
 
@@ -608,29 +609,6 @@ def test_one_sample_has_no_interval():
 # -- seeds -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 10, 29, 30, 101, 500])
-@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
-def test_students_quantile_is_scipys(df: int, confidence: float):
-    expected = scipy.stats.t.ppf((1 + confidence) / 2, df)
-    assert curves.t_quantile(df, confidence) == pytest.approx(expected, rel=1e-9)
-
-
-def test_the_interval_over_seeds_is_students():
-    values = np.array([0.3, 0.5, 0.1, 0.9])
-    found = curves.interval([*values, np.nan])
-    low, high = scipy.stats.t.interval(0.95, 3, loc=values.mean(), scale=scipy.stats.sem(values))
-    assert found is not None
-    assert (found.mean, found.low, found.high, found.n) == pytest.approx((values.mean(), low, high, 4))
-
-
-def test_one_value_has_no_interval_and_none_is_none():
-    found = curves.interval([0.5])
-    assert found is not None
-    assert found.mean == 0.5
-    assert np.isnan(found.low)
-    assert curves.interval([np.nan]) is None
-
-
 def seeds(*gammas: float):
     parts = [told(powers(g)) for g in gammas]
     reading = together(*zip(*parts, strict=True))
@@ -708,8 +686,8 @@ def test_of_bounds_alone_the_weakest_holds_for_all():
 
 
 def test_equal_seeds_have_no_interval_and_are_near_a_bound_all_the_same():
-    assert np.isnan(curves.interval([0.25, 0.25]).low)  # type: ignore[union-attr]
-    assert np.isnan(curves.interval([0.1 + 0.2, 0.3]).low)  # type: ignore[union-attr]
+    assert np.isnan(interval([0.25, 0.25]).low)  # type: ignore[union-attr]
+    assert np.isnan(interval([0.1 + 0.2, 0.3]).low)  # type: ignore[union-attr]
     g = 0.49 ** (1 / 62)
     said = seeds(g, g).verdict
     assert (said.word, said.also) == ("weakens", ("keeps",))

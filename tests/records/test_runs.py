@@ -20,7 +20,7 @@ def record(**changes) -> RunRecord:
     fields = {
         "name": "a run",
         "status": "done",
-        "factors": {"model": "lstm"},
+        "choices": {"model": "lstm"},
         "seed": 3,
         "config": {"model": {"cell": {"hidden_size": 64}}, "lengths": [1, 2], "none": None},
         "parameters": 17546,
@@ -107,18 +107,20 @@ def test_a_record_cut_off_anywhere_is_damaged_and_nothing_else(tmp_path: Path):
             runs.read(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None, True])
 def test_another_record_version_is_named_with_what_can_be_done(tmp_path: Path, version):
     runs.write(record(), tmp_path)
     change(tmp_path, version=version)
-    with pytest.raises(DamagedRecord, match=f"record version {version!r}, this rnn_research reads version 1; compare"):
+    with pytest.raises(
+        DamagedRecord, match=f"record version {version!r}, this rnn_research reads versions 1 to 2; compare"
+    ):
         runs.read(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"factors": ["model=lstm"]}, "factors: found list, expected dict"),
+        ({"choices": ["model=lstm"]}, "choices: found list, expected dict"),
         ({"seed": "3"}, "seed: found str, expected int"),
         ({"commit": 7}, "commit: found int"),
         ({"final": {"test_accuracy": "high"}}, "could not convert string to float: 'high'"),
@@ -145,7 +147,9 @@ HOSTILE = [
     {"diverged_step": -5},
     {"final": {"test_accuracy": 10**400}},
     {"name": "\ud800"},
-    {"factors": {"\udfff": "x"}},
+    {"choices": {"\udfff": "x"}},
+    {"overrides": [5]},
+    {"overrides": ["\ud800"]},
     {"config": {"a": [[["\ud800"]]]}},
     {"config": {"a": 10**40}},
     {"data": {"name": {"a": 1}}},
@@ -165,10 +169,10 @@ def test_a_hostile_record_is_damaged_in_one_line(tmp_path: Path, changes: dict):
 
 
 @pytest.mark.parametrize("value", [None, 5, ["rnn"]])
-def test_a_factor_that_is_no_text_is_damaged(tmp_path: Path, value: object):
+def test_a_choice_that_is_no_text_is_damaged(tmp_path: Path, value: object):
     runs.write(record(), tmp_path)
-    change(tmp_path, factors={"model": value})
-    with pytest.raises(DamagedRecord, match="factors: found a value that is no text"):
+    change(tmp_path, choices={"model": value})
+    with pytest.raises(DamagedRecord, match="choices: found a value that is no text"):
         runs.read(tmp_path)
 
 

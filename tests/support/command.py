@@ -126,20 +126,8 @@ def server() -> Server:
 def _serve(calls: Connection, memory: int | None) -> None:
     import resource
 
-    from hydra._internal.hydra import Hydra
-
     from rnn_research.cli.train import main
 
-    composed = Hydra.get_mode
-
-    def mode(self: Hydra, config_name: str | None, overrides: list[str]) -> object:
-        """Hydra composes the whole config once more for this; only an experiment, or a yaml from elsewhere, may here
-        ask for a sweep."""
-        plain = not any(text.lstrip("+").startswith(("experiment", "hydra.")) for text in overrides)
-        plain = plain and not {"--config-dir", "-cd"} & set(sys.argv)
-        return None if plain else composed(self, config_name, overrides)
-
-    Hydra.get_mode = mode  # type: ignore[method-assign]
     gc.set_threshold(20_000, 50, 100)
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))

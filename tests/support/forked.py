@@ -21,7 +21,8 @@ from rnn_research.training.signals import STOPPING
 IMPORTED = (
     "rnn_research.cli.train",
     "rnn_research.training.fit",
-    "rnn_research.config.instantiate",
+    "rnn_research.config.build",
+    "rnn_research.config.run",
     "rnn_research.cli.sweep",
     "rnn_research.cli.overrides",
     "rnn_research.cells",

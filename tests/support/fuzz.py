@@ -1,6 +1,6 @@
 """Random command lines for `rnn-train`, and what became of each: done, diverged, or refused in one line.
 
-python tests/fuzz.py 500 [FIRST]      so many cases from number FIRST; prints what failed, and how to repeat it
+python tests/support/fuzz.py 500 [FIRST]      so many cases from number FIRST; prints what failed, and how to repeat it
 
 Options and keys are read from conf/, so that a new one is tried as well. A case follows from its number.
 """
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import yaml
 from command import Ended, Server
-from conftest import TREEBANK
+from treebank import written
 
 from rnn_research.config.groups import CONF
 from rnn_research.records import runs
@@ -183,10 +183,13 @@ def options_of(group: str) -> list[str]:
 
 def keys_of(group: str, option: str) -> list[tuple[str, str, Any]]:
     """Each key of an option as the command line has it, its last part, and its default."""
+    keys: dict[str, tuple[str, str, Any]] = {}
     read = yaml.safe_load((CONF / group / f"{option}.yaml").read_text("utf-8")) or {}
-    if group == "model":
-        read = {**yaml.safe_load((CONF / group / "_model.yaml").read_text("utf-8")), **read}
-    return [(f"{group}.{key}", leaf, value) for key, leaf, value in _leaves(read, "")]
+    for shared in read.get("defaults", ()):
+        if isinstance(shared, str) and shared != "_self_":
+            keys |= {key: (key, leaf, value) for key, leaf, value in keys_of(group, shared)}
+    keys |= {f"{group}.{key}": (f"{group}.{key}", leaf, value) for key, leaf, value in _leaves(read, "")}
+    return list(keys.values())
 
 
 def _leaves(node: dict[str, Any], path: str) -> list[tuple[str, str, Any]]:
@@ -246,8 +249,7 @@ def fuzz(numbers: range, seconds: float = 60.0) -> list[Judged]:
     with tempfile.TemporaryDirectory() as top:
         trees = Path(top) / "trees"
         trees.mkdir()
-        for name, lines in TREEBANK.items():
-            (trees / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        written(trees)
         for number in numbers:
             arguments, folder = case(number), Path(top) / str(number)
             folder.mkdir()

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from folders import refused, write_run
 from small import SEQUENCES, STEPS, TREES, Given, model_of, run, sentences, sequences
-from test_compare import refused, write_run
 
 from rnn_research import report
 from rnn_research.cells import LSTM, ChildSumTreeLSTM
 from rnn_research.cli.compare import main
 from rnn_research.compare import NothingToCompare, compare
-from rnn_research.compare.breakdown import bins, breakdown, grouped
+from rnn_research.compare.breakdown import answers_by_feature, bins, breakdown
 from rnn_research.compare.reading import split_metric
-from rnn_research.datasets.base import DataModule, Task
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.task import Task
 from rnn_research.records import runs
 from rnn_research.structures import ParseTreeLayout, Sample
 from rnn_research.training.answers import answers_of, together
@@ -202,7 +203,7 @@ def test_bins_hold_every_value_once_however_they_are_spread(heavy: int) -> None:
     table = np.zeros(519, [("set", "U4"), ("depth", "i8"), ("loss", "f8")])
     table["depth"] = np.concatenate([np.arange(20), np.full(499, heavy)])
     table["loss"] = table["depth"]
-    groups = grouped(table)
+    groups = answers_by_feature(table)
     among = bins([groups])["depth"]
     found = breakdown([groups], "depth", among)
     assert found is not None

@@ -1,9 +1,9 @@
-"""Means over seeds with Student's interval."""
+"""Means over seeds with Student's 95% interval."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -16,13 +16,26 @@ EQUAL = 1e-9
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean over `n` seeds and its 95% interval; NaN where n = 1 gives none, and where all are equal: seeds that
-    agree by chance, or values that only come in steps, don't say how sure the mean is."""
+    """The mean over `n` seeds and its 95% interval.
+
+    The ends are NaN where n = 1 gives none, and where all values are equal: seeds that agree by chance, or values that
+    only come in steps, don't say how sure the mean is.
+    """
 
     mean: float
     low: float
     high: float
     n: int
+
+    def within(self, low: float, high: float) -> Interval:
+        """The interval with its ends moved to where values can lie; NaN stays NaN."""
+        return replace(self, low=max(self.low, low), high=min(self.high, high))
+
+    def as_one_of(self, count: int) -> Interval:
+        """The interval widened by Bonferroni, so that 95% of `count` such intervals at once hold all their means."""
+        wider = t_quantile(self.n - 1, 1 - (1 - CONFIDENCE) / max(count, 1)) / t_quantile(self.n - 1)
+        low, high = (self.mean + wider * (end - self.mean) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +53,7 @@ def interval(values: Sequence[float] | np.ndarray, resolution: float = 0.0) -> I
     """The mean of the finite `values` and its 95% interval by Student's t; None where there is none.
 
     Args:
-        resolution: what differs by less is equal.
+        resolution: values that differ by less are equal.
     """
     finite = np.asarray(values, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
@@ -53,7 +66,7 @@ def interval(values: Sequence[float] | np.ndarray, resolution: float = 0.0) -> I
 
 
 def band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
-    """The seeds' curves (x, y) together, at the x they share; None where they share none of what they have."""
+    """The mean of the seeds' curves (x, y) at the x they share; None where they share none of what they have."""
     if not xs:
         return None
     x = xs[0]
@@ -67,34 +80,17 @@ def band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
         return Band(x, mean, mean - half, mean + half, len(rows))
 
 
-def t_quantile(df: int, confidence: float = CONFIDENCE) -> float:
-    """t with P(|T| < t) = `confidence` for Student's T with `df` degrees of freedom.
-
-    With theta = atan(t / sqrt(df)) that probability is a finite sum of powers of cos theta (Abramowitz &
-    Stegun 26.7.3 and 26.7.4), inverted by bisection.
-    """
-    low, high = 0.0, np.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_probability(middle, df) < confidence else (low, middle)
-    return float(np.sqrt(df) * np.tan(low))
-
-
-def _t_probability(theta: float, df: int) -> float:
-    sine, cosine = np.sin(theta), np.cos(theta)
-    k = np.arange(df % 2, df - 2, 2)
-    factors = np.concatenate([[1.0], np.cumprod((k + 1) / (k + 2))])
-    powers = factors * cosine ** np.arange(df % 2, df - 1 + df % 2, 2)[: len(factors)]
-    if df % 2 == 0:
-        return float(sine * powers.sum())
-    return float(2 / np.pi * (theta + (sine * powers.sum() if df > 1 else 0.0)))
-
-
-students = cache(t_quantile)
-
-
 def half_width(rows: np.ndarray) -> np.ndarray:
     """t s / sqrt(n) over axis 0; NaN for one row."""
     if len(rows) < 2:
         return np.full(rows.shape[1:], np.nan)
-    return np.asarray(students(len(rows) - 1) * rows.std(axis=0, ddof=1) / np.sqrt(len(rows)))
+    return np.asarray(t_quantile(len(rows) - 1) * rows.std(axis=0, ddof=1) / np.sqrt(len(rows)))
+
+
+@cache
+def t_quantile(df: int, confidence: float = CONFIDENCE) -> float:
+    """t with P(|T| < t) = `confidence` for Student's T with `df` degrees of freedom."""
+    # Here, since it takes longer than the help; and not scipy.stats, which takes six times as long.
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, (1 + confidence) / 2))

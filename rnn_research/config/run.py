@@ -1,0 +1,151 @@
+"""One training in any process: `run_one`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf.errors import OmegaConfBaseException
+
+from rnn_research.config.compose import ComposedRun, in_hydra
+from rnn_research.config.environment import recorded
+from rnn_research.errors import UsageError
+from rnn_research.records import runs
+from rnn_research.records.identity import identity_of
+from rnn_research.sweeps import claims
+from rnn_research.sweeps.folders import first_missing, remove_empty
+from rnn_research.training.logs import LOG, logged
+
+_one_at_a_time = threading.RLock()
+"""torch's and numpy's generators are the process's: of two runs at once, neither would draw what it draws alone."""
+
+
+def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False) -> runs.RunRecord:
+    """Train what `spec` says, leave everything in `folder`, and return the record.
+
+    Reads no argv, prints nothing but warnings of what was asked for, and ends no process. May be called in a notebook,
+    a thread or a process pool; of one process's threads, one trains at a time.
+
+    Args:
+        spec: composed; see `config.compose`.
+        folder: the run's own, made where it is not there.
+        progress: show a bar with the time left.
+
+    Returns:
+        The record as it is in the folder: `done` or `diverged`, or `failed` where anything but a mistake in what was
+        asked for was raised; the traceback is in the folder's run.log.
+
+    Raises:
+        UsageError: what is asked for can't be had, or the folder holds a run. Nothing is left of it.
+        KeyboardInterrupt: after an `interrupted` record is written.
+        OSError: the folder can't be written.
+    """
+    with _one_at_a_time:
+        top = first_missing(folder)
+        try:
+            with _claimed(folder), in_hydra(spec.config):
+                return _trained(spec, folder, progress)
+        except (UsageError, OmegaConfBaseException, OSError, KeyboardInterrupt):
+            remove_empty(folder, top)
+            raise
+
+
+class FolderInUse(UsageError):
+    """The folder holds a run, or another process trains there."""
+
+
+class _claimed:
+    """Hold the run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        try:
+            claims.claim(self.folder)
+        except claims.Claimed as error:
+            raise FolderInUse(str(error)) from error
+
+    def __exit__(self, *_: Any) -> None:
+        claims.release(self.folder)
+
+
+def _trained(spec: ComposedRun, folder: Path, progress: bool) -> runs.RunRecord:
+    from rnn_research.training.resume import ResumeError
+
+    if found := runs.in_use(folder, LOG):
+        raise FolderInUse(f"{folder}: already holds {found}, nothing was written over")
+    try:
+        with logged(folder, spec.config.hydra.verbose):
+            return _built_and_fitted(spec, folder, progress)
+    except (UsageError, ResumeError, OmegaConfBaseException, KeyboardInterrupt) as error:
+        if not (folder / runs.RECORD).exists():
+            (folder / LOG).unlink(missing_ok=True)
+        if isinstance(error, ResumeError):
+            raise UsageError(str(error)) from error
+        raise
+    except OSError:
+        if not (folder / runs.RECORD).exists():
+            (folder / LOG).unlink(missing_ok=True)
+        raise
+    except Exception as error:
+        if (folder / runs.RECORD).exists():
+            return runs.read(folder)
+        record = _failed(spec, folder, error)
+        runs.write(record, folder)
+        return record
+
+
+def _failed(spec: ComposedRun, folder: Path, error: Exception) -> runs.RunRecord:
+    """The record of a run that could not be built."""
+    from rnn_research.training import provenance
+
+    now = datetime.now(UTC).isoformat()
+    return runs.RunRecord(
+        name=folder.name,
+        status="failed",
+        seed=spec.task.seed,
+        **_identity(spec, None),
+        parameters=0,
+        data={},
+        versions=provenance.versions(),
+        commit=provenance.commit(),
+        machine=provenance.machine(),
+        start=now,
+        end=now,
+        error=f"{type(error).__name__}: {error}",
+    )
+
+
+def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool) -> runs.RunRecord:
+    from rnn_research.checks import path_of
+    from rnn_research.config.build import build
+    from rnn_research.training.fit import fit
+    from rnn_research.training.spec import RunSpec
+
+    cfg = spec.task
+    try:
+        parts = build(cfg, spec.folders)
+    except Exception:
+        logging.getLogger(__name__).exception("the run could not start")
+        raise
+    run = RunSpec(
+        folder,
+        name=folder.name,
+        seed=cfg.seed,
+        loggers=parts.loggers,
+        progress=progress,
+        resume_from=cfg.resume and path_of("resume", cfg.resume),
+        stop_when_solved=cfg.stop_when_solved,
+        **_identity(spec, parts.layout.name),
+    )
+    return fit(parts.data, parts.model, parts.trainer, parts.probes, run)
+
+
+def _identity(spec: ComposedRun, structure: str | None) -> dict[str, Any]:
+    """What a record holds of the command."""
+    folders = [str(folder) for folder in spec.folders]
+    return identity_of(recorded(spec.task), spec.choices, spec.typed, structure=structure, config_dirs=folders)

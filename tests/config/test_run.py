@@ -1,0 +1,100 @@
+"""One training in any process: the same record, and no exit."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import SMALL
+from forked import context
+
+from rnn_research.config.compose import ComposedRun, Composer
+from rnn_research.config.run import FolderInUse, run_one
+from rnn_research.errors import UsageError
+from rnn_research.records import runs
+
+OPTIONS = (*SMALL, "model=lstm", "clipping=global_norm", "clipping.max_norm=0.5", "threads=1")
+
+
+def spec(*overrides: str) -> ComposedRun:
+    return Composer().run([*OPTIONS, *overrides])
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    """What a run computed: its record without times and places, its metrics, its tables."""
+    record = json.loads((folder / "run.json").read_text())
+    for key in ("start", "end", "name", "machine"):
+        del record[key]
+    tables = {path.name: path.read_bytes() for path in sorted((folder / "probes").iterdir())}
+    return {"record": record, "metrics": (folder / "metrics.csv").read_text(), **tables}
+
+
+def test_it_is_the_same_training_in_this_process_twice_in_threads_and_in_a_pool(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = spec()
+    names = ["one", "two", "thread1", "thread2", "process1", "process2"]
+    folders = [tmp_path / name for name in names]
+    found = [run_one(given, folder) for folder in folders[:2]]
+    with ThreadPoolExecutor(2) as pool:
+        found += pool.map(run_one, [given, given], folders[2:4])
+    with ProcessPoolExecutor(2, mp_context=context()) as pool:
+        found += pool.map(run_one, [given, given], folders[4:])
+    assert [record.status for record in found] == ["done"] * 6
+    expected = numbers(folders[0])
+    assert all(numbers(folder) == expected for folder in folders)
+    assert [runs.read(folder) for folder in folders] == found
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "rnn-train" not in err
+
+
+def test_two_runs_differ_where_their_seeds_do(tmp_path: Path) -> None:
+    """Each in the order that the threads happen to have."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run_one, [spec("seed=0"), spec("seed=1")], [tmp_path / "a", tmp_path / "b"]))
+    alone = run_one(spec("seed=1"), tmp_path / "c")
+    assert numbers(tmp_path / "b") == numbers(tmp_path / "c")
+    assert numbers(tmp_path / "a")["metrics"] != (tmp_path / "c" / "metrics.csv").read_text()
+    assert alone.seed == 1
+
+
+def test_a_failing_run_gives_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is built, and while it trains."""
+    from rnn_research.cells.lstm import LSTM
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("on purpose")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LSTM, "step", fail)
+        record = run_one(spec("engine=reference"), tmp_path / "training")
+    assert (record.status, record.error) == ("failed", "RuntimeError: on purpose")
+    with monkeypatch.context() as patched:
+        patched.setattr("rnn_research.config.build.build", fail)
+        record = run_one(spec(), tmp_path / "building")
+    assert (record.status, record.error) == ("failed", "RuntimeError: on purpose")
+    assert record.config["model"]["cell"]["hidden_size"] == 4
+    for name in ("training", "building"):
+        assert runs.read(tmp_path / name).status == "failed"
+        assert "on purpose" in (tmp_path / name / "run.log").read_text()
+    assert run_one(spec(), tmp_path / "after").status == "done"
+
+
+def test_a_mistake_is_raised_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"model\.cell\.hidden_size: given 0"):
+        run_one(spec("model.cell.hidden_size=0"), tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+    run_one(spec(), tmp_path / "run")
+    with pytest.raises(FolderInUse, match="already holds"):
+        run_one(spec(), tmp_path / "run")
+
+
+def test_a_pool_of_another_start_method_trains_too(tmp_path: Path) -> None:
+    """As a user's program has it: a process that imports everything itself."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(run_one, spec(), tmp_path / "run").result().status == "done"
