@@ -122,7 +122,7 @@ class Unfolding(ABC):
             stack.enter_context(torch.autocast(kind, dtype=dtype))
         return stack
 
-    def inside_update(self, grads: list[Tensor]) -> State:
+    def carried_through_update(self, grads: list[Tensor]) -> State:
         """Gradients in the states as they left their updates, carried to the parts inside the update they depend on
         (an LSTM's h depends on its c): one batched, local vector-Jacobian product, with the previous states fixed.
         Zero at padding.
@@ -143,7 +143,7 @@ class Unfolding(ABC):
         raise RuntimeError(NOT_AGAIN.format(type(self.cell).__name__))
 
     def _carried(self, flat: list[Tensor], replay: Iterator[PastUpdate]) -> list[Tensor] | None:
-        """`inside_update` of flat positions; None: some updates came out other than they were."""
+        """`carried_through_update` of flat positions; None: some updates came out other than they were."""
         out, updates = [torch.zeros_like(grad) for grad in flat], UpdateCaller(self.cell)
         for rows, projected, previous, before in replay:
             with torch.enable_grad(), self.as_unrolled():

@@ -86,7 +86,7 @@ class TorchUnfolding(Unfolding):
     def direct(self) -> State:
         assert self.recorded is not None
         like, found = self.kernel.part(0), self.recorded.direct
-        return self.inside_update(
+        return self.carried_through_update(
             [
                 self.row_order.place(found[part] if part in found else torch.zeros_like(like))
                 for part in range(len(self.cell.state_names))
@@ -94,7 +94,7 @@ class TorchUnfolding(Unfolding):
         )
 
     def recurrent(self) -> State:
-        return self.inside_update([self.row_order.place(part) for part in self._found().recurrent()])
+        return self.carried_through_update([self.row_order.place(part) for part in self._found().recurrent()])
 
     def adjoints_of(self, loss: Tensor) -> State:
         handed = self.kernel.handed()
