@@ -73,29 +73,34 @@ def unroll(
     if inside is not None:
         raise TypeError("unroll: given inside, expected interventions: write unroll(..., interventions=[...])")
     cells = [cell] if isinstance(cell, Cell) else list(cell)
+    _check_inputs(cells, structure, inputs, initial)
+    interventions = [None] * len(cells) if interventions is None else list(interventions)
+    check(interventions, cells, structure)
+    arguments = UnrollArguments(engine, cells, structure, inputs, initial, between, record)
+    if truncate is None:
+        layers = unfold_layers(arguments, interventions)
+    else:
+        layers = unfold_truncated(arguments, interventions, truncate)
+    above = reversed(range(len(cells)))
+    return Unrolled(tuple(LayerStates(unfolding, next(above), how) for unfolding, how in layers))
+
+
+def _check_inputs(
+    cells: list[Cell], structure: Chain | Forest, inputs: Tensor, initial: Sequence[State] | None
+) -> None:
+    """Refuse inputs and initial states that do not fit the cells and the structure."""
     if not cells:
         raise ValueError("cell: given no layers, expected at least one cell")
-    positions = structure.shape
-    if tuple(inputs.shape[:-1]) != positions or inputs.shape[-1] != cells[0].input_size:
+    expected = (*structure.shape, cells[0].input_size)
+    if tuple(inputs.shape) != expected:
         raise ValueError(
-            f"inputs: given shape {tuple(inputs.shape)}, expected {(*positions, cells[0].input_size)}: the structure's "
-            "positions by the cell's input_size"
+            f"inputs: given shape {tuple(inputs.shape)}, expected {expected}: the structure's positions by the cell's "
+            "input_size"
         )
     if initial is not None and isinstance(structure, Forest):
         raise ValueError("initial: given for a forest, expected none: a leaf has no state before it")
     if initial is not None:
         _check_initial(initial, cells, len(structure))
-    interventions = [None] * len(cells) if interventions is None else list(interventions)
-    check(interventions, cells, structure)
-    arguments = UnrollArguments(engine, cells, structure, inputs, initial, between, record)
-    layers = (
-        unfold_layers(arguments, interventions)
-        if truncate is None
-        else unfold_truncated(arguments, interventions, truncate)
-    )
-    return Unrolled(
-        tuple(LayerStates(unfolding, len(cells) - 1 - index, how) for index, (unfolding, how) in enumerate(layers))
-    )
 
 
 def _check_initial(initial: Sequence[State], cells: list[Cell], batch: int) -> None:
