@@ -19,10 +19,12 @@ from rnn_research.structures import Chain, Forest
 from rnn_research.unroll import Intervention, unroll
 
 ACTING: dict[str, Callable[[Any, Cell], dict[str, Any]]] = {
-    "clamp": lambda structure, cell: {"inside": [Intervention(max_value=_median(structure, cell, "preactivation"))]},
-    "norm": lambda structure, cell: {"inside": [Intervention(max_norm=_median(structure, cell, "adjoint"))]},
-    "normalise": lambda structure, cell: {"inside": [Intervention(exponent=1.0)]},
-    "h_detach": lambda structure, cell: {"inside": [Intervention(keep=_mask(structure, cell))]},
+    "clamp": lambda structure, cell: {
+        "interventions": [Intervention(max_value=_median(structure, cell, "preactivation"))]
+    },
+    "norm": lambda structure, cell: {"interventions": [Intervention(max_norm=_median(structure, cell, "adjoint"))]},
+    "normalise": lambda structure, cell: {"interventions": [Intervention(exponent=1.0)]},
+    "h_detach": lambda structure, cell: {"interventions": [Intervention(keep=_mask(structure, cell))]},
     "truncate": lambda structure, cell: {"truncate": (25, 25)},
 }
 
@@ -38,9 +40,9 @@ def _median(structure: Chain | Forest, cell: Cell, point: str) -> float:
     torch.manual_seed(0)
     inputs = torch.randn(*structure.mask.shape, cell.input_size)
     everything = Intervention(max_norm=1e30, max_value=1e30)
-    unrolled = unroll(cell, structure, inputs, inside=[everything])
+    unrolled = unroll(cell, structure, inputs, interventions=[everything])
     unrolled.hidden.backward(torch.randn(unrolled.hidden.shape) / len(structure))
-    norm = float(unrolled.top.acted()[point][0].median())
+    norm = float(unrolled.top.norms_by_point()[point][0].median())
     return norm if point == "adjoint" else norm / (len(cell.gates) * cell.hidden_size) ** 0.5
 
 

@@ -69,7 +69,7 @@ def _fitted(parts: Any) -> float:
     """CPU seconds a step of training, with the probes and records of a real run."""
     from lightning.pytorch import Callback
 
-    from rnn_research.training.fit import fit
+    from rnn_research.training.fit import RunSpec, fit
 
     class Clock(Callback):
         at: dict[int, float] = {}  # noqa: RUF012
@@ -84,7 +84,7 @@ def _fitted(parts: Any) -> float:
         return parts.trainer(callbacks=[*callbacks, clock], **others)
 
     with tempfile.TemporaryDirectory() as folder:
-        fit(parts.data, parts.model, trainer, parts.probes, Path(folder) / "run")
+        fit(parts.data, parts.model, trainer, parts.probes, RunSpec(Path(folder) / "run"))
     return (clock.at[LAST] - clock.at[FIRST]) / (LAST - FIRST)
 
 

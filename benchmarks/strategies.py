@@ -41,13 +41,14 @@ def _step(parts: Any) -> Step:
     from types import SimpleNamespace
 
     from rnn_research.clipping import clip
+    from rnn_research.probes.callback import observation_of
 
     model, (batch,) = parts.model, [batch for batch, _ in zip(parts.data.train_dataloader(), [0], strict=False)]
     optimizer, probes = model.configure_optimizers(), list(parts.probes.values())
-    parameters = list(model.parameters())
+    parameters, named = list(model.parameters()), dict(model.named_parameters())
     model._trainer = SimpleNamespace(global_step=0)  # what the model asks its trainer
     for probe in probes:
-        probe.on_train_start(SimpleNamespace(estimated_stepping_batches=float("inf")), model)
+        probe.attach(list(model.cells))
 
     def step() -> None:
         optimizer.zero_grad()
@@ -56,7 +57,7 @@ def _step(parts: Any) -> Step:
         model.on_after_backward()
         with torch.no_grad():
             for probe in probes:
-                probe.measure(model)
+                probe.measure(observation_of(model, parameters=named))
         clip(model.clipping, parameters)
         optimizer.step()
 

@@ -27,8 +27,10 @@ from rnn_research.clipping.base import Clipping, ClippingEffect, clip
 from rnn_research.config.build import Parts, build
 from rnn_research.config.groups import CONF, first_line
 from rnn_research.config.instantiate import LATER, instantiate_node, make_each, make_named
-from rnn_research.datasets.base import SPLITS, DataModule, Generated
-from rnn_research.datasets.checking import check_apart, check_samples
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.checking import check_disjoint, check_samples
+from rnn_research.datasets.streams import SampleStream
+from rnn_research.datasets.task import SPLITS
 from rnn_research.errors import UsageError
 from rnn_research.records import runs
 from rnn_research.structures import (
@@ -42,7 +44,7 @@ from rnn_research.structures import (
     balanced,
 )
 from rnn_research.structures.layouts import NO_TARGET
-from rnn_research.training.fit import fit
+from rnn_research.training.fit import RunSpec, fit
 
 LISTS = ("init", "probe", "logger")
 """Groups of which several options can be taken at once, so that each is under its own name."""
@@ -91,12 +93,12 @@ def config(pytestconfig: pytest.Config, treebank: Path) -> Callable[..., DictCon
 def _few_samples() -> Iterator[None]:
     """Generated data are made a block at a time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Generated, "BLOCK", 16)
+        patch.setattr(SampleStream, "BLOCK", 16)
         yield
 
 
 def _fit(parts: Parts, folder: Path) -> runs.RunRecord:
-    record = fit(parts.data, parts.model, parts.trainer, parts.probes, folder)
+    record = fit(parts.data, parts.model, parts.trainer, parts.probes, RunSpec(folder))
     assert record.status == "done"
     assert np.isfinite(list(record.final.values())).all()
     return record
@@ -159,10 +161,9 @@ def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config
     arguments.pop("hidden_size")
     live = model_of(data, functools.partial(cell, **arguments), num_layers=2).double()
     batch = layout.collate(data.samples("train"))
-    live.recording = True
+    live.step.recorded = True
     loss = live.training_step(batch, 0)
-    assert live.observed is not None
-    layers = live.observed.unrolled.layers
+    layers = live.step.parts["cells"].unrolled.layers
     early = [layer.adjoints_of(loss) for layer in layers]
     loss.backward()
     expected_loss, expected = _by_hand(live, batch, data.samples("train"))
@@ -279,7 +280,7 @@ def test_a_dataset_gives_samples_that_fit_and_none_to_two_splits(
     for name, samples in sets.items():
         check_samples(name, samples, data.task)
     if not data.overlaps:
-        assert check_apart(sets, {name: min(len(samples), 10_000) for name, samples in sets.items()}) == ""
+        assert check_disjoint(sets, {name: min(len(samples), 10_000) for name, samples in sets.items()}) == ""
 
 
 # Clipping.

@@ -43,21 +43,6 @@ State = Any
 """A NamedTuple of tensors of shape (nodes, hidden). Its first field, `hidden`, is what the readout reads."""
 
 
-class Nonlinearity(NamedTuple):
-    """f, and the interval that it saturates to (None: unbounded)."""
-
-    apply: Callable[[Tensor], Tensor]
-    interval: tuple[float, float] | None
-
-
-NONLINEARITIES = {
-    "tanh": Nonlinearity(torch.tanh, (-1.0, 1.0)),
-    "relu": Nonlinearity(torch.relu, None),
-    "sigmoid": Nonlinearity(torch.sigmoid, (0.0, 1.0)),
-    "identity": Nonlinearity(lambda x: x, None),
-}
-
-
 _mark: contextvars.ContextVar[Callable[[Tensor], Tensor] | None] = contextvars.ContextVar("mark", default=None)
 
 

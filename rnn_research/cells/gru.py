@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell, Hidden, Initialisation
+from rnn_research.cells.nonlinearities import intervals
 from rnn_research.checks import flag
 
 
@@ -26,7 +27,7 @@ class GRU(Cell):
     """
 
     gates = ("r", "z", "n")
-    bounds = {"r": (0.0, 1.0), "z": (0.0, 1.0), "n": (-1.0, 1.0)}  # noqa: RUF012
+    bounds = intervals(r="sigmoid", z="sigmoid", n="tanh")
 
     def __init__(
         self,

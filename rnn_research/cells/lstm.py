@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from rnn_research.cells.base import Cell, HiddenCell
+from rnn_research.cells.nonlinearities import intervals
 
 GATES = ("i", "f", "g", "o")
-BOUNDS = {"i": (0.0, 1.0), "f": (0.0, 1.0), "g": (-1.0, 1.0), "o": (0.0, 1.0)}
+BOUNDS = intervals(i="sigmoid", f="sigmoid", g="tanh", o="sigmoid")
 
 
 class LSTM(Cell):

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from rnn_research.cells.base import NONLINEARITIES, Cell, Hidden, Initialisation
+from rnn_research.cells.base import Cell, Hidden, Initialisation
+from rnn_research.cells.nonlinearities import NONLINEARITIES
 from rnn_research.checks import choice
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from rnn_research.checks import nearest
 from rnn_research.config.groups import CONF, config_dirs, options
+from rnn_research.config.option_text import options_with
 
 OTHER_FOLDER = "choose another folder with hydra.run.dir=FOLDER (or hydra.sweep.dir=FOLDER with -m)"
 UNWRITABLE = (
@@ -168,7 +169,7 @@ def _key(error: Exception, text: str, arguments: list[str]) -> str:
 def unknown(key: str, known: list[str]) -> str:
     """What to say of a key that is none of `known`: its siblings, and the nearest of all."""
     parent, _, leaf = key.rpartition(".")
-    if homes := _options_with(parent, leaf):
+    if homes := options_with(parent, leaf, [CONF]):
         return f"{key}: unknown to the option of {parent} that is chosen; it is a key of {parent}={', '.join(homes)}"
     beside = [name.rpartition(".")[2] for name in known if parent and name.rpartition(".")[0] == parent]
     beside = [name for name in beside if not name.startswith("_")]
@@ -180,14 +181,6 @@ def unknown(key: str, known: list[str]) -> str:
         hint = f" (did you mean {same[0]}?)" if same else nearest(key, known)
         expected = "a key or group of the config"
     return f"{key}: unknown, expected {expected}{hint}; rnn-train --cfg job prints the config"
-
-
-def _options_with(group: str, leaf: str) -> list[str]:
-    """The options of a group whose yaml has the key."""
-    paths = sorted((CONF / group).glob("*.yaml")) if group and (CONF / group).is_dir() else []
-    return [
-        path.stem for path in paths if re.search(rf"^(  )?{re.escape(leaf)}:", path.read_text("utf-8"), re.MULTILINE)
-    ]
 
 
 def _yaml(error: Exception, text: str, arguments: list[str]) -> str:

@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, ValueType
 from hydra.errors import HydraException
 
+from rnn_research.config.counterfactual_keys import expand
 from rnn_research.config.groups import CONF, LISTS, config_dirs, options
 from rnn_research.config.resources import available, size
 from rnn_research.errors import UsageError
@@ -30,7 +31,7 @@ def checked(overrides: list[str], arguments: list[str]) -> list[str]:
             or more than can be kept.
     """
     written = [_written_out(text, arguments) for text in overrides]
-    parsed = [override for override in map(_parsed, written) if override is not None]
+    parsed = [override for override in map(_parsed, expand(written)) if override is not None]
     _check_keys(parsed)
     runs = 1
     for override in parsed:

@@ -30,5 +30,5 @@ class AdjointNorm(BackwardStrategy):
         super().__init__()
         self.max_norm = number("max_norm", max_norm, above=0.0, infinite=True)
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
+    def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
         return Intervention(max_norm=self.max_norm, unit=unit)

@@ -28,5 +28,5 @@ class AdjointNormalize(BackwardStrategy):
         super().__init__()
         self.exponent = number("exponent", exponent, least=0.0, most=1.0)
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
+    def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
         return Intervention(exponent=self.exponent, unit=unit)

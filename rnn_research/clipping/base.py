@@ -1,8 +1,8 @@
 """The contract of a clipping strategy, and the record of what it did at one step.
 
-To add a strategy, subclass `Clipping` in one file and implement `forward`; or, for one that acts inside
-backpropagation or cuts the graph, subclass `BackwardStrategy` and implement `inside`. It is an `nn.Module` so that a
-strategy with a memory keeps it in buffers, which are checkpointed with the model.
+To add a strategy, write one file with a subclass of `Clipping` that implements `forward`. For one that acts inside
+backpropagation or cuts the graph, subclass `BackwardStrategy` and implement `intervention`. A strategy is an
+`nn.Module`: it keeps its memory in buffers, which are checkpointed with the model.
 """
 
 from __future__ import annotations
@@ -47,9 +47,14 @@ class Clipping(nn.Module, ABC):
     changes_gradients: bool = True
     """Whether `forward` may change a gradient."""
     acts_inside: bool = False
-    """Whether `inside` or `truncate` says something."""
+    """Whether `intervention` or `truncate` says something."""
     truncate: tuple[int, int] | None = None
     """k1 and k2 of truncated backpropagation through time; None: whole. See `unroll`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "inside" in vars(cls):
+            raise TypeError(f"{cls.__name__}.inside: this method is now called `intervention`; rename it, nothing else")
 
     def attach(self, cells: Sequence[Cell], readout: nn.Module, trees: bool | None = None) -> None:
         """Told once, before training, what the parameters belong to: a layer's cell each, and the last linear layer.
@@ -66,7 +71,7 @@ class Clipping(nn.Module, ABC):
                 "clipping=depth_detach, or structure=chain"
             )
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
+    def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
         """What acts in the backward pass through this layer, for one training batch; None: nothing.
 
         Called once a layer and training batch, from the bottom up.
@@ -96,7 +101,9 @@ class BackwardStrategy(Clipping):
     acts_inside = True
 
     @abstractmethod
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None: ...
+    def intervention(
+        self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale
+    ) -> Intervention | None: ...
 
     def forward(self, parameters: list[nn.Parameter]) -> Tensor:
         return torch.ones((), dtype=torch.float64)
@@ -132,8 +139,8 @@ class Composed(Clipping):
         for strategy in self.strategies.values():
             strategy.attach(cells, readout, trees)
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
-        return combine(one.inside(cell, structure, layer, unit) for one in self.strategies.values())
+    def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
+        return combine(one.intervention(cell, structure, layer, unit) for one in self.strategies.values())
 
     def forward(self, parameters: list[nn.Parameter]) -> None:
         self.did = {name: clip(strategy, parameters) for name, strategy in self.strategies.items()}

@@ -37,7 +37,7 @@ class DepthDetach(BackwardStrategy):
                 "or structure=parse or structure=balanced"
             )
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
+    def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
         depth = structure.distance
         kept = ((depth % self.every != 0) | (depth == 0)).to(torch.float32)
         return Intervention(tuple(kept for _ in cell.state_names), unit=unit)

@@ -27,5 +27,5 @@ class Graves(BackwardStrategy):
         super().__init__()
         self.max_value = number("max_value", max_value, above=0.0, infinite=True)
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
+    def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention:
         return Intervention(max_value=self.max_value, unit=unit)

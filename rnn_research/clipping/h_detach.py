@@ -48,7 +48,7 @@ class HDetach(BackwardStrategy):
                     "use model=lstm or a Tree-LSTM (or clipping=tbptt, on trees clipping=depth_detach)"
                 )
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
+    def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
         batch = int(self.batches)
         if layer == 0:
             self.batches += 1

@@ -39,7 +39,7 @@ class TBPTT(BackwardStrategy):
         self.truncate = (self.k1, self.k2)
         self._told = False
 
-    def inside(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> None:
+    def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> None:
         if isinstance(structure, Chain) and structure.time <= self.k1 and not self._told:
             self._told = True
             log.warning(

@@ -91,7 +91,7 @@ class Comparison:
 
 
 def compare(
-    folders: Sequence[Path],
+    folders: Sequence[Path | str],
     *,
     state: str | None = None,
     step: StepChoice = "last",
@@ -114,6 +114,7 @@ def compare(
     Raises:
         NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
     """
+    folders = [Path(folder) for folder in folders]
     try:
         fraction = checks.number("fraction", fraction, above=0.0, most=1.0)
     except ValueError as error:

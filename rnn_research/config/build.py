@@ -38,6 +38,7 @@ from rnn_research.config.targets import check_targets, check_trust, resolved
 from rnn_research.config.trainer_refused import check_meaning
 from rnn_research.datasets.base import DataModule
 from rnn_research.errors import UsageError
+from rnn_research.models.architectures import Architecture
 from rnn_research.models.model import Model
 from rnn_research.probes.base import Probe
 from rnn_research.records import runs
@@ -93,6 +94,7 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
     clipping, regularizers = _clipping(cfg.clipping), make_named(cfg.get("regularizer"), "regularizer", Regularizer)
     optimizer = _optimizer(cfg.optimizer)
     cell: partial[Cell] = instantiate_node(cfg.model.get("cell"), "model.cell", Cell)
+    architecture = instantiate_node(cfg.architecture, "architecture", Architecture)
     initialise = make_each(cfg.get("init"), "init")
     data: DataModule = instantiate_node(cfg.dataset, "dataset", DataModule)
     data.checked = False  # making the first samples may take more memory than there is
@@ -122,6 +124,7 @@ def build(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> Parts:
             position_targets=layout.position_targets(task.step_targets, task.tree_targets),
             engine=cfg.engine,
             regularizers=regularizers,
+            architecture=architecture,
         )
     with usage_error_at(""):
         model.attach(layout.trees)
@@ -151,7 +154,7 @@ def _check_names(cfg: DictConfig) -> None:
                     "clipping: given no strategy, expected one or several; use clipping=none for the control"
                 )
             raise UsageError(f"{key}: missing, expected {key}={'OPTION' if key in GROUPS else 'VALUE'}")
-    for key in ("dataset", "model", "trainer", "optimizer", "clipping", "structure"):
+    for key in ("dataset", "model", "trainer", "optimizer", "clipping", "structure", "architecture"):
         if not OmegaConf.is_dict(cfg[key]):
             raise UsageError(f"{key}: given {cfg[key]!r}, expected one of its options")
 

@@ -25,6 +25,7 @@ from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from rnn_research.config.counterfactual_keys import expand
 from rnn_research.config.groups import CONF, options
 from rnn_research.config.short_keys import needs_options, register, written_out
 from rnn_research.config.yamls import ALLOWED, check_hydra, check_swept, check_trust
@@ -99,11 +100,11 @@ class Composer:
             UsageError: a short key stands for several, or a yaml from elsewhere says what it may not.
             HydraException, OmegaConfBaseException: what Hydra says of the overrides.
         """
-        known = options([CONF, *self.folders])
-        base = self._base(overrides) if any(needs_options(text, known) for text in overrides) else None
-        long = written_out(overrides, base)
+        known, plain = options([CONF, *self.folders]), expand(list(overrides))
+        base = self._base(plain) if any(needs_options(text, known) for text in plain) else None
+        long = written_out(plain, base)
         config = self._composed(long)
-        self._check(config, overrides)
+        self._check(config, long)
         if "experiment" in config:
             choices: Any = config.hydra.runtime.choices
             raise UsageError(

@@ -19,7 +19,9 @@ from torch import nn
 from rnn_research.cells.base import Cell
 from rnn_research.checks import LARGEST
 from rnn_research.config.resources import available, files, processes, size
-from rnn_research.datasets.base import SPLITS, DataModule, Generated
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.streams import SampleStream
+from rnn_research.datasets.task import SPLITS
 from rnn_research.models.model import count_parameters
 
 log = logging.getLogger(__name__)
@@ -69,7 +71,7 @@ def check_data(data: DataModule) -> None:
     task, there = data.task, available()
     for name in (*SPLITS, *data.evaluation_sets[1:]):
         samples = data.samples(name)
-        if not isinstance(samples, Generated):
+        if not isinstance(samples, SampleStream):
             continue
         longest, sets = data.longest or 0, 3
         needed = sets * samples.BLOCK * longest * 4 * (1 if task.tokens else task.input_size)
@@ -87,7 +89,7 @@ def check_data(data: DataModule) -> None:
         return  # the others are as long: `longest` covers them all
 
 
-def _seconds_for_one(samples: Generated) -> float:
+def _seconds_for_one(samples: SampleStream) -> float:
     start = time.perf_counter()
     samples.make(np.random.default_rng(0), 1)
     return time.perf_counter() - start
@@ -104,7 +106,7 @@ def check_sets(data: DataModule, limits: Mapping[str, Any]) -> None:
     """
     for name in ("val", *data.evaluation_sets):
         samples = data.samples(name)
-        if not isinstance(samples, Generated) or len(samples) <= samples.BLOCK:
+        if not isinstance(samples, SampleStream) or len(samples) <= samples.BLOCK:
             continue
         rate = _seconds_each(samples, data)
         limit = limits.get("limit_val_batches") if name == "val" else None
@@ -120,7 +122,7 @@ def check_sets(data: DataModule, limits: Mapping[str, Any]) -> None:
             log.warning("%s: drawing its %d samples once takes about %s", name, count, _duration(count * rate))
 
 
-def _seconds_each(samples: Generated, data: DataModule) -> float:
+def _seconds_each(samples: SampleStream, data: DataModule) -> float:
     """Of drawing a sample and laying it out in a batch: from the first of them, which the fingerprint needs too."""
     start = time.perf_counter()
     samples.take(range(samples.BLOCK))

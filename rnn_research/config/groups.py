@@ -28,6 +28,7 @@ TABLE = {
     "model": Group(),
     "dataset": Group(),
     "structure": Group(),
+    "architecture": Group(),
     "init": Group(takes_many=True, required=False),
     "clipping": Group(takes_many=True, lone=True),
     "regularizer": Group(takes_many=True, required=False, lone=True),

@@ -38,9 +38,11 @@ LATER = {
         "position_targets",
         "engine",
         "regularizers",
+        "architecture",
     },
     "model.cell": {"input_size", "initialise", "max_children"},
     "structure": {"has_parse", "reads_children"},
+    "architecture": {"blueprint"},
     "optimizer": {"params"},
     "init": {"cell"},
     "logger": {"save_dir"},
@@ -246,7 +248,7 @@ def line(path: str, error: BaseException) -> str:
         return f"{path}.{found[1]}: unknown{_where(error)}"
     if colon and key.isidentifier() and isinstance(error, ValueError):
         return f"{path}.{text}".lstrip(".")
-    if path and not text.startswith((path, path.replace(".", "="))):
+    if path and not text.startswith((path, path.replace(".", "="), "architecture=")):
         text = f"{path}: {text}"
     return f"{text}{_where(error)}"
 

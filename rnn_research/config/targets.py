@@ -28,6 +28,7 @@ from rnn_research.clipping.base import Clipping
 from rnn_research.config.instantiate import TRUSTED, find
 from rnn_research.datasets.base import DataModule
 from rnn_research.errors import UsageError
+from rnn_research.models.architectures import Architecture, automatic
 from rnn_research.models.model import Model
 from rnn_research.probes.base import Probe
 from rnn_research.regularizers.base import Regularizer
@@ -39,6 +40,7 @@ KINDS: dict[str, type] = {
     "model.cell": Cell,
     "dataset": DataModule,
     "structure": Layout,
+    "architecture": Architecture,
     "clipping": Clipping,
     "clipping.*": Clipping,
     "regularizer": Regularizer,
@@ -54,6 +56,7 @@ INSIDE: dict[type, tuple[str, ...]] = {
     Cell: ("rnn_research",),
     DataModule: ("rnn_research",),
     Layout: ("rnn_research",),
+    Architecture: ("rnn_research",),
     Probe: ("rnn_research",),
     Regularizer: ("rnn_research",),
     torch.nn.Module: ("torch.nn.modules",),
@@ -66,6 +69,7 @@ INSIDE: dict[type, tuple[str, ...]] = {
 FUNCTIONS = {
     "init.*": (initialisation.__name__, None),
     "structure": (layouts.__name__, ("automatic_layout",)),
+    "architecture": (automatic.__name__, ("automatic_architecture",)),
 }
 """Of functions, only these: the module, and the names in it (None: all that do not begin with _)."""
 IMPORTED = (

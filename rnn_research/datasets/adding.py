@@ -9,8 +9,8 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import choice, integer, integers
-from rnn_research.datasets.base import SolvedCriterion, Task
 from rnn_research.datasets.generated import GeneratedModule
+from rnn_research.datasets.task import SolvedCriterion, Task
 from rnn_research.structures import Sample, SampleArrays
 from rnn_research.structures.layouts import NO_INPUT
 
@@ -78,7 +78,7 @@ class Adding(GeneratedModule):
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         further = {f"length_{steps}": partial(_make, steps, steps, self.form) for steps in self.test_lengths}
-        samples = self.drawn(lambda split: partial(_make, self.length, self.max_length, self.form), further)
+        samples = self.streams(lambda split: partial(_make, self.length, self.max_length, self.form), further)
         rule, tolerance = RULES[self.rule], TOLERANCES[self.form]
         return Task("regression", input_size=2, output_size=1, tolerance=tolerance, success=rule), samples
 

@@ -10,8 +10,8 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import choice, integer, number
-from rnn_research.datasets.base import Task
 from rnn_research.datasets.generated import GeneratedModule
+from rnn_research.datasets.task import Task
 from rnn_research.structures import Sample, Tree
 
 VOCABULARY = ("", "true", "false", "and", "or", "not")  # a token is its place here; 0 is the empty token
@@ -72,7 +72,7 @@ class BooleanTrees(GeneratedModule):
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         depths, of_nodes = (self.min_depth, self.depth), self.labels == "nodes"
-        samples = self.drawn(lambda split: partial(_make, depths, self.not_probability, of_nodes, CHECKSUMS[split]))
+        samples = self.streams(lambda split: partial(_make, depths, self.not_probability, of_nodes, CHECKSUMS[split]))
         task = Task(
             "classification",
             input_size=len(VOCABULARY),

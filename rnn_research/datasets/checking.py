@@ -17,7 +17,7 @@ from rnn_research.structures import Sample, SampleArrays, Tree
 from rnn_research.structures.layouts import NO_INPUT, NO_TARGET
 
 if TYPE_CHECKING:
-    from rnn_research.datasets.base import Task
+    from rnn_research.datasets.task import Task
 
 CHUNK = 1024
 """Samples whose values are looked at together: enough to be quick, few enough to copy."""
@@ -214,7 +214,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 20 else f"a {name}"
 
 
-def check_apart(sets: Mapping[str, Sequence[Sample]], most: Mapping[str, int]) -> str:
+def check_disjoint(sets: Mapping[str, Sequence[Sample]], most: Mapping[str, int]) -> str:
     """What to say of the first sample that is in two sets by its inputs; empty where there is none.
 
     No sample of train is in another set, and none of val in test. Of each set the first `most` are read.

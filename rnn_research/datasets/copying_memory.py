@@ -10,8 +10,9 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer, integers
-from rnn_research.datasets.base import SolvedCriterion, Task
-from rnn_research.datasets.generated import CHECKSUMS, GeneratedModule, rows_apart
+from rnn_research.datasets.generated import GeneratedModule
+from rnn_research.datasets.streams import CHECKSUMS, rows_with_checksums
+from rnn_research.datasets.task import SolvedCriterion, Task
 from rnn_research.structures import Sample, SampleArrays
 
 SYMBOLS = 8
@@ -64,7 +65,7 @@ class CopyingMemory(GeneratedModule):
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         further = {f"delay_{delay}": partial(_make, delay, CHECKSUMS["test"]) for delay in self.test_delays}
-        samples = self.drawn(lambda split: partial(_make, self.delay, CHECKSUMS[split]), further)
+        samples = self.streams(lambda split: partial(_make, self.delay, CHECKSUMS[split]), further)
         rule = SolvedCriterion("position_accuracy", 1 - 0.01 * COPIED / (self.delay + 2 * COPIED))
         return Task("classification", SYMBOLS + 2, SYMBOLS + 1, step_targets=True, success=rule), samples
 
@@ -83,7 +84,7 @@ def _make(delay: int, checksums: tuple[int, ...], random: np.random.Generator, c
     def draw(rows: int) -> tuple[np.ndarray, np.ndarray]:
         return random.integers(SYMBOLS, size=(rows, COPIED)), np.full(rows, COPIED)
 
-    symbols, _ = rows_apart(draw, checksums, count)
+    symbols, _ = rows_with_checksums(draw, checksums, count)
     read = np.full((count, delay + 2 * COPIED), BLANK)
     read[:, :COPIED], read[:, COPIED + delay - 1] = symbols, DELIMITER
     wanted = np.full_like(read, BLANK)

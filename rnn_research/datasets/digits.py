@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from rnn_research.checks import choice, flag, integer
-from rnn_research.datasets.base import DataModule, Task
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.task import Task
 from rnn_research.structures import Sample
 
 SIDE = 8

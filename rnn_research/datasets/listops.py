@@ -10,8 +10,7 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import choice, integer, integers, path_of
-from rnn_research.datasets.base import Task
-from rnn_research.datasets.generated import CHECKSUMS, OVERDRAW, GeneratedModule, Make
+from rnn_research.datasets.generated import GeneratedModule
 from rnn_research.datasets.listops_expressions import (
     END,
     FORMS,
@@ -25,6 +24,8 @@ from rnn_research.datasets.listops_expressions import (
     values,
 )
 from rnn_research.datasets.listops_files import read
+from rnn_research.datasets.streams import CHECKSUMS, OVERDRAW, MakeSamples
+from rnn_research.datasets.task import Task
 from rnn_research.structures import Sample
 
 TRIES = 300  # drawn in vain so often, expressions are too rare to wait for
@@ -103,10 +104,10 @@ class ListOps(GeneratedModule):
 
     def _generated(self) -> tuple[dict[str, Sequence[Sample]], int]:
         make = partial(_make, self.parse, self.max_args, self.max_depth)
-        further: Mapping[str, Make] = {
+        further: Mapping[str, MakeSamples] = {
             f"depth_{lists}": partial(make, CHECKSUMS["test"], lists) for lists in self.test_depths
         }
-        found = self.drawn(lambda split: partial(make, CHECKSUMS[split], None), further)
+        found = self.streams(lambda split: partial(make, CHECKSUMS[split], None), further)
         for name in further:
             found[name][0]  # what is too rare to draw is told before training
         return found, self.max_args

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnn_research.datasets.generated import checksum
+from rnn_research.datasets.streams import checksum
 from rnn_research.datasets.tree_arrays import Nodes, assemble, sums
 from rnn_research.structures import Sample
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from rnn_research.checks import choice, integer, integers
 from rnn_research.datasets.adding import SHORTEST, TOLERANCES, marked
-from rnn_research.datasets.base import SolvedCriterion, Task
 from rnn_research.datasets.generated import GeneratedModule
+from rnn_research.datasets.task import SolvedCriterion, Task
 from rnn_research.structures import Sample, SampleArrays
 
 
@@ -66,7 +66,7 @@ class Multiplication(GeneratedModule):
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         further = {f"length_{steps}": partial(_make, steps, steps, self.form) for steps in self.test_lengths}
-        samples = self.drawn(lambda split: partial(_make, self.length, self.max_length, self.form), further)
+        samples = self.streams(lambda split: partial(_make, self.length, self.max_length, self.form), further)
         rule, tolerance = SolvedCriterion("accuracy", 0.99), TOLERANCES[self.form]
         return Task("regression", input_size=2, output_size=1, tolerance=tolerance, success=rule), samples
 

@@ -9,8 +9,9 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer, integers
-from rnn_research.datasets.base import SolvedCriterion, Task
-from rnn_research.datasets.generated import CHECKSUMS, GeneratedModule, rows_apart
+from rnn_research.datasets.generated import GeneratedModule
+from rnn_research.datasets.streams import CHECKSUMS, rows_with_checksums
+from rnn_research.datasets.task import SolvedCriterion, Task
 from rnn_research.structures import Sample, SampleArrays
 from rnn_research.structures.layouts import NO_TARGET
 
@@ -71,7 +72,7 @@ class NoiselessMemorization(GeneratedModule):
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         make = partial(_make, *FORMS[self.bits])
         further = {f"delay_{delay}": partial(make, delay, CHECKSUMS["test"]) for delay in self.test_delays}
-        samples = self.drawn(lambda split: partial(make, self.delay, CHECKSUMS[split]), further)
+        samples = self.streams(lambda split: partial(make, self.delay, CHECKSUMS[split]), further)
         values, rule = FORMS[self.bits][1], SolvedCriterion("position_accuracy", 0.99)
         return Task("classification", values + 2, values, step_targets=True, success=rule), samples
 
@@ -82,7 +83,7 @@ def _make(
     def draw(rows: int) -> tuple[np.ndarray, np.ndarray]:
         return random.integers(values, size=(rows, symbols)), np.full(rows, symbols)
 
-    pattern, _ = rows_apart(draw, checksums, count)
+    pattern, _ = rows_with_checksums(draw, checksums, count)
     read = np.full((count, delay + 2 * symbols), values)  # blank
     read[:, :symbols], read[:, symbols + delay] = pattern, values + 1
     wanted = np.full_like(read, NO_TARGET)

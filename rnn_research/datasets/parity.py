@@ -9,8 +9,9 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import choice, integer, integers
-from rnn_research.datasets.base import SolvedCriterion, Task
-from rnn_research.datasets.generated import CHECKSUMS, GeneratedModule, rows_apart
+from rnn_research.datasets.generated import GeneratedModule
+from rnn_research.datasets.streams import CHECKSUMS, rows_with_checksums
+from rnn_research.datasets.task import SolvedCriterion, Task
 from rnn_research.structures import Sample, SampleArrays
 from rnn_research.structures.layouts import NO_INPUT
 
@@ -65,7 +66,7 @@ class Parity(GeneratedModule):
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         make = partial(_make, CODES[self.bits])
         further = {f"length_{steps}": partial(make, steps, steps, CHECKSUMS["test"]) for steps in self.test_lengths}
-        samples = self.drawn(lambda split: partial(make, self.length, self.max_length, CHECKSUMS[split]), further)
+        samples = self.streams(lambda split: partial(make, self.length, self.max_length, CHECKSUMS[split]), further)
         return Task("classification", input_size=1, output_size=2, success=SolvedCriterion("accuracy", 0.99)), samples
 
 
@@ -83,7 +84,7 @@ def _make(
         ones[np.arange(longest) >= lengths[:, None]] = 0
         return ones, lengths
 
-    ones, lengths = rows_apart(draw, checksums, count)
+    ones, lengths = rows_with_checksums(draw, checksums, count)
     inputs = np.array(codes, dtype=np.float32).take(ones)[:, :, None]
     inputs[np.arange(longest) >= lengths[:, None]] = NO_INPUT
     return SampleArrays(inputs, lengths, ones.sum(axis=1, dtype=np.int64) % 2)

@@ -10,8 +10,7 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer, integers, path_of
-from rnn_research.datasets.base import Task
-from rnn_research.datasets.generated import CHECKSUMS, OVERDRAW, GeneratedModule, checksum
+from rnn_research.datasets.generated import GeneratedModule
 from rnn_research.datasets.logic_files import operators, read
 from rnn_research.datasets.logic_statements import (
     RELATIONS,
@@ -25,6 +24,8 @@ from rnn_research.datasets.logic_statements import (
     truths,
     write,
 )
+from rnn_research.datasets.streams import CHECKSUMS, OVERDRAW, checksum
+from rnn_research.datasets.task import Task
 from rnn_research.structures import Sample
 
 MOST = 12  # operators: what the published files go to
@@ -107,7 +108,7 @@ class PropositionalLogic(GeneratedModule):
             )
             for count in self.test_operators
         }
-        return self.drawn(lambda split: partial(_make, (0, self.max_operators), CHECKSUMS[split]), further)
+        return self.streams(lambda split: partial(_make, (0, self.max_operators), CHECKSUMS[split]), further)
 
     def _read(self, root: Path) -> dict[str, Sequence[Sample]]:
         (train, sizes), (test, test_sizes) = (read(root, name) for name in ("train", "test"))

@@ -9,8 +9,9 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer, integers
-from rnn_research.datasets.base import SolvedCriterion, Task
-from rnn_research.datasets.generated import CHECKSUMS, GeneratedModule, rows_apart
+from rnn_research.datasets.generated import GeneratedModule
+from rnn_research.datasets.streams import CHECKSUMS, rows_with_checksums
+from rnn_research.datasets.task import SolvedCriterion, Task
 from rnn_research.structures import Sample, SampleArrays
 from rnn_research.structures.layouts import NO_INPUT
 
@@ -63,7 +64,7 @@ class RandomPermutation(GeneratedModule):
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         tests = {f"length_{steps}": partial(_make, steps, steps, CHECKSUMS["test"]) for steps in self.test_lengths}
-        samples = self.drawn(lambda split: partial(_make, self.length, self.max_length, CHECKSUMS[split]), tests)
+        samples = self.streams(lambda split: partial(_make, self.length, self.max_length, CHECKSUMS[split]), tests)
         return Task("classification", SYMBOLS, SYMBOLS, success=SolvedCriterion("accuracy", 0.99)), samples
 
 
@@ -77,7 +78,7 @@ def _make(
         symbols[np.arange(longest) >= lengths[:, None]] = 0
         return symbols, lengths
 
-    symbols, lengths = rows_apart(draw, checksums, count)
+    symbols, lengths = rows_with_checksums(draw, checksums, count)
     inputs = np.eye(SYMBOLS, dtype=np.float32).take(symbols, axis=0)
     inputs[np.arange(longest) >= lengths[:, None]] = NO_INPUT
     return SampleArrays(inputs, lengths, symbols[:, 0].copy())

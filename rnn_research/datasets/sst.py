@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 import zlib
@@ -15,8 +14,10 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import choice, flag, integer, path_of
-from rnn_research.datasets.base import DataModule, Task
+from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.download import download
+from rnn_research.datasets.task import Task
+from rnn_research.records.cache_folder import cache_folder
 from rnn_research.structures import Sample, Tree
 from rnn_research.structures.layouts import NO_INPUT, NO_TARGET
 
@@ -53,7 +54,8 @@ class SST(DataModule):
             one tree a line, as in `(3 (2 Good) (2 film))`. None: the archive at `url`, downloaded once.
         url: where the archive is.
         sha256: of the archive; another file is refused.
-        cache: the folder that keeps the archive; None: `rnn_research` in $XDG_CACHE_HOME, or in ~/.cache.
+        cache: the folder that keeps the archive; None: $RNN_RESEARCH_CACHE, or `rnn_research` in
+            $XDG_CACHE_HOME, or in ~/.cache.
         classes: 5 (very negative to very positive) or 2 (negative, positive).
         labels: `nodes` labels every node of the parse, `root` the root alone.
         min_count: words that train has less often are unknown.
@@ -248,7 +250,6 @@ def _from_archive(archive: Path, name: str) -> tuple[str, bytes]:
 def _cache(cache: str | None) -> Path:
     if cache is not None:
         return path_of("dataset.cache", cache)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnn_research"
-    except RuntimeError:
-        raise ValueError("dataset.cache: given none, and this user has no home folder; set it to a folder") from None
+    if (folder := cache_folder()) is None:
+        raise ValueError("dataset.cache: given none, and this user has no home folder; set it to a folder")
+    return folder

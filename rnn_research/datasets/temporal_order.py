@@ -9,8 +9,8 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer, integers
-from rnn_research.datasets.base import SolvedCriterion, Task
 from rnn_research.datasets.generated import GeneratedModule
+from rnn_research.datasets.task import SolvedCriterion, Task
 from rnn_research.structures import Sample, SampleArrays
 from rnn_research.structures.layouts import NO_INPUT
 
@@ -72,7 +72,7 @@ class TemporalOrder(GeneratedModule):
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         make = partial(_make, PLACES[self.symbols])
         further = {f"length_{steps}": partial(make, steps, steps, SUMS["test"]) for steps in self.test_lengths}
-        samples = self.drawn(lambda split: partial(make, self.length, self.max_length, SUMS[split]), further)
+        samples = self.streams(lambda split: partial(make, self.length, self.max_length, SUMS[split]), further)
         classes = 2**self.symbols
         return Task("classification", len(SYMBOLS), classes, success=SolvedCriterion("accuracy", 0.99)), samples
 

@@ -9,8 +9,9 @@ from typing import final
 import numpy as np
 
 from rnn_research.checks import integer, integers
-from rnn_research.datasets.base import SolvedCriterion, Task
-from rnn_research.datasets.generated import CHECKSUMS, GeneratedModule, rows_apart
+from rnn_research.datasets.generated import GeneratedModule
+from rnn_research.datasets.streams import CHECKSUMS, rows_with_checksums
+from rnn_research.datasets.task import SolvedCriterion, Task
 from rnn_research.datasets.tree_arrays import Nodes, assemble
 from rnn_research.structures import Sample
 
@@ -67,7 +68,9 @@ class TreeKeyword(GeneratedModule):
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         further = {f"leaves_{count}": partial(_make, count, count, CHECKSUMS["test"]) for count in self.test_leaves}
-        samples = self.drawn(lambda split: partial(_make, self.min_leaves, self.max_leaves, CHECKSUMS[split]), further)
+        samples = self.streams(
+            lambda split: partial(_make, self.min_leaves, self.max_leaves, CHECKSUMS[split]), further
+        )
         vocabulary, rule = KEYWORDS + WORDS + 1, SolvedCriterion("accuracy", 0.99)
         return Task("classification", vocabulary, CLASSES, tokens=True, max_children=2, success=rule), samples
 
@@ -91,7 +94,7 @@ def _make(fewest: int, most: int, checksums: tuple[int, ...], random: np.random.
         words[np.arange(most) >= lengths[:, None]] = 0
         return words, lengths
 
-    words, lengths = rows_apart(draw, checksums, count)
+    words, lengths = rows_with_checksums(draw, checksums, count)
     keyword = np.where(words <= KEYWORDS, words, 0).max(axis=1)
     targets = (keyword - 1) // (KEYWORDS // CLASSES)
     return assemble(_grow(random, words, lengths), words[words > 0], lengths, targets)

@@ -1,1 +1,1 @@
-"""Vector-Jacobian products of a cell's update, by autograd and by explicit formulas."""
+"""Jacobians of a cell's update: vector-Jacobian products by autograd and in closed form, and Lyapunov exponents."""

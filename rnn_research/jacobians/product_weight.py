@@ -52,7 +52,7 @@ class ProductWeight(TorchFunctionMode):
     def _product(self, x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
         self.found = True
         view = self.leaf.as_strided(matrix.shape, matrix.stride(), matrix.storage_offset())
-        return Product.apply(x, (view, bias))  # type: ignore[return-value]
+        return InputOnlyProduct.apply(x, (view, bias))  # type: ignore[return-value]
 
     def _refusal(self, use: str) -> ValueError:
         return ValueError(
@@ -64,7 +64,7 @@ class ProductWeight(TorchFunctionMode):
 PRODUCTS = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
 
 
-class Product(torch.autograd.Function):
+class InputOnlyProduct(torch.autograd.Function):
     """x W^T + b, differentiated in x alone. `held` is (W, b) in a tuple: autograd sees W only on the way back."""
 
     @staticmethod

@@ -14,14 +14,14 @@ from rnn_research.cells.base import Cell
 from rnn_research.jacobians.product_weight import ProductWeight
 from rnn_research.structures import Chain
 from rnn_research.unroll import GateActivations, LayerStates
-from rnn_research.unroll.update import Updates as OwnParts
+from rnn_research.unroll.update import UpdateCaller as OwnParts
 
-TOGETHER = 512 * 128
+ROWS_AT_ONCE = 512 * 128
 """Numbers in a part of the state of the updates that are pulled back at once: what is made of them stays in cache."""
 
 
 @dataclass(frozen=True, eq=False)
-class Updates:
+class UpdateBatch:
     """Some updates s_k -> s_{k+1} of a cell: what makes the projected inputs, (updates, projected), anew; and of each
     part of the state, (updates, hidden), s_k, s_{k+1}, and dL/ds_{k+1} as the unroll has it.
 
@@ -48,11 +48,11 @@ class VectorJacobian:
     """
 
     norms: Tensor
-    pulled: tuple[Tensor, ...]
+    product: tuple[Tensor, ...]
     immediate: Callable[[Sequence[Tensor]], Tensor]
 
 
-def updates_of(layer: LayerStates, silent: Tensor | None = None, inputs: Tensor | None = None) -> Iterator[Updates]:
+def updates_of(layer: LayerStates, silent: Tensor | None = None, inputs: Tensor | None = None) -> Iterator[UpdateBatch]:
     """All updates of a layer along a chain, the first ones (from the zero state) included, some at a time: what is
     computed of them stays in the cache.
 
@@ -69,7 +69,7 @@ def updates_of(layer: LayerStates, silent: Tensor | None = None, inputs: Tensor 
         known = silent is not None and bool(((step > 0) & silent[sample, step - 1]).all())
         before = _taken(adjoints.hidden, sample, step - 1) if known else None
         gates = None if kept is None else _gates(kept, kept.place[sample, step])
-        yield Updates(layer.cell, project, previous, after, gradients, before, gates)
+        yield UpdateBatch(layer.cell, project, previous, after, gradients, before, gates)
 
 
 Asked = Iterator[tuple[Tensor, Tensor, Callable[[], Tensor], tuple[Tensor, ...]]]
@@ -82,7 +82,7 @@ def _asked(layer: LayerStates) -> Asked:
     for rows, projected, previous in layer.updates():
         first = previous[0] if previous else layer.cell.initial_state(len(rows))
         for some, inputs, *parts in zip(
-            *(part.split(_together(layer)) for part in (rows, projected, *first)), strict=True
+            *(part.split(_rows_at_once(layer)) for part in (rows, projected, *first)), strict=True
         ):
             yield some // layer.structure.time, some % layer.structure.time, inputs.clone, tuple(parts)
 
@@ -91,7 +91,10 @@ def _known(layer: LayerStates, inputs: Tensor) -> Asked:
     """The first steps, then all others in time's order, from the inputs and the states."""
     states, (steps, samples) = [part.detach() for part in layer.states], layer.mask.T.nonzero(as_tuple=True)
     batch = len(inputs)
-    first, later = (steps[:batch], samples[:batch]), (part[batch:].split(_together(layer)) for part in (steps, samples))
+    first, later = (
+        (steps[:batch], samples[:batch]),
+        (part[batch:].split(_rows_at_once(layer)) for part in (steps, samples)),
+    )
     for step, sample in (first, *zip(*later, strict=True)):
         if not len(step):  # every sequence has one step
             continue
@@ -103,8 +106,8 @@ def _known(layer: LayerStates, inputs: Tensor) -> Asked:
         yield sample, step, project, tuple(part.detach() for part in previous)
 
 
-def _together(layer: LayerStates) -> int:
-    return max(1, TOGETHER // layer.cell.hidden_size)
+def _rows_at_once(layer: LayerStates) -> int:
+    return max(1, ROWS_AT_ONCE // layer.cell.hidden_size)
 
 
 @torch.no_grad()
@@ -138,28 +141,28 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
     return values.index_select(0, index)
 
 
-def pull_back(given: Updates) -> VectorJacobian:
+def autograd_vjp(given: UpdateBatch) -> VectorJacobian:
     """Of any cell, by one batched vector-Jacobian product of `cell.step`.
 
     Raises:
         ValueError: the cell uses `weight_hh` otherwise than as the matrix of a product.
     """
-    cell, apart = given.cell, ProductWeight(given.cell)
+    cell, weight = given.cell, ProductWeight(given.cell)
     previous = [part.detach().requires_grad_() for part in given.previous]
-    with torch.enable_grad(), apart:
+    with torch.enable_grad(), weight:
         state = OwnParts(cell)(given.project(), cell.state_type(*previous))
     adjoints = _outside(state, given.adjoints)
     norms, inverse = norms_of(adjoints)
-    pulled = torch.autograd.grad(
+    product = torch.autograd.grad(
         state, previous, [adjoint * inverse for adjoint in adjoints], create_graph=True, materialize_grads=True
     )
 
     def immediate(gradients: Sequence[Tensor]) -> Tensor:
-        pairs = [(out, gradient) for out, gradient in zip(pulled, gradients, strict=True) if out.requires_grad]
+        pairs = [(out, gradient) for out, gradient in zip(product, gradients, strict=True) if out.requires_grad]
         outs, grads = zip(*pairs, strict=True)
-        return torch.autograd.grad(outs, apart.leaf, grads)[0]
+        return torch.autograd.grad(outs, weight.leaf, grads)[0]
 
-    return VectorJacobian(norms, tuple(part.detach() for part in pulled), immediate)
+    return VectorJacobian(norms, tuple(part.detach() for part in product), immediate)
 
 
 def _outside(state: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor]:

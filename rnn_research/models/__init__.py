@@ -1,5 +1,5 @@
-"""Models: LightningModules that encode a batch, fold a cell along its structure, read out and compare with targets."""
+"""Models: an architecture around cells, an objective, and the steps of training, as lightning's module."""
 
-from rnn_research.models.model import Model, Observed
+from rnn_research.models.model import Model
 
-__all__ = ["Model", "Observed"]
+__all__ = ["Model"]

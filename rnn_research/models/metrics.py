@@ -1,4 +1,4 @@
-"""The task's metrics, from torchmetrics: of the whole sample (last step or root), and of every labelled node."""
+"""Metrics beside torchmetrics' own; and what is counted of one split: its loss, and metrics of its answers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor, nn
-from torchmetrics import MeanSquaredError, Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
-
-from rnn_research.datasets.base import Task
+from torchmetrics import Metric, MetricCollection
 
 
 class MeanLoss(Metric):
@@ -62,52 +59,23 @@ def fraction_within(tolerance: float, predictions: Tensor, targets: Tensor) -> T
     return ((predictions - targets).abs() <= tolerance).all(-1)
 
 
-def correct(task: Task, predictions: Tensor, targets: Tensor) -> Tensor | None:
-    """Whether each answer is right: the class, or within the task's tolerance; None where it has none."""
-    if task.kind == "classification":
-        return predictions == targets
-    return (
-        None if task.tolerance is None else fraction_within(task.tolerance, predictions, targets.to(predictions.dtype))
-    )
-
-
-def answer_metrics(task: Task) -> MetricCollection:
-    """Metrics of (predictions, targets), one a sample. Classification: `accuracy` (the share of samples right).
-    Regression: `mse` and, where the task has a tolerance, `accuracy` (the share within it)."""
-    if task.kind == "classification":
-        return MetricCollection({"accuracy": _accuracy(task)})
-    metrics: dict[str, Metric | MetricCollection] = {"mse": MeanSquaredError()}
-    if task.tolerance is not None:
-        metrics["accuracy"] = WithinTolerance(task.tolerance)
-    return MetricCollection(metrics, compute_groups=False)
-
-
-def position_metrics(task: Task) -> MetricCollection:
-    """Metrics of every labelled position: `position_accuracy`."""
-    return MetricCollection({"position_accuracy": _accuracy(task)})
-
-
-def _accuracy(task: Task) -> MulticlassAccuracy:
-    return MulticlassAccuracy(task.output_size, average="micro", validate_args=False)
-
-
 class RunningMetrics(nn.Module):
     """The loss and the metrics of one split since they were last asked for.
 
     Batches wait, and are counted `TOGETHER` at a time: a metric's update costs as much as a small cell's whole step.
 
     Args:
-        task: what is predicted.
-        every: whether positions are compared too.
+        answers: metrics of (predictions, targets), one a sample.
+        positions: the same, one a labelled position; None: positions are not compared.
     """
 
     TOGETHER = 64
 
-    def __init__(self, task: Task, every: bool) -> None:
+    def __init__(self, answers: MetricCollection, positions: MetricCollection | None = None) -> None:
         super().__init__()
         self.loss = MeanLoss()
-        self.answers = answer_metrics(task)
-        self.positions = position_metrics(task) if every else None
+        self.answers = answers
+        self.positions = positions
         self._waiting: list[tuple[Any, ...]] = []
 
     def add(

@@ -1,13 +1,12 @@
-"""The model: input as it is or embedded, a cell folded along the batch's structure, and a readout o = W_o h + b_o.
+"""The model: an architecture around cells, an objective, and what acts on training, as lightning's module.
 
-Knows nothing of who observes it. A probe sets `recording` before a step; the step then leaves what it did in
-`observed`.
+Knows nothing of who observes it: a probe reads the `step` that it takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,72 +15,41 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell, Initialisation
-from rnn_research.checks import choice, integer, number
-from rnn_research.clipping.base import Clipping, ClippingEffect, Composed, clip, skip
+from rnn_research.checks import choice
+from rnn_research.clipping.base import Clipping, ClippingEffect, Composed
 from rnn_research.clipping.module_mapping import ModuleMapping
 from rnn_research.datasets.base import SPLITS, Task
-from rnn_research.models.accumulation import SeparateAverage, Window, mean_of
-from rnn_research.models.metrics import RunningMetrics, correct
+from rnn_research.models.architectures import Architecture, Blueprint, automatic_architecture
+from rnn_research.models.architectures.automatic import architecture_for_loss
+from rnn_research.models.metrics import RunningMetrics
+from rnn_research.models.objective import objective_of
 from rnn_research.models.sizing import hidden_size_for
 from rnn_research.models.step_table import StepTable
-from rnn_research.regularizers.base import Regularizer, Step
+from rnn_research.models.training_step import TrainingStep
+from rnn_research.models.unroller import Interventions, Unroller
+from rnn_research.regularizers.base import Regularizer
 from rnn_research.structures import Batch
-from rnn_research.structures.layouts import NO_TARGET
-from rnn_research.unroll import ENGINES, EngineChoice, LossScale, Record, Unrolled, unroll
-
-LOSSES = ("auto", "terminal", "every")
-
-
-@dataclass(frozen=True, eq=False)
-class UnderWay:
-    """A training batch between its forward pass and its backward pass. `weight` is its share of the window, of 1 of the
-    first batch; `unit` what the backward pass starts with at the batch's mean loss: accumulation and loss scaling."""
-
-    step: Step
-    labels: int
-    weight: float
-    unit: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Observed:
-    """What one training step leaves for probes.
-
-    `loss` is the mean over `labels` labels, and keeps its gradient: what the backward pass started with there
-    (accumulation and loss scaling included). `terminal` is the summed loss of the last step or root of each sample,
-    where the loss also reads other positions; None where it reads those alone. `inputs` are the batch's, at the
-    structure's positions.
-    """
-
-    unrolled: Unrolled
-    loss: Tensor
-    labels: int
-    terminal: Tensor | None
-    inputs: Tensor
+from rnn_research.unroll import ENGINES, EngineChoice, LossScale, Record, Unrolled
 
 
 class Model(LightningModule):
-    """Encode, fold, read out, compare.
+    """Reads a batch, folds cells along its structure, reads out and compares with targets.
 
     Args:
         task: the sizes of the data.
         cell: makes one layer's cell, given `input_size`, `initialise` and `max_children`.
         optimizer: makes the optimiser, given the parameters.
         clipping: the strategy applied to the gradient before each step of the optimiser, or inside backpropagation.
-        initialise: initialisations of each cell, in order.
-        max_children: the most children of a node in the structures to come.
-        num_layers: layers of cells, each reading the hidden states of the one below.
-        dropout: probability of dropping a hidden unit between layers.
-        embedding_size: where inputs are tokens, the size of their vectors; token 0 reads as zero.
-        loss: `terminal`: at the last step or root; `every`: the mean over all labelled positions; `auto`: every where
-            the data label positions.
-        position_targets: whether batches label positions.
+        initialise, max_children, num_layers, dropout, embedding_size, position_targets: see `Blueprint`.
+        loss: `terminal`: at the last step or root; `every`: the mean over all labelled positions; `auto`: as the
+            architecture says.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
-        engine: what folds the cells; see `unroll.engines`.
+        engine: what folds the cells; see `unroll.select`.
         regularizers: by name, what acts on training beside the loss.
+        architecture: makes what stands around the cells, given a `Blueprint`.
 
     Raises:
-        ValueError: a value out of range, or `loss=every` where positions have no labels.
+        ValueError: a value out of range, or an architecture or a `loss` that has no meaning with these batches.
     """
 
     def __init__(
@@ -100,64 +68,32 @@ class Model(LightningModule):
         match_parameters: int | None = None,
         engine: str = "auto",
         regularizers: Mapping[str, Regularizer] | None = None,
+        architecture: Callable[[Blueprint], Architecture] = automatic_architecture,
     ) -> None:
         super().__init__()
-        integer("num_layers", num_layers)
-        number("dropout", dropout, least=0.0, most=1.0)
-        choice("loss", loss, LOSSES)
+        shared = (max_children, num_layers, dropout, embedding_size, position_targets)
+        blueprint = Blueprint(task, cell, initialise, *shared)
+        make = architecture_for_loss(loss, architecture, task, position_targets)
         choice("engine", engine, ENGINES)
-        if loss == "every" and not position_targets:
-            raise ValueError(
-                "loss: given every, but these batches label no positions; use model.loss=terminal, or data and a "
-                "structure with labels at every node (dataset.labels=nodes structure=parse)"
-            )
-        if position_targets and loss != "terminal" and task.kind == "regression":
-            raise ValueError(
-                f"loss: given {loss}, but these batches label positions with numbers, expected classes; use "
-                "model.loss=terminal"
-            )
         if match_parameters is not None:
-
-            def sized(hidden_size: int) -> Model:
-                resized = partial(cell, hidden_size=hidden_size)
-                return Model(
-                    task,
-                    resized,
-                    optimizer,
-                    clipping,
-                    max_children=max_children,
-                    num_layers=num_layers,
-                    embedding_size=embedding_size,
-                )
-
-            cell = partial(cell, hidden_size=hidden_size_for(match_parameters, sized, count_parameters))
+            blueprint = _sized(blueprint, make, match_parameters)
         self.task, self.clipping, self.optimizer = task, clipping, optimizer
+        self.objective, self.architecture = objective_of(task), make(blueprint)
         self.engine = engine
         self.engines: tuple[EngineChoice, ...] = ()
-        self.every = position_targets and loss != "terminal"
-        size = integer("embedding_size", embedding_size) if task.tokens else task.input_size
-        self.embedding = _embedding(task.input_size, size) if task.tokens else None
-        self.cells: Any = nn.ModuleList()  # Any: what torch says of a list's members is too little
-        for _ in range(num_layers):
-            self.cells.append(cell(input_size=size, initialise=initialise, max_children=max_children))
-            size = self.cells[-1].hidden_size
-        self.between = nn.Dropout(dropout)
-        self.readout = nn.Linear(size, task.output_size)
-        self.tallies: Any = nn.ModuleDict({f"{split}_": RunningMetrics(task, self.every) for split in SPLITS})
+        self.cells: Any  # what torch says of a list's members is too little
+        self.readout: Any
+        for name, module in self.architecture.modules().items():
+            setattr(self, name, module)
+        self.tallies: Any = nn.ModuleDict({f"{split}_": self._running_metrics() for split in SPLITS})
         self.regularizers: Any = ModuleMapping(dict(regularizers or {}))
-        self.recording = False
-        self.observed: Observed | None = None
         self.answered: list[dict[str, Tensor]] = []
+        """Of each batch of the set that was tested last, what each sample's answer was."""
         self.clipped = StepTable(*ClippingEffect._fields)
         self.regularized = StepTable(*self.regularizers)
         self._attached = False
-        self._unit = LossScale()
-        self._window = Window()
-        self._completes = False
-        self._values: dict[str, list[Tensor]] = {}
-        self._weights: dict[str, list[Tensor | float]] = {}
-        self._acted: list[tuple[Tensor, int]] = []
-        self._under_way: UnderWay | None = None
+        self._scale = LossScale()
+        self._step: TrainingStep | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As torch's, which looks for a parameter or a module in every value and name, for the name of the hook that
@@ -166,6 +102,10 @@ class Model(LightningModule):
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
+
+    def _running_metrics(self) -> RunningMetrics:
+        positions = self.objective.position_metrics() if self.architecture.learns_positions else None
+        return RunningMetrics(self.objective.answer_metrics(), positions)
 
     def attach(self, trees: bool | None = None) -> None:
         """Tell the strategies and regularizers what they act on, once, before training.
@@ -177,7 +117,7 @@ class Model(LightningModule):
             ValueError: one has no meaning there.
         """
         self.clipping.attach(list(self.cells), self.readout, trees)
-        truncating = next((name for name, one in self._by_name() if one.truncate is not None), None)
+        truncating = next((name for name, one in _by_name(self.clipping).items() if one.truncate is not None), None)
         for name, regularizer in self.regularizers.items():
             try:
                 regularizer.attach(list(self.cells), trees)
@@ -190,150 +130,77 @@ class Model(LightningModule):
                 )
         self._attached = True
 
-    def _by_name(self) -> Iterable[tuple[str, Clipping]]:
-        if isinstance(self.clipping, Composed):
-            return self.clipping.strategies.items()
-        return [(type(self.clipping).__name__.lower(), self.clipping)]
-
-    def success(self, stop: bool = False) -> dict[str, Any]:
-        """The task's rule for when it is solved, as a run's record keeps it; empty where there is none, or none that
-        fits what the model learns from.
-
-        Args:
-            stop: whether training is to end there.
-
-        Raises:
-            ValueError: it is, and there is no rule; or the rule is of a metric that the task has not.
-        """
-        rule, names = self.task.success, self.tallies["val_"].names
-        if rule is None or (rule.of_positions and not self.every):
-            if stop:
-                raise ValueError(
-                    "stop_when_solved: given true, but nothing says when this task is solved; expected false, or data "
-                    "with a rule (of every position: with structure=chain model.loss=auto)"
-                )
-            return {}
-        if rule.metric not in names:
-            raise ValueError(f"success: given the metric {rule.metric!r}, expected one of {', '.join(names)}")
-        return {"metric": rule.metric, "bound": rule.bound, "above": rule.above, "step": None}
-
     @property
     def strategies(self) -> list[Clipping]:
         """The clipping strategies, in order."""
-        return [strategy for _, strategy in self._by_name()]
+        return list(_by_name(self.clipping).values())
+
+    def success(self, stop: bool = False) -> dict[str, Any]:
+        """The task's rule for when it is solved, as a run's record keeps it. See `Objective.success`."""
+        return self.objective.success(self.tallies["val_"].names, self.architecture.learns_positions, stop)
 
     def setup(self, stage: str) -> None:
         if not self._attached:
             self.attach()
 
     def fold(self, batch: Batch, record: Record = False, acting: bool = False) -> Unrolled:
-        """The states of every layer at every position of the batch.
+        """The states of every layer at every position of the batch, as the readout reads them.
 
         Args:
             acting: as in training, with what acts inside backpropagation.
         """
-        return self._unroll(batch, self._inputs(batch), record, **(self._acting(batch) if acting else {}))
+        inside = Interventions(self.clipping, self._scale) if acting and self.clipping.acts_inside else None
+        return self._fold(batch, Unroller(self.engine, record, inside))
 
-    def _inputs(self, batch: Batch) -> Tensor:
-        return batch.inputs.to(self.dtype) if self.embedding is None else self.embedding(batch.inputs)
-
-    def _unroll(self, batch: Batch, inputs: Tensor, record: Record = False, **acting: Any) -> Unrolled:
-        cells, how = list(self.cells), {"between": self.between, "engine": self.engine}
-        unrolled = unroll(cells, batch.structure, inputs, record=record, **how, **acting)
-        self.engines = tuple(layer.engine for layer in unrolled.layers)
+    def _fold(self, batch: Batch, unroller: Unroller) -> Unrolled:
+        unrolled = self.architecture.fold(self, batch, unroller)
+        self.engines = tuple(layer.engine for part in unroller.parts.values() for layer in part.unrolled.layers)
         return unrolled
 
     def forward(self, batch: Batch) -> Tensor:
-        """The readout at each sample's last step or root: (batch, output_size)."""
-        return self.readout(batch.structure.terminal(self.fold(batch).hidden))
-
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        self.observed = None
-        inputs, needs = self._inputs(batch), any(one.needs_adjoints for one in self.regularizers.values())
-        record: Record = "parts" if self.recording else needs  # probes read the norms of an adjoint's parts too
-        unrolled = self._unroll(batch, inputs, record, **self._acting(batch))
-        loss, labels, terminal = self._loss(batch, unrolled, "train")
-        if self.recording:
-            loss.retain_grad()
-            self.observed = Observed(unrolled, loss, labels, terminal, batch.inputs)
-        weight = self._weight(labels)
-        if self._watched:
-            inside = self.clipping.acts_inside
-            step = Step(list(self.cells), batch.structure, inputs, unrolled, self.global_step, inside)
-            self._under_way = UnderWay(step, labels, weight)
-            loss.register_hook(self._start_backward)
-            loss = self._penalized(loss)
-        return loss if weight == 1.0 else loss * weight
-
-    def _weight(self, labels: int) -> float:
-        """What this batch's loss is multiplied by among those that are accumulated."""
-        if not self._window.batches and self._trainer is not None:
-            self._window.full = self._trainer.accumulate_grad_batches
-        return self._window.weight(labels)
+        """The answer to each sample: (batch, output_size)."""
+        return self.architecture.answers(self, batch, self.fold(batch))
 
     @property
-    def _watched(self) -> bool:
-        """Whether anything acts within the backward pass, or on the loss."""
-        return bool(self.regularizers) or self.clipping.acts_inside
+    def step(self) -> TrainingStep:
+        """The optimiser's step that is being taken, or comes next."""
+        if self._step is None:
+            self._step = TrainingStep(self.clipping, self.regularizers, self._scale)
+        return self._step
 
-    def _acting(self, batch: Batch) -> dict[str, Any]:
-        """What acts inside backpropagation, as `unroll` takes it."""
-        if not self.clipping.acts_inside:
-            return {}
-        layers = enumerate(self.cells)
-        inside = [self.clipping.inside(cell, batch.structure, layer, self._unit) for layer, cell in layers]
-        return {"inside": inside, "truncate": self.clipping.truncate}
-
-    def _start_backward(self, gradient: Tensor) -> None:
-        """The pass begins: a gradient in a sample's own summed loss is this many times as large as in what is
-        differentiated."""
-        assert self._under_way is not None
-        self._under_way = replace(self._under_way, unit=gradient)
-        if self.clipping.acts_inside:
-            self._unit.value = float(gradient) / max(self._under_way.labels, 1)  # the same for each batch of a window
-
-    def _penalized(self, loss: Tensor) -> Tensor:
-        """The loss, and what regularizers add to it. The metrics have counted the loss already, without."""
-        assert self._under_way is not None
-        for name, regularizer in self.regularizers.items():
-            with torch.set_grad_enabled(regularizer.weight != 0):
-                penalty = regularizer.penalty(self._under_way.step)
-            self._measured(name, penalty, self._under_way.labels)
-            if penalty is not None and regularizer.weight != 0 and self._under_way.labels:
-                loss = loss + regularizer.weight * penalty
-        return loss
-
-    def _measured(self, name: str, value: Tensor | None, weight: Tensor | float = 1.0) -> None:
-        """Keep a regularizer's value until the step is done: accumulated batches have one each, of such a weight."""
-        if value is not None:
-            self._values.setdefault(name, []).append(value.detach())
-            self._weights.setdefault(name, []).append(weight)
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        step = self.step
+        step.forget()
+        if not step.window.batches and self._trainer is not None:
+            step.window.full = self._trainer.accumulate_grad_batches
+        number = self.global_step if self.regularizers else 0
+        unroller = Unroller(self.engine, step.record, step.interventions, number)
+        loss, labels, terminal = self._loss(batch, self._fold(batch, unroller), "train")
+        return step.take(unroller.parts, batch.inputs, loss, labels, terminal)
 
     def on_after_backward(self) -> None:
-        under_way, self._under_way = self._under_way, None
-        if under_way is not None:
-            for name, regularizer in self.regularizers.items():
-                self._after_backward(name, regularizer, under_way)
-            if self.clipping.acts_inside:
-                self._acted.append(_count_acted(under_way.step.unrolled))
-        if self._completes and self._window.full > 1:
-            self._window.complete(self.parameters())
+        self.step.after_backward(self.parameters())
 
-    def _after_backward(self, name: str, regularizer: Regularizer, under_way: UnderWay) -> None:
-        """What a regularizer adds to gradients: weighed by the batch's labels, or by what it counts itself."""
-        step, unit, window = under_way.step, under_way.unit, self._window
-        assert unit is not None
-        if window.full == 1 or not regularizer.counts:
-            self._measured(name, regularizer.after_backward(step, unit), under_way.labels)
-            return
-        if name not in window.apart:
-            window.apart[name] = SeparateAverage([parameter for cell in self.cells for parameter in cell.parameters()])
-        apart = window.apart[name]
-        with apart.collecting() as collected:
-            value = regularizer.after_backward(step, unit)
-        counted = regularizer.counted(step)
-        self._measured(name, value, counted)
-        apart.add(collected, counted, window.full / under_way.weight)
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Apply the strategy: after accumulation and unscaling, once a step. What it did is kept in `clipped`."""
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self.clipped.add(self.trainer.global_step, self.step.clip(parameters))
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        step = self.step
+        step.completes = True
+        try:
+            super().optimizer_step(*arguments, **named)
+        finally:
+            self._step = None
+        if self.regularizers:
+            number = self.trainer.global_step  # lightning counts this step later
+            self.regularized.add(number, step.finish(number, self.readout.weight.new_full((), torch.nan)))
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         self._loss(batch, self.fold(batch), "val")
@@ -347,40 +214,28 @@ class Model(LightningModule):
         self.answered.append(self._answer(batch, unrolled))
 
     def _answer(self, batch: Batch, unrolled: Unrolled) -> dict[str, Tensor]:
-        """Of each sample: `correct`, where the task says what that is, and `loss`, of its last step or root, taken in
-        float64."""
-        answers = self.readout(batch.structure.terminal(unrolled.hidden))
-        target = batch.target if self.task.kind == "classification" else batch.target.view_as(answers)
-        right = correct(self.task, self._predictions(answers), target)
-        loss = self._compare(answers.double(), target if self.task.kind == "classification" else target.double())
+        """Of each sample: `correct`, where the task says what that is, and `loss`, taken in float64."""
+        answers, objective = self.architecture.answers(self, batch, unrolled), self.objective
+        predictions, exact = objective.predictions(answers), answers.double()
+        right = objective.correct(predictions, objective.aligned(batch.target, answers))
+        loss = objective.losses(exact, objective.aligned(batch.target, exact))
         return {"loss": loss} if right is None else {"correct": right, "loss": loss}
 
     def _loss(self, batch: Batch, unrolled: Unrolled, split: str) -> tuple[Tensor, int, Tensor | None]:
-        """The mean loss, the number of labels it is the mean of, and the part at last steps and roots where that is
-        not all of it. Counts the batch in the split's metrics."""
-        answers, target = self.readout(batch.structure.terminal(unrolled.hidden)), batch.target
-        if self.task.kind == "regression":
-            target = target.to(answers.dtype).view_as(answers)  # one number a sample may come without its axis
-        at_end, positions = self._compare(answers, target), None
-        if not self.every or batch.position_targets is None:
-            loss, labels, terminal = at_end.mean(), len(at_end), None
+        """The mean loss, the number of labels it is the mean of, and the summed loss of the answers where that is not
+        all of it. Counts the batch in the split's metrics."""
+        objective, answers = self.objective, self.architecture.answers(self, batch, unrolled)
+        target, labelled = objective.aligned(batch.target, answers), self.architecture.labelled(self, batch, unrolled)
+        of_answers, positions = objective.losses(answers, target), None
+        if labelled is None:
+            loss, labels, terminal = of_answers.mean(), len(of_answers), None
         else:
-            labelled = batch.position_targets != NO_TARGET
-            outputs, targets = self.readout(unrolled.hidden[labelled]), batch.position_targets[labelled]
-            labels, terminal = len(targets), at_end.sum()
-            loss = self._compare(outputs, targets).sum() / max(labels, 1)  # 0 where the batch has no label
-            positions = (self._predictions(outputs), targets) if labels else None
-        self.tallies[f"{split}_"].add(loss.detach(), labels, (self._predictions(answers), target), positions)
+            outputs, targets = labelled
+            labels, terminal = len(targets), of_answers.sum()
+            loss = objective.losses(outputs, targets).sum() / max(labels, 1)  # 0 where the batch has no label
+            positions = (objective.predictions(outputs), targets) if labels else None
+        self.tallies[f"{split}_"].add(loss.detach(), labels, (objective.predictions(answers), target), positions)
         return loss, labels, terminal
-
-    def _compare(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each label: cross-entropy, or the squared error averaged over components."""
-        if self.task.kind == "classification":
-            return nn.functional.cross_entropy(outputs, targets, reduction="none")
-        return nn.functional.mse_loss(outputs, targets, reduction="none").mean(-1)
-
-    def _predictions(self, outputs: Tensor) -> Tensor:
-        return outputs.detach().argmax(-1) if self.task.kind == "classification" else outputs.detach()
 
     def measured(self, split: str) -> dict[str, float]:
         """The loss and metrics of a split since they were last asked for; then they start anew."""
@@ -389,82 +244,24 @@ class Model(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer(self.parameters())
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Apply the strategy: after accumulation and unscaling, once a step. What it did is kept in `clipped`.
 
-        Batches without any label take no step: there is nothing to learn from, and nothing for a memory to remember.
-        """
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        did = self._skip(parameters) if self._window.empty else clip(self.clipping, parameters)
-        row = did._asdict()
-        if isinstance(self.clipping, Composed):
-            parts = self.clipping.did.items()
-            row |= {f"{name}.{key}": value for name, part in parts for key, value in part._asdict().items()}
-        if self.clipping.acts_inside:
-            row["acted"] = _share(self._acted).to(did.norm_before.device)
-        self._acted = []
-        self.clipped.add(self.trainer.global_step, row)
-
-    def _skip(self, parameters: list[nn.Parameter]) -> ClippingEffect:
-        """Take no step, and say that no strategy did anything either."""
-        skip(parameters)
-        zero = torch.zeros((), dtype=torch.float64, device=self.readout.weight.device)
-        did = ClippingEffect(zero, zero, zero, torch.full_like(zero, torch.nan), torch.ones_like(zero))
-        if isinstance(self.clipping, Composed):
-            self.clipping.did = dict.fromkeys(self.clipping.strategies, did)
-        return did
-
-    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
-        self._completes = True
-        try:
-            super().optimizer_step(*arguments, **named)
-        finally:
-            empty, self._completes, self._window = self._window.empty, False, Window()
-        number = self.trainer.global_step  # lightning counts this step later
-        for name, regularizer in self.regularizers.items():
-            with torch.no_grad():
-                self._measured(name, regularizer.after_step(number))
-        if self.regularizers:
-            none = self.readout.weight.new_full((), torch.nan)
-            values = {name: none if empty else self._value(name, none) for name in self.regularizers}
-            self.regularized.add(number, values)
-            self._values, self._weights = {}, {}
-
-    def _value(self, name: str, none: Tensor) -> Tensor:
-        """A regularizer's value at the step, of all its batches."""
-        values = self._values.get(name)
-        return mean_of(list(zip(values, self._weights[name], strict=True))) if values else none
+def _by_name(clipping: Clipping) -> dict[str, Clipping]:
+    """A strategy, or the several that it is composed of."""
+    if isinstance(clipping, Composed):
+        return dict(clipping.strategies.items())
+    return {type(clipping).__name__.lower(): clipping}
 
 
-def _count_acted(unrolled: Unrolled) -> tuple[Tensor, int]:
-    """The states, of all layers, at which something inside the backward pass changed a norm; and how many there are."""
-    changed, count = [], 0
-    for layer in unrolled.layers:
-        points = [before != after for before, after in layer.acted().values()]
-        if points:
-            changed.append(torch.stack(points).any(0)[layer.mask].sum())
-        count += int(layer.mask.sum())
-    return torch.stack(changed).sum() if changed else unrolled.mask.new_zeros((), dtype=torch.int64), count
+def _sized(blueprint: Blueprint, make: Callable[[Blueprint], Architecture], parameters: int) -> Blueprint:
+    """The blueprint with the hidden size at which the model's parameter count is nearest to a number."""
 
+    def sized(hidden_size: int) -> nn.Module:
+        smaller = replace(blueprint, cell=partial(blueprint.cell, hidden_size=hidden_size), initialise=())
+        modules = make(smaller).modules()
+        return nn.ModuleDict({name: module for name, module in modules.items() if module is not None})
 
-def _share(acted: list[tuple[Tensor, int]]) -> Tensor:
-    """The share of the states at which something acted, of all batches of a step."""
-    if not acted:
-        return torch.zeros((), dtype=torch.float64)
-    return torch.stack([changed for changed, _ in acted]).sum().double() / sum(count for _, count in acted)
-
-
-def _embedding(vocabulary: int, size: int) -> nn.Embedding:
-    """Word vectors ~ N(0, 0.1^2), and zero for the empty token 0 (torch's N(0, 1) saturates gates from the start)."""
-    embedding = nn.Embedding(vocabulary, size, padding_idx=0)
-    with torch.no_grad():
-        embedding.weight.mul_(0.1)
-    return embedding
+    hidden_size = hidden_size_for(parameters, sized, count_parameters)
+    return replace(blueprint, cell=partial(blueprint.cell, hidden_size=hidden_size))
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 
 from rnn_research.cells.base import State
 from rnn_research.checks import integer
-from rnn_research.models import Model
 from rnn_research.probes.base import Columns, Probe
+from rnn_research.probes.observation import Observation
 from rnn_research.unroll import LayerStates
 from rnn_research.unroll.norms import norm
 
@@ -27,7 +26,7 @@ class Adjoint(Probe):
     tokens, `token` is the one read there (0: nothing is read).
 
     Where a strategy acts inside backpropagation these are the adjoints that flow, after it; and for each point at
-    which one acts (see `unroll.inside`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
+    which one acts (see `unroll.intervention`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
     `<point>_after`, the norm over all parts of the state (or all gates) before and after.
 
     Which samples: those of the step's batch, or `samples` of them that are spread evenly over it. A batch may be sorted
@@ -42,34 +41,25 @@ class Adjoint(Probe):
     """
 
     needs_adjoints = True
+    needs_terminal = True
 
     def __init__(
         self, every_n_steps: int = 100, first: bool = True, last: bool = True, samples: int | None = 32
     ) -> None:
         super().__init__(every_n_steps, first, last)
         self.samples = None if samples is None else integer("samples", samples)
-        self._terminal: list[State] = []
 
-    def on_before_backward(self, trainer: Trainer, pl_module: Model, loss: Tensor) -> None:  # type: ignore[override]
-        observed = pl_module.observed
-        if observed is not None and observed.terminal is not None and self.due(trainer.global_step):
-            self._terminal = [layer.adjoints_of(observed.terminal) for layer in observed.unrolled.layers]
-
-    def measure(self, model: Model) -> Columns:
-        observed = model.observed
-        assert observed is not None
-        assert observed.loss.grad is not None
-        per_sample = observed.labels / observed.loss.grad.double()
-        tokens = observed.inputs if model.task.tokens else None
+    def measure(self, observation: Observation) -> Columns:
+        tokens = observation.inputs if observation.tokens else None
+        terminal = [state for states in observation.terminal.values() for state in states]
         parts = []
-        for index, layer in enumerate(observed.unrolled.layers):
-            terminal = self._terminal[index] if observed.terminal is not None else None
-            parts.append(self._rows(index, layer, per_sample, terminal, tokens))
-        self._terminal = []
+        for index, layer in enumerate(observation.layers):
+            last = terminal[index] if terminal else None
+            parts.append(self._rows(index, layer, observation.scale, last, tokens))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _rows(
-        self, index: int, layer: LayerStates, per_sample: Tensor, terminal: State | None, tokens: Tensor | None
+        self, index: int, layer: LayerStates, per_sample: Tensor | float, terminal: State | None, tokens: Tensor | None
     ) -> dict[str, Any]:
         kept = layer.mask
         if self.samples is not None and self.samples < len(layer.structure):
@@ -81,7 +71,7 @@ class Adjoint(Probe):
         for suffix, which in {"": "adjoints", "_direct": "direct", "_recurrent": "recurrent"}.items():
             for name, norms in zip(layer.cell.state_names, layer.norms(which), strict=True):
                 rows[name + suffix] = norms[kept] * per_sample
-        for point, norms in layer.acted().items():
+        for point, norms in layer.norms_by_point().items():
             for when, values in zip(("before", "after"), norms, strict=True):
                 rows[f"{point}_{when}"] = values[kept] * per_sample
         if terminal is not None:  # of a sum over samples, so each sample's own already

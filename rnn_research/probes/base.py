@@ -1,28 +1,28 @@
-"""The contract of a probe: when it is due it measures the model, after the backward pass and before the step.
+"""The contract of a probe: when it is due it measures one step, after its backward pass and before the weights change.
 
 A probe computes and keeps a table; it never draws, and never changes a bit of the training. To add one, subclass
-`Probe` in one file and implement `measure`.
+`Probe` in one file and implement `measure`. What calls it while lightning trains is in `probes.callback`.
 """
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, Trainer
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import flag, integer
-from rnn_research.models import Model
+from rnn_research.probes.observation import Observation
 from rnn_research.unroll.undisturbed import undisturbed
 
 Columns = Mapping[str, Any]
 
 
-class Probe(Callback, ABC):
+class Probe(ABC):
     """Measures at every `every_n_steps`-th step of the optimiser, and at the first and the last step.
 
     Step s is the state after s updates: step 0 is the initialisation. With gradient accumulation a step's last batch
@@ -38,19 +38,44 @@ class Probe(Callback, ABC):
     """
 
     needs_adjoints = False
-    """Whether the step must be run with `Model.recording`, so that `Model.observed` is there."""
+    """Whether the adjoint of every state must be kept in the step's backward pass, so that the observation has what
+    was `unrolled`."""
+    needs_terminal = False
+    """Whether the observation must have the `terminal` adjoints too, which take a backward pass of their own."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Refuse a probe that is written as probes were when each was a callback of lightning's.
+
+        Raises:
+            TypeError: says what to change.
+        """
+        super().__init_subclass__(**arguments)
+        hooks = [name for name in vars(cls) if name.startswith(("on_train", "on_before", "on_after"))]
+        if hooks:
+            raise TypeError(
+                f"{cls.__name__}: given {hooks[0]}, a hook of lightning's, which a probe is not called with; expected "
+                "measure(self, observation), and attach(self, cells) for what comes before training"
+            )
+        parameters = list(inspect.signature(cls.measure).parameters.values())[1:2]
+        if any(one.name in ("model", "pl_module") or str(one.annotation).endswith("Model") for one in parameters):
+            raise TypeError(
+                f"{cls.__name__}.measure: given a model, expected measure(self, observation), with observation.cells "
+                "for model.cells, observation.unrolled for model.observed.unrolled and observation.parameters for "
+                "model.named_parameters()"
+            )
 
     def __init__(self, every_n_steps: int = 100, first: bool = True, last: bool = True) -> None:
         self.every_n_steps = integer("every_n_steps", every_n_steps, least=0)
         self.first, self.last = flag("first", first), flag("last", last)
         self.rows: list[dict[str, np.ndarray]] = []
-        self._last_step = -1
+        self.last_step = -1
+        """The last step's number, where the limits of training tell which that is; else -1."""
 
     @abstractmethod
-    def measure(self, model: Model) -> Columns:
+    def measure(self, observation: Observation) -> Columns:
         """Columns of equally many rows, or one number each: tensors, arrays or numbers. `step` is added."""
 
-    def attach(self, cells: Sequence[Cell]) -> None:
+    def attach(self, cells: Sequence[Cell]) -> None:  # noqa: B027 (few have something to say)
         """Told once, before training, what is measured.
 
         Raises:
@@ -60,7 +85,7 @@ class Probe(Callback, ABC):
     def due(self, step: int) -> bool:
         """Whether the probe measures at this step."""
         on_interval = self.every_n_steps > 0 and step > 0 and step % self.every_n_steps == 0
-        return on_interval or (self.first and step == 0) or (self.last and step == self._last_step)
+        return on_interval or (self.first and step == 0) or (self.last and step == self.last_step)
 
     def table(self) -> np.ndarray:
         """All rows so far as one structured array; empty before the first measurement."""
@@ -73,31 +98,28 @@ class Probe(Callback, ABC):
             table[name] = column
         return table
 
-    def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
-        self.attach(list(pl_module.cells))
-        limit = trainer.estimated_stepping_batches
-        self._last_step = -1 if limit == float("inf") else int(limit) - 1
+    def observe(self, observation: Observation) -> None:
+        """Measure, and keep the rows. The cells and all random numbers are left as they are.
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
-        if self.needs_adjoints and self.due(trainer.global_step):
-            pl_module.recording = True
+        Raises:
+            ValueError: the columns are of different lengths.
+        """
+        with torch.no_grad(), undisturbed(observation.cells):
+            columns = {name: _column(values) for name, values in self.measure(observation).items()}
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(
+                f"{type(self).__name__}: given columns of lengths {lengths}, expected equally many rows in each"
+            )
+        step = np.full(max(lengths.values()), observation.step, dtype=np.int64)
+        self.rows.append({"step": step, **columns})
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
-        if self.due(trainer.global_step):
-            with torch.no_grad(), undisturbed(pl_module.cells):
-                columns = {name: _column(values) for name, values in self.measure(pl_module).items()}
-            lengths = {name: len(column) for name, column in columns.items()}
-            if len(set(lengths.values())) != 1:
-                raise ValueError(
-                    f"{type(self).__name__}: given columns of lengths {lengths}, expected equally many rows in each"
-                )
-            step = np.full(max(lengths.values()), trainer.global_step, dtype=np.int64)
-            self.rows.append({"step": step, **columns})
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of a probe with a memory."""
+        return {}
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
-        if pl_module.recording:
-            pl_module.recording = False
-            pl_module.observed = None
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: B027 (few have a memory)
+        """Go on from a `state_dict`."""
 
 
 def _column(values: Any) -> np.ndarray:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
+from rnn_research.cells.base import Cell
 from rnn_research.clipping.base import Clipping, ClippingEffect, measure_effect, side_by_side
 from rnn_research.clipping.module_mapping import ModuleMapping
 from rnn_research.clipping.norm_scaling import NormScaling, predict_effects
-from rnn_research.models import Model
 from rnn_research.probes.base import Columns, Probe
+from rnn_research.probes.observation import Observation
 
 FIELDS = list(enumerate(ClippingEffect._fields))[1:]
 """All but the norm before, which is the same for each strategy."""
@@ -43,9 +43,7 @@ class Counterfactual(Probe):
     ) -> None:
         super().__init__(every_n_steps, first, last=False)  # which one is last would stay in the memories, on a resume
         if not strategies:
-            raise ValueError(
-                "strategies: given none, expected some, as clipping@probe.counterfactual.strategies=[value]"
-            )
+            raise ValueError("strategies: given none, expected some, as probe.counterfactual.strategies=[value]")
         for name, strategy in strategies.items():
             if not isinstance(strategy, Clipping):
                 raise ValueError(f"strategies: given {name}: {strategy!r}, expected a clipping strategy")
@@ -57,11 +55,8 @@ class Counterfactual(Probe):
         self.strategies = ModuleMapping(dict(strategies))
         self._parameters: list[nn.Parameter] = []
 
-    def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
-        super().on_train_start(trainer, pl_module)
-        for strategy in self.strategies.values():
-            strategy.attach(list(pl_module.cells), pl_module.readout)  # type: ignore[operator]
-        self._parameters = list(pl_module.parameters())  # a walk over all modules, which is not short
+    def attach(self, cells: Sequence[Cell]) -> None:
+        self._parameters = []  # of what was measured before
 
     def state_dict(self) -> dict[str, Any]:
         """The strategies' memories, for the checkpoint."""
@@ -70,7 +65,11 @@ class Counterfactual(Probe):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.strategies.load_state_dict(state_dict["strategies"])
 
-    def measure(self, model: Model) -> Columns:
+    def measure(self, observation: Observation) -> Columns:
+        if not self._parameters:
+            self._parameters = list(observation.parameters.values())
+            for strategy in self.strategies.values():
+                strategy.attach(observation.cells, observation.readout)  # type: ignore[operator]
         present = [parameter for parameter in self._parameters if parameter.grad is not None]
         if not present:
             return {}

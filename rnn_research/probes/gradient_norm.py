@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from rnn_research.models import Model
 from rnn_research.probes.base import Columns, Probe
+from rnn_research.probes.observation import Observation
 
 
 class GradientNorm(Probe):
@@ -14,9 +14,9 @@ class GradientNorm(Probe):
     After accumulation and unscaling, before clipping; accumulated in float64. A parameter without gradient has 0.
     """
 
-    def measure(self, model: Model) -> Columns:
-        named = dict(model.named_parameters())
-        nothing = torch.zeros((), dtype=torch.float64, device=model.device)
+    def measure(self, observation: Observation) -> Columns:
+        named = observation.parameters
+        nothing = torch.zeros((), dtype=torch.float64, device=next(iter(named.values())).device)
         norms = torch.stack(
             [
                 nothing if parameter.grad is None else torch.linalg.vector_norm(parameter.grad, dtype=torch.float64)

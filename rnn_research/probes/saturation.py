@@ -9,8 +9,8 @@ import torch
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import number
-from rnn_research.models import Model
 from rnn_research.probes.base import Columns, Probe
+from rnn_research.probes.observation import Observation
 from rnn_research.unroll import LayerStates
 from rnn_research.unroll.repeatable import check_repeatable
 
@@ -43,9 +43,8 @@ class Saturation(Probe):
         for cell in cells:
             check_repeatable(cell, "probe=saturation")
 
-    def measure(self, model: Model) -> Columns:
-        assert model.observed is not None
-        rows = [self._row(layer) for layer in model.observed.unrolled.layers]
+    def measure(self, observation: Observation) -> Columns:
+        rows = [self._row(layer) for layer in observation.layers]
         columns = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
         return {"layer": torch.arange(len(rows)), **columns}
 

@@ -18,6 +18,7 @@ GROUPS = (
     "model",
     "dataset",
     "structure",
+    "architecture",
     "init",
     "clipping",
     "regularizer",
@@ -79,7 +80,12 @@ LEFT_OUT = ("seed", "watching", "speed", "place", "command")
 """Changes that make no other condition: runs that differ in these alone are averaged."""
 MAY_DIFFER = ("rounding", "length", "measured", "source", "watching", "speed", "place", "command")
 """Changes in spite of which a run may go on from another's checkpoint."""
-BEFORE: dict[str, Any] = {"stop_when_solved": False, "trainer.val_check_interval": 1.0}
+BEFORE: dict[str, Any] = {
+    "stop_when_solved": False,
+    "trainer.val_check_interval": 1.0,
+    "architecture._target_": "rnn_research.models.architectures.automatic.automatic_architecture",
+    "architecture._partial_": True,
+}
 """What runs did before these keys were there to choose."""
 
 

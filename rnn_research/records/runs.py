@@ -164,6 +164,11 @@ def read(folder: Path) -> RunRecord:
         raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
 
 
+def load(folder: str | Path) -> RunRecord:
+    """Return the record of the run in `folder`. Raises as `read`."""
+    return read(Path(folder))
+
+
 def find(folders: Iterable[Path]) -> Iterator[Path]:
     """Every folder at or below `folders` that holds a `run.json`, each once, in sorted order."""
     seen: set[Path] = set()

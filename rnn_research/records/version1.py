@@ -37,7 +37,7 @@ def converted(raw: Mapping[str, Any]) -> dict[str, Any]:
     known = leaves(config)
     return {
         **{key: value for key, value in raw.items() if key != "factors"},
-        "choices": {key: value for key, value in factors.items() if not _in(key, known)},
+        "choices": {"architecture": "auto"} | {key: value for key, value in factors.items() if not _in(key, known)},
         "overrides": [f"{key}={_as_typed(value)}" for key, value in factors.items() if key != "seed"],
         "config": renamed(config),
     }

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell
 from rnn_research.checks import choice, number
-from rnn_research.jacobians.explicit import pullbacks
+from rnn_research.jacobians.closed_forms import layer_vjps
 from rnn_research.jacobians.product_weight import ProductWeight
 from rnn_research.jacobians.vjp import VectorJacobian
 from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
@@ -74,7 +74,7 @@ class Omega(Regularizer):
         silent = {index: (gradient == 0).all(-1) for index, gradient in readouts.items()}
         inputs = {0: step.inputs}  # dropout may lie before those of the layers above
         values = [
-            self._layer(layer.cell.weight_hh, pullbacks(layer, silent.get(index), inputs.get(index)), step, unit)
+            self._layer(layer.cell.weight_hh, layer_vjps(layer, silent.get(index), inputs.get(index)), step, unit)
             for index, layer in enumerate(step.unrolled.layers)
         ]
         return torch.stack(values).sum()
@@ -94,7 +94,7 @@ class Omega(Regularizer):
             value, count = value + terms.sum(), count + counts.sum()
             if adds_to is not None:
                 factor = slopes.to(weight.dtype)[:, None]
-                gradient += one.immediate([factor * part for part in one.pulled])
+                gradient += one.immediate([factor * part for part in one.product])
         self._counted = count
         total = count.clamp(min=1) if self.form == "code" else len(step.structure)
         if adds_to is not None:
@@ -103,7 +103,7 @@ class Omega(Regularizer):
 
     def _terms(self, one: VectorJacobian) -> tuple[Tensor, Tensor]:
         """(r - 1)^2 of each update's ratio r, in float64, and what its derivative in X = u J is X times."""
-        squared = torch.stack([torch.linalg.vector_norm(part, dim=-1) for part in one.pulled]).double().square().sum(0)
+        squared = torch.stack([torch.linalg.vector_norm(part, dim=-1) for part in one.product]).double().square().sum(0)
         if self.form == "code":
             return (squared - 1).square(), 4 * (squared - 1)
         ratio = squared.sqrt()

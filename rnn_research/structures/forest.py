@@ -16,7 +16,7 @@ from rnn_research.structures.tree import Tree
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class NodeGroup:
     """The nodes of one level that have the same number of children.
 
     `rows` are their places in the level, `children` the places of their children in the next deeper level.
@@ -29,8 +29,8 @@ class Group:
     def arity(self) -> int:
         return self.children.shape[1]
 
-    def to(self, *args: Any, **kwargs: Any) -> Group:
-        return Group(self.rows.to(*args, **kwargs), self.children.to(*args, **kwargs))
+    def to(self, *args: Any, **kwargs: Any) -> NodeGroup:
+        return NodeGroup(self.rows.to(*args, **kwargs), self.children.to(*args, **kwargs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Forest:
     distance: Int[Tensor, " nodes"]
     order: Int[Tensor, " nodes"]
     levels: tuple[int, ...]
-    groups: tuple[tuple[Group, ...], ...]
+    groups: tuple[tuple[NodeGroup, ...], ...]
 
     @staticmethod
     def of(trees: Sequence[Tree]) -> Forest:
@@ -107,17 +107,17 @@ class Forest:
         )
 
 
-def _groups(depth: np.ndarray, arity: np.ndarray, levels: np.ndarray) -> tuple[tuple[Group, ...], ...]:
+def _groups(depth: np.ndarray, arity: np.ndarray, levels: np.ndarray) -> tuple[tuple[NodeGroup, ...], ...]:
     """Each level's nodes by number of children; the next level holds the children in order. All levels are worked out
     together, and then cut."""
     place = np.arange(len(depth)) - levels[depth]
     first = levels[1] + np.cumsum(arity) - arity - levels[depth + 1]
-    groups: list[list[Group]] = [[] for _ in range(len(levels) - 1)]
+    groups: list[list[NodeGroup]] = [[] for _ in range(len(levels) - 1)]
     for count in np.flatnonzero(np.bincount(arity)):
         nodes = np.flatnonzero(arity == count)
         rows, children = torch.from_numpy(place[nodes]), torch.from_numpy(first[nodes, None] + np.arange(count))
         sizes = np.bincount(depth[nodes], minlength=len(groups)).tolist()
         for level, size, *group in zip(groups, sizes, rows.split(sizes), children.split(sizes), strict=True):
             if size:
-                level.append(Group(*group))
+                level.append(NodeGroup(*group))
     return tuple(map(tuple, groups))

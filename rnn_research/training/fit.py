@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +16,31 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model, count_parameters
 from rnn_research.probes.base import Probe
+from rnn_research.probes.callback import ProbeCallback
 from rnn_research.records import runs
 from rnn_research.sweeps import claims
 from rnn_research.training import provenance, resume
 from rnn_research.training.lean_loop import make_lean
+from rnn_research.training.live_record import now
 from rnn_research.training.one_process import alone
-from rnn_research.training.recorder import Diverged, Recorder, now
+from rnn_research.training.recorder import Recorder
+from rnn_research.training.spec import RunSpec
+from rnn_research.training.stopping import Diverged
 
-__all__ = ["Diverged", "Recorder", "fit"]
+__all__ = ["Diverged", "Recorder", "RunSpec", "fit"]
 
 
 def fit(
-    data: DataModule,
-    model: Model,
-    trainer: Callable[..., Trainer],
-    probes: Mapping[str, Probe],
-    folder: Path,
-    *,
-    loggers: Mapping[str, Callable[..., Any]] | None = None,
-    name: str = "",
-    choices: Mapping[str, str] | None = None,
-    overrides: Sequence[str] = (),
-    seed: int = 0,
-    config: Mapping[str, Any] | None = None,
-    progress: bool = False,
-    resume_from: Path | None = None,
-    stop_when_solved: bool = False,
+    data: DataModule, model: Model, trainer: Callable[..., Trainer], probes: Mapping[str, Probe], run: RunSpec
 ) -> runs.RunRecord:
-    """Train, then measure the last weights on the validation, the test and further sets; leave everything in `folder`.
+    """Train, then measure the last weights on the validation, the test and further sets; leave everything in a folder.
 
     Args:
         data: with its `layout` set.
         model: made for `data.task`.
         trainer: makes lightning's Trainer, given callbacks, loggers and a folder.
         probes: by the name under which each is stored.
-        folder: the run's own folder; see `runs`.
-        loggers: make further loggers, given `save_dir`.
-        name, choices, overrides, seed, config: kept in the record.
-        progress: show a bar with the time left.
-        resume_from: an earlier run's folder, or its checkpoint: train on from there to the trainer's limits. That run
-            is left as it is; the tables of this one continue its.
-        stop_when_solved: end training at the first validation that finds the task solved, by its own rule.
+        run: the folder, and what tells this run from others.
 
     Returns:
         The record, as written: `done`, or `diverged` where the loss became NaN or infinite.
@@ -69,21 +52,40 @@ def fit(
         KeyboardInterrupt: after an `interrupted` record is written.
         Exception: whatever training raised, after a `failed` record is written.
     """
-    if found := runs.in_use(folder):
-        raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
+    _check_free(run.folder)
     runs.check_tables(probes)
-    rule = model.success(stop_when_solved)
-    facts = _facts(data, model)
-    earlier = None if resume_from is None else resume.load(resume_from, data, model, seed, config or {}, facts)
+    rule, facts = model.success(run.stop_when_solved), _facts(data, model)
+    earlier = None
+    if run.resume_from is not None:
+        earlier = resume.load(run.resume_from, data, model, run.seed, run.config, facts)
     data.start = (0, 0) if earlier is None else earlier.next
-    _seed(seed)
-    record = runs.RunRecord(
-        name=name or folder.name,
+    _seed(run.seed)
+    record = _begun(run, data, model, rule, earlier)
+    recorder = Recorder(record, run.folder, probes, run.progress, earlier, run.stop_when_solved, facts)
+    callbacks = [ProbeCallback(probe, name) for name, probe in probes.items()]
+    live = _trainer(trainer, [*callbacks, *recorder.callbacks], run.loggers, run.folder)
+    if earlier is not None:
+        resume.check_limits(earlier, live)
+    actual = {"precision": str(live.precision), "hidden_sizes": [cell.hidden_size for cell in model.cells]}
+    recorder.live.change(actual=actual)
+    with _claimed(run.folder):  # not before: nothing is left of a Trainer that can't be made
+        recorder.live.write()
+        if earlier is not None and (lines := earlier.metrics()):
+            runs.replace_atomically(run.folder / runs.METRICS, lambda file: file.write(lines))
+        return recorder.run(live, model, data)
+
+
+def _begun(
+    run: RunSpec, data: DataModule, model: Model, rule: dict[str, Any], earlier: resume.ResumedRun | None
+) -> runs.RunRecord:
+    """The record of a run that begins."""
+    return runs.RunRecord(
+        name=run.name or run.folder.name,
         status="running",
-        choices=dict(choices or {}),
-        overrides=list(overrides),
-        seed=seed,
-        config=dict(config or {}),
+        choices=dict(run.choices),
+        overrides=list(run.overrides),
+        seed=run.seed,
+        config=dict(run.config),
         parameters=count_parameters(model),
         data={"name": type(data).__name__, "fingerprint": data.fingerprint},
         versions=provenance.versions(),
@@ -95,17 +97,11 @@ def fit(
         success=rule if earlier is None or not _same_rule(rule, earlier.success) else earlier.success,
         resumed={} if earlier is None else {"folder": str(earlier.folder.resolve()), "step": earlier.place.step},
     )
-    recorder = Recorder(record, folder, probes, progress, earlier, stop_when_solved, facts)
-    live = _trainer(trainer, [*probes.values(), recorder], loggers or {}, folder)
-    if earlier is not None:
-        resume.check_limits(earlier, live)
-    actual = {"precision": str(live.precision), "hidden_sizes": [cell.hidden_size for cell in model.cells]}
-    recorder.record = record = replace(record, actual=actual)
-    with _claimed(folder):  # not before: nothing is left of a Trainer that can't be made
-        runs.write(record, folder)
-        if earlier is not None and (lines := earlier.metrics()):
-            runs.replace_atomically(folder / runs.METRICS, lambda file: file.write(lines))
-        return recorder.run(live, model, data)
+
+
+def _check_free(folder: Path) -> None:
+    if found := runs.in_use(folder):
+        raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
 
 
 @contextmanager
@@ -113,8 +109,7 @@ def _claimed(folder: Path) -> Iterator[None]:
     """The folder is this run's alone: of two that start there at once, one is refused."""
     try:
         with claims.claimed(folder):
-            if found := runs.in_use(folder):
-                raise FileExistsError(f"{folder}: already holds a run ({found}); nothing was written")
+            _check_free(folder)
             yield
     except claims.Claimed as error:
         raise FileExistsError(str(error)) from error

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.arguments import UnrollArguments, stacked
-from rnn_research.unroll.engines import ENGINES, EngineChoice
+from rnn_research.unroll.arguments import UnrollArguments, unfold_layers
 from rnn_research.unroll.intervention import Intervention, LossScale, check, combine
 from rnn_research.unroll.result import LayerStates, Unrolled
-from rnn_research.unroll.truncation import truncated
+from rnn_research.unroll.select import ENGINES, EngineChoice
+from rnn_research.unroll.truncation import unfold_truncated
 from rnn_research.unroll.unfolding import GateActivations, Record
 
 __all__ = [
@@ -39,8 +39,9 @@ def unroll(
     between: Callable[[Tensor], Tensor] | None = None,
     record: Record = True,
     engine: str = "auto",
-    inside: Sequence[Intervention | None] | None = None,
+    interventions: Sequence[Intervention | None] | None = None,
     truncate: tuple[int, int] | None = None,
+    inside: object = None,
 ) -> Unrolled:
     """Apply `cell` along `structure`; several cells are layers, each reading the hidden states of the one below.
 
@@ -52,10 +53,10 @@ def unroll(
         between: applied to the hidden states that one layer hands to the next (dropout).
         record: keep every state's adjoint in the backward pass; "parts": and take the norms of its direct and its
             recurrent part in passing. The numbers computed are the same bits either way.
-        engine: what computes it: `auto`, or one of `ENGINES`. See `unroll.engines`.
-        inside: what acts within each layer's backward pass; None: nothing. See `unroll.inside`.
+        engine: what computes it: `auto`, or one of `ENGINES`. See `unroll.select`.
+        interventions: for each layer what acts within its backward pass; None: nothing. See `unroll.intervention`.
         truncate: (k1, k2): backpropagation through time, truncated: windows of k1 steps from the start, from whose
-            end the gradient of the window's losses reaches k2 steps back. Chains only. See `unroll.truncated`.
+            end the gradient of the window's losses reaches k2 steps back. Chains only. See `unroll.truncation`.
 
     Returns:
         `Unrolled`: `.states`, and after `backward` on a loss of them `.adjoints`, `.direct` and `.recurrent`, all
@@ -63,10 +64,13 @@ def unroll(
 
     Raises:
         ValueError: no cell, inputs that do not fit the structure or the cell, an initial state that does not
-            fit the cells, or one for a forest; an engine that is unknown, or can't do this; something to act inside
-            that does not fit the layers or the structure, or a clamp of pre-activations of a cell that marks none;
-            a truncation of a forest, or one that is not k2 >= k1 >= 1.
+            fit the cells, or one for a forest; an engine that is unknown, or can't do this; interventions that
+            do not fit the layers or the structure, or a clamp of pre-activations of a cell that marks none; a
+            truncation of a forest, or one that is not k2 >= k1 >= 1.
+        TypeError: `inside` is given, the former name of `interventions`.
     """
+    if inside is not None:
+        raise TypeError("unroll: given inside, expected interventions: write unroll(..., interventions=[...])")
     cells = [cell] if isinstance(cell, Cell) else list(cell)
     if not cells:
         raise ValueError("cell: given no layers, expected at least one cell")
@@ -80,11 +84,17 @@ def unroll(
         raise ValueError("initial: given for a forest, expected none: a leaf has no state before it")
     if initial is not None:
         _check_initial(initial, cells, len(structure))
-    inside = [None] * len(cells) if inside is None else list(inside)
-    check(inside, cells, structure)
-    stack = UnrollArguments(engine, cells, structure, inputs, initial, between, record)
-    made = stacked(stack, inside) if truncate is None else truncated(stack, inside, truncate)
-    return Unrolled(tuple(LayerStates(fold, len(cells) - 1 - index, how) for index, (fold, how) in enumerate(made)))
+    interventions = [None] * len(cells) if interventions is None else list(interventions)
+    check(interventions, cells, structure)
+    arguments = UnrollArguments(engine, cells, structure, inputs, initial, between, record)
+    layers = (
+        unfold_layers(arguments, interventions)
+        if truncate is None
+        else unfold_truncated(arguments, interventions, truncate)
+    )
+    return Unrolled(
+        tuple(LayerStates(unfolding, len(cells) - 1 - index, how) for index, (unfolding, how) in enumerate(layers))
+    )
 
 
 def _check_initial(initial: Sequence[State], cells: list[Cell], batch: int) -> None:

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from rnn_research.cells.base import Cell, State
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.engines import EngineChoice, fold
 from rnn_research.unroll.intervention import Intervention
+from rnn_research.unroll.select import EngineChoice, unfold
 from rnn_research.unroll.unfolding import Record, Unfolding
 
-Made = list[tuple[Unfolding, EngineChoice]]
+Layers = list[tuple[Unfolding, EngineChoice]]
 """Of each layer, its result and the engine that made it."""
 
 
@@ -30,20 +30,22 @@ class UnrollArguments:
     record: Record
 
 
-def stacked(
-    stack: UnrollArguments, inside: Sequence[Intervention | None], family: list[Unfolding] | None = None
-) -> Made:
+def unfold_layers(
+    arguments: UnrollArguments, interventions: Sequence[Intervention | None], family: list[Unfolding] | None = None
+) -> Layers:
     """Each layer along the structure, the next one reading its hidden states. The layers join a `family` of folds
     whose records one backward pass may reach."""
     family = [] if family is None else family
-    inputs, made = stack.inputs, Made()
-    for index, (cell, acting) in enumerate(zip(stack.cells, inside, strict=True)):
-        if index and stack.between is not None:
-            inputs = stack.between(inputs)
-        first = None if stack.initial is None else stack.initial[index]
-        acting = acting if acting is not None and acting.points else None
-        layer = fold(stack.engine, cell, stack.structure, inputs, first, stack.record, family, acting)
+    inputs, layers = arguments.inputs, Layers()
+    for index, (cell, intervention) in enumerate(zip(arguments.cells, interventions, strict=True)):
+        if index and arguments.between is not None:
+            inputs = arguments.between(inputs)
+        first = None if arguments.initial is None else arguments.initial[index]
+        intervention = intervention if intervention is not None and intervention.points else None
+        layer = unfold(
+            arguments.engine, cell, arguments.structure, inputs, first, arguments.record, family, intervention
+        )
         family.append(layer[0])
-        made.append(layer)
+        layers.append(layer)
         inputs = layer[0].hidden
-    return made
+    return layers

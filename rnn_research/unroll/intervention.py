@@ -126,12 +126,12 @@ def combine(parts: Iterable[Intervention | None]) -> Intervention | None:
     )
 
 
-def check(inside: Sequence[Intervention | None], cells: Sequence[Cell], structure: Chain | Forest) -> None:
+def check(interventions: Sequence[Intervention | None], cells: Sequence[Cell], structure: Chain | Forest) -> None:
     """Raise ValueError where there is not one a layer, or its factors don't fit the layer's state or the structure."""
-    if len(inside) != len(cells):
-        raise ValueError(f"inside: given {len(inside)}, expected {len(cells)}: one (or None) a layer")
+    if len(interventions) != len(cells):
+        raise ValueError(f"interventions: given {len(interventions)}, expected {len(cells)}: one (or None) a layer")
     positions = tuple(structure.mask.shape)
-    for one, cell in zip(inside, cells, strict=True):
+    for one, cell in zip(interventions, cells, strict=True):
         if one is None or not one.keep:
             continue
         given = [None if factor is None else tuple(factor.shape) for factor in one.keep]

@@ -14,8 +14,8 @@ from torch import Tensor
 from rnn_research.cells.base import State
 from rnn_research.checks import choice
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.engines import EngineChoice
 from rnn_research.unroll.intervention import NormsByPoint
+from rnn_research.unroll.select import EngineChoice
 from rnn_research.unroll.unfolding import GRADIENTS, GateActivations, Unfolding
 from rnn_research.unroll.versions import Versions
 
@@ -31,8 +31,8 @@ class LayerStates:
     All are aligned with the structure's positions: (batch, time, hidden) on a chain, with zeros at padding, and
     (nodes, hidden) on a forest. Three gradients of a state s (h, and c where there is one):
 
-    * `adjoints`: dL/ds, the total. Where something acts inside the backward pass (`unroll(..., inside=...)`), what
-      flows after it has acted on the adjoint at this position.
+    * `adjoints`: dL/ds, the total. Where something acts inside the backward pass (`unroll(..., interventions=...)`),
+      what flows after it has acted on the adjoint at this position.
     * `direct`: the part that reaches s from the readout (or the layer above) at its own position. c has no readout;
       its direct part is what comes through the h of the same position.
     * `recurrent`: the part that reaches s from later states (towards the root). direct + recurrent = adjoints. Where
@@ -47,22 +47,24 @@ class LayerStates:
     applications, and `adjoints_of` gives the part of any one loss.
     """
 
-    def __init__(self, fold: Unfolding, above: int, engine: EngineChoice) -> None:
-        self.cell, self.structure, self.engine = fold.cell, fold.structure, engine
-        self._fold, self._above = fold, above
+    def __init__(self, unfolding: Unfolding, above: int, engine: EngineChoice) -> None:
+        self.cell, self.structure, self.engine = unfolding.cell, unfolding.structure, engine
+        self._unfolding, self._above = unfolding, above
         self._weights = self._versions()
-        self._read = Versions({"lengths": _lengths(self.structure), **fold.read_again()}) if fold.record else None
+        self._read = (
+            Versions({"lengths": _lengths(self.structure), **unfolding.read_again()}) if unfolding.record else None
+        )
         self._found: dict[str, tuple[int, State]] = {}
 
     @property
     def hidden(self) -> Tensor:
         """h at every position: what the readout reads."""
-        return self._fold.hidden
+        return self._unfolding.hidden
 
     @cached_property
     def states(self) -> State:
         """The states at every position."""
-        return self._fold.states
+        return self._unfolding.states
 
     @cached_property
     def distance(self) -> Tensor:
@@ -108,9 +110,9 @@ class LayerStates:
         """
         choice("which", which, GRADIENTS)
         self._check(again=which != "adjoints")
-        return self._fold.norms(which)
+        return self._unfolding.norms(which)
 
-    def acted(self) -> NormsByPoint:
+    def norms_by_point(self) -> NormsByPoint:
         """What acted inside the backward pass: of each point that acts, among "recurrent", "adjoint" and
         "preactivation", the L2 norms before and after it at each position, float64, over all parts of the state
         jointly (all marked pre-activations of the node); zero at padding. Whatever `record` was. Over several
@@ -119,9 +121,11 @@ class LayerStates:
         Raises:
             RuntimeError: something acts, and no backward pass has been run.
         """
-        points = self._fold.acted()
+        points = self._unfolding.norms_by_point()
         if points is None:
-            raise RuntimeError("acted: no backward pass has reached these states; call backward on a loss of them")
+            raise RuntimeError(
+                "norms_by_point: no backward pass has reached these states; call backward on a loss of them"
+            )
         return points
 
     def adjoints_of(self, loss: Tensor) -> State:
@@ -134,22 +138,22 @@ class LayerStates:
             RuntimeError: the parameters have changed since the unroll, or what it read in place.
         """
         self._check_unchanged()
-        return self._fold.adjoints_of(loss)
+        return self._unfolding.adjoints_of(loss)
 
     def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
         """Every update again: flat positions, projected inputs and previous states, detached; those with equally
         many previous states come together."""
         self._check_unchanged()
-        for rows, projected, previous, _ in self._fold.updates():
+        for rows, projected, previous, _ in self._unfolding.updates():
             yield rows, projected, previous
 
     def as_unrolled(self) -> AbstractContextManager[Any]:
         """Within it an update is in the mixed precision of this unroll, if it was in one."""
-        return self._fold.as_unrolled()
+        return self._unfolding.as_unrolled()
 
     def kept(self) -> GateActivations | None:
         """The gates' activations, where the engine's forward pass left them; None: it left none."""
-        return self._fold.kept()
+        return self._unfolding.kept()
 
     def _versions(self) -> list[int]:
         return [parameter._version for parameter in self.cell.parameters()]
@@ -157,16 +161,16 @@ class LayerStates:
     def _once(self, which: str) -> State:
         """A gradient, found once after each backward pass."""
         self._check()
-        passes = self._fold.passes
+        passes = self._unfolding.passes
         if which not in self._found or self._found[which][0] != passes:
             self._check(again=which != "adjoints")
-            self._found[which] = passes, getattr(self._fold, which)()
+            self._found[which] = passes, getattr(self._unfolding, which)()
         return self._found[which][1]
 
     def _check(self, again: bool = False) -> None:
-        if not self._fold.record:
+        if not self._unfolding.record:
             raise RuntimeError("adjoints: this unroll recorded none; call unroll(..., record=True)")
-        if not self._fold.passes:
+        if not self._unfolding.passes:
             raise RuntimeError("adjoints: no backward pass has reached these states; call backward on a loss of them")
         if again:
             self._check_unchanged()
@@ -184,7 +188,7 @@ def _lengths(structure: Chain | Forest) -> list[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Unrolled:
-    """A cell, or layers of cells, along a structure. Its own attributes are the top layer's; see `Layer`."""
+    """A cell, or layers of cells, along a structure. Its own attributes are the top layer's; see `LayerStates`."""
 
     layers: tuple[LayerStates, ...]
 

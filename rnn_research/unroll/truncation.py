@@ -17,11 +17,11 @@ from torch import Tensor
 from rnn_research.cells.base import State
 from rnn_research.checks import integer
 from rnn_research.structures import Chain, Forest
-from rnn_research.unroll.arguments import Made, UnrollArguments, stacked
+from rnn_research.unroll.arguments import Layers, UnrollArguments, unfold_layers
+from rnn_research.unroll.backward import added
 from rnn_research.unroll.intervention import Intervention, NormsByPoint, combine
-from rnn_research.unroll.passes import added
 from rnn_research.unroll.undisturbed import random_state, set_random_state
-from rnn_research.unroll.unfolding import Unfolding, Update
+from rnn_research.unroll.unfolding import PastUpdate, Unfolding
 
 
 class TruncatedUnfolding(Unfolding):
@@ -32,47 +32,47 @@ class TruncatedUnfolding(Unfolding):
         classes: (time,), the class of each step's window.
     """
 
-    def __init__(self, folds: Sequence[Unfolding], classes: Tensor) -> None:
-        super().__init__(folds[0].cell, folds[0].structure, folds[0].record)
-        self.folds, self.classes = folds, classes
+    def __init__(self, unfoldings: Sequence[Unfolding], classes: Tensor) -> None:
+        super().__init__(unfoldings[0].cell, unfoldings[0].structure, unfoldings[0].record)
+        self.unfoldings, self.classes = unfoldings, classes
         self._states: State | None = None
 
     @property
     def states(self) -> State:
         if self._states is None:
             self._states = self.cell.state_type(
-                *map(self._chosen, zip(*(fold.states for fold in self.folds), strict=True))
+                *map(self._chosen, zip(*(unfolding.states for unfolding in self.unfoldings), strict=True))
             )
         return self._states
 
     @property
     def passes(self) -> int:
-        return sum(fold.passes for fold in self.folds)
+        return sum(unfolding.passes for unfolding in self.unfoldings)
 
     def adjoints(self) -> State:
-        return self._sum([fold.adjoints() for fold in self.folds if fold.passes])
+        return self._sum([unfolding.adjoints() for unfolding in self.unfoldings if unfolding.passes])
 
     def direct(self) -> State:
-        return self._sum([fold.direct() for fold in self.folds if fold.passes])
+        return self._sum([unfolding.direct() for unfolding in self.unfoldings if unfolding.passes])
 
     def recurrent(self) -> State:
-        return self._sum([fold.recurrent() for fold in self.folds if fold.passes])
+        return self._sum([unfolding.recurrent() for unfolding in self.unfoldings if unfolding.passes])
 
-    def acted(self) -> NormsByPoint | None:
-        found = [points for fold in self.folds if (points := fold.acted()) is not None]
+    def norms_by_point(self) -> NormsByPoint | None:
+        found = [points for unfolding in self.unfoldings if (points := unfolding.norms_by_point()) is not None]
         if not found:
             return None
         names = dict.fromkeys(name for points in found for name in points)
         return {name: self._added([points[name] for points in found if name in points]) for name in names}
 
     def adjoints_of(self, loss: Tensor) -> State:
-        return self._sum([fold.adjoints_of(loss) for fold in self.folds])
+        return self._sum([unfolding.adjoints_of(loss) for unfolding in self.unfoldings])
 
-    def updates(self) -> Iterator[Update]:
-        return self.folds[0].updates()
+    def updates(self) -> Iterator[PastUpdate]:
+        return self.unfoldings[0].updates()
 
     def read_again(self) -> dict[str, Sequence[Tensor]]:
-        read = [fold.read_again() for fold in self.folds]
+        read = [unfolding.read_again() for unfolding in self.unfoldings]
         return {name: [tensor for one in read for tensor in one[name]] for name in read[0]}
 
     def _chosen(self, parts: tuple[Tensor, ...]) -> Tensor:
@@ -90,7 +90,9 @@ class TruncatedUnfolding(Unfolding):
         return self.cell.state_type(*map(added, zip(*states, strict=True)))
 
 
-def truncated(stack: UnrollArguments, inside: Sequence[Intervention | None], windows: tuple[int, int]) -> Made:
+def unfold_truncated(
+    arguments: UnrollArguments, interventions: Sequence[Intervention | None], windows: tuple[int, int]
+) -> Layers:
     """The layers, their gradients truncated to `windows` = (k1, k2).
 
     Each class's pass draws the same random numbers (dropout), as it is the same states.
@@ -98,23 +100,26 @@ def truncated(stack: UnrollArguments, inside: Sequence[Intervention | None], win
     Raises:
         ValueError: a forest; or not k2 >= k1 >= 1.
     """
-    if isinstance(stack.structure, Forest):
+    if isinstance(arguments.structure, Forest):
         raise ValueError("truncate: given for a forest, expected a chain: a tree has no windows of steps; leave it out")
     k1, k2 = _sizes(windows)
-    classes = min(-(-k2 // k1), -(-stack.structure.time // k1))
-    device = stack.inputs.device
+    classes = min(-(-k2 // k1), -(-arguments.structure.time // k1))
+    device = arguments.inputs.device
     drawn, passes = random_state(device), []
     family: list[Unfolding] = []
     for number in range(classes):
         set_random_state(device, drawn)
-        keep = _cut(stack.structure, k1, k2, number).to(device)
-        cut = [None if keep.all() else Intervention([keep for _ in cell.state_names]) for cell in stack.cells]
-        passes.append(stacked(stack, [combine(pair) for pair in zip(inside, cut, strict=True)], family))
+        keep = _cut(arguments.structure, k1, k2, number).to(device)
+        cut = [None if keep.all() else Intervention([keep for _ in cell.state_names]) for cell in arguments.cells]
+        passes.append(
+            unfold_layers(arguments, [combine(pair) for pair in zip(interventions, cut, strict=True)], family)
+        )
     if classes == 1:
         return passes[0]
-    of_step = torch.arange(stack.structure.time, device=device) // k1 % -(-k2 // k1)
+    of_step = torch.arange(arguments.structure.time, device=device) // k1 % -(-k2 // k1)
     return [
-        (TruncatedUnfolding([fold for fold, _ in layer], of_step), layer[0][1]) for layer in zip(*passes, strict=True)
+        (TruncatedUnfolding([unfolding for unfolding, _ in layer], of_step), layer[0][1])
+        for layer in zip(*passes, strict=True)
     ]
 
 

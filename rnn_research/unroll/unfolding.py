@@ -16,7 +16,7 @@ from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.intervention import NormsByPoint
 from rnn_research.unroll.norms import norm
 from rnn_research.unroll.undisturbed import undisturbed
-from rnn_research.unroll.update import Updates
+from rnn_research.unroll.update import UpdateCaller
 
 Record = bool | Literal["parts"]
 """Whether adjoints are kept; "parts": and the norms of their direct and recurrent parts, in passing."""
@@ -25,7 +25,7 @@ GRADIENTS = ("adjoints", "direct", "recurrent")
 """The total gradient in a state, and its two parts."""
 
 
-Update = tuple[Tensor, Tensor, tuple[State, ...], State]
+PastUpdate = tuple[Tensor, Tensor, tuple[State, ...], State]
 """Flat positions, projected inputs, previous states and the states that came of them, detached."""
 
 NOT_AGAIN = (
@@ -82,7 +82,7 @@ class Unfolding(ABC):
         """The part of it from later states."""
 
     @abstractmethod
-    def acted(self) -> NormsByPoint | None:
+    def norms_by_point(self) -> NormsByPoint | None:
         """Of each point at which something acts within the backward pass, the norms before and after it, by position,
         float64; None: no backward pass has come by."""
 
@@ -91,10 +91,10 @@ class Unfolding(ABC):
         """d loss/ds of every state, for another loss, leaving every `.grad` as it is."""
 
     @abstractmethod
-    def updates(self) -> Iterator[Update]:
+    def updates(self) -> Iterator[PastUpdate]:
         """What every update read and gave; those with equally many previous states come together."""
 
-    def replays(self) -> Sequence[Callable[[], Iterator[Update]]]:
+    def replays(self) -> Sequence[Callable[[], Iterator[PastUpdate]]]:
         """Ways to go through the updates, to run them again: the first one whose results are as they were is right."""
         return [self.updates]
 
@@ -139,9 +139,9 @@ class Unfolding(ABC):
                 return self.cell.state_type(*(part.view_as(grad) for part, grad in zip(out, grads, strict=True)))
         raise RuntimeError(NOT_AGAIN.format(type(self.cell).__name__))
 
-    def _carried(self, flat: list[Tensor], replay: Iterator[Update]) -> list[Tensor] | None:
+    def _carried(self, flat: list[Tensor], replay: Iterator[PastUpdate]) -> list[Tensor] | None:
         """`inside_update` of flat positions; None: some updates came out other than they were."""
-        out, updates = [torch.zeros_like(grad) for grad in flat], Updates(self.cell)
+        out, updates = [torch.zeros_like(grad) for grad in flat], UpdateCaller(self.cell)
         for rows, projected, previous, before in replay:
             with torch.enable_grad(), self.as_unrolled():
                 state = updates(projected.requires_grad_(), *previous)

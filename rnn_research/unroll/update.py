@@ -22,11 +22,11 @@ from torch.overrides import TorchFunctionMode
 
 from rnn_research.cells.base import Cell, State, telling_previous
 
-Step = Callable[..., State]
+StepFunction = Callable[..., State]
 """As `Cell.step`."""
 
 
-class Updates:
+class UpdateCaller:
     """Calls of one cell's `step`, for autograd to tell the parts of their results apart. Where gradients are switched
     off they are plain calls."""
 
@@ -34,7 +34,7 @@ class Updates:
         self.cell = cell
         self._numbers: dict[int, bool] = {}  # by the number of previous states: whether the update makes numbers
 
-    def __call__(self, projected: Tensor, *previous: State, step: Step | None = None) -> State:
+    def __call__(self, projected: Tensor, *previous: State, step: StepFunction | None = None) -> State:
         """The new state. `step`: what calls the cell's own; None: that itself."""
         step = step or self.cell.step
         if not torch.is_grad_enabled():

@@ -1,4 +1,4 @@
-"""A user's own cell, dataset, strategy and probe, from a folder; and what a stranger's config can't do."""
+"""A user's own options, from a folder: one file and one yaml each; and what a stranger's config can't do."""
 
 from __future__ import annotations
 
@@ -75,6 +75,27 @@ _target_: parity.Parity
 length: 6
 batch_size: 8
 """,
+    "mean.py": '''
+from rnn_research.models.architectures import Label
+
+
+class Mean(Label):
+    """o = W_o m + b_o, with m the mean of the top layer's hidden states, times `gain`."""
+
+    def __init__(self, blueprint, gain=1.0):
+        super().__init__(blueprint)
+        self.gain = gain
+
+    def answers(self, net, batch, unrolled):
+        lengths = batch.structure.mask.sum(1, keepdim=True)
+        return net.readout(self.gain * unrolled.hidden.sum(1) / lengths)
+''',
+    "architecture/mine.yaml": """
+# a label read from the mean of all states
+_target_: mean.Mean
+_partial_: true
+gain: 1.0
+""",
     "normalised.py": '''
 import torch
 
@@ -107,8 +128,8 @@ from rnn_research.probes.base import Probe
 class Weights(Probe):
     """The norm of each layer's U."""
 
-    def measure(self, model):
-        norms = [float(cell.weight_hh.norm()) for cell in model.cells]
+    def measure(self, observation):
+        norms = [float(cell.weight_hh.norm()) for cell in observation.cells]
         return {"layer": list(range(len(norms))), "recurrent": norms}
 ''',
     "probe/mine.yaml": """
@@ -132,14 +153,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_one_file_and_one_yaml_each_are_enough(folder: Path, tmp_path: Path) -> None:
-    options = [f"{group}=mine" for group in ("model", "dataset", "clipping")]
+    groups = ("model", "dataset", "architecture", "clipping")
+    options = [*(f"{group}=mine" for group in groups), "architecture.gain=2.0"]
     limits = ["probe=[adjoint,mine]", "trainer.max_steps=3", "hydra.run.dir=out"]
     process = Forked(train.main, ["--config-dir", str(folder), *options, *limits], folder=tmp_path)
     _, said = process.communicate(timeout=250)
     assert process.returncode == 0, said.decode()
     record = runs.read(tmp_path / "out")
     assert (record.status, record.steps, record.data["name"]) == ("done", 3, "Parity")
-    assert {record.choices[group] for group in ("model", "dataset", "clipping")} == {"mine"}
+    assert {record.choices[group] for group in groups} == {"mine"}
+    assert record.config["architecture"]["gain"] == 2.0
     own, clipping = (runs.read_table(tmp_path / "out", name) for name in ("mine", "clipping"))
     assert own.dtype.names == ("step", "layer", "recurrent")
     assert own["step"].tolist() == [0, 1, 2]
@@ -176,6 +199,35 @@ def test_the_contract_tests_find_them(folder: Path) -> None:
     assert passed > 20
 
 
+OLD_PROBES = {
+    "measure": (
+        "    def measure(self, model):\n        return {}\n",
+        "measure(self, observation), with observation.cells",
+    ),
+    "hook": (
+        "    def measure(self, observation):\n        return {}\n\n    def on_train_start(self, trainer, model): ...\n",
+        "given on_train_start, a hook of lightning's, which a probe is not called with; expected measure(self, obs",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OLD_PROBES)
+def test_a_probe_written_as_a_callback_is_told_what_to_change(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body, told = OLD_PROBES[name]
+    (tmp_path / "probe").mkdir()
+    module = f"written_before_{name}"
+    text = f"from rnn_research.probes.base import Probe\n\n\nclass Old(Probe):\n{body}"
+    (tmp_path / f"{module}.py").write_text(text, encoding="utf-8")
+    (tmp_path / "probe/old.yaml").write_text(f"# old\nold:\n  _target_: {module}.Old\n", encoding="utf-8")
+    said = _refused(
+        ["--config-dir", str(tmp_path), "probe=old", f"hydra.run.dir={tmp_path / 'out'}"], monkeypatch, capsys
+    )
+    assert told in said
+    assert said.count("\n") == 1
+
+
 # What a config from a stranger can't do.
 
 NODES = (
@@ -183,6 +235,7 @@ NODES = (
     "model.cell",
     "dataset",
     "structure",
+    "architecture",
     "init.x",
     "clipping.none",
     "regularizer.x",
@@ -200,7 +253,7 @@ TARGETS = (
     "torchx.f",
     "torch.hub.os.mkdir",
     "torch.load",
-    "rnn_research.training.recorder.os.mkdir",
+    "rnn_research.training.checkpoints.os.mkdir",
 )
 
 

@@ -24,7 +24,7 @@ from rnn_research import checks
 from rnn_research.cli.console import Forgiving, forgiving
 from rnn_research.config import resources
 from rnn_research.datasets import sst
-from rnn_research.datasets.base import Batches
+from rnn_research.datasets.sampling import Batches
 from rnn_research.records import runs
 from rnn_research.unroll.compiled import library
 

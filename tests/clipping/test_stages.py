@@ -33,7 +33,7 @@ class Half(Halve):  # a name that torch's modules have a method of
 
 
 class Front(BackwardStrategy):  # the graph: no gradient reaches the first two steps
-    def inside(self, cell, structure, layer, unit):
+    def intervention(self, cell, structure, layer, unit):
         kept = (torch.arange(structure.mask.shape[1]) >= 2).float().expand(structure.mask.shape)
         return Intervention(keep=[kept for _ in cell.state_names], unit=unit)
 """

@@ -1,6 +1,7 @@
 """Strategies that act inside backpropagation, or cut its graph, as a model uses them.
 
-What each does at a state is tested in test_inside.py against loops by hand; here: that thresholds are a sample's own,
+What each does at a state is tested in tests/unroll/test_intervention.py against loops by hand. Here: that thresholds
+are a sample's own,
 whatever the batch, accumulation or loss scaling; that a strategy which does nothing changes nothing; and the record.
 """
 
@@ -16,7 +17,7 @@ import torch
 from small import SEQUENCES, STEPS, TREES, Given, model_of, run, sentences, sequences
 
 from rnn_research.cells import GRU, LSTM, RNN, ChildSumTreeLSTM, NaryTreeLSTM
-from rnn_research.clipping import Clipping, Composed
+from rnn_research.clipping import BackwardStrategy, Clipping, Composed
 from rnn_research.clipping.adjoint_norm import AdjointNorm
 from rnn_research.clipping.adjoint_normalize import AdjointNormalize
 from rnn_research.clipping.depth_detach import DepthDetach
@@ -64,7 +65,7 @@ def gradients(model: Model, data: Given, chosen: slice, scaling: float = 1.0) ->
     batch = data.layout.collate(data.samples("train")[chosen])
     (model.training_step(batch, 0) * scaling).backward()
     model.on_after_backward()
-    labels = int((batch.position_targets >= 0).sum()) if model.every else len(batch)  # type: ignore[operator]
+    labels = int((batch.position_targets >= 0).sum()) if model.architecture.learns_positions else len(batch)  # type: ignore[operator]
     return {name: p.grad.clone() / scaling for name, p in model.named_parameters() if p.grad is not None}, labels
 
 
@@ -135,10 +136,10 @@ def test_the_record_says_where_it_acted(tmp_path: Path) -> None:
 def test_h_detach_draws_anew_each_batch_and_again_after_a_reload() -> None:
     data = Given(SEQUENCES, sequences(6))
     structure, model = data.layout.collate(data.samples("train")).structure, model_of(data, LSTM)
-    cell, unit = model.cells[0], model._unit
+    cell, unit = model.cells[0], model._scale
 
     def draws(strategy: HDetach, count: int) -> list[list[float]]:
-        found = [strategy.inside(cell, structure, 0, unit) for _ in range(count)]
+        found = [strategy.intervention(cell, structure, 0, unit) for _ in range(count)]
         assert all(one is not None and one.keep[1] is None for one in found)
         assert all((one.keep[0] == one.keep[0][:1]).all() for one in found)  # type: ignore[index,union-attr]
         return [one.keep[0][0].tolist() for one in found]  # type: ignore[index,union-attr]
@@ -151,3 +152,11 @@ def test_h_detach_draws_anew_each_batch_and_again_after_a_reload() -> None:
     rest.load_state_dict(first.state_dict())
     assert half + draws(rest, 25) == whole
     assert draws(HDetach(0.5, seed=1), 40) != whole
+
+
+def test_the_methods_former_name_is_answered_with_the_new_one() -> None:
+    with pytest.raises(TypeError, match=r"^Old\.inside: this method is now called `intervention`"):
+
+        class Old(BackwardStrategy):
+            def inside(self, cell, structure, layer, unit):
+                return None

@@ -13,16 +13,17 @@ import pytest
 
 from rnn_research.checks import integers
 from rnn_research.datasets.adding import Adding
-from rnn_research.datasets.base import SPLITS, DataModule, Generated, SolvedCriterion
+from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.boolean_trees import BooleanTrees
 from rnn_research.datasets.copying_memory import CopyingMemory
-from rnn_research.datasets.generated import CHECKSUMS, checksum
 from rnn_research.datasets.listops import ListOps
 from rnn_research.datasets.multiplication import Multiplication
 from rnn_research.datasets.noiseless_memorization import NoiselessMemorization
 from rnn_research.datasets.parity import Parity
 from rnn_research.datasets.propositional_logic import PropositionalLogic
 from rnn_research.datasets.random_permutation import RandomPermutation
+from rnn_research.datasets.streams import CHECKSUMS, SampleStream, checksum
+from rnn_research.datasets.task import SPLITS, SolvedCriterion
 from rnn_research.datasets.temporal_order import TemporalOrder
 from rnn_research.datasets.tree_keyword import TreeKeyword
 from rnn_research.structures import BalancedTreeLayout, Sample, SampleArrays
@@ -275,7 +276,7 @@ def test_each_set_has_a_stream_of_its_own():
         return [Sample(np.array([value]), 0) for value in random.integers(1, 2**62, size=count)]
 
     names = [*SPLITS, "length_5", "length_50", "length_500", "depth_5", "a", "aa", "\x00"]
-    firsts = [Generated(make, 1, seed, name)[0].inputs.item() for seed in (0, 1) for name in names]
+    firsts = [SampleStream(make, 1, seed, name)[0].inputs.item() for seed in (0, 1) for name in names]
     assert len(set(firsts)) == len(firsts)
     # The splits' streams, from which published runs were drawn.
     assert firsts[:3] == [int(np.random.default_rng([0, k, 0]).integers(1, 2**62, size=256)[0]) for k in range(3)]

@@ -14,7 +14,8 @@ import torch
 from command import rnn_train
 from small import SEQUENCES, STEPS, TREES, Given, sentences, sequences
 
-from rnn_research.datasets.base import Generated, Task
+from rnn_research.datasets.streams import SampleStream
+from rnn_research.datasets.task import Task
 from rnn_research.structures import Sample, SampleArrays
 
 NUMBERS = Task("regression", input_size=2, output_size=1)
@@ -141,7 +142,7 @@ def test_of_generated_samples_the_first_block_is_read() -> None:
         return [replace(sample, target=7) for sample in sequences(count)]
 
     with pytest.raises(ValueError, match=r"^sample 0 of train: target: given 7"):
-        Given(SEQUENCES, {name: Generated(make, 10**6, 0, name) for name in ("train", "val", "test")}).task  # noqa: B018
+        Given(SEQUENCES, {name: SampleStream(make, 10**6, 0, name) for name in ("train", "val", "test")}).task  # noqa: B018
     assert len(drawn) < 9  # the type checks of tests draw some too
 
 
@@ -157,7 +158,8 @@ def test_a_sample_in_two_splits_is_named() -> None:
 
 MINE = """
 import numpy as np
-from rnn_research.datasets.base import DataModule, Task
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.task import Task
 from rnn_research.structures import Sample
 
 

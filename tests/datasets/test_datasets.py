@@ -25,11 +25,14 @@ from sklearn.datasets import load_digits
 from small import Given
 
 from rnn_research.datasets.adding import Adding
-from rnn_research.datasets.base import SPLITS, Batches, DataModule, Generated, Task
+from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.boolean_trees import VOCABULARY, BooleanTrees
 from rnn_research.datasets.digits import Digits
 from rnn_research.datasets.download import download
+from rnn_research.datasets.sampling import Batches
 from rnn_research.datasets.sst import SST
+from rnn_research.datasets.streams import SampleStream
+from rnn_research.datasets.task import SPLITS, Task
 from rnn_research.datasets.temporal_order import TemporalOrder
 from rnn_research.structures import (
     BalancedTreeLayout,
@@ -43,7 +46,7 @@ from rnn_research.structures import (
 from rnn_research.structures.layouts import NO_TARGET
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = {path.stem: path for path in sorted((ROOT / "conf" / "dataset").glob("*.yaml"))}
+OPTIONS = {path.stem: path for path in sorted((ROOT / "conf" / "dataset").glob("[!_]*.yaml"))}
 SIZES = {"train_size": 300, "val_size": 70, "test_size": 70}  # 300: two blocks of generated samples
 SHORT = {"length": 20, "delay": 5}
 
@@ -75,7 +78,10 @@ def ptb(tmp_path_factory) -> Path:
 
 
 def settings(name: str) -> dict[str, Any]:
-    return yaml.safe_load(OPTIONS[name].read_text())
+    """An option's keys, with those of the yamls that it shares."""
+    keys = yaml.safe_load((ROOT / "conf" / "dataset" / f"{name}.yaml").read_text())
+    shared = [settings(other) for other in keys.pop("defaults", []) if other != "_self_"]
+    return {key: value for part in (*shared, keys) for key, value in part.items()}
 
 
 def build(name: str, ptb: Path, **changed: Any) -> DataModule:
@@ -373,17 +379,17 @@ def test_bucketing_makes_each_generated_block_about_once():
         return [Sample(np.ones(length, dtype=np.int64), 0) for length in random.integers(1, 50, size=count)]
 
     for batch_size in (32, 128):
-        samples = Generated(make, 4000, seed=0, split="train")
+        samples = SampleStream(make, 4000, seed=0, split="train")
         sizes = [len(samples[index].inputs) for index in range(len(samples))]
         made.clear()
-        for batch in Batches(len(samples), batch_size, seed=0, sizes=sizes, block=Generated.BLOCK):
+        for batch in Batches(len(samples), batch_size, seed=0, sizes=sizes, block=SampleStream.BLOCK):
             for index in batch:
                 samples[index]
         assert sum(made) < 3 * len(samples)
 
 
 def test_a_generated_sample_is_a_function_of_its_number():
-    class Small(Generated):
+    class Small(SampleStream):
         BLOCK = 16
 
     def make(random: np.random.Generator, count: int) -> list[Sample]:

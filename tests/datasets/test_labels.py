@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small import STEPS, TREES, Given, model_of, run, sentences, sequences
 
-from rnn_research.datasets.base import Generated
+from rnn_research.datasets.streams import SampleStream
 from rnn_research.structures import SampleArrays
 from rnn_research.structures.layouts import ParseTreeLayout
 
@@ -54,7 +54,7 @@ def test_padding_of_a_stack_has_no_label(generated: bool) -> None:
 
     def data(labels: np.ndarray) -> Given:
         wrong = replace(stack, step_targets=labels)
-        made = Generated(lambda random, count: wrong, 6, 0, "train") if generated else wrong
+        made = SampleStream(lambda random, count: wrong, 6, 0, "train") if generated else wrong
         return Given(STEPS, {"train": made, "val": stack, "test": stack})
 
     assert data(stack.step_targets).task is STEPS

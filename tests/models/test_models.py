@@ -18,10 +18,12 @@ from torch.nn.functional import cross_entropy
 from rnn_research.cells import LSTM, RNN, ChildSumTreeLSTM, NaryTreeLSTM
 from rnn_research.clipping.none import NoClipping
 from rnn_research.config.groups import CONF
-from rnn_research.datasets.base import SPLITS, DataModule, Task
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.task import SPLITS, Task
 from rnn_research.models import Model
-from rnn_research.models.metrics import MeanLoss, RunningMetrics, answer_metrics, position_metrics
+from rnn_research.models.metrics import MeanLoss, RunningMetrics
 from rnn_research.models.model import count_parameters
+from rnn_research.models.objective import objective_of
 from rnn_research.models.sizing import hidden_size_for
 from rnn_research.records import runs
 from rnn_research.structures import BalancedTreeLayout, ParseTreeLayout, Sample
@@ -188,9 +190,10 @@ def test_what_was_measured_starts_anew() -> None:
 def test_a_tally_is_torchmetrics_batch_by_batch(name: str, batches: int) -> None:
     """It counts many batches, of any size, at a time."""
     task = STEPS if name == "classification" else SUMS
-    random, tally = torch.Generator().manual_seed(0), RunningMetrics(task, every=name == "classification")
+    ours, random = objective_of(task), torch.Generator().manual_seed(0)
+    tally = RunningMetrics(ours.answer_metrics(), ours.position_metrics() if name == "classification" else None)
     for _ in range(2):  # then it starts anew
-        answers, positions, losses = answer_metrics(task), position_metrics(STEPS), MeanLoss()
+        answers, positions, losses = ours.answer_metrics(), objective_of(STEPS).position_metrics(), MeanLoss()
         for _ in range(batches):
             size = int(torch.randint(1, 9, (), generator=random))
             if name == "classification":
@@ -216,7 +219,7 @@ def test_a_tally_is_torchmetrics_batch_by_batch(name: str, batches: int) -> None
 
 def test_a_tally_of_halves_sums_as_floats() -> None:
     """The sum of these squares is no float16."""
-    tally = RunningMetrics(SUMS, every=False)
+    tally = RunningMetrics(objective_of(SUMS).answer_metrics())
     for _ in range(3):
         tally.add(torch.ones(()), 4, (torch.full((4, 2), 200.0).half(), torch.zeros(4, 2).half()))
     assert tally.measured()["mse"] == 40_000
@@ -392,7 +395,7 @@ def test_numbers_at_every_position_are_refused(loss: str) -> None:
     samples = [Sample(s.inputs, 0.5, step_targets=np.zeros(len(s.inputs), np.float32)) for s in sequences(4)]
     with pytest.raises(ValueError, match=f"^loss: given {loss}, .* expected classes; use model.loss=terminal"):
         model_of(Given(task, samples), loss=loss)
-    assert model_of(Given(task, samples), loss="terminal").every is False
+    assert model_of(Given(task, samples), loss="terminal").architecture.learns_positions is False
 
 
 # Checkpoints.

@@ -14,11 +14,13 @@ from small import SEQUENCES, STEPS, TREES, Given, batches, model_of, run, senten
 
 from rnn_research.cells import GRU, LSTM, RNN, ChildSumTreeLSTM
 from rnn_research.clipping.global_norm import GlobalNorm
-from rnn_research.datasets.base import Task
+from rnn_research.datasets.task import Task
 from rnn_research.models import Model
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.base import Probe
+from rnn_research.probes.callback import observation_of
 from rnn_research.probes.gradient_norm import GradientNorm
+from rnn_research.probes.observation import Observation
 from rnn_research.probes.saturation import Saturation
 from rnn_research.records import runs
 from rnn_research.structures import ChainLayout, ParseTreeLayout, Sample, Tree
@@ -27,8 +29,8 @@ from rnn_research.structures import ChainLayout, ParseTreeLayout, Sample, Tree
 class Seen(Probe):
     """Keeps whether the step was recorded."""
 
-    def measure(self, model: Model) -> dict[str, Any]:
-        return {"recorded": model.observed is not None}
+    def measure(self, observation: Observation) -> dict[str, Any]:
+        return {"recorded": bool(observation.unrolled)}
 
 
 class Recorded(Seen):
@@ -42,7 +44,8 @@ class Watch(Callback):
         self.at: list[tuple[int, bool, bool]] = []
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
-        self.at.append((trainer.global_step, pl_module.recording, pl_module.observed is not None))
+        step = pl_module.step
+        self.at.append((trainer.global_step, step.recorded, step.recorded and bool(step.parts)))
 
 
 def _table(folder: Path, name: str) -> np.ndarray:
@@ -102,7 +105,7 @@ def test_probes_with_other_schedules_do_not_mind_each_other(tmp_path: Path) -> N
     assert _table(tmp_path, "s")["step"].tolist() == [3, 6]
     assert _table(tmp_path, "seen")["recorded"].tolist() == [True, False, True, True, True, False, True, False]
     assert [step for step, recording, _ in watch.at if recording] == [0, 2, 3, 4, 6]
-    assert (model.recording, model.observed) == (False, None)
+    assert (model.step.recorded, model.step.parts) == (False, {})
 
 
 def test_a_probe_that_needs_no_adjoints_costs_none(tmp_path: Path) -> None:
@@ -138,7 +141,7 @@ class Columns(Probe):
         super().__init__(1)
         self.columns = iter(columns)
 
-    def measure(self, model: Model) -> dict[str, Any]:
+    def measure(self, observation: Observation) -> dict[str, Any]:
         return next(self.columns)
 
 
@@ -177,7 +180,7 @@ def _alone(model: Model, data: Given, sample: Sample, part: str) -> list[dict[st
     model.zero_grad()
     batch = data.layout.collate([sample])
     unrolled = model.fold(batch, record=True)
-    if model.every and part == "own":
+    if model.architecture.learns_positions and part == "own":
         kept = batch.position_targets != -1
         outputs, targets = model.readout(unrolled.hidden[kept]), batch.position_targets[kept]
     else:
@@ -214,7 +217,7 @@ def test_adjoints_are_of_each_samples_own_loss(
     alone = model_of(data, cell, num_layers=2, loss=loss).double()
     states = alone.cells[0].state_names
     names = [name + suffix for suffix in ("", "_direct", "_recurrent") for name in states]
-    terminal = [f"{name}_terminal" for name in states] if alone.every else []
+    terminal = [f"{name}_terminal" for name in states] if alone.architecture.learns_positions else []
     tokens = ["token"] if task.tokens else []
     assert table.dtype.names == ("step", "layer", "sample", "distance", *tokens, *names, *terminal)
     rows = 0
@@ -295,7 +298,7 @@ def test_gradient_norms_are_accumulated_in_float64() -> None:
     model = model_of(Given(SEQUENCES, sequences(4)))
     for parameter in model.parameters():
         parameter.grad = 1e-25 * torch.randn_like(parameter)  # whose squares are zero in float32
-    found = GradientNorm().measure(model)
+    found = GradientNorm().measure(observation_of(model))
     for name, parameter in model.named_parameters():
         squares = (parameter.grad.double() ** 2).flatten().tolist()
         assert float(found[name]) == pytest.approx(math.sqrt(math.fsum(squares)), rel=1e-12, abs=0)
@@ -305,10 +308,10 @@ def test_gradient_norms_are_accumulated_in_float64() -> None:
 
 
 def _saturation(model: Model, data: Given, threshold: float = 0.05) -> dict[str, np.ndarray]:
-    model.recording = True
+    model.step.recorded = True
     model.training_step(data.layout.collate(data.samples("train")), 0)
     with torch.no_grad():
-        found = Saturation(threshold=threshold).measure(model)
+        found = Saturation(threshold=threshold).measure(observation_of(model))
     return {name: values.numpy() for name, values in found.items()}
 
 

@@ -23,14 +23,15 @@ from rnn_research.config.build import build
 from rnn_research.config.groups import CONF
 from rnn_research.errors import UsageError
 from rnn_research.jacobians import vjp
+from rnn_research.jacobians.lyapunov import lyapunov_exponents
 from rnn_research.records import runs
 from rnn_research.regularizers import Regularizer, Step
-from rnn_research.regularizers.flossing import Flossing, lyapunov_exponents
+from rnn_research.regularizers.flossing import Flossing
 from rnn_research.regularizers.omega import Omega
 from rnn_research.regularizers.orthogonality import Orthogonality
 from rnn_research.regularizers.spectral import Spectral, decomposed
 from rnn_research.structures import BalancedTreeLayout, Chain
-from rnn_research.training.fit import fit
+from rnn_research.training.fit import RunSpec, fit
 from rnn_research.unroll import unroll
 
 OPTIONS = sorted(path.stem for path in (CONF / "regularizer").glob("*.yaml") if path.stem != "none")
@@ -165,7 +166,7 @@ def test_omegas_gradient_is_the_immediate_one(
 ) -> None:
     """Autograd of the Jacobians written out, with everything but the weight that multiplies constant; where the loss
     reads every step, or (`inside` 0) the last alone."""
-    monkeypatch.setattr(vjp, "TOGETHER", 3)
+    monkeypatch.setattr(vjp, "ROWS_AT_ONCE", 3)
     one = Omega(0.3, form)
     given = Losses(kind, LENGTHS, engine, inside, one)
     weight = given.cell.weight_hh.detach().clone().requires_grad_()
@@ -559,7 +560,7 @@ def test_a_scaled_loss_scales_what_is_added(name: str, scale: float) -> None:
         model.attach(False)
         (model.training_step(batch, 0) * factor).backward()
         model.on_after_backward()
-        values = [value.item() for value in model._values.get("mine", [])]
+        values = [value.item() for value, _ in model.step.values.get("mine", [])]
         found.append(([parameter.grad / factor for parameter in model.parameters()], values))
     torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-10, atol=1e-13)
     assert found[1][1] == pytest.approx(found[0][1], rel=1e-12)
@@ -572,7 +573,7 @@ def test_the_loss_told_is_the_tasks_own(name: str) -> None:
     (batch,) = batches(data)[0]
     plain, given = model_of(data), model_of(data, regularizers={"mine": OURS[name]()})
     told, total = plain.training_step(batch, 0), given.training_step(batch, 0)
-    (value,) = given._values["mine"]
+    ((value, _),) = given.step.values["mine"]
     assert total.item() == pytest.approx((told + given.regularizers["mine"].weight * value).item())
     assert given.measured("train") == plain.measured("train")
 
@@ -583,7 +584,7 @@ def test_each_layer_has_its_own_omega() -> None:
     model = model_of(data, LSTM, num_layers=2, regularizers={"mine": Omega(0.0)}).double()
     model.attach(False)
     model.training_step(batches(data)[0][0], 0).backward()
-    step, unit = model._under_way.step, model._under_way.unit
+    step, unit = model.step.parts["cells"], model.step.unit
     values = []
     for layer, inputs in zip(step.unrolled.layers, (step.inputs, step.unrolled.layers[0].hidden), strict=True):
         alone: Any = type(step.unrolled)((layer,))
@@ -632,7 +633,7 @@ def composed(*overrides: str, folder: Path | None = None) -> DictConfig:
 def test_an_option_trains(name: str, model: str, tmp_path: Path) -> None:
     size = ["regularizer.flossing.exponents=3"] if name == "flossing" else []
     parts = build(composed("dataset=adding", "dataset.length=14", f"model={model}", f"regularizer={name}", *size))
-    record = fit(parts.data, parts.model, parts.trainer, parts.probes, tmp_path)
+    record = fit(parts.data, parts.model, parts.trainer, parts.probes, RunSpec(tmp_path))
     assert (record.status, record.steps) == ("done", 2)
     table = runs.read_table(tmp_path, "regularizer")
     assert table is not None
@@ -643,7 +644,7 @@ def test_an_option_trains(name: str, model: str, tmp_path: Path) -> None:
 
 def test_several_options_train_together(tmp_path: Path) -> None:
     parts = build(composed("dataset=adding", "dataset.length=14", "regularizer=[omega,spectral,orthogonality]"))
-    fit(parts.data, parts.model, parts.trainer, parts.probes, tmp_path)
+    fit(parts.data, parts.model, parts.trainer, parts.probes, RunSpec(tmp_path))
     table = runs.read_table(tmp_path, "regularizer")
     assert table is not None
     assert table.dtype.names == ("step", "omega", "spectral", "orthogonality")

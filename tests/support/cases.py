@@ -105,7 +105,9 @@ def results(
     initial = given.initial and [
         type(s)(*(part.to(dtype).clone().requires_grad_() for part in s)) for s in given.initial
     ]
-    unrolled = unroll(layers, given.structure, inputs, initial=initial, engine=engine, record="parts", inside=inside)
+    unrolled = unroll(
+        layers, given.structure, inputs, initial=initial, engine=engine, record="parts", interventions=inside
+    )
     torch.autograd.backward(list(unrolled.states), [readout.to(dtype) for readout in given.readouts])
     found = {f"state {k}": part.detach() for k, part in enumerate(unrolled.states)} | {"inputs": inputs.grad}
     for layer, cell in enumerate(layers):
@@ -125,7 +127,7 @@ def adjoints(unrolled: Unrolled) -> dict[str, Tensor]:
             ):
                 found[f"layer {number} {which} {name}"] = part
                 found[f"layer {number} {which} {name} norms"] = norms
-        for point, norms in layer.acted().items():
+        for point, norms in layer.norms_by_point().items():
             found |= {f"layer {number} {point} {when} norms": one for when, one in zip("ab", norms, strict=True)}
     return found
 

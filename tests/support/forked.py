@@ -28,7 +28,7 @@ IMPORTED = (
     "rnn_research.cells",
     "rnn_research.datasets.adding",
     "rnn_research.probes.adjoint",
-    "rnn_research.unroll.compiled.compiled",
+    "rnn_research.unroll.compiled.updates",
     "hydra.main",
     "imported",
 )

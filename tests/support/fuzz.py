@@ -183,10 +183,13 @@ def options_of(group: str) -> list[str]:
 
 def keys_of(group: str, option: str) -> list[tuple[str, str, Any]]:
     """Each key of an option as the command line has it, its last part, and its default."""
+    keys: dict[str, tuple[str, str, Any]] = {}
     read = yaml.safe_load((CONF / group / f"{option}.yaml").read_text("utf-8")) or {}
-    if group == "model":
-        read = {**yaml.safe_load((CONF / group / "_model.yaml").read_text("utf-8")), **read}
-    return [(f"{group}.{key}", leaf, value) for key, leaf, value in _leaves(read, "")]
+    for shared in read.get("defaults", ()):
+        if isinstance(shared, str) and shared != "_self_":
+            keys |= {key: (key, leaf, value) for key, leaf, value in keys_of(group, shared)}
+    keys |= {f"{group}.{key}": (f"{group}.{key}", leaf, value) for key, leaf, value in _leaves(read, "")}
+    return list(keys.values())
 
 
 def _leaves(node: dict[str, Any], path: str) -> list[tuple[str, str, Any]]:

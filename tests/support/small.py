@@ -15,13 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from rnn_research.cells import RNN
 from rnn_research.clipping import Clipping
 from rnn_research.clipping.none import NoClipping
-from rnn_research.datasets.base import SPLITS, DataModule, Task
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.task import SPLITS, Task
 from rnn_research.models import Model
 from rnn_research.probes.base import Probe
 from rnn_research.records.runs import RunRecord
 from rnn_research.structures import ChainLayout as Chains
 from rnn_research.structures import Layout, Sample, Tree
-from rnn_research.training.fit import fit
+from rnn_research.training.fit import RunSpec, fit
 
 
 class Given(DataModule):
@@ -120,7 +121,7 @@ def run(
 ) -> RunRecord:
     """Train on the CPU within `limits`, arguments of lightning's Trainer."""
     trainer = _WithCallbacks(callbacks, accelerator="cpu", devices=1, **limits)
-    return fit(data, model, trainer, dict(probes or {}), folder)
+    return fit(data, model, trainer, dict(probes or {}), RunSpec(folder))
 
 
 class _WithCallbacks:

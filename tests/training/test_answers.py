@@ -20,7 +20,8 @@ from rnn_research.cli.compare import main
 from rnn_research.compare import NothingToCompare, compare
 from rnn_research.compare.breakdown import answers_by_feature, bins, breakdown
 from rnn_research.compare.reading import split_metric
-from rnn_research.datasets.base import DataModule, Task
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.task import Task
 from rnn_research.records import runs
 from rnn_research.structures import ParseTreeLayout, Sample
 from rnn_research.training.answers import answers_of, together

@@ -34,7 +34,13 @@ from rnn_research.probes.base import Probe
 from rnn_research.records import runs
 from rnn_research.structures import ChainLayout
 from rnn_research.training import provenance
-from rnn_research.training.fit import Diverged, Recorder, fit
+from rnn_research.training.fit import Diverged, RunSpec, fit
+from rnn_research.training.live_record import LiveRecord
+from rnn_research.training.metrics import MetricsWriter
+from rnn_research.training.position import PositionTracker
+from rnn_research.training.signals import DeferredSignals
+from rnn_research.training.stopping import StopRules
+from rnn_research.training.tables import TableWriter
 
 
 class Setting:
@@ -57,7 +63,7 @@ class Setting:
         self.probes: dict[str, Probe] = {"adjoint": Adjoint(every_n_steps=1)}
 
     def fit(self, folder: Path, **more: Any) -> runs.RunRecord:
-        return fit(self.data, self.model, self.trainer, self.probes, folder, **more)
+        return fit(self.data, self.model, self.trainer, self.probes, RunSpec(folder, **more))
 
 
 def metrics(folder: Path) -> list[dict[str, str]]:
@@ -268,15 +274,15 @@ def test_a_run_that_diverges_stops_at_the_step(lr: float, gain: float, accumulat
 
 
 def test_best_passes_over_what_is_not_finite(tmp_path: Path) -> None:
-    recorder = Recorder(Setting().fit(tmp_path), tmp_path, {}, progress=False)
-    recorder.record = replace(recorder.record, best={})
+    live = LiveRecord(replace(Setting().fit(tmp_path), best={}), tmp_path)
+    writer = MetricsWriter(live, PositionTracker(DeferredSignals()))
     rows = iter(
         [{"loss": math.nan, "accuracy": 0.5}, {"loss": 2.0, "accuracy": 0.25}, {"loss": math.inf, "accuracy": 0.0}]
     )
-    recorder._row = lambda *_: next(rows)  # type: ignore[method-assign]
+    writer.row = lambda *_: next(rows)  # type: ignore[method-assign]
     for _ in range(3):
-        recorder.on_validation_epoch_end(Mock(spec=Trainer, global_step=1, state=Mock()), Mock(spec=Model))
-    assert recorder.record.best == {"val_loss": 2.0, "val_accuracy": 0.5}
+        writer.on_validation_epoch_end(Mock(spec=Trainer, global_step=1, state=Mock()), Mock(spec=Model))
+    assert live.record.best == {"val_loss": 2.0, "val_accuracy": 0.5}
 
 
 # Stopping.
@@ -339,7 +345,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
     found = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         setting = Setting(max_steps=6)
-        setting.model.readout = nn.Sequential(nn.Dropout(0.5), setting.model.readout)  # type: ignore[assignment]
+        setting.model.readout = nn.Sequential(nn.Dropout(0.5), setting.model.readout)
         torch.rand(len(found) + 1)
         setting.fit(tmp_path / name, seed=seed)
         state = torch.load(tmp_path / name / "checkpoint.ckpt", weights_only=True)["state_dict"]
@@ -365,20 +371,20 @@ def test_a_profiler_that_was_asked_for_is_kept(tmp_path: Path) -> None:
 
 def test_losses_on_a_device_are_looked_at_once_an_interval(tmp_path: Path) -> None:
     """Each look waits for the device. The step is the one that was not finite, all the same."""
-    recorder = Recorder(Setting().fit(tmp_path / "run"), tmp_path, {}, progress=False)
-    recorder._row = lambda *_: {}  # type: ignore[method-assign]
-    recorder._steps = 0
+    position = PositionTracker(DeferredSignals())
+    rules = StopRules(LiveRecord(Setting().fit(tmp_path / "run"), tmp_path), position)
     trainer = Mock(spec=Trainer, global_step=0, current_epoch=0)
     trainer.log_every_n_steps = 10
     model = Mock(spec=Model, device=torch.device("cuda"), clipping=nn.Module(), regularizers=nn.Module())
 
     def step(loss: float) -> None:
         trainer.global_step += 1
-        recorder.on_train_batch_end(trainer, model, {"loss": torch.tensor(loss)})
+        for callback in (position, rules):
+            callback.on_train_batch_end(trainer, model, {"loss": torch.tensor(loss)})
 
     for number in range(14):
         step(1.0)
-        assert len(recorder.losses) == (number + 1) % 10
+        assert len(rules.losses) == (number + 1) % 10
     step(math.nan)
     for _ in range(4):
         step(1.0)
@@ -397,14 +403,14 @@ def test_tables_are_written_now_and_then(tmp_path: Path, monkeypatch: pytest.Mon
     Setting(max_steps=9).fit(tmp_path / "rarely")
     assert written == ["answers", "adjoint", "clipping"]
     written.clear()
-    monkeypatch.setattr(Recorder, "FLUSH_EVERY", 0.0)
-    monkeypatch.setattr(Recorder, "FLUSH_SHARE", 0)
+    monkeypatch.setattr(TableWriter, "FLUSH_EVERY", 0.0)
+    monkeypatch.setattr(TableWriter, "FLUSH_SHARE", 0)
     Setting(max_steps=9).fit(tmp_path / "always")
     assert len(written) == 2 * 9 + 3
     for name in ("adjoint", "clipping"):  # however often it is asked for
         tables = [runs.read_table(tmp_path / folder, name) for folder in ("rarely", "always")]
         np.testing.assert_array_equal(*tables)
     written.clear()
-    monkeypatch.setattr(Recorder, "FLUSH_SHARE", 1_000_000)
+    monkeypatch.setattr(TableWriter, "FLUSH_SHARE", 1_000_000)
     Setting(max_steps=9).fit(tmp_path / "slow")
     assert len(written) == 2 + 3

@@ -29,7 +29,9 @@ from rnn_research.clipping import Clipping
 from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
-from rnn_research.datasets.base import Batches, DataModule, SolvedCriterion
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.sampling import Batches
+from rnn_research.datasets.task import SolvedCriterion
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.gradient_norm import GradientNorm
 from rnn_research.records import checksum as seal
@@ -38,9 +40,10 @@ from rnn_research.records.canonical import leaves
 from rnn_research.records.identity import may_differ
 from rnn_research.structures import ParseTreeLayout
 from rnn_research.training import resume
-from rnn_research.training.fit import fit
-from rnn_research.training.recorder import Recorder
+from rnn_research.training.checkpoints import CheckpointWriter
+from rnn_research.training.fit import RunSpec, fit
 from rnn_research.training.resume import ResumeError
+from rnn_research.training.tables import TableWriter
 
 
 class Remembers(Clipping):
@@ -92,7 +95,7 @@ class Setting:
         arguments = {"accelerator": "cpu", "max_steps": steps, "max_epochs": -1, "log_every_n_steps": 4, **limits}
         make = lambda callbacks, **more: Trainer(callbacks=[*callbacks, *extra], **arguments, **more)  # noqa: E731
         extra = callbacks
-        return fit(self.data, self.model, make, self.probes, folder, resume_from=resume_from)
+        return fit(self.data, self.model, make, self.probes, RunSpec(folder, resume_from=resume_from))
 
 
 def state(folder: Path) -> dict[str, Any]:
@@ -335,8 +338,9 @@ class Copies(Callback):
 
 def test_a_run_that_was_killed_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the last validation within an epoch; what was written since is written anew."""
-    monkeypatch.setattr(Recorder, "FLUSH_EVERY", 0.0)
-    monkeypatch.setattr(Recorder, "FLUSH_SHARE", 0)
+    monkeypatch.setattr(CheckpointWriter, "EVERY", 0.0)
+    monkeypatch.setattr(TableWriter, "FLUSH_EVERY", 0.0)
+    monkeypatch.setattr(TableWriter, "FLUSH_SHARE", 0)
     limits = {"val_check_interval": 4, "check_val_every_n_epoch": None}
     killed = tmp_path / "killed"
     Setting().fit(tmp_path / "whole", 13, callbacks=(Copies(tmp_path / "whole", killed),), **limits)
@@ -421,16 +425,18 @@ def test_another_value_of_the_config_is_refused(tmp_path: Path) -> None:
     config = {"optimizer": {"lr": 0.01}, "trainer": {"max_steps": 2}, "dataset": {"root": "a"}, "threads": 1}
     setting = Setting()
     make = partial(Trainer, accelerator="cpu", max_steps=2, max_epochs=-1)
-    fit(setting.data, setting.model, make, {}, tmp_path / "first", config=config)
-    on = partial(fit, setting.data, setting.model, partial(make, max_steps=3), {}, resume_from=tmp_path / "first")
+    fit(setting.data, setting.model, make, {}, RunSpec(tmp_path / "first", config=config))
+    more = partial(make, max_steps=3)
+
+    def on(name: str, **given: Any) -> None:
+        spec = RunSpec(tmp_path / name, resume_from=tmp_path / "first", **given)
+        fit(setting.data, setting.model, more, {}, spec)
+
     with pytest.raises(ResumeError, match=r"optimizer\.lr=0\.02, but .* has optimizer\.lr=0\.01; give the same"):
-        on(folder=tmp_path / "second", config={**config, "optimizer": {"lr": 0.02}})
+        on("second", config={**config, "optimizer": {"lr": 0.02}})
     with pytest.raises(ResumeError, match=r"seed=1, but .* has seed=0"):
-        on(folder=tmp_path / "second", seed=1)
-    on(
-        folder=tmp_path / "third",
-        config={**config, "trainer": {"max_steps": 3}, "dataset": {"root": "b"}, "threads": 2},
-    )
+        on("second", seed=1)
+    on("third", config={**config, "trainer": {"max_steps": 3}, "dataset": {"root": "b"}, "threads": 2})
 
 
 TOLD_ELSE = {

@@ -21,10 +21,10 @@ from small import SEQUENCES, Given, model_of, run, sequences
 from rnn_research import report
 from rnn_research.compare import compare
 from rnn_research.compare.success import success
-from rnn_research.datasets.base import SolvedCriterion
+from rnn_research.datasets.task import SolvedCriterion
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
-from rnn_research.training.fit import fit
+from rnn_research.training.fit import RunSpec, fit
 
 EVERY_STEP = {"val_check_interval": 2, "check_val_every_n_epoch": None, "max_epochs": -1}
 
@@ -37,7 +37,9 @@ def data_with(rule: SolvedCriterion | None) -> Given:
 def learn(rule: SolvedCriterion | None, folder: Path, steps: int = 60, **more: Any) -> RunRecord:
     data = data_with(rule)
     model = model_of(data, hidden_size=8, optimizer=lambda p: torch.optim.Adam(p, lr=0.03))
-    return fit(data, model, partial(Trainer, accelerator="cpu", max_steps=steps, **EVERY_STEP), {}, folder, **more)
+    return fit(
+        data, model, partial(Trainer, accelerator="cpu", max_steps=steps, **EVERY_STEP), {}, RunSpec(folder, **more)
+    )
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def trained(name: str, kind: str, engine: str, record: Any, inside: Intervention
     for _ in range(4):
         cell.zero_grad()
         layers = None if inside is None else [inside]
-        unrolled = unroll(cell, structure, inputs, engine=engine, record=record, inside=layers)
+        unrolled = unroll(cell, structure, inputs, engine=engine, record=record, interventions=layers)
         structure.terminal(unrolled.hidden).square().sum().backward()
         if record:
             unrolled.top.norms()

@@ -16,10 +16,10 @@ from rnn_research.cells import Cell, Hidden
 from rnn_research.cells.tree_lstm import ChildSumTreeLSTM
 from rnn_research.structures import Forest, Tree
 from rnn_research.unroll import Intervention, unroll
-from rnn_research.unroll.compiled.compiled import compiled
-from rnn_research.unroll.compiled.plan import UpdatePlan
 from rnn_research.unroll.compiled.source import source
 from rnn_research.unroll.compiled.trace import Untraceable, trace
+from rnn_research.unroll.compiled.update_plan import UpdatePlan
+from rnn_research.unroll.compiled.updates import compile_updates
 
 
 class Attending(Cell):
@@ -75,9 +75,9 @@ def gradients(cell: Cell, forest: Forest, engine: str, inside: Intervention | No
     inputs = torch.randn(forest.nodes, cell.input_size, dtype=torch.float64)
     cell.zero_grad()
     layers = None if inside is None else [inside]
-    unrolled = unroll(cell, forest, inputs, engine=engine, record="parts", inside=layers)
+    unrolled = unroll(cell, forest, inputs, engine=engine, record="parts", interventions=layers)
     unrolled.hidden.square().sum().backward()
-    acted = [norms for pair in (unrolled.top.acted() or {}).values() for norms in pair]
+    acted = [norms for pair in (unrolled.top.norms_by_point() or {}).values() for norms in pair]
     found = [*unrolled.states, *unrolled.adjoints, *unrolled.direct, *unrolled.recurrent, *unrolled.top.norms("direct")]
     return [*found, *acted, *(parameter.grad for parameter in cell.parameters() if parameter.grad is not None)]
 
@@ -134,7 +134,7 @@ def test_code_that_would_grow_with_the_children_is_refused_at_once_with_the_reas
     cell, forest = own("ordered"), star(500)
     start = time.process_time()
     with pytest.raises(Untraceable, match="its code grows with the children of a node"):
-        compiled(cell, (0, 10**7), torch.float64)
+        compile_updates(cell, (0, 10**7), torch.float64)
     assert time.process_time() - start < 1
     unrolled = unroll(cell, forest, torch.randn(forest.nodes, 3, dtype=torch.float64))
     assert unrolled.top.engine.used == "reference"

@@ -80,7 +80,7 @@ def test_150_forms_at_random_are_right_or_refused_on_every_engine(seed: int) -> 
 def test_what_acts_inside_and_does_nothing_leaves_the_parts_as_they_are(form: str) -> None:
     """A norm that no adjoint has, on both engines that take one."""
     for engine in ("native", "reference"):
-        check(form, "chain", 1, engine, inside=[Intervention(max_norm=1e9)])
+        check(form, "chain", 1, engine, interventions=[Intervention(max_norm=1e9)])
 
 
 # Random numbers, buffers and counters
@@ -125,7 +125,7 @@ def test_a_cell_that_draws_random_numbers_is_replayed_with_the_same_draws(
     drawn = torch.get_rng_state()
     for k, total in enumerate(result.adjoints):
         torch.testing.assert_close(result.direct[k] + result.recurrent[k], total, rtol=1e-12, atol=1e-12)
-    again = result.top._fold.direct()
+    again = result.top._unfolding.direct()
     assert all(torch.equal(one, other) for one, other in zip(again, result.direct, strict=True))
     assert torch.equal(torch.get_rng_state(), drawn)
 

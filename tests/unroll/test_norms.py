@@ -32,7 +32,7 @@ def test_norms_in_float64_are_right_at_any_size_on_every_engine(engine: str, act
     cell, chain = LSTM(2, 7).double(), Chain(torch.tensor([5, 3]))
     inside = [Intervention(max_norm=1e305, max_value=1e305)] if acting else None
     inputs = torch.randn(2, 5, 2, dtype=torch.float64)
-    unrolled = unroll(cell, chain, inputs, engine=engine, record="parts", inside=inside)
+    unrolled = unroll(cell, chain, inputs, engine=engine, record="parts", interventions=inside)
     chain.terminal(unrolled.hidden).sum().backward(torch.tensor(size, dtype=torch.float64))
     tolerance = {"rtol": 1e-12, "atol": 0.0} if size > 1e-300 else {"rtol": 1e-6, "atol": 1e-315}
     for which in ("adjoints", "direct", "recurrent"):
@@ -40,9 +40,9 @@ def test_norms_in_float64_are_right_at_any_size_on_every_engine(engine: str, act
             torch.testing.assert_close(found, right(part), **tolerance)
     if acting:
         both = right(torch.cat(list(unrolled.adjoints), -1))
-        for found in (unrolled.top.acted() or {})["adjoint"]:
+        for found in (unrolled.top.norms_by_point() or {})["adjoint"]:
             assert ((found > 0) == (both > 0)).all()
-        for found in (unrolled.top.acted() or {})["preactivation"]:
+        for found in (unrolled.top.norms_by_point() or {})["preactivation"]:
             assert (found[chain.mask] > 0).all()
 
 

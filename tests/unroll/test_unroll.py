@@ -598,7 +598,9 @@ def test_gates_that_were_kept_are_the_activations(initial: bool, acts: bool) -> 
     inputs = torch.randn(4, 5, 2, dtype=torch.float64)
     state = cell.state_type(*torch.randn(2, 4, 3, dtype=torch.float64)) if initial else None
     inside = [Intervention(max_value=1e9)] if acts else None
-    unrolled = unroll(cell, chain, inputs, initial=None if state is None else [state], engine="native", inside=inside)
+    unrolled = unroll(
+        cell, chain, inputs, initial=None if state is None else [state], engine="native", interventions=inside
+    )
     kept = unrolled.top.kept()
     assert kept is not None
     states = [part.detach() for part in unrolled.states]
@@ -626,7 +628,7 @@ def test_under_autocast_the_parts_are_those_of_single_precision_up_to_rounding(m
     found = []
     for mixed in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            unrolled = unroll(cell, chain, inputs, inside=[Intervention(max_value=1e9)], engine="reference")
+            unrolled = unroll(cell, chain, inputs, interventions=[Intervention(max_value=1e9)], engine="reference")
         chain.terminal(unrolled.hidden).float().sum().backward()
         found.append([getattr(unrolled, part) for part in ("adjoints", "direct", "recurrent")])
     for exact, rounded in zip(*found, strict=True):

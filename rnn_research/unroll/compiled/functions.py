@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from rnn_research.unroll.compiled.graph import INPUT, Product, Tracer, Untraceable, array_of
+from rnn_research.unroll.compiled.graph import INPUT, Product, Untraceable, array_of
 from rnn_research.unroll.compiled.operations import OPERATIONS
 from rnn_research.unroll.compiled.shapes import SHAPES, copied
 from rnn_research.unroll.compiled.symbols import Input, Symbol, Traced
+from rnn_research.unroll.compiled.tracer import Tracer
 
 PLAIN = ("shape", "dtype", "device", "ndim", "layout", "__len__", "size", "dim", "numel")
 """What a tensor without values can answer itself."""

@@ -4,6 +4,7 @@
    do their adjoints, which are multiplied into the weights' gradients a block of rows at a time. Single-threaded, in
    a fixed order: the same input gives the same bits, and a row's result does not depend on the rows beside it. */
 #include "products.h"
+#include "structs.h"
 #include <float.h>
 #include <stdlib.h>
 
@@ -17,49 +18,7 @@ const Products *matrix; /* of products.c, a library of its own: who loads both s
 
 enum { INPUT, CHILD, VALUE };
 
-typedef struct {
-    int32_t block, count, acc; /* `count` row blocks of the weight from `block` on -> accumulators from `acc` on */
-} Run;
-typedef struct {
-    int32_t source, child, part, value, blocks; /* what is multiplied */
-    int32_t stage;                              /* the update's segment that needs it */
-    int32_t weight, runs;                       /* which tensor */
-    int32_t same;                               /* the first product with the same part of the same tensor */
-    int64_t offset, row, column;                /* where in it */
-    const Run *run;
-} Product;
-typedef struct {
-    int32_t acc, tensor;
-    int64_t offset;
-} Bias;
-typedef struct {
-    int32_t arity, stages, accs, slots, values, products, biases;
-    const Product *product;
-    const Bias *bias;
-    const Update *forward, *backward; /* a segment a stage */
-} Program;
-/* What acts within the backward pass (unroll/inside.py). Arrays are by the states' rows. */
-typedef struct {
-    const double *const *keep;      /* factors of each part's recurrent part; NULL: 1 */
-    double exponent, norm, value;   /* of the later norm over a state's own; thresholds, infinite: none */
-    double *later;                  /* norms of the adjoints of the states that read these; below 0: none does */
-    double *factor;                 /* what an adjoint was multiplied by */
-    double *recurrent[2], *adjoint[2], *clamped[2]; /* norms before and after */
-} Acting;                           /* an array that is not wanted is NULL */
-typedef struct {
-    int64_t hidden, features, parts, groups, programs, tensors;
-    const Program *program;
-    const int32_t *kind, *count, *row, *child; /* of each group, of each group, of each node, of each node */
-    real *const *tensor, *const *gradient;     /* a gradient that is not wanted is NULL */
-    real *const *state;
-    real *tape;
-    int64_t keep; /* whether the tape is kept for a backward pass */
-    Rows input, dinput;
-    real *const *adjoint, *const *recurrent;
-    const Rows *direct;
-    double *const *norm;
-    const Acting *acting; /* NULL: nothing acts */
-} Fold;
+SIZE_OF(Run) SIZE_OF(Product) SIZE_OF(Bias) SIZE_OF(Program) SIZE_OF(Rows) SIZE_OF(Intervention) SIZE_OF(Fold)
 
 /* Scratch memory: one allocation a call, handed out in aligned pieces. The first pass only measures. */
 typedef struct {
@@ -344,7 +303,7 @@ INLINE double norm_of(const real *a, real scale, const real *b, int64_t h) {
 #pragma GCC optimize("O1")
 #endif
 /* The recurrent part of a row's adjoint: what each part is kept by, to the later state's norm. Into `scale`. */
-INLINE void act_on_recurrent(const Fold *f, const Acting *a, int64_t row, real *scale) {
+INLINE void act_on_recurrent(const Fold *f, const Intervention *a, int64_t row, real *scale) {
     double before = 0, kept = 0, factor = 1, later = a->later ? a->later[row] : -1;
     for (int64_t k = 0; k < f->parts; k++) {
         double keep = a->keep[k] ? a->keep[k][row] : 1, part = norm_of(f->adjoint[k] + row * f->hidden, 1, NULL, f->hidden);
@@ -364,20 +323,20 @@ INLINE void act_on_recurrent(const Fold *f, const Acting *a, int64_t row, real *
     a->recurrent[0][row] = before, a->recurrent[1][row] = kept * factor;
 }
 /* The adjoint of a row, to the largest norm: what it is multiplied by. Its new norm is for the row's children. */
-INLINE double act_on_adjoint(const Fold *f, const Acting *a, int64_t row, int64_t child, int64_t arity, const real *scale) {
+INLINE double act_on_adjoint(const Fold *f, const Intervention *a, int64_t row, int64_t child, int64_t arity, const real *scale) {
     double whole = 0, factor = 1;
     for (int64_t k = 0; k < f->parts; k++) {
         const real *direct = f->direct[k].base ? at(f->direct + k, row) : NULL;
         whole = joined(whole, norm_of(f->adjoint[k] + row * f->hidden, scale[k], direct, f->hidden));
     }
-    if (whole > a->norm && isfinite(whole)) factor = a->norm / whole;
+    if (whole > a->max_norm && isfinite(whole)) factor = a->max_norm / whole;
     if (a->adjoint[0]) a->adjoint[0][row] = whole, a->adjoint[1][row] = whole * factor;
     for (int64_t k = 0; a->later && k < arity; k++) a->later[child + k] = whole * factor;
     return factor;
 }
 /* What acts on the adjoints of a group's states before its update's derivative. */
 static void act(const Fold *f, const Group *g, int64_t arity, real *scale) {
-    const Acting *a = f->acting;
+    const Intervention *a = f->intervention;
     for (int64_t i = 0; i < g->rows; i++, scale += f->parts + 1) {
         int64_t row = g->row[i];
         double factor = 1;
@@ -426,7 +385,7 @@ static void run_backward(const Fold *f, Arena *arena) {
         work[p] = w;
     }
     if (!arena->base) return;
-    const int acts = f->acting && (f->acting->recurrent[0] || f->acting->adjoint[0]);
+    const int acts = f->intervention && (f->intervention->recurrent[0] || f->intervention->adjoint[0]);
     for (int64_t i = 0; i < e.largest * (f->parts + 1); i++) scale[i] = 1;
     for (int64_t g = f->groups - 1; g >= 0; g--) {
         const Program *p = f->program + f->kind[g];
@@ -438,10 +397,10 @@ static void run_backward(const Fold *f, Arena *arena) {
         w->group[w->groups++] = g;
         group.acc = w->dacc + (block - w->filled) * accs;
         group.dvalue = dvalue;
-        if (f->acting) {
+        if (f->intervention) {
             if (acts) act(f, &group, p->arity, scale);
-            group.scale = scale, group.limit = (real)f->acting->value;
-            group.clamped = f->acting->clamped[0] ? f->acting->clamped : NULL;
+            group.scale = scale, group.limit = (real)f->intervention->max_value;
+            group.clamped = f->intervention->preactivation[0] ? f->intervention->preactivation : NULL;
         }
         for (int64_t part = 0; part < f->parts; part++) clear(f->adjoint[part], group.child, group.rows, p->arity, h);
         memset(dvalue, 0, (size_t)(group.rows * group.dvalues) * sizeof(real));

@@ -1,7 +1,7 @@
 """Compile C once, keep it, load it.
 
-The cache is `$RNN_RESEARCH_CACHE`, or `rnn_research` under `$XDG_CACHE_HOME` or `~/.cache`; `$CC` names another
-compiler and `$RNN_RESEARCH_CFLAGS` further flags. A library's name is a hash of its source, the flags, the compiler's
+Libraries are kept in the folder that `records.cache_folder` names. `$CC` names another compiler and
+`$RNN_RESEARCH_CFLAGS` further flags. A library's name is a hash of its source, the headers, the flags, the compiler's
 version and the CPU's features. `cache` says which folder and which file are loaded from.
 """
 
@@ -20,6 +20,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from rnn_research.records.cache_folder import cache_folder
 from rnn_research.unroll.compiled import cache
 
 FLAGS = (
@@ -83,7 +84,7 @@ def width() -> str:
 def _load(source: str, double: bool, level: str, cc: str | None, extra: str, folder: str) -> ctypes.CDLL:
     compiler = _compiler(cc)
     flags = [*FLAGS, level, *_for_this_cpu(compiler), *_words(extra), *EXACT, *(["-DDOUBLE"] if double else [])]
-    headers = [_text("kernel.h"), _text("products.h")]
+    headers = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*.h"))]
     key = hashlib.sha256(
         "\0".join([*headers, source, *compiler, *flags, _version(compiler), _cpu()]).encode()
     ).hexdigest()
@@ -201,13 +202,7 @@ def _cpu() -> str:
 
 
 def _folder() -> Path:
-    if own := os.environ.get("RNN_RESEARCH_CACHE"):
-        return Path(own)
-    above = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    try:
-        return Path(above).expanduser() / "rnn_research"
-    except RuntimeError:  # a user without a home, as some containers have
-        return Path(_private())
+    return cache_folder() or Path(_private())
 
 
 @functools.cache

@@ -1,5 +1,5 @@
-"""The order in which a structure's nodes are computed, as the driver wants it: groups of nodes with equally many
-previous states, each group after those it reads."""
+"""The order in which a structure's nodes are computed, as the driver wants it: in groups of nodes with equally many
+previous states."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rnn_research.structures import Chain, Forest
+from rnn_research.structures.order import Rows, TimeOrder, forest_order, time_order
 
 MOST = 96  # nodes of a group: what the driver keeps of it stays in the second-level cache
 
@@ -70,39 +71,35 @@ def _of_chain(chain: Chain, initial: bool) -> Schedule:
     lengths = chain.lengths.numpy()
     if (lengths == chain.time).all():
         return _of_equal_lengths(len(chain), chain.time, initial)
-    return _of_lengths(lengths, initial)
+    return _of_order(time_order(lengths), initial)
 
 
 @functools.lru_cache(maxsize=64)
 def _of_equal_lengths(batch: int, time: int, initial: bool) -> Schedule:
     """The same for every batch of these lengths, so made once."""
-    return _of_lengths(np.full(batch, time), initial)
+    return _of_order(time_order(np.full(batch, time)), initial)
 
 
-def _of_lengths(lengths: np.ndarray, initial: bool) -> Schedule:
-    time, batch = int(lengths.max()), len(lengths)
-    order = np.argsort(-lengths, kind="stable")
-    active = lengths[order] > np.arange(time)[:, None]
-    row = (np.arange(time)[:, None] * batch + order)[active]
+def _of_order(order: TimeOrder, initial: bool) -> Schedule:
+    time, batch = len(order.counts), len(order.samples)
+    row = order.numbered(batch, 1)
     arity = np.ones(time, np.int64)
     arity[0] = initial
     last = slice((time - 1) * batch, None)
-    padded = not bool(active.all())
-    return _made(arity, active.sum(1), row, row - batch, time * batch, batch, padded, last)
+    return _made(arity, np.array(order.counts), row, row - batch, time * batch, batch, not order.equal_lengths, last)
 
 
 def _of_forest(forest: Forest) -> Schedule:
-    levels = [(depth, group) for depth, groups in enumerate(forest.groups) for group in groups]
-    leaves = [forest.levels[depth] + group.rows.numpy() for depth, group in levels if group.arity == 0]
-    arity, count, row, child = [0], [sum(map(len, leaves))], leaves, [np.zeros(sum(map(len, leaves)))]
-    for depth, group in reversed(levels):
-        if group.arity:  # leaves wait for none: they all come first, together
-            arity.append(group.arity)
-            count.append(len(group.rows))
-            row.append(forest.levels[depth] + group.rows.numpy())
-            child.append(forest.levels[depth + 1] + group.children[:, 0].numpy())
-    joined = np.concatenate(row), np.concatenate(child)
-    return _made(np.array(arity), np.array(count), *joined, forest.nodes, forest.nodes, False, slice(0, len(forest)))
+    order = forest_order(forest)
+    arity, count = (np.array([getattr(nodes, name) for nodes in order]) for name in ("arity", "count"))
+    row = np.concatenate([_numbers(nodes.rows) for nodes in order])
+    leaves, *inner = order
+    child = np.concatenate([np.zeros(leaves.count), *(_numbers(nodes.children)[:: nodes.arity] for nodes in inner)])
+    return _made(arity, count, row, child, forest.nodes, forest.nodes, False, slice(0, len(forest)))
+
+
+def _numbers(rows: Rows) -> np.ndarray:
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows.numpy()
 
 
 def _made(arity: np.ndarray, count: np.ndarray, row: np.ndarray, child: np.ndarray, *rest: Any) -> Schedule:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnn_research.unroll.compiled.graph import Tracer, Untraceable
+from rnn_research.unroll.compiled.graph import Untraceable
+from rnn_research.unroll.compiled.tracer import Tracer
 
 
 class Traced(Tensor):

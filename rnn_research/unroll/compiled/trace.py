@@ -18,7 +18,6 @@ from rnn_research.unroll.compiled.graph import (
     ChildLeaf,
     ProductLeaf,
     Trace,
-    Tracer,
     Untraceable,
     array_of,
     closure,
@@ -29,6 +28,7 @@ from rnn_research.unroll.compiled.graph import (
 from rnn_research.unroll.compiled.operations import Value
 from rnn_research.unroll.compiled.seen import seen
 from rnn_research.unroll.compiled.symbols import Input, Symbol
+from rnn_research.unroll.compiled.tracer import Tracer
 from rnn_research.unroll.undisturbed import draws, undisturbed
 
 __all__ = ["Untraceable", "trace"]

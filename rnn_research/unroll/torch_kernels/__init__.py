@@ -1,10 +1,11 @@
 """The torch engine: any device, no compiler.
 
-RNNs and tree cells have their forward and backward pass written out (`written`, `updates`); along chains, LSTM and
-GRU run torch's fused kernels, and their adjoints are found by a recursion of their own (`kernels`).
+RNNs and tree cells have a forward and a backward pass of our own (`vanilla_kernel`, `explicit_backward` with the cells'
+updates). Along chains, LSTM and GRU run torch's fused kernels, and a recursion of our own finds their adjoints
+(`fused_kernel`, `fused_lstm`, `fused_gru`).
 """
 
-from rnn_research.unroll.torch_kernels.fold import FusedFold
-from rnn_research.unroll.torch_kernels.form import Unsupported
+from rnn_research.unroll.torch_kernels.chain_kernel import Unsupported
+from rnn_research.unroll.torch_kernels.unfolding import TorchUnfolding
 
-__all__ = ["FusedFold", "Unsupported"]
+__all__ = ["TorchUnfolding", "Unsupported"]

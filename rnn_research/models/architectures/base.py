@@ -1,0 +1,132 @@
+"""The contract of an architecture: which modules it has, how it folds the cells, and what it reads out of their states.
+
+To add one, subclass `Architecture` (or `Label`) in one file and implement `answers`. The cell is the user's: an
+architecture works with any.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rnn_research.cells.base import Cell, Initialisation
+from rnn_research.checks import integer, number
+from rnn_research.datasets.base import Task
+from rnn_research.structures import Batch
+from rnn_research.unroll import Unrolled
+
+Unroll = Callable[..., Unrolled]
+"""Unrolls cells as the batch at hand is to be unrolled: called as (cells, structure, inputs), with `between` and
+`initial` as `unroll.unroll` has them, and a `name` where several are unrolled for one batch."""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What every architecture is made of.
+
+    Args:
+        task: the sizes of the data.
+        cell: makes one layer's cell, given `input_size`, `initialise` and `max_children`.
+        initialise: initialisations of each cell, in order.
+        max_children: the most children of a node in the structures to come.
+        num_layers: layers of cells, each reading the hidden states of the one below.
+        dropout: probability of dropping a hidden unit between layers.
+        embedding_size: where inputs are tokens, the size of their vectors; token 0 reads as zero.
+        position_targets: whether batches label positions.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    task: Task
+    cell: Callable[..., Cell]
+    initialise: tuple[Initialisation, ...] = ()
+    max_children: int = 1
+    num_layers: int = 1
+    dropout: float = 0.0
+    embedding_size: int = 64
+    position_targets: bool = False
+
+    def __post_init__(self) -> None:
+        integer("num_layers", self.num_layers)
+        number("dropout", self.dropout, least=0.0, most=1.0)
+        if self.task.tokens:
+            integer("embedding_size", self.embedding_size)
+
+    def embedding(self) -> nn.Embedding | None:
+        """Word vectors ~ N(0, 0.1^2), and zero for the empty token 0; None where the data are no tokens.
+
+        Torch's own N(0, 1) saturates gates from the start.
+        """
+        if not self.task.tokens:
+            return None
+        embedding = nn.Embedding(self.task.input_size, self.embedding_size, padding_idx=0)
+        with torch.no_grad():
+            embedding.weight.mul_(0.1)
+        return embedding
+
+    def layers(self, input_size: int | None = None) -> nn.ModuleList:
+        """Layers of cells from the bottom up.
+
+        Args:
+            input_size: of what the lowest reads; None: of the embedding, or of the data's features.
+        """
+        own = self.embedding_size if self.task.tokens else self.task.input_size
+        size, cells = own if input_size is None else input_size, nn.ModuleList()
+        for _ in range(self.num_layers):
+            cell = self.cell(input_size=size, initialise=self.initialise, max_children=self.max_children)
+            cells.append(cell)
+            size = cell.hidden_size
+        return cells
+
+
+class Architecture(ABC):
+    """What stands around the cells.
+
+    It holds no weights itself. Its `modules` become attributes of the model, under their names, and each method is
+    given the model as `net`.
+
+    Args:
+        blueprint: what it is made of.
+
+    Raises:
+        ValueError: the architecture has no meaning for this task or these batches; says why.
+    """
+
+    learns_positions: ClassVar[bool] = False
+    """Whether the loss is that of labelled positions, where a batch has some."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self.blueprint = blueprint
+
+    def modules(self) -> dict[str, nn.Module | None]:
+        """The model's modules by name, in the order in which they are made.
+
+        The model needs two of them: `cells`, all layers of cells, and `readout`, the last linear layer.
+        """
+        made = self.blueprint
+        embedding, cells = made.embedding(), made.layers()
+        between, readout = nn.Dropout(made.dropout), nn.Linear(cells[-1].hidden_size, made.task.output_size)  # type: ignore[arg-type]
+        return {"embedding": embedding, "cells": cells, "between": between, "readout": readout}
+
+    def inputs(self, net: Any, batch: Batch) -> Tensor:
+        """What the lowest layer reads, at the structure's positions."""
+        return batch.inputs.to(net.dtype) if net.embedding is None else net.embedding(batch.inputs)
+
+    def fold(self, net: Any, batch: Batch, unroll: Unroll) -> Unrolled:
+        """Unroll the cells along the batch's structure. Returns what `answers` and `labelled` read."""
+        return unroll(list(net.cells), batch.structure, self.inputs(net, batch), between=net.between)
+
+    @abstractmethod
+    def answers(self, net: Any, batch: Batch, unrolled: Unrolled) -> Float[Tensor, "batch output"]:
+        """One output a sample, to be compared with `batch.target`."""
+
+    def labelled(self, net: Any, batch: Batch, unrolled: Unrolled) -> tuple[Tensor, Tensor] | None:
+        """Outputs and targets of the labels that the loss is of; None: of the answers."""
+        return None

@@ -1,0 +1,133 @@
+"""What a model is trained for, by the kind of task: the loss, what counts as its prediction, and the metrics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchmetrics import MeanSquaredError, Metric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from rnn_research.datasets.base import Task
+from rnn_research.models.metrics import WithinTolerance, fraction_within
+
+
+class Objective(ABC):
+    """Compares outputs with targets.
+
+    Args:
+        task: whose targets they are.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def aligned(self, targets: Tensor, outputs: Tensor) -> Tensor:
+        """Targets in the shape and the type that `losses` takes beside these outputs."""
+        return targets
+
+    @abstractmethod
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each label."""
+
+    @abstractmethod
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """What outputs say, detached."""
+
+    @abstractmethod
+    def correct(self, predictions: Tensor, targets: Tensor) -> Tensor | None:
+        """Whether each prediction is right; None where the task does not say what that is."""
+
+    @abstractmethod
+    def answer_metrics(self) -> MetricCollection:
+        """Metrics of (predictions, targets), one a sample."""
+
+    @abstractmethod
+    def position_metrics(self) -> MetricCollection:
+        """Metrics of (predictions, targets), one a labelled position."""
+
+    def success(self, metrics: Sequence[str], positions: bool, stop: bool = False) -> dict[str, Any]:
+        """The task's rule for when it is solved, as a run's record keeps it; empty where there is none, or none that
+        fits what the model learns from.
+
+        Args:
+            metrics: the names of what is measured.
+            positions: whether the model learns from labelled positions.
+            stop: whether training is to end there.
+
+        Raises:
+            ValueError: it is, and there is no rule; or the rule is of a metric that is not measured.
+        """
+        rule = self.task.success
+        if rule is None or (rule.of_positions and not positions):
+            if stop:
+                raise ValueError(
+                    "stop_when_solved: given true, but nothing says when this task is solved; expected false, or data "
+                    "with a rule (of every position: with structure=chain model.loss=auto)"
+                )
+            return {}
+        if rule.metric not in metrics:
+            raise ValueError(f"success: given the metric {rule.metric!r}, expected one of {', '.join(metrics)}")
+        return {"metric": rule.metric, "bound": rule.bound, "above": rule.above, "step": None}
+
+
+class Classification(Objective):
+    """Cross-entropy; a prediction is the likeliest class; `accuracy` is the share of samples right."""
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        return outputs.detach().argmax(-1)
+
+    def correct(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return predictions == targets
+
+    def answer_metrics(self) -> MetricCollection:
+        return MetricCollection({"accuracy": self._accuracy()})
+
+    def position_metrics(self) -> MetricCollection:
+        """`position_accuracy`."""
+        return MetricCollection({"position_accuracy": self._accuracy()})
+
+    def _accuracy(self) -> MulticlassAccuracy:
+        return MulticlassAccuracy(self.task.output_size, average="micro", validate_args=False)
+
+
+class Regression(Objective):
+    """The squared error averaged over components: `mse`; where the task has a tolerance, `accuracy` is the share of
+    samples within it."""
+
+    def aligned(self, targets: Tensor, outputs: Tensor) -> Tensor:
+        return targets.to(outputs.dtype).view_as(outputs)  # one number a sample may come without its axis
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.mse_loss(outputs, targets, reduction="none").mean(-1)
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        return outputs.detach()
+
+    def correct(self, predictions: Tensor, targets: Tensor) -> Tensor | None:
+        if self.task.tolerance is None:
+            return None
+        return fraction_within(self.task.tolerance, predictions, targets.to(predictions.dtype))
+
+    def answer_metrics(self) -> MetricCollection:
+        metrics: dict[str, Metric | MetricCollection] = {"mse": MeanSquaredError()}
+        if self.task.tolerance is not None:
+            metrics["accuracy"] = WithinTolerance(self.task.tolerance)
+        return MetricCollection(metrics, compute_groups=False)
+
+    def position_metrics(self) -> MetricCollection:
+        raise ValueError("position_metrics: of numbers there are none, expected classes at positions")
+
+
+OBJECTIVES: dict[str, type[Objective]] = {"classification": Classification, "regression": Regression}
+"""By `Task.kind`."""
+
+
+def objective_of(task: Task) -> Objective:
+    """The objective of a task's kind."""
+    return OBJECTIVES[task.kind](task)

@@ -1,0 +1,99 @@
+"""Lets a probe measure while lightning trains a `Model`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor, nn
+
+from rnn_research.cells.base import State
+from rnn_research.models import Model
+from rnn_research.probes.base import Probe
+from rnn_research.probes.observation import Observation
+
+
+class ProbeCallback(Callback):
+    """Asks the model for a recorded step where the probe is due, and hands the step over.
+
+    Args:
+        probe: what measures.
+        name: the probe's own among those of the run.
+    """
+
+    def __init__(self, probe: Probe, name: str = "") -> None:
+        self.probe, self.name = probe, name
+        self._parameters: dict[str, nn.Parameter] = {}
+        self._terminal: dict[str, list[State]] = {}
+
+    @property
+    def state_key(self) -> str:
+        """Where a probe with a memory keeps it in a checkpoint: under its class."""
+        kind = type(self.probe)
+        return kind.__qualname__ if kind.state_dict is not Probe.state_dict else f"{kind.__qualname__} {self.name}"
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.probe.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.probe.load_state_dict(state_dict)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        limit = trainer.estimated_stepping_batches
+        self.probe.attach(list(pl_module.cells))
+        self.probe.last_step = -1 if limit == float("inf") else int(limit) - 1
+        self._parameters = dict(pl_module.named_parameters())  # a walk over all modules, which is not short
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
+        if self.probe.needs_adjoints and self.probe.due(trainer.global_step):
+            pl_module.step.recorded = True
+
+    def on_before_backward(self, trainer: Trainer, pl_module: Model, loss: Tensor) -> None:  # type: ignore[override]
+        if self.probe.needs_terminal and pl_module.step.recorded and self.probe.due(trainer.global_step):
+            self._terminal = terminal_adjoints(pl_module)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
+        if self.probe.due(trainer.global_step):
+            self.probe.observe(observation_of(pl_module, trainer.global_step, self._parameters, self._terminal))
+            self._terminal = {}
+
+
+def terminal_adjoints(model: Model) -> dict[str, list[State]]:
+    """Of the batch at hand, before its backward pass: the adjoints of the answers' loss, by name and layer; none where
+    the loss is of the answers alone."""
+    loss, parts = model.step.terminal, model.step.parts
+    if loss is None:
+        return {}
+    return {name: [layer.adjoints_of(loss) for layer in part.unrolled.layers] for name, part in parts.items()}
+
+
+def observation_of(
+    model: Model,
+    number: int = 0,
+    parameters: Mapping[str, nn.Parameter] | None = None,
+    terminal: Mapping[str, Sequence[State]] | None = None,
+) -> Observation:
+    """The step that a model is taking, after its backward pass.
+
+    Args:
+        number: the updates before it.
+        parameters: the model's by name; None: they are looked up.
+        terminal: what `terminal_adjoints` gave before the backward pass.
+    """
+    step = model.step
+    named = dict(model.named_parameters()) if parameters is None else parameters
+    cells, readout = list(model.cells), model.readout
+    if not step.recorded or step.loss is None:
+        return Observation(number, cells, readout, named)
+    return Observation(
+        number,
+        cells,
+        readout,
+        named,
+        {name: part.unrolled for name, part in step.parts.items()},
+        1.0 if step.loss.grad is None else step.labels / step.loss.grad.double(),
+        terminal or {},
+        step.inputs,
+        model.task.tokens,
+    )

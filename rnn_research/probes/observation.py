@@ -1,0 +1,47 @@
+"""What a probe is given to measure: one step of training, whatever library trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from rnn_research.cells.base import Cell, State
+from rnn_research.unroll import LayerStates, Unrolled
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """One step, after its backward pass, before clipping and before the weights change.
+
+    Of accumulated batches, gradients are the whole step's; `unrolled`, `scale`, `terminal` and `inputs` are the last
+    batch's. These four are there for a probe that `needs_adjoints`.
+
+    Args:
+        step: the updates before it: 0 is the initialisation.
+        cells: the layers of cells, from the bottom up.
+        readout: the last linear layer.
+        parameters: all of the model's, by name, with their gradients.
+        unrolled: what was unrolled, by name: states and their adjoints, layer by layer.
+        scale: a gradient times this is the gradient of a sample's own summed loss.
+        terminal: by the same names, for each layer the adjoints of the loss of the answers alone (the last step's or
+            the root's), where the loss also reads other positions; empty where it reads those alone.
+        inputs: the batch's, at the positions of the first that was unrolled.
+        tokens: whether inputs are tokens.
+    """
+
+    step: int
+    cells: Sequence[Cell]
+    readout: nn.Module
+    parameters: Mapping[str, nn.Parameter]
+    unrolled: Mapping[str, Unrolled] = field(default_factory=dict)
+    scale: Tensor | float = 1.0
+    terminal: Mapping[str, Sequence[State]] = field(default_factory=dict)
+    inputs: Tensor | None = None
+    tokens: bool = False
+
+    @property
+    def layers(self) -> list[LayerStates]:
+        """All layers, in the order in which they were unrolled, from the bottom up."""
+        return [layer for one in self.unrolled.values() for layer in one.layers]

@@ -1,0 +1,99 @@
+"""The checkpoint of a run: written at the end of each epoch, now and then within one, and where training stops."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from rnn_research.models.model import Model
+from rnn_research.records import runs
+from rnn_research.records.checksum import seal
+from rnn_research.training import resume
+from rnn_research.training.live_record import LiveRecord
+from rnn_research.training.metrics import MetricsWriter
+from rnn_research.training.position import PositionTracker
+from rnn_research.training.resume import TrainingPosition
+from rnn_research.training.stopping import Diverged
+
+
+class CheckpointWriter(Callback):
+    """Writes the checkpoint, from which another run can go on.
+
+    Args:
+        live: the run's record.
+        position: where training stands.
+        metrics: what has been written of metrics.
+        facts: what a run that goes on from here must have in common.
+    """
+
+    EVERY = 10.0  # seconds between checkpoints within an epoch: a killed run loses about that much
+
+    def __init__(
+        self, live: LiveRecord, position: PositionTracker, metrics: MetricsWriter, facts: Mapping[str, Any]
+    ) -> None:
+        self.live, self.position, self.metrics, self.facts = live, position, metrics, dict(facts)
+        self._due_at = time.monotonic() + self.EVERY
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        """Within an epoch, now and then: it may be the only one."""
+        if trainer.state.fn == TrainerFn.FITTING and time.monotonic() > self._due_at:
+            self._write(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self._write(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        """Before the last row of metrics, which a run of more steps would not have."""
+        self._write(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: Model, exception: BaseException) -> None:  # type: ignore[override]
+        stops = self.position.signals.stopped(exception) or isinstance(exception, Diverged)
+        if stops and self.position.place is not None and trainer.state.fn == TrainerFn.FITTING:
+            self._write(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Model, checkpoint: dict[str, Any]) -> None:  # type: ignore[override]
+        """Where training stands: at the last step, whatever has been begun since."""
+        counted, place, record = self.position.counted, self.position.place, self.live.record
+        if place is None:
+            return
+        between = not counted.inside and counted.batches == place.batches
+        kept = {
+            "batches_per_epoch": trainer.num_training_batches,
+            "rows": self.metrics.rows,
+            "best": record.best,
+            "success": record.success,
+            "config": runs.plain(record.config),
+            "tally": pl_module.tallies["train_"].state() if between else None,
+        }
+        checkpoint["state_dict"].update(self.position.counters)
+        pending = counted.validated != place.batches and _due(trainer, place)
+        resume.save(checkpoint, replace(place, pending=pending), self.facts, kept)
+
+    def _write(self, trainer: Trainer) -> None:
+        folder = self.live.folder
+        temporary = folder / f".{runs.CHECKPOINT}"
+        try:
+            trainer.save_checkpoint(temporary)
+            seal(temporary)
+            os.replace(temporary, folder / runs.CHECKPOINT)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        self._due_at = time.monotonic() + self.EVERY
+
+
+def _due(trainer: Trainer, place: TrainingPosition) -> bool:
+    """Whether lightning validates at this place."""
+    every, interval = trainer.check_val_every_n_epoch, trainer.val_check_batch
+    if not trainer.enable_validation or not place.batches or interval is None or math.isinf(interval):
+        return False
+    if every is None:
+        return place.batches % interval == 0
+    return (place.epoch + 1) % every == 0 and place.batch % interval == 0

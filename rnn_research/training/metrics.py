@@ -1,0 +1,103 @@
+"""The metrics of a run: rows of metrics.csv, the last and the best values in the record, the loggers, and the bar."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from rnn_research.models.model import Model
+from rnn_research.records import runs
+from rnn_research.training.live_record import LiveRecord
+from rnn_research.training.position import PositionTracker
+from rnn_research.training.progress import Bar
+from rnn_research.training.resume import ResumedRun
+
+log = logging.getLogger(__name__)
+
+
+class MetricsWriter(Callback):
+    """Writes what the model has measured, and says how far training is.
+
+    Args:
+        live: the run's record.
+        position: where training stands.
+        progress: show a bar with the time left.
+        earlier: the run whose checkpoint training goes on from.
+    """
+
+    def __init__(
+        self, live: LiveRecord, position: PositionTracker, progress: bool = False, earlier: ResumedRun | None = None
+    ) -> None:
+        self.live, self.position = live, position
+        self.bar = Bar(live.record, progress)
+        self.rows = earlier.rows if earlier else 0
+        self.tested = "test"
+        """The set that is being tested."""
+        self.validated = -1
+        """The step of the last validation."""
+        self._logged = earlier.place.step if earlier else 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self.bar.open(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
+        if not self.position.stepped:
+            return
+        if not self.live.record.engine:
+            self._engine(pl_module)
+        self.bar.update()
+        if self.position.step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.row(trainer, pl_module, "train")
+
+    def on_train_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        if self._logged != self.position.step:
+            self.row(trainer, pl_module, "train")
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        fitting, place = trainer.state.fn == TrainerFn.FITTING, self.position.place
+        row = self.row(trainer, pl_module, "val", "", place.epoch if fitting and place is not None else None)
+        self.validated = trainer.global_step
+        self.position.validated()
+        best = dict(self.live.record.best)
+        for name, value in row.items():
+            pick = max if name.endswith("accuracy") else min
+            if math.isfinite(value):
+                best[f"val_{name}"] = pick(best.get(f"val_{name}", value), value)
+        self.live.change(best=best)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self.row(trainer, pl_module, "test", self.tested)
+
+    def row(
+        self, trainer: Trainer, model: Model, split: str, name: str = "", epoch: int | None = None
+    ) -> dict[str, float]:
+        """One dense row of metrics.csv, and the same to the loggers. `name`: of the set, where that is not `split`."""
+        found, name = model.measured(split), name or split
+        epoch = self.position.epoch(trainer) if epoch is None else epoch
+        with (self.live.folder / runs.METRICS).open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if file.tell() == 0:
+                writer.writerow(["step", "epoch", "split", *found])
+            writer.writerow([trainer.global_step, epoch, name, *map(repr, found.values())])
+        self.rows += 1
+        named = {f"{name}_{metric}": value for metric, value in found.items()}
+        self.live.change(final={**self.live.record.final, **named})
+        if split == "train":
+            self._logged = self.position.step
+        for logger in trainer.loggers:
+            logger.log_metrics(named, step=trainer.global_step)
+        return found
+
+    def _engine(self, model: Model) -> None:
+        """What folds the cells, known after the first batch: in the log and the record."""
+        for text in dict.fromkeys(map(str, model.engines)):
+            log.info("%s", text)
+        said = [(one.asked, one.used, one.why) for one in dict.fromkeys(model.engines)]
+        asked, used, why = ("; ".join(dict.fromkeys(parts)) for parts in zip(*said, strict=True))
+        self.live.change(engine={"asked": asked, "used": used, "why": why})
+        self.live.write()

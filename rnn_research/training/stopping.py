@@ -1,0 +1,95 @@
+"""When training ends before its limits: its loss is not finite, or the task is solved."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from rnn_research.datasets.base import SolvedCriterion
+from rnn_research.models.model import Model
+from rnn_research.training.live_record import LiveRecord
+from rnn_research.training.position import PositionTracker
+
+log = logging.getLogger(__name__)
+
+
+class Diverged(Exception):
+    """The loss became NaN or infinite at `step`, or with `detect_anomaly` a gradient did."""
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(f"{what} at step {step}")
+        self.step = step
+
+
+@contextmanager
+def anomalies_diverge(trainer: Trainer) -> Iterator[None]:
+    """What `detect_anomaly` raises becomes `Diverged`; torch has told the log where the operation was called."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.fullmatch(r"Function '\w+' returned nan values in its \d+th output\.", str(error)):
+            raise
+        log.warning("detect_anomaly: %s", error)
+        raise Diverged(trainer.global_step, "a gradient became NaN") from error
+
+
+class StopRules(Callback):
+    """Raises `Diverged` where the loss is not finite. Notes the first step at which the task is found solved, and ends
+    training there where that is asked for.
+
+    Args:
+        live: the run's record, which says when the task is solved.
+        position: where training stands.
+        stop_when_solved: end training at the first validation that finds the task solved.
+    """
+
+    def __init__(self, live: LiveRecord, position: PositionTracker, stop_when_solved: bool = False) -> None:
+        self.live, self.position, self.stop_when_solved = live, position, stop_when_solved
+        self.losses: list[tuple[int, torch.Tensor]] = []
+        """Of the batches that were not looked at yet, with the step of each."""
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: Model, outputs: Mapping[str, torch.Tensor], *rest: object
+    ) -> None:
+        self.losses.append((self.position.before, outputs["loss"]))
+        if pl_module.device.type == "cpu" or len(self.losses) >= trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            self._check_losses()  # elsewhere than on a CPU a look costs a wait
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self._check_losses()
+
+    def on_train_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self._check_losses()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        """After the validation's row is in the record."""
+        self._look(trainer)
+        solved = self.live.record.success.get("step") is not None
+        if trainer.state.fn == TrainerFn.FITTING and self.stop_when_solved and solved:
+            trainer.should_stop = True
+
+    def _look(self, trainer: Trainer) -> None:
+        """Keep the first step at which the task was found solved."""
+        rule = self.live.record.success
+        if not rule or rule["step"] is not None:
+            return
+        criterion = SolvedCriterion(rule["metric"], rule["bound"], rule["above"])
+        if criterion.met(self.live.record.final[f"val_{rule['metric']}"]):
+            log.info("solved at step %d", trainer.global_step)
+            self.live.change(success={**rule, "step": trainer.global_step})
+            self.live.write()
+
+    def _check_losses(self) -> None:
+        if self.losses:
+            steps, losses = zip(*self.losses, strict=True)
+            self.losses.clear()
+            for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
+                if not math.isfinite(loss):
+                    raise Diverged(step, f"the loss became {loss}")
