@@ -48,7 +48,8 @@ _mark: contextvars.ContextVar[Callable[[Tensor], Tensor] | None] = contextvars.C
 
 @contextlib.contextmanager
 def marking(mark: Callable[[Tensor], Tensor] | None) -> Iterator[None]:
-    """Within it, in this thread, a cell's pre-activations are what `mark` makes of them (None: themselves)."""
+    """A context, for this thread, in which a cell's pre-activations are what `mark` makes of them (None:
+    themselves)."""
     before = _mark.set(mark)
     try:
         yield
@@ -61,8 +62,8 @@ _tell: contextvars.ContextVar[Callable[[Tensor], None] | None] = contextvars.Con
 
 @contextlib.contextmanager
 def telling_previous(tell: Callable[[Tensor], None]) -> Iterator[None]:
-    """Within it, in this thread, `tell` is called with each part of what stands for the previous state: zeros where
-    there is none, and sums over children."""
+    """A context, for this thread, in which `tell` is called with each tensor that stands for a part of the previous
+    state: zeros where there is none, and sums over children."""
     before = _tell.set(tell)
     try:
         yield
@@ -100,7 +101,7 @@ class Cell(nn.Module, ABC):
     bounds: dict[str, tuple[float, float]] = {}  # noqa: RUF012 (replaced whole, never changed in place)
     """The interval each bounded activation saturates to, by its name in `activations`."""
     reads_children: ClassVar[bool] = False
-    """Whether the cell treats children apart (a tree cell), rather than summing their states first."""
+    """Whether the cell reads each child by itself (a tree cell). Other cells sum the children's states first."""
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ def orthogonal(cell: Cell, gain: float = 1.0) -> None:
 
 
 def scaled(cell: Cell, gain: float = 1.0) -> None:
-    """U <- gain * U, of whatever U is by then: put it after another, or alone to scale torch's default.
+    """U <- gain * U, of U as the initialisations listed before it left it; alone, it scales torch's default.
 
     Raises:
         ValueError: gain < 0.

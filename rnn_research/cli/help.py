@@ -35,7 +35,7 @@ usage: rnn-train [GROUP=OPTION ...] [KEY=VALUE ...]           one run
        rnn-train --help GROUP=OPTION                          one option: its keys, what each means
        rnn-compare FOLDER                                     compare the runs in a folder
 
-often used: model.cell.hidden_size=64 model.match_parameters=20000 dataset.length=50
+often used: hidden_size=64 model.match_parameters=20000 dataset.length=50
             dataset.batch_size=32 dataset.root=FOLDER clipping.max_norm=1.0 optimizer.lr=0.001
             trainer.max_steps=500 trainer.max_epochs=10 hydra.run.dir=FOLDER
             (with -m: hydra.sweep.dir=FOLDER)

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +98,7 @@ def _answer(arguments: list[str], heard: list[int]) -> int:
         if planned.sweep:
             return _sweep(planned, composer, overrides, heard)
         (single,) = planned.runs
-        return _run(single, _folder(single), _title(single.overrides), heard)
+        return _run(single, _folder(single), _title(single), heard)
     except UsageError:
         raise
     except Exception as error:
@@ -144,9 +144,9 @@ def _hydra_answers(line: flags.CommandLine) -> int:
     return 0
 
 
-def _title(overrides: Sequence[str]) -> str:
-    given = [item for item in overrides if not item.startswith("experiment=")]
-    return ", ".join(given or overrides) or "defaults"
+def _title(spec: ComposedRun) -> str:
+    given = [item for item in spec.typed if not item.startswith("experiment=")]
+    return ", ".join(given or spec.typed) or "defaults"
 
 
 def _folder(spec: ComposedRun) -> Path:
@@ -231,7 +231,7 @@ def _sweep(planned: Plan, composer: Composer, overrides: list[str], heard: list[
             code = plugins.sweep(composer, planned.runs, overrides, folder)
             planned.runs.clear()
         for number, spec in enumerate(planned.runs):
-            label = f"#{number + 1}/{count} {_title(spec.overrides)}"
+            label = f"#{number + 1}/{count} {_title(spec)}"
             code = max(code, _run(spec, folder / spec.folder(swept=True), label, heard, swept=True))
     if any(folder.glob("*/run.json")):
         _tell(f"{count} {'run' if count == 1 else 'runs'} in {folder}")

@@ -42,7 +42,7 @@ class ClippingEffect(NamedTuple):
 
 
 class Clipping(nn.Module, ABC):
-    """Changes gradients in place, once an optimiser step, after accumulation and unscaling."""
+    """A clipping strategy. It changes gradients in place, once an optimiser step, after accumulation and unscaling."""
 
     changes_gradients: bool = True
     """Whether `forward` may change a gradient."""
@@ -57,7 +57,8 @@ class Clipping(nn.Module, ABC):
             raise TypeError(f"{cls.__name__}.inside: this method is now called `intervention`; rename it, nothing else")
 
     def attach(self, cells: Sequence[Cell], readout: nn.Module, trees: bool | None = None) -> None:
-        """Told once, before training, what the parameters belong to: a layer's cell each, and the last linear layer.
+        """Learn what the parameters belong to: the layers' cells, and the last linear layer. Called once before
+        training.
 
         Args:
             trees: whether the data are laid out as trees; None: as chains or trees, not known.
@@ -72,7 +73,7 @@ class Clipping(nn.Module, ABC):
             )
 
     def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
-        """What acts in the backward pass through this layer, for one training batch; None: nothing.
+        """The intervention in the backward pass through this layer, for one training batch; None: none.
 
         Called once a layer and training batch, from the bottom up.
 
@@ -95,7 +96,8 @@ class Clipping(nn.Module, ABC):
 
 
 class BackwardStrategy(Clipping):
-    """Acts inside backpropagation, at every state: the parameters' gradients are left as they come out of it."""
+    """A strategy that acts inside backpropagation, at every state. It leaves the parameters' gradients as they come out
+    of that."""
 
     changes_gradients = False
     acts_inside = True
@@ -110,7 +112,7 @@ class BackwardStrategy(Clipping):
 
 
 class Composed(Clipping):
-    """Strategies one after another, in order: each acts on what the one before left.
+    """Strategies one after another. Each acts on what the one before left.
 
     `did` says what each did at the last step.
 
@@ -148,8 +150,13 @@ class Composed(Clipping):
 
 def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
     """The L2 norm of all gradients together, accumulated in float64: squares of 1e-25 do not vanish."""
-    norms = [l2_norm(p.grad) for p in parameters if p.grad is not None]
-    return l2_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return torch.zeros((), dtype=torch.float64)
+    if any(gradient.dtype == torch.float64 for gradient in gradients):
+        return l2_norm(torch.stack([l2_norm(gradient) for gradient in gradients]))
+    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
+    return torch.linalg.vector_norm(torch.stack(norms))  # float64 holds the squares of all that float32 holds
 
 
 def factor_to_bound(norm: Tensor, most: Tensor | float) -> Tensor:
@@ -162,7 +169,7 @@ def factor_to_bound(norm: Tensor, most: Tensor | float) -> Tensor:
 
 
 def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> ClippingEffect:
-    """Apply `strategy` to the gradients of `parameters`, and say what it did."""
+    """Apply `strategy` to the gradients of `parameters`; returns what it did."""
     with torch.no_grad():
         present = [parameter for parameter in parameters if parameter.grad is not None]
         if not strategy.changes_gradients or not present:
@@ -176,7 +183,7 @@ def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> ClippingEffe
 
 
 def measure_effect(before: Tensor, after: Tensor | None, coefficient: Tensor | None) -> ClippingEffect:
-    """What was done to a gradient.
+    """The effect that a change of a gradient had.
 
     Args:
         before, after: all of it side by side; after None: the step is skipped.
@@ -193,7 +200,7 @@ def measure_effect(before: Tensor, after: Tensor | None, coefficient: Tensor | N
 
 
 def skip(parameters: Iterable[nn.Parameter]) -> None:
-    """The optimiser's step is not taken: without a gradient a parameter and its moments stay as they are."""
+    """Skip the optimiser's step: without a gradient a parameter and its moments stay as they are."""
     for parameter in parameters:
         parameter.grad = None
 

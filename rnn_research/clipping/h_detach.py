@@ -56,7 +56,7 @@ class HDetach(BackwardStrategy):
             batch -= 1  # counted with the lowest layer
         if self.until_step is not None and batch >= self.until_step:
             return None
-        random, shape = np.random.default_rng([self.seed, layer, batch]), structure.mask.shape
+        random, shape = np.random.default_rng([self.seed, layer, batch]), structure.shape
         kept = torch.from_numpy(random.random(shape[-1]) >= self.probability)
         others = (None for _ in cell.state_names[1:])
         return Intervention((kept.expand(shape).to(structure.mask.device, torch.float32), *others), unit=unit)

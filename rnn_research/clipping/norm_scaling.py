@@ -1,7 +1,7 @@
-"""Strategies that only scale: what they do to a gradient follows from the norms of its blocks.
+"""Strategies that only scale a gradient: what they do follows from the norms of its blocks.
 
-`forward` reads them from the gradient and multiplies it; `foresee` says what that would come to, without the gradient's
-being touched.
+`forward` reads the norms from the gradient and multiplies it. `predict_effects` says what that would come to, and
+leaves the gradient as it is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class NormScaling(Clipping):
         self._lengths = torch.zeros(0, dtype=torch.int64)
 
     def blocks(self, parameter: nn.Parameter) -> int:
-        """Of how many blocks, one after another in memory, a parameter's gradient consists."""
+        """How many blocks a parameter's gradient has, one after another in memory."""
         return 1
 
     @abstractmethod
@@ -60,7 +60,7 @@ class NormScaling(Clipping):
         return coefficients[0] if self.whole else None
 
     def lay_out(self, parameters: list[nn.Parameter]) -> None:
-        """Told which parameters are next, where they aren't those of the last step."""
+        """Note the blocks of these parameters. Called where they aren't those of the last step."""
         each = [(self.blocks(parameter), parameter.numel()) for parameter in parameters]
         lengths = [length for count, size in each for length in [size // count] * count]
         self._laid = list(parameters)
@@ -80,7 +80,7 @@ class NormScaling(Clipping):
         return self.block_norms(exact)
 
     def factors_of(self, coefficients: Tensor, parameters: list[nn.Parameter]) -> Tensor:
-        """As in `scale`: so that a norm ends within its threshold, whatever the rounding."""
+        """The factors to multiply by. As in `scale`, a norm ends within its threshold whatever the rounding."""
         slack = max(torch.finfo(dtype).eps for dtype in {parameter.dtype for parameter in parameters}) + SLACK
         return torch.where(coefficients < 1.0, coefficients * (1.0 - slack), coefficients)
 
@@ -91,8 +91,8 @@ def predict_effects(
     norm: Float[Tensor, ""],
     parameters: list[nn.Parameter],
 ) -> ClippingEffect:
-    """What each strategy's `forward` would do to a gradient, but for the rounding of each component. Every field has a
-    number for each strategy. Memories move on as if it had been done.
+    """The effect that each strategy's `forward` would have, but for the rounding of each component. Every field has a
+    number for each strategy. The strategies' memories move on as if it had been done.
 
     Args:
         exact: the parameters' gradients side by side, in float64.

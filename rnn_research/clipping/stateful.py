@@ -1,4 +1,4 @@
-"""What strategies with a memory share: buffers that keep their precision and any length, and each parameter's place."""
+"""Strategies with a memory: buffers that keep their precision and may have any length, and each parameter's place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnn_research.clipping.base import Clipping
 
 
 class StatefulClipping(Clipping):
-    """A strategy with a memory in buffers, which a checkpoint keeps bit by bit.
+    """A strategy that keeps a memory in buffers. A checkpoint keeps them bit by bit.
 
     They stay float64 and int64 when a model is cast to a lower precision: only the device follows the model's. Those
     named in `grows` are loaded in any length.

@@ -55,6 +55,11 @@ class ComposedRun:
     folders: tuple[Path, ...] = ()
 
     @property
+    def typed(self) -> list[str]:
+        """The overrides but those of Hydra's own keys: they say where a run lies, and not what it trains."""
+        return [text for text in self.overrides if not text.lstrip("+~").startswith(("hydra.", "hydra/"))]
+
+    @property
     def task(self) -> DictConfig:
         """The config without Hydra's part."""
         return OmegaConf.masked_copy(self.config, [str(key) for key in self.config if key != "hydra"])

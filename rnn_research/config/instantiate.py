@@ -20,7 +20,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from rnn_research.checks import LARGEST, flag, nearest, number
-from rnn_research.config.groups import CONF
+from rnn_research.config.groups import CONF, LISTS
 from rnn_research.config.short_keys import selected_options
 from rnn_research.errors import UsageError
 
@@ -58,8 +58,6 @@ LATER = {
     },
 }
 """Arguments that this project's own code gives later: a config can't. By node, or by the group that names it."""
-LISTS = ("init.", "probe.", "logger.", "clipping.", "regularizer.")
-"""Groups of which several options can be taken, each under its own name."""
 NAME = re.compile(r"[\w-]+")
 """Of an option in a group: it becomes the name of a file and of a module."""
 MANY = 16
@@ -150,7 +148,7 @@ def _taken(nodes: Any, path: str) -> dict[str, Any]:
 def check_keys(node: DictConfig, path: str) -> None:
     """Every key is an argument of the target: said before the target's own TypeError would say less."""
     parameters = _parameters(node._target_, path)
-    later = LATER.get(path) or (LATER.get(path.partition(".")[0], set()) if path.startswith(LISTS) else set())
+    later = LATER.get(path) or (LATER.get(path.partition(".")[0], set()) if path.partition(".")[0] in LISTS else set())
     for key in [str(key) for key in node if not str(key).startswith("_")]:
         if key in later:
             raise UsageError(f"{path}.{key}: can't be set, expected the one that rnn_research gives; leave it out")
@@ -224,7 +222,7 @@ def _check_kind(other: bool, target: str, path: str, kind: type) -> None:
         raise UsageError(f"{path}._target_: given {target!r}, expected a {kind.__name__} ({kind.__module__})")
 
 
-class usage_error_at:  # in small letters, since it reads as a word: `with told("dataset")`
+class usage_error_at:  # in small letters, since it reads as a word: `with usage_error_at("dataset")`
     """Turn an object's complaint about its arguments into a UsageError that names the key."""
 
     def __init__(self, path: str) -> None:

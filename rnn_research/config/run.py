@@ -108,7 +108,7 @@ def _failed(spec: ComposedRun, folder: Path, error: Exception) -> runs.RunRecord
         name=folder.name,
         status="failed",
         seed=spec.task.seed,
-        **identity_of(recorded(spec.task), spec.choices, spec.overrides, config_dirs=list(map(str, spec.folders))),
+        **_identity(spec, None),
         parameters=0,
         data={},
         versions=provenance.versions(),
@@ -134,18 +134,18 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool) -> runs.R
         raise
     run = RunSpec(
         folder,
+        name=folder.name,
+        seed=cfg.seed,
         loggers=parts.loggers,
         progress=progress,
         resume_from=cfg.resume and path_of("resume", cfg.resume),
         stop_when_solved=cfg.stop_when_solved,
-        **_identity(spec, parts.layout.name, folder),
+        **_identity(spec, parts.layout.name),
     )
     return fit(parts.data, parts.model, parts.trainer, parts.probes, run)
 
 
-def _identity(spec: ComposedRun, structure: str, folder: Path) -> dict[str, Any]:
-    """What tells this run from others: its name, its seed, and what its record holds of the command."""
-    folders = [str(path) for path in spec.folders]
-    config = recorded(spec.task)
-    identity = identity_of(config, spec.choices, spec.overrides, structure=structure, config_dirs=folders)
-    return {"name": folder.name, "seed": spec.task.seed, **identity}
+def _identity(spec: ComposedRun, structure: str | None) -> dict[str, Any]:
+    """What a record holds of the command."""
+    folders = [str(folder) for folder in spec.folders]
+    return identity_of(recorded(spec.task), spec.choices, spec.typed, structure=structure, config_dirs=folders)

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rnn_research.config.groups import LISTS, LONE, SHORT
+from rnn_research.config.groups import LISTS, LONE, SAME, SHORT
 from rnn_research.errors import UsageError
 
 KEY = re.compile(r"^([+~]*)([^=@]*)(@[^=]*)?(=.*)?$", re.DOTALL)
@@ -44,7 +44,7 @@ def written_out(overrides: Sequence[str], config: Any = None) -> list[str]:
             key is added for an option that is not chosen.
     """
     long, typed = [], dict[str, str]()
-    for override in overrides:
+    for override in (SAME.get(text, text) for text in overrides):
         match = KEY.match(override)
         if match is None:
             long.append(override)

@@ -23,7 +23,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "model_registry": ((None,), "a run's checkpoint lies in its folder, and nothing is sent; leave it out"),
 }
 """By name: the values that change nothing, and why others are refused. Those that this project gives itself are in
-`make.LATER`, and gradient clipping in `mistakes.REFUSED`."""
+`instantiate.LATER`, and gradient clipping in `groups.REFUSED`."""
 FREE = (KEYS.keys() | {"accelerator", "devices", "num_nodes", "strategy"}) - REFUSED.keys()
 """Those that do here what lightning says of them, or that `config` checks further."""
 

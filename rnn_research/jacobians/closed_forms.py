@@ -21,7 +21,8 @@ from rnn_research.unroll import LayerStates
 def layer_vjps(
     layer: LayerStates, silent: Tensor | None = None, inputs: Tensor | None = None
 ) -> Iterator[VectorJacobian]:
-    """All updates of a layer along a chain, some at a time. Padding may come as updates of norm 0.
+    """Yield the vector-Jacobian products of all updates of a layer along a chain, some at a time. Padding may come as
+    updates of norm 0.
 
     Args:
         silent: (batch, time), where a state's gradient comes from the next update alone; None: not known.
@@ -35,9 +36,9 @@ def layer_vjps(
         yield _vanilla_vjp(layer, f)
         return
     reset_after = type(layer.cell) is GRU and layer.cell.reset_after
-    form = _lstm_vjp if type(layer.cell) is LSTM else _gru_vjp if reset_after else autograd_vjp
+    of_updates = _lstm_vjp if type(layer.cell) is LSTM else _gru_vjp if reset_after else autograd_vjp
     for given in updates_of(layer, silent, inputs):
-        yield form(given)
+        yield of_updates(given)
 
 
 def _vanilla_vjp(layer: LayerStates, f: Nonlinearity) -> VectorJacobian:

@@ -1,8 +1,8 @@
-"""A cell's recurrent weight as it multiplies in a vector-Jacobian product, apart from what the activations owe it.
+"""W enters u J twice: through f', and as the matrix. Only the second is differentiated here.
 
 A product z = x W^T enters a vector-Jacobian product twice: f'(z) depends on W, and the gradient in x is multiplied by
-W. Within `ProductWeight`, a cell's products with `weight_hh` have results that are constants to the weight, and on the
-way back they multiply by `leaf`, a variable of its own with the same numbers.
+W. Within `ProductWeight`, the results of a cell's products with `weight_hh` are constants to the weight. On the way
+back they multiply by `leaf`, a variable of its own with the same numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rnn_research.cells.base import Cell
 
 
 class ProductWeight(TorchFunctionMode):
-    """Within it, products with a cell's `weight_hh`, or with views of it, differentiate in `leaf` instead.
+    """A context in which products with a cell's `weight_hh`, or with views of it, differentiate in `leaf` instead.
 
     Raises:
         ValueError: on leaving, no such product was made; or `weight_hh` was used for anything else.

@@ -1,5 +1,5 @@
-"""Gradients pulled back through every update of a chain, u J with J = ds_{k+1}/ds_k, and what they owe the recurrent
-weight that multiplies in them, all else constant."""
+"""Vector-Jacobian products u J, J = ds_{k+1}/ds_k, of every update of a chain, and their derivative in the recurrent
+weight that multiplies in them, with all else constant."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from rnn_research.unroll import GateActivations, LayerStates
 from rnn_research.unroll.update import UpdateCaller as OwnParts
 
 ROWS_AT_ONCE = 512 * 128
-"""Numbers in a part of the state of the updates that are pulled back at once: what is made of them stays in cache."""
+"""Numbers of one part of the state that are worked on at once: what is made of them stays in the cache. Divided by the
+hidden size it is a number of rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class UpdateBatch:
-    """Some updates s_k -> s_{k+1} of a cell: what makes the projected inputs, (updates, projected), anew; and of each
-    part of the state, (updates, hidden), s_k, s_{k+1}, and dL/ds_{k+1} as the unroll has it.
+    """Some updates s_k -> s_{k+1} of a cell.
+
+    `project` computes the projected inputs, (updates, projected). `previous`, `state` and `adjoints` are s_k, s_{k+1}
+    and dL/ds_{k+1} as the unroll has it, (updates, hidden) for each part of the state.
 
     `before` is dL/dh_k where that is known to be what this update passes on, and nothing else; None where it is not.
     `gates` are the activations of each gate, (updates, hidden), where the unroll has kept them; else None.
@@ -40,11 +43,12 @@ class UpdateBatch:
 
 @dataclass(frozen=True, eq=False)
 class VectorJacobian:
-    """Some of a layer's updates.
+    """The vector-Jacobian products of some of a layer's updates.
 
-    `norms` are ||dL/ds_{k+1}||, over all parts of the state jointly, float64, one number an update. `pulled` is u J for
-    u = dL/ds_{k+1} / ||dL/ds_{k+1}||, (updates, hidden) for each part of s_k, and zero where the norm is. `immediate`
-    takes a gradient in `pulled` to the one in `weight_hh`, with u, the states and the activations constant.
+    `norms` are ||dL/ds_{k+1}||, over all parts of the state jointly, float64, one number an update. `product` is u J
+    for u = dL/ds_{k+1} / ||dL/ds_{k+1}||, (updates, hidden) for each part of s_k, and zero where the norm is.
+    `immediate` takes a gradient in `product` to the one in `weight_hh`, with u, the states and the activations
+    constant.
     """
 
     norms: Tensor
@@ -142,7 +146,7 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
 
 
 def autograd_vjp(given: UpdateBatch) -> VectorJacobian:
-    """Of any cell, by one batched vector-Jacobian product of `cell.step`.
+    """The vector-Jacobian products of any cell, by one batched call of autograd on `cell.step`.
 
     Raises:
         ValueError: the cell uses `weight_hh` otherwise than as the matrix of a product.

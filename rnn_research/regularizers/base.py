@@ -21,7 +21,7 @@ from rnn_research.unroll import Unrolled
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One training batch, as a regularizer sees it.
+    """What a regularizer is given of one training batch.
 
     `cells` are the layers from the bottom up, `inputs` what the lowest reads, at the structure's positions. `unrolled`
     has the states and, after the backward pass, where the regularizer `needs_adjoints`, their adjoints. `number` counts
@@ -38,9 +38,9 @@ class Step:
 
 
 class Regularizer(nn.Module):
-    """Acts on training beside the loss. Its value at each step is recorded: what `penalty`, `after_backward` or
-    `after_step` returned (of accumulated batches the mean, by their labels or by what it `counts`), NaN where that is
-    None. The task's loss is reported without it."""
+    """A regularizer acts on training beside the loss. Its value at each step is recorded: what `penalty`,
+    `after_backward` or `after_step` returned (of accumulated batches the mean, by their labels or by what it `counts`),
+    NaN where that is None. The task's loss is reported without it."""
 
     weight: float = 1.0
     """The factor of `penalty` in the loss. Recorded is the penalty without it; 0: it is only measured."""
@@ -56,7 +56,7 @@ class Regularizer(nn.Module):
     and returns."""
 
     def attach(self, cells: Sequence[Cell], trees: bool | None = None) -> None:
-        """Told once, before training, what is regularized.
+        """Learn what is regularized. Called once before training.
 
         Args:
             trees: whether the data are laid out as trees; None: as chains or trees, not known.
@@ -66,7 +66,7 @@ class Regularizer(nn.Module):
         """
 
     def penalty(self, step: Step) -> Float[Tensor, ""] | None:
-        """A number that is added to the batch's mean loss, times `weight`, and differentiated with it; None: nothing
+        """The number that is added, times `weight`, to the batch's mean loss, and differentiated with it. None: nothing
         is added."""
         return None
 
@@ -83,8 +83,8 @@ class Regularizer(nn.Module):
         return None
 
     def counted(self, step: Step) -> Tensor | float:
-        """Of how many things the value that `after_backward` has just returned is the mean: samples, or what else it
-        divides by. 0: of none. It is asked where it `counts`."""
+        """The number that the value which `after_backward` has just returned was divided by: samples, or what else it
+        counts. Called where the regularizer `counts`."""
         return len(step.structure)
 
     def after_step(self, number: int) -> Float[Tensor, ""] | None:
@@ -100,7 +100,7 @@ class Regularizer(nn.Module):
 
 
 def refuse_trees(structure: Chain | Forest | bool | None, reason: str) -> None:
-    """Raise where the data are laid out as trees, which `reason` says have no such quantity.
+    """Refuse data that are laid out as trees, which have no such quantity, as `reason` says.
 
     Args:
         structure: a batch's structure, or what `attach` was told.
@@ -115,7 +115,7 @@ def refuse_trees(structure: Chain | Forest | bool | None, reason: str) -> None:
 
 
 def recurrent_weights(cells: Sequence[Cell], gates: Sequence[str] | None = None) -> list[list[Tensor]]:
-    """Of each layer the gates' square recurrent matrices, (hidden, hidden), as views of the parameters.
+    """The gates' square recurrent matrices of each layer, (hidden, hidden), as views of the parameters.
 
     Args:
         gates: those of these gates alone; None: all.

@@ -41,6 +41,11 @@ class Chain:
         return self.lengths.numel()
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the positions: (batch, time)."""
+        return len(self), self.time
+
+    @property
     def max_children(self) -> int:
         """Previous states of one update: always 1."""
         return 1

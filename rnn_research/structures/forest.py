@@ -79,6 +79,11 @@ class Forest:
     def nodes(self) -> int:
         return self.levels[-1]
 
+    @property
+    def shape(self) -> tuple[int]:
+        """The shape of the positions: (nodes,)."""
+        return (self.nodes,)
+
     @cached_property
     def max_children(self) -> int:
         """The largest arity."""

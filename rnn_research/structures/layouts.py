@@ -45,7 +45,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class SampleArrays(Samples[Sample]):
-    """Sequences in arrays, padded at the end: samples that are made in bulk are batched without being taken apart.
+    """Sequences in arrays, padded at the end. Samples that are generated in bulk are batched without a loop over them.
 
     `inputs` is (samples, longest, ...), with `NO_INPUT` from each sample's length on; `step_targets` is (samples,
     longest), with `NO_TARGET` there. `longest` may be more than the longest length.
@@ -232,5 +232,5 @@ def _optional(rows: list[Any], join: Any) -> Tensor | None:
 
 
 def automatic_layout(has_parse: bool, reads_children: bool) -> Layout:
-    """`structure=auto`: the data's parse for a cell that reads children apart, a chain otherwise."""
+    """`structure=auto`: tree cells fold the parse tree, where the data have one; sequence cells fold the sequence."""
     return ParseTreeLayout() if has_parse and reads_children else ChainLayout()

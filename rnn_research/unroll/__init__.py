@@ -1,4 +1,4 @@
-"""Unroll: a cell along a structure, and, after `backward`, the adjoint of every state."""
+"""Unroll a cell along a structure; after `backward`, read the adjoint of every state."""
 
 from __future__ import annotations
 
@@ -43,24 +43,25 @@ def unroll(
     truncate: tuple[int, int] | None = None,
     inside: object = None,
 ) -> Unrolled:
-    """Apply `cell` along `structure`; several cells are layers, each reading the hidden states of the one below.
+    """Apply `cell` along `structure`. Several cells are layers: each reads the hidden states of the one below.
 
     Args:
         cell: one cell, or the layers from the bottom up.
         structure: a `Chain` or a `Forest`.
         inputs: (batch, time, input) on a chain, (nodes, input) on a forest, in the structure's order.
         initial: the state before each sequence's first step, one a layer, (batch, hidden) each; none: zero.
-        between: applied to the hidden states that one layer hands to the next (dropout).
-        record: keep every state's adjoint in the backward pass; "parts": and take the norms of its direct and its
-            recurrent part in passing. The numbers computed are the same bits either way.
-        engine: what computes it: `auto`, or one of `ENGINES`. See `unroll.select`.
+        between: a function of the hidden states that one layer hands to the next (dropout).
+        record: True keeps every state's adjoint in the backward pass. "parts" also takes the norms of its direct and
+            its recurrent part. The states and gradients are the same bits either way.
+        engine: `auto`, or one of `ENGINES`. See `unroll.select`.
         interventions: for each layer what acts within its backward pass; None: nothing. See `unroll.intervention`.
-        truncate: (k1, k2): backpropagation through time, truncated: windows of k1 steps from the start, from whose
-            end the gradient of the window's losses reaches k2 steps back. Chains only. See `unroll.truncation`.
+        truncate: (k1, k2) truncates backpropagation through time. Windows are k1 steps long, from the start. The
+            losses of a window reach k2 steps back from its end. Chains only. See `unroll.truncation`.
 
     Returns:
-        `Unrolled`: `.states`, and after `backward` on a loss of them `.adjoints`, `.direct` and `.recurrent`, all
-        aligned with the structure's positions and with `.distance`. Padding has zeros there, and `.mask` marks it.
+        `Unrolled`. It has `.states`, and after `backward` on a loss of them `.adjoints`, `.direct` and `.recurrent`.
+        All are aligned with the structure's positions and with `.distance`. They are zero at padding, which `.mask`
+        marks.
 
     Raises:
         ValueError: no cell, inputs that do not fit the structure or the cell, an initial state that does not
@@ -74,7 +75,7 @@ def unroll(
     cells = [cell] if isinstance(cell, Cell) else list(cell)
     if not cells:
         raise ValueError("cell: given no layers, expected at least one cell")
-    positions = tuple(structure.mask.shape)
+    positions = structure.shape
     if tuple(inputs.shape[:-1]) != positions or inputs.shape[-1] != cells[0].input_size:
         raise ValueError(
             f"inputs: given shape {tuple(inputs.shape)}, expected {(*positions, cells[0].input_size)}: the structure's "

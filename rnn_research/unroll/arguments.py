@@ -1,4 +1,4 @@
-"""Layers, one above the other, in one pass."""
+"""The arguments of `unroll`, and its layers one above the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Layers = list[tuple[Unfolding, EngineChoice]]
 
 @dataclass(frozen=True, eq=False)
 class UnrollArguments:
-    """What is to be unrolled; the arguments of `unroll`."""
+    """What is to be unrolled: the arguments of `unroll`."""
 
     engine: str
     cells: Sequence[Cell]
@@ -33,8 +33,8 @@ class UnrollArguments:
 def unfold_layers(
     arguments: UnrollArguments, interventions: Sequence[Intervention | None], family: list[Unfolding] | None = None
 ) -> Layers:
-    """Each layer along the structure, the next one reading its hidden states. The layers join a `family` of folds
-    whose records one backward pass may reach."""
+    """Each layer along the structure, the next one reading its hidden states. The layers join a `family`
+    of unfoldings whose records one backward pass may reach."""
     family = [] if family is None else family
     inputs, layers = arguments.inputs, Layers()
     for index, (cell, intervention) in enumerate(zip(arguments.cells, interventions, strict=True)):

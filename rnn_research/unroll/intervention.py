@@ -130,7 +130,7 @@ def check(interventions: Sequence[Intervention | None], cells: Sequence[Cell], s
     """Raise ValueError where there is not one a layer, or its factors don't fit the layer's state or the structure."""
     if len(interventions) != len(cells):
         raise ValueError(f"interventions: given {len(interventions)}, expected {len(cells)}: one (or None) a layer")
-    positions = tuple(structure.mask.shape)
+    positions = structure.shape
     for one, cell in zip(interventions, cells, strict=True):
         if one is None or not one.keep:
             continue

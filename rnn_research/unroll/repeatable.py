@@ -1,4 +1,4 @@
-"""Whether a cell's update can be run again, elsewhere and on other rows, for what it gave."""
+"""Check that a cell's update gives the same again, when it is run elsewhere and on other rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rnn_research.unroll.undisturbed import draws, undisturbed
 
 
 def check_repeatable(cell: Cell, what: str) -> None:
-    """Raise where `what` would see other states than those of the unroll. The cell is left as it was.
+    """Refuse a cell whose update gives other states when it is run again. The cell is left as it was.
 
     Raises:
         ValueError: the cell draws random numbers, or changes its buffers, in an update.

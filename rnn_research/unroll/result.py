@@ -1,4 +1,4 @@
-"""What an unrolled cell hands back: its states and, after `backward`, their adjoints."""
+"""The result of an unroll: states and, after `backward`, their adjoints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHANGED = (
 
 
 class LayerStates:
-    """One cell's states along a structure, and, after `backward`, the gradient of the loss in each of them.
+    """One layer's states along a structure and, after `backward`, the gradient of the loss in each of them.
 
     All are aligned with the structure's positions: (batch, time, hidden) on a chain, with zeros at padding, and
     (nodes, hidden) on a forest. Three gradients of a state s (h, and c where there is one):
@@ -113,10 +113,11 @@ class LayerStates:
         return self._unfolding.norms(which)
 
     def norms_by_point(self) -> NormsByPoint:
-        """What acted inside the backward pass: of each point that acts, among "recurrent", "adjoint" and
-        "preactivation", the L2 norms before and after it at each position, float64, over all parts of the state
-        jointly (all marked pre-activations of the node); zero at padding. Whatever `record` was. Over several
-        backward passes, and over the classes of windows of a truncated one, they are added up.
+        """The L2 norms before and after each point at which an intervention acted in the backward pass.
+
+        The points are among "recurrent", "adjoint" and "preactivation". A norm is over all parts of the state jointly
+        (over all marked pre-activations of the node), float64, one a position, zero at padding. They are there
+        whatever `record` was. Over several backward passes, and over the passes of a truncated one, they add up.
 
         Raises:
             RuntimeError: something acts, and no backward pass has been run.
@@ -141,25 +142,25 @@ class LayerStates:
         return self._unfolding.adjoints_of(loss)
 
     def updates(self) -> Iterator[tuple[Tensor, Tensor, tuple[State, ...]]]:
-        """Every update again: flat positions, projected inputs and previous states, detached; those with equally
-        many previous states come together."""
+        """Yield what every update read: flat positions, projected inputs and previous states, detached. Updates with
+        equally many previous states come together."""
         self._check_unchanged()
         for rows, projected, previous, _ in self._unfolding.updates():
             yield rows, projected, previous
 
     def as_unrolled(self) -> AbstractContextManager[Any]:
-        """Within it an update is in the mixed precision of this unroll, if it was in one."""
+        """A context in which updates have the mixed precision of this unroll, if it had one."""
         return self._unfolding.as_unrolled()
 
     def kept(self) -> GateActivations | None:
-        """The gates' activations, where the engine's forward pass left them; None: it left none."""
+        """The gates' activations that the engine's forward pass kept; None: it kept none."""
         return self._unfolding.kept()
 
     def _versions(self) -> list[int]:
         return [parameter._version for parameter in self.cell.parameters()]
 
     def _once(self, which: str) -> State:
-        """A gradient, found once after each backward pass."""
+        """A gradient by its name. It is computed once after each backward pass."""
         self._check()
         passes = self._unfolding.passes
         if which not in self._found or self._found[which][0] != passes:
@@ -188,7 +189,7 @@ def _lengths(structure: Chain | Forest) -> list[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Unrolled:
-    """A cell, or layers of cells, along a structure. Its own attributes are the top layer's; see `LayerStates`."""
+    """The layers of one unroll, from the bottom up. Its other attributes are the top layer's: see `LayerStates`."""
 
     layers: tuple[LayerStates, ...]
 

@@ -1,9 +1,9 @@
-"""Which engine folds a cell along a structure.
+"""Select the engine that unrolls a cell along a structure.
 
 * `native`: the cell's update compiled to C; on the CPU, float32 or float64.
-* `torch`: torch's fused kernels, or a backward pass written out; any device, no compiler.
+* `torch`: torch's fused kernels, or an explicit backward pass; any device, no compiler.
 * `reference`: plain autograd; any cell, any device, derivatives of any order. The oracle for the others.
-* `auto`: the first of these that is right here.
+* `auto`: the first of these that can do what is asked for.
 """
 
 from __future__ import annotations

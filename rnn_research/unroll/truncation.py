@@ -25,10 +25,10 @@ from rnn_research.unroll.unfolding import PastUpdate, Unfolding
 
 
 class TruncatedUnfolding(Unfolding):
-    """One layer's folds, one a class of windows.
+    """One layer's unfoldings, one a class of windows.
 
     Args:
-        folds: of each class. Their states are the same numbers.
+        unfoldings: of each class. Their states are the same numbers.
         classes: (time,), the class of each step's window.
     """
 

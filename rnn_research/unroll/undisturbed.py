@@ -1,4 +1,4 @@
-"""What a cell's updates may change besides returning a state, put back: random numbers, buffers, attributes."""
+"""Put back what a cell's updates may change besides returning a state: random numbers, buffers, attributes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def draws() -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def undisturbed(cells: Iterable[Cell]) -> Iterator[None]:
-    """Within it the cells' updates can be run again, and afterwards nothing tells: random numbers (torch's, numpy's and
-    Python's own) are where they were, and the cells have their buffers and attributes."""
+    """A context in which the cells' updates can be run again without a trace. Afterwards the random numbers (torch's,
+    numpy's and Python's) are where they were, and the cells have their buffers and attributes."""
     cells = list(cells)
     devices = {parameter.device for cell in cells for parameter in cell.parameters()}
     drawn = [(device, random_state(device)) for device in devices or {torch.device("cpu")}]

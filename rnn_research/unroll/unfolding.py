@@ -1,4 +1,4 @@
-"""The contract of an engine's result: one layer's states along a structure, and how their adjoints are had."""
+"""The contract of an engine's result: one layer's states along a structure, and the way to their adjoints."""
 
 from __future__ import annotations
 
@@ -35,8 +35,11 @@ NOT_AGAIN = (
 
 
 class GateActivations(NamedTuple):
-    """Gates' activations of some updates, side by side with what else was kept: those of gate k, in the order of their
-    rows in the weights, are `values[:, slot[k]]`. `place` says which row a position's are; -1: none."""
+    """The gates' activations of some updates, on the tape of the forward pass.
+
+    Gate k, in the order of the rows of the weights, is `values[:, slot[k]]`. `place` says which row of `values` belongs
+    to a position; -1: none.
+    """
 
     place: Int[Tensor, "batch time"]
     values: Float[Tensor, "updates kept hidden"]
@@ -44,7 +47,7 @@ class GateActivations(NamedTuple):
 
 
 class Unfolding(ABC):
-    """One cell along a structure. Everything is aligned with the structure's positions, with zeros at padding."""
+    """One cell along a structure. Everything is aligned with the structure's positions, and zero at padding."""
 
     def __init__(self, cell: Cell, structure: Chain | Forest, record: Record) -> None:
         self.cell, self.structure = cell, structure
@@ -83,23 +86,23 @@ class Unfolding(ABC):
 
     @abstractmethod
     def norms_by_point(self) -> NormsByPoint | None:
-        """Of each point at which something acts within the backward pass, the norms before and after it, by position,
-        float64; None: no backward pass has come by."""
+        """The norms before and after each point at which an intervention acts, by position, float64. None: no backward
+        pass has come by."""
 
     @abstractmethod
     def adjoints_of(self, loss: Tensor) -> State:
-        """d loss/ds of every state, for another loss, leaving every `.grad` as it is."""
+        """d loss/ds of every state, for another loss. Every `.grad` stays as it is."""
 
     @abstractmethod
     def updates(self) -> Iterator[PastUpdate]:
-        """What every update read and gave; those with equally many previous states come together."""
+        """Yield what every update read and gave. Updates with equally many previous states come together."""
 
     def replays(self) -> Sequence[Callable[[], Iterator[PastUpdate]]]:
-        """Ways to go through the updates, to run them again: the first one whose results are as they were is right."""
+        """Ways to run the updates again. The first one that gives the same results is right."""
         return [self.updates]
 
     def read_again(self) -> dict[str, Sequence[Tensor]]:
-        """By name, the tensors that `direct`, `recurrent`, `updates` and `adjoints_of` read: that they were not changed
+        """By name, the tensors that `direct`, `recurrent`, `updates` and `adjoints_of` read. Whether they were changed
         in place must be checked."""
         return {}
 
@@ -119,7 +122,7 @@ class Unfolding(ABC):
             stack.enter_context(torch.autocast(kind, dtype=dtype))
         return stack
 
-    def inside_update(self, grads: list[Tensor]) -> State:
+    def carried_through_update(self, grads: list[Tensor]) -> State:
         """Gradients in the states as they left their updates, carried to the parts inside the update they depend on
         (an LSTM's h depends on its c): one batched, local vector-Jacobian product, with the previous states fixed.
         Zero at padding.
@@ -140,7 +143,7 @@ class Unfolding(ABC):
         raise RuntimeError(NOT_AGAIN.format(type(self.cell).__name__))
 
     def _carried(self, flat: list[Tensor], replay: Iterator[PastUpdate]) -> list[Tensor] | None:
-        """`inside_update` of flat positions; None: some updates came out other than they were."""
+        """`carried_through_update` of flat positions; None: some updates came out other than they were."""
         out, updates = [torch.zeros_like(grad) for grad in flat], UpdateCaller(self.cell)
         for rows, projected, previous, before in replay:
             with torch.enable_grad(), self.as_unrolled():

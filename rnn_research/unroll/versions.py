@@ -1,4 +1,4 @@
-"""Tensors that are read again after a backward pass, and whether they have been changed in place meanwhile."""
+"""Tell whether tensors that are read again after a backward pass have been changed in place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def version(tensor: Tensor) -> int:
 
 
 class Versions:
-    """The tensors, by name, as they are now."""
+    """The versions of some tensors, by name, as they are now."""
 
     def __init__(self, read: Mapping[str, Sequence[Tensor]]) -> None:
         self._read = {name: (tensors, list(map(version, tensors))) for name, tensors in read.items()}

@@ -13,7 +13,7 @@ from rnn_research.cli import train
 from rnn_research.config.groups import CONF
 from rnn_research.records import runs
 
-EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("[!_]*.yaml"))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

@@ -169,6 +169,57 @@ def test_one_file_and_one_yaml_each_are_enough(folder: Path, tmp_path: Path) -> 
     np.testing.assert_allclose(clipping["norm_after"], 1.0, rtol=1e-6)
 
 
+def test_ones_own_yamls_may_share_what_the_built_in_ones_do(folder: Path, tmp_path: Path) -> None:
+    """A data set's shared keys, and what makes an experiment a sweep in a folder of its name."""
+    own = {
+        "shared.py": """
+from parity import Parity
+
+
+class Shared(Parity):
+    def __init__(self, length, batch_size, num_workers, bucket):
+        super().__init__(length, batch_size)
+        self.num_workers, self.bucket = num_workers, bucket
+""",
+        "dataset/shared.yaml": """
+# parity, with the keys that all data sets share
+defaults: [_dataset, _self_]
+_target_: shared.Shared
+length: 6
+batch_size: 8
+""",
+        "experiment/study.yaml": """
+# @package _global_
+# Does the seed matter?
+defaults:
+  - _experiment
+  - override /dataset: shared
+
+hydra:
+  sweeper:
+    params:
+      seed: 0,1
+
+trainer:
+  max_steps: 1
+""",
+    }
+    for name, text in own.items():
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_text(text.lstrip(), encoding="utf-8")
+    (tmp_path / "own" / "parity.py").write_text(FOLDER["parity.py"], encoding="utf-8")
+    arguments = ["--config-dir", "own", "experiment=study", "dataset.bucket=true"]
+    process = Forked(train.main, arguments, folder=tmp_path)
+    _, said = process.communicate(timeout=250)
+    assert process.returncode == 0, said.decode()
+    records = [runs.read(run) for run in runs.find([tmp_path / "outputs" / "study"])]
+    assert [(record.status, record.seed, record.steps) for record in records] == [("done", 0, 1), ("done", 1, 1)]
+    for record in records:
+        keys = {"batch_size": 8, "num_workers": 0, "bucket": True, "length": 6}
+        assert record.config["dataset"] == {"_target_": "shared.Shared", **keys}
+        assert record.choices["probe"] == "adjoint"
+
+
 def test_the_contract_tests_find_them(folder: Path) -> None:
     """And fail where one breaks the contract."""
     broken = FOLDER["normalised.py"].replace("return coefficient", "return coefficient.float()")

@@ -68,6 +68,21 @@ LINES = [
     ("resume=[a]", "resume: given ['a'], expected a folder's path"),
     ("seed=0,", "seed: given '0,', expected a number"),
     ("--package model", "--package: given model", "add --cfg job"),
+    ("model=glob(*)", "model: given several values", "-m for a sweep"),
+    ("-m hydra.run.dir=x seed=0,1", "hydra.run.dir: given, but this is a sweep", "hydra.sweep.dir=FOLDER"),
+    ("hydra.sweep.dir=x", "hydra.sweep.dir: given, but this is one run", "hydra.run.dir=FOLDER"),
+    ("experiment=digits_vanishing hydra.run.dir=x", "hydra.run.dir: given, but this is a sweep"),
+    ("~regularizer", "~regularizer: a list of options can't be taken out, expected regularizer=none"),
+    ("~probe", "~probe: a list of options can't be taken out, expected probe=none"),
+    ("+experiment=forget_bias", "+experiment: the config has the group already, expected experiment=forget_bias"),
+    ("+model=lstm", "+model: the config has the group already, expected model=lstm without the +"),
+    ("hydra/launcher=nowhere -m seed=0,1", "hydra/launcher: given 'nowhere'", "pip install hydra-nowhere-launcher"),
+    ("hydra/sweeper=no_where -m seed=0,1", "hydra/sweeper: given 'no_where'", "pip install hydra-no-where-sweeper"),
+    ("hydra.job.chdir=true", "hydra.job.chdir: has no effect here"),
+    ("hydra.callbacks.x=1", "hydra.callbacks.x"),
+    ("probe.every_n_steps=2", "probe.adjoint.every_n_steps or probe.gradient_norm.every_n_steps"),
+    ("--config-name mine", "--config-name: not supported"),
+    ("--cfg job -m seed=0,1", "--cfg: given with --multirun"),
 ]
 LIGHTNING = [
     (

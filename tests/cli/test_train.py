@@ -107,6 +107,7 @@ def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
         "model": "rnn",
         "dataset": "adding",
         "structure": "chain",
+        "architecture": "auto",
         "init": "default",
         "clipping": "none",
         "regularizer": "none",

@@ -38,6 +38,7 @@ def test_every_group_is_in_the_table() -> None:
         (["init=[orthogonal]", "init.gain=2"], "init.orthogonal.gain", 2),
         (["probe=adjoint", "probe.every_n_steps=7"], "probe.adjoint.every_n_steps", 7),
         (["hidden_size=5"], "model.cell.hidden_size", 5),
+        (["init=none"], "init.default._target_", "rnn_research.cells.initialisation.default"),
         (["clipping=global_norm", "clipping.max_norm=.inf"], "clipping.global_norm.max_norm", math.inf),
         (["model.cell.hidden_size=${dataset.batch_size}", "dataset.batch_size=9"], "model.cell.hidden_size", 9),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnn_research.structures import Forest, Tree, balanced, left_branching
+from rnn_research.structures import Chain, Forest, Tree, balanced, left_branching
 from rnn_research.structures.order import ReadyNodes, Rows, forest_order, parents, time_order
 
 LENGTHS = {"equal": [4, 4, 4], "unequal": [3, 7, 1, 5, 7, 3], "one step": [1, 1], "one": [6]}
@@ -56,3 +56,8 @@ def test_nodes_come_after_their_children_and_leaves_first(name: str) -> None:
     depth = forest.distance
     assert all(int(depth[row]) == int(depth[parent]) + 1 for row, parent in enumerate(above) if parent >= 0)
     assert torch.equal(parents(forest), torch.tensor(above))
+
+
+def test_the_shape_is_that_of_the_positions() -> None:
+    for structure in (Chain(torch.tensor([3, 5])), Forest.of(TREES["any arity"])):
+        assert structure.shape == tuple(structure.mask.shape)

@@ -73,7 +73,7 @@ class NativeUnfolding(Unfolding):
         } or None
 
     def direct(self) -> State:
-        return self.inside_update(self._readouts())
+        return self.carried_through_update(self._readouts())
 
     def recurrent(self) -> State:
         assert self.recorded is not None

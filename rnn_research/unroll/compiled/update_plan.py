@@ -90,7 +90,7 @@ class UpdatePlan:
 
     @cached_property
     def gates(self) -> dict[int, int]:
-        """The slots of functions of one accumulator, by the row block of the weights that it sums: an LSTM's gates."""
+        """Where each gate's activation lies on the tape: number of the gate -> slot."""
         found: dict[int, int] = {}
         for node, slot in self.slot.items():
             if leaf_of(node) is None and node not in self.acc and len(node.all_input_nodes) == 1:

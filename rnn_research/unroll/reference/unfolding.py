@@ -95,18 +95,18 @@ class ReferenceUnfolding(Unfolding):
     def direct(self) -> State:
         self._check_hooks()
         if self._intervention is not None:
-            return self.inside_update([self._scatter(part) for part in self._intervention.direct])
+            return self.carried_through_update([self._scatter(part) for part in self._intervention.direct])
         like = [torch.cat([state[k].detach() for state in self.loop.states]) for k in self._parts]
         found = [self._recorded.direct.get(k) for k in self._parts]
         rows = [torch.zeros_like(part) if grad is None else grad for part, grad in zip(like, found, strict=True)]
-        return self.inside_update([self._scatter(part) for part in rows])
+        return self.carried_through_update([self._scatter(part) for part in rows])
 
     def recurrent(self) -> State:
         self._check_hooks()
         if self._intervention is not None:
-            return self.inside_update([self._scatter(part) for part in self._intervention.recurrent])
+            return self.carried_through_update([self._scatter(part) for part in self._intervention.recurrent])
         passed = self.loop.passed
-        return self.inside_update(
+        return self.carried_through_update(
             [self._scatter(torch.cat([_grad(state[k]) for state in passed])) for k in self._parts]
         )
 

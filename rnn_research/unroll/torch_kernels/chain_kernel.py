@@ -1,4 +1,4 @@
-"""The contract of a form: how the torch engine computes one cell along one structure."""
+"""The contract of a kernel of the torch engine: one cell along one structure, and its adjoints."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from rnn_research.unroll.torch_kernels.row_order import RowOrder
 
 
 class Unsupported(Exception):
-    """There is no such form of this cell: says why."""
+    """The torch engine has no kernel for this cell, structure or precision: says why."""
 
 
 @dataclass(frozen=True)
 class BackwardPass:
-    """What one pass back along the structure gives, rows as the plan's, an entry a part of the state.
+    """The adjoints that one pass back along the structure gives. Rows are in the kernel's order, entries are the parts
+    of the state.
 
-    `recurrent` makes the part of the adjoints that comes from later states, before it is carried inside the update:
-    each state's is one product with what is already there, so nothing is subtracted.
+    `recurrent` computes the part of the adjoints that comes from later states, before it is carried inside the update.
+    Each state's is one product with what is already there; nothing is subtracted.
     """
 
     adjoints: list[Tensor]
@@ -50,7 +51,7 @@ class ChainKernel(ABC):
 
     Attributes:
         how: what computes it, in a few words.
-        plan: the rows, which all tensors here have.
+        row_order: the rows that all tensors here have.
     """
 
     how: str

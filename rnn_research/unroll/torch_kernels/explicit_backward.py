@@ -1,4 +1,4 @@
-"""A forward and a backward pass written out along any structure, as one operation of autograd."""
+"""An explicit forward and backward pass along any structure, as one operation of autograd."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ UPDATES: dict[type[Cell], Callable[..., ExplicitUpdate]] = {
 
 @dataclass(frozen=True)
 class _Gradients:
-    """What a pass back leaves: of each part, the adjoints of a buffer's rows; by arity, its nodes' slopes."""
+    """What a pass back leaves: the adjoints of each buffer's rows, and by arity the gradients in the
+    pre-activations."""
 
     adjoints: list[Tensor]
     grad_preactivations: dict[int, Tensor]
 
 
 class ExplicitBackward(ChainKernel):
-    """The cell's `Update` in the order of the plan's steps."""
+    """The cell's `ExplicitUpdate`, one group of rows after another."""
 
     how = "backward pass written out"
 
@@ -76,7 +77,7 @@ class ExplicitBackward(ChainKernel):
 
 
 class _ExplicitPasses:
-    """Forward and back, apart from autograd's graph, which holds this. The tape has the activations, by arity."""
+    """The passes themselves. Autograd's graph holds this object. The tape has the activations, by arity."""
 
     def __init__(self, update: ExplicitUpdate, cell: Cell, row_order: RowOrder) -> None:
         self.update, self.row_order = update, row_order

@@ -1,4 +1,4 @@
-"""Updates written out: what a cell adds up of its children's h, what it makes of that, and the way back through both.
+"""Explicit updates: what a cell sums of its children's h, what it makes of that, and the way back through both.
 
 Rows are nodes; the states of a node's k children lie side by
 side, so that an index of (nodes * k, hidden) and one of (nodes, k * hidden) are the same memory.
@@ -69,8 +69,8 @@ class ExplicitUpdate(ABC):
         weight: Tensor,
         grad_preactivations: Tensor,
     ) -> None:
-        """The slopes (nodes, width), given the gradients in the node's state, which become the adjoints: they gain what
-        passes between its parts."""
+        """Write the gradients in the pre-activations, (nodes, width), given those in the node's state. The latter
+        become the adjoints: they gain what passes between the state's parts."""
 
     def carried(
         self, adjoints: list[Tensor], arity: int, tape: Tensor, weight: Tensor, grad_preactivations: Tensor
@@ -79,7 +79,7 @@ class ExplicitUpdate(ABC):
         return [None]
 
     def of_inputs(self, grad_preactivations: Tensor, arity: int) -> Tensor:
-        """The slopes, of the projected input."""
+        """The gradients in the projected inputs, given those in the pre-activations."""
         return grad_preactivations
 
 
@@ -88,24 +88,24 @@ class VanillaUpdate(ExplicitUpdate):
 
     def __init__(self, cell: RNN) -> None:
         super().__init__(cell)
-        self.apart = isinstance(cell, TreeRNN) and not cell.shared
+        self.separate_children = isinstance(cell, TreeRNN) and not cell.shared
         self.f = known_nonlinearity(cell)
 
     def width(self, arity: int) -> int:
         return self.size
 
     def spread(self, children: Tensor, arity: int, weight: Tensor) -> Tensor:
-        if self.apart:
+        if self.separate_children:
             return child_blocks(children.reshape(-1, arity * self.size), weight, None)
         return summed(children, arity) @ weight.t()
 
     def collect(self, grad_preactivations: Tensor, arity: int, weight: Tensor) -> Tensor:
-        if self.apart:
+        if self.separate_children:
             return (grad_preactivations @ weight[:, : arity * self.size]).view(-1, self.size)
         return for_each(grad_preactivations @ weight, arity)
 
     def weigh(self, grad_preactivations: Tensor, children: Tensor, arity: int, tape: Tensor, out: Tensor) -> None:
-        if self.apart:
+        if self.separate_children:
             out[:, : arity * self.size].addmm_(grad_preactivations.t(), children.reshape(-1, arity * self.size))
         else:
             out.addmm_(grad_preactivations.t(), summed(children, arity))

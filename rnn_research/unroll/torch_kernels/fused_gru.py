@@ -13,7 +13,8 @@ from rnn_research.unroll.torch_kernels.row_order import cut, take
 
 
 class GRUKernel(FusedKernel):
-    """dL/dh' has two ways round the gates: through U, where n's slope is scaled by r, and by z."""
+    """dL/dh' has two ways round the gates: through U, where the gradient in n's pre-activation is scaled by r, and by
+    z."""
 
     name = "GRU"
     call = torch._VF.gru  # pyright: ignore[reportAttributeAccessIssue]
@@ -39,18 +40,18 @@ class GRUKernel(FusedKernel):
             r, z = (given[:, : 2 * size] + spread[:, : 2 * size]).sigmoid_().chunk(2, 1)
             from_hidden = spread[:, 2 * size :]
             n = torch.addcmul(given[:, 2 * size :], r, from_hidden).tanh_()
-            slopes = torch.empty_like(spread)
-            of_r, of_z, of_n = slopes.chunk(3, 1)
+            grad_preactivations = torch.empty_like(spread)
+            of_r, of_z, of_n = grad_preactivations.chunk(3, 1)
             torch.mul((1 - n * n).mul_(1 - z), r, out=of_n)
             torch.mul(of_n, from_hidden * (1 - r), out=of_r)
             torch.mul(previous - n, torch.addcmul(z, z, z, value=-1), out=of_z)
-            local = cut(slopes, count), cut(slopes.view(-1, 3, size), count), cut(z, count)
+            local = cut(grad_preactivations, count), cut(grad_preactivations.view(-1, 3, size), count), cut(z, count)
             here = list(zip(*(part[steps] for part in steps_of), *local, strict=True))
-            for g_h, dh, r_h, to_h, slope, of_gates, z_t in reversed(here):
+            for g_h, dh, r_h, to_h, grad, of_gates, z_t in reversed(here):
                 if g_h is None:
                     dh.copy_(r_h)
                 else:
                     torch.add(r_h, g_h, out=dh)
                 of_gates.mul_(dh[:, None])
-                torch.mul(dh, z_t, out=to_h).addmm_(slope, weight)
+                torch.mul(dh, z_t, out=to_h).addmm_(grad, weight)
         return BackwardPass([adjoints], lambda: [recurrent[before:]])

@@ -30,7 +30,8 @@ BLOCK = 2**16
 class FusedKernel(ChainKernel):
     """One fused call, its h handed out through a tap that keeps what reaches it from outside.
 
-    The recursions begin at a state before the first, as the kernels do; `full` is the plan with it.
+    The recursions begin at a state before the first, as the kernels do; `full` is the order of the
+    rows with it.
     """
 
     name: str

@@ -92,17 +92,17 @@ class LSTMKernel(FusedKernel):
         beside = cut(adjoints[1][:, None], counts)  # for three gates at once
         views: list[Any] = []
         viewed: tuple[int, ...] = ()
-        for steps, slopes, inside, forget in self._slopes():
+        for steps, grad_preactivations, inside, forget in self._blocks_back():
             count = counts[steps]
             if count != viewed:
-                by_gate = slopes.view(-1, 4, self.size)
-                views = [cut(part, count) for part in (slopes, by_gate[:, :3], by_gate[:, 3], inside)]
+                by_gate = grad_preactivations.view(-1, 4, self.size)
+                views = [cut(part, count) for part in (grad_preactivations, by_gate[:, :3], by_gate[:, 3], inside)]
                 viewed = count
             kept = cut(forget, count)
             for k in range(len(count) - 1, -1, -1):
                 t = steps.start + k
                 dh, dc = of_hidden[t], of_memory[t]
-                slope, of_dc, of_dh, dh_dc = (part[k] for part in views)
+                grad, of_dc, of_dh, dh_dc = (part[k] for part in views)
                 dc.addcmul_(dh, dh_dc)
                 of_dc.mul_(beside[t])
                 of_dh.mul_(dh)
@@ -110,7 +110,7 @@ class LSTMKernel(FusedKernel):
                     to_h, to_c = of_hidden[t - 1], of_memory[t - 1]
                     if count[k] != counts[t - 1]:
                         to_h, to_c = to_h[: count[k]], to_c[: count[k]]
-                    to_h.addmm_(slope, weight)
+                    to_h.addmm_(grad, weight)
                     to_c.addcmul_(dc, kept[k])
         return BackwardPass(adjoints, lambda: self._recurrent(adjoints))
 
@@ -119,18 +119,18 @@ class LSTMKernel(FusedKernel):
         before, size = self.full.before, self.size
         passed = [part.new_zeros(before + self.full.rows, size) for part in adjoints]
         blocks = reversed(self._blocks())
-        for (_, rows, children), (_, slopes, _, forget) in zip(blocks, self._slopes(), strict=True):
+        for (_, rows, children), (_, grad_preactivations, _, forget) in zip(blocks, self._blocks_back(), strict=True):
             of_hidden, of_memory = (part[rows] for part in adjoints)
-            by_gate = slopes.view(-1, 4, size)
+            by_gate = grad_preactivations.view(-1, 4, size)
             by_gate[:, :3] *= of_memory[:, None]
             by_gate[:, 3] *= of_hidden
-            put(passed[0], children, slopes @ self.weights[1])
+            put(passed[0], children, grad_preactivations @ self.weights[1])
             put(passed[1], children, of_memory * forget)
         return [part[before:] for part in passed]
 
-    def _slopes(self) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-        """From the last block of steps: them, the slopes of i, f and g in terms of dL/dc, and of o in terms of dL/dh,
-        dh/dc at the same position, and f. The same memory serves all blocks."""
+    def _blocks_back(self) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+        """From the last block of steps: them, the derivatives in the pre-activations of i, f and g per dL/dc, and of o
+        per dL/dh, dh/dc at the same position, and f. The same memory serves all blocks."""
         gates, memory = self._replayed()
         hidden, own = self.outputs.detach().reshape(-1, self.size), memory[self.full.before :]
         scratch: list[Tensor] = []
@@ -138,12 +138,12 @@ class LSTMKernel(FusedKernel):
             block = gates.pop()
             if not scratch or len(scratch[0]) != len(block):
                 scratch = [torch.empty_like(block), *(torch.empty_like(own[rows]) for _ in range(2))]
-            slopes, inside, other = scratch
-            _slopes(block, hidden[rows], own[rows], take(memory, children), slopes, inside, other)
-            yield steps, slopes, inside, block[:, self.size : 2 * self.size]
+            grad_preactivations, inside, other = scratch
+            _derivatives(block, hidden[rows], own[rows], take(memory, children), grad_preactivations, inside, other)
+            yield steps, grad_preactivations, inside, block[:, self.size : 2 * self.size]
 
 
-def _slopes(
+def _derivatives(
     gates: Tensor, hidden: Tensor, memory: Tensor, previous: Tensor, out: Tensor, inside: Tensor, scratch: Tensor
 ) -> None:
     i, f, g, o = gates.chunk(4, 1)

@@ -1,4 +1,4 @@
-"""The update of the GRU, written out, for trees and for the published form."""
+"""The explicit update of the GRU, for trees and for the published form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The update of the cells with a memory, written out."""
+"""The explicit update of the cells with a memory c: the LSTM and the Tree-LSTMs."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ _KNOWN: weakref.WeakKeyDictionary[Chain | Forest, dict[tuple[bool, torch.device]
 
 
 def row_order_of(structure: Chain | Forest, initial: bool, device: torch.device) -> RowOrder:
-    """The plan; `initial`: a chain's first steps have previous states."""
+    """The order of a structure's rows, made once. `initial`: a chain's first steps have previous states."""
     known = _KNOWN.setdefault(structure, {})
     if (initial, device) not in known:
         known[initial, device] = _made(structure, initial, device)

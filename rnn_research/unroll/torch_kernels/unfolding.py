@@ -32,7 +32,7 @@ HALVES = ("step", "project", "recur", "activations", "summed")
 
 
 class TorchUnfolding(Unfolding):
-    """The states by one of the forms of this engine, and their adjoints, after a backward pass.
+    """The states by one of this engine's kernels and, after a backward pass, their adjoints.
 
     Along chains, an LSTM's and a GRU's are found by their own recursion from the gradients that reach the states from
     outside, with the weights as they were at the time; recording leaves the states and their gradients as they are,
@@ -40,7 +40,7 @@ class TorchUnfolding(Unfolding):
     autograd, for whoever reads `states`.
 
     Raises:
-        Unsupported: there is no such form of this cell, on this structure, in this precision.
+        Unsupported: there is no kernel for this cell, on this structure, in this precision.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class TorchUnfolding(Unfolding):
     def direct(self) -> State:
         assert self.recorded is not None
         like, found = self.kernel.part(0), self.recorded.direct
-        return self.inside_update(
+        return self.carried_through_update(
             [
                 self.row_order.place(found[part] if part in found else torch.zeros_like(like))
                 for part in range(len(self.cell.state_names))
@@ -94,7 +94,7 @@ class TorchUnfolding(Unfolding):
         )
 
     def recurrent(self) -> State:
-        return self.inside_update([self.row_order.place(part) for part in self._found().recurrent()])
+        return self.carried_through_update([self.row_order.place(part) for part in self._found().recurrent()])
 
     def adjoints_of(self, loss: Tensor) -> State:
         handed = self.kernel.handed()
@@ -140,7 +140,7 @@ class TorchUnfolding(Unfolding):
 
 
 def _check(cell: Cell, inputs: Tensor) -> None:
-    """Raise `Unsupported` where no form does what `cell.step` does."""
+    """Raise `Unsupported` where no kernel does what `cell.step` does."""
     name = type(cell).__name__
     if type(cell) not in UPDATES:
         raise Unsupported(f"no backward pass is written out for {name}")

@@ -30,7 +30,7 @@ class VanillaKernel(ChainKernel):
         self.row_order = row_order
         self.passes = _VanillaPasses(known_nonlinearity(cell), row_order)
         weight = cell.weight_hh
-        if weight.shape[1] > cell.hidden_size:  # apart, for other children
+        if weight.shape[1] > cell.hidden_size:  # the rest is for other children
             weight = weight[:, : cell.hidden_size]
         self.weight = weight.detach()
         weights = cell.weight_ih, weight, cell.bias_ih, cell.bias_hh
@@ -54,8 +54,8 @@ class VanillaKernel(ChainKernel):
 
 
 class _VanillaPasses:
-    """Forward and back, apart from autograd's graph, which holds this. `buffer` is the initial state, if there is
-    one, and the states."""
+    """The passes themselves. Autograd's graph holds this object. `buffer` has the initial state, if there is one, and
+    then the states."""
 
     buffer: Tensor
 

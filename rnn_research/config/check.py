@@ -1,0 +1,198 @@
+"""What a user asked for and can't have: every mistake that can be said before anything is built, and those that only
+the live parts tell.
+
+Each gives one `UsageError` that names the key.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from rnn_research.cells.base import Cell, Initialisation
+from rnn_research.checks import choice, flag, integer, nearest, number, path_of
+from rnn_research.config import estimate, trainer_keys
+from rnn_research.config.groups import REFUSED, TABLE
+from rnn_research.config.instantiate import check_keys, check_types, usage_error_at
+from rnn_research.config.targets import check_targets, check_trust, resolved
+from rnn_research.config.trainer import check_trainer, has_gpu, on_gpu
+from rnn_research.datasets.base import DataModule
+from rnn_research.errors import UsageError
+from rnn_research.models.model import Model
+from rnn_research.records import runs
+from rnn_research.records.identity import GROUPS, SCALARS
+from rnn_research.regularizers.base import Regularizer
+from rnn_research.unroll import ENGINES
+
+log = logging.getLogger(__name__)
+
+LARGEST_SEED = 2**32 - 1  # numpy's
+
+
+def check(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> DictConfig:
+    """Say every mistake that can be said before anything is built. Returns the config with every interpolation
+    resolved: what is checked is what is made.
+
+    Args:
+        cfg: the composed config.
+        folders: the user's config folders; what is defined in files there may be a `_target_`.
+
+    Raises:
+        UsageError: the first mistake.
+    """
+    _check_names(cfg)
+    check_trust(cfg)
+    cfg = resolved(cfg)
+    _check_scalars(cfg)
+    check_targets(cfg, folders)
+    check_trainer(cfg.trainer)
+    with usage_error_at(""):
+        runs.check_tables(map(str, cfg.get("probe") or {}))
+    _check_optimizer(cfg.optimizer)
+    _check_keys(cfg)
+    return cfg
+
+
+def _check_names(cfg: DictConfig) -> None:
+    """Every key is one that is read here, or that another one refers to; and none is missing."""
+    text = OmegaConf.to_yaml(cfg, resolve=False)
+    for key in map(str, cfg):
+        if key not in (*GROUPS, *SCALARS) and f"${{{key}" not in text:
+            known = [*GROUPS, *SCALARS]
+            raise UsageError(f"{key}: unknown, expected one of {', '.join(known)}{nearest(key, known)}")
+    for key in (*GROUPS, *SCALARS):
+        if key not in cfg and (key in SCALARS or TABLE[key].required):
+            if key == "clipping":
+                raise UsageError(
+                    "clipping: given no strategy, expected one or several; use clipping=none for the control"
+                )
+            raise UsageError(f"{key}: missing, expected {key}={'OPTION' if key in GROUPS else 'VALUE'}")
+    for key in GROUPS:
+        if TABLE[key].required and not OmegaConf.is_dict(cfg[key]):
+            raise UsageError(f"{key}: given {cfg[key]!r}, expected one of its options")
+
+
+def _check_scalars(cfg: DictConfig) -> None:
+    with usage_error_at(""):
+        integer("seed", cfg.seed, least=0, most=LARGEST_SEED)
+        integer("threads", cfg.threads, most=1024)
+        choice("engine", cfg.engine, ENGINES)
+        flag("stop_when_solved", cfg.stop_when_solved)
+        if cfg.resume is not None:
+            path_of("resume", cfg.resume)
+        trainer_keys.check(plain(cfg.trainer))
+    for key, what in REFUSED.items():
+        if OmegaConf.select(cfg, key) is not None:
+            raise UsageError(f"{key}: {what}")
+
+
+def _check_optimizer(node: DictConfig) -> None:
+    if "_target_" in node:
+        check_types(node, "optimizer")
+    with usage_error_at("optimizer"):
+        number("lr", node.get("lr", 0.0), least=0)
+
+
+def _check_keys(cfg: DictConfig) -> None:
+    """Every key of an option that stands alone is an argument of what it makes."""
+    for path in ("optimizer", "model.cell", "architecture", "dataset", "structure", "model"):
+        node = OmegaConf.select(cfg, path)
+        if isinstance(node, DictConfig) and "_target_" in node:
+            check_keys(node, path)
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """A part of the config in python's own types."""
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+# What only the live parts tell.
+
+
+def check_room(
+    cfg: DictConfig,
+    data: DataModule,
+    cell: partial[Cell],
+    children: int,
+    optimizer: Callable[..., torch.optim.Optimizer],
+) -> None:
+    """What is asked for has room here, and begins soon. Nothing of generated data is made before this."""
+    estimate.check_workers(data)
+    estimate.check_data(data)
+    there = torch.cuda.mem_get_info()[0] if on_gpu(cfg.trainer) and torch.cuda.is_available() else None
+    precision = str(cfg.trainer.get("precision") or 32)
+    estimate.check_model(plain(cfg.model), cell, children, data, optimizer, precision, there)
+    estimate.check_sets(data, plain(cfg.trainer))
+
+
+def check_samples(data: DataModule) -> None:
+    """The samples fit the task and the layout, and no split holds another's."""
+    with usage_error_at("dataset"):
+        data.check()
+        _check_apart(data)
+        if data.layout.needs_parse:
+            data.check_trees()
+
+
+def _check_apart(data: DataModule) -> None:
+    """No sample is in two splits; of data that were published so it is only said."""
+    if not (shared := data.shared()):
+        return
+    if not data.overlaps:
+        raise ValueError(f"{shared}; leave it out of one, or set overlaps = True in the DataModule if it is meant")
+    log.info("dataset: %s, as the data were published", shared)
+
+
+def check_cell(cell: partial[Cell], children: int, initialise: Mapping[str, Initialisation]) -> None:
+    """Make a small cell, so that an error says which key is wrong."""
+    with usage_error_at("model.cell"), torch.random.fork_rng(devices=[]):
+        trial = cell(input_size=1, max_children=children)
+        for name, initialisation in initialise.items():
+            with usage_error_at(f"init.{name}"), torch.no_grad():
+                initialisation(trial)
+
+
+def check_together(cfg: DictConfig, data: DataModule, model: Model, precision: str) -> None:
+    """The parts work together: the engine with the model, the limits and the precision with the data and regularizers.
+
+    Args:
+        precision: what lightning makes of the one asked for.
+    """
+    _check_engine(cfg, model, data)
+    with usage_error_at(""):
+        model.success(cfg.stop_when_solved)
+        _check_precision(cfg.trainer.get("precision") or 32, precision, model.regularizers.items())
+        trainer_keys.check_batches(plain(cfg.trainer), data)
+
+
+def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:
+    """Whether the engine asked for can do this: one sample goes through the model."""
+    if cfg.engine in ("auto", "reference"):
+        return
+    device, precision = cfg.trainer.get("accelerator", "auto"), str(cfg.trainer.get("precision") or 32)
+    with usage_error_at("engine"):
+        if cfg.engine == "native" and (device in ("gpu", "cuda", "mps") or (device == "auto" and has_gpu())):
+            raise ValueError(f"given native, which computes on the CPU, but trainer.accelerator={device}")
+        if precision.removesuffix("-true") not in ("32", "64"):
+            raise ValueError(f"given {cfg.engine}, but trainer.precision={precision}; use engine=auto")
+    trial = copy.deepcopy(model).eval()  # what acts inside backpropagation counts the batches that it has seen
+    with usage_error_at(""), torch.random.fork_rng(devices=[]), torch.no_grad():
+        trial.fold(data.layout.collate([data.samples("train")[0]]), acting=True)
+
+
+def _check_precision(asked: Any, precision: str, regularizers: Iterable[tuple[str, Regularizer]]) -> None:
+    """What reads adjoints replays updates, in one precision. `precision`: what lightning makes of the one asked for."""
+    for name in [name for name, one in regularizers if one.needs_adjoints]:
+        if precision.endswith("-mixed"):
+            made = "" if str(asked) == precision else f", here {precision}"
+            raise ValueError(
+                f"regularizer={name}: reads adjoints in one precision, but trainer.precision={asked}{made}; use "
+                f"trainer.precision=32 or {precision.removesuffix('-mixed')}-true"
+            )

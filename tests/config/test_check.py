@@ -1,0 +1,60 @@
+"""A config is checked before anything of it is built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from rnn_research.config import build as building
+from rnn_research.config.build import build, check, construct
+from rnn_research.config.groups import CONF
+from rnn_research.errors import UsageError
+
+SMALL = ("model.cell.hidden_size=3", "dataset=temporal_order", "dataset.train_size=8", "trainer.max_steps=1")
+MISTAKES = {
+    "+regularise=1": "regularise: unknown, expected one of model, dataset, ",
+    "seed=-1": "seed: given -1, expected an integer from 0 to ",
+    "engine=fast": "engine: given 'fast', expected one of ",
+    "+model.cell.gates=3": "model.cell.gates: unknown, expected one of ",
+    "+dataset.sise=3": "dataset.sise: unknown, expected one of ",
+    "+structure.deep=3": "structure.deep: unknown, expected ",
+    "+model.layers=3": "model.layers: unknown, expected one of ",
+    "+optimizer.rate=3": "optimizer.rate: unknown, expected ",
+    "optimizer.lr=-1": "optimizer.lr: given -1, expected a number >= 0",
+    "trainer.accelerator=tpu": "trainer.accelerator: given 'tpu', expected one of ",
+    "+trainer.plugins=[1]": "trainer.plugins: given [1], not supported: ",
+    "trainer.max_steps=0": "trainer: given a limit of 0, which trains nothing",
+    "model._target_=os.system": "model._target_: given 'os.system', expected a class of ",
+}
+
+
+def composed(*overrides: str) -> Any:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", [*SMALL, *overrides])
+
+
+@pytest.mark.parametrize("override", MISTAKES)
+def test_a_mistake_is_said_before_anything_is_built(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `check` as by `build`, with the same words."""
+    cfg = composed(override)
+    monkeypatch.setattr(building, "construct", lambda _: pytest.fail("something was built"))
+    said = []
+    for checked in (check, build):
+        with pytest.raises(UsageError) as refused:
+            checked(cfg)
+        said.append(str(refused.value))
+    assert said[0].startswith(MISTAKES[override])
+    assert said[0] == said[1]
+
+
+def test_what_is_checked_is_what_is_made() -> None:
+    """Interpolations are resolved once, and the config that was given is left as it is."""
+    cfg = composed("model.cell.hidden_size=${dataset.batch_size}", "dataset.batch_size=5")
+    before = OmegaConf.to_yaml(cfg, resolve=False)
+    checked = check(cfg)
+    assert checked.model.cell.hidden_size == 5
+    assert OmegaConf.to_yaml(cfg, resolve=False) == before
+    assert construct(checked).model.cells[0].hidden_size == 5
