@@ -16,9 +16,9 @@ from rnn_research.compare.breakdown import AnswersByValue, answers_by_feature, m
 from rnn_research.compare.factors import Settings
 from rnn_research.compare.select import SelectedRun
 from rnn_research.curves import Curve, Decay, Verdict
-from rnn_research.curves.typical import thinned
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
+from rnn_research.statistics.slopes import thinned
 
 StepChoice = int | Literal["first", "last"]
 CLIPPING = ("step", "norm_before", "norm_after", "fired")

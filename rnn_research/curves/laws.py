@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from rnn_research.curves.typical import thinned
+from rnn_research.statistics.slopes import thinned
 
 CLOSE = 0.02
 """A misfit below so many nats, below so much of the range of the line, or below the curve's own error, is none."""

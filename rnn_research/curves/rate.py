@@ -17,10 +17,9 @@ from rnn_research.curves.typical import (
     Typical,
     central,
     drawn,
-    theil_sen,
-    thinned,
     typical,
 )
+from rnn_research.statistics.slopes import theil_sen, thinned
 
 CEILING = float(np.finfo(np.float32).max)
 RESOLUTION = 1e-6

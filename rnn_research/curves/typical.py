@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from rnn_research.curves.bounds import DOUBLE, HALF, TRIMMED
 from rnn_research.curves.norms import Curve, linked
+from rnn_research.statistics.slopes import nanmedian, theil_sen, thinned
 
 RESAMPLES = 400
 TENTH = 0.1
@@ -26,7 +27,6 @@ REACHED, FEW_SAMPLES = 0.25, 5
 GAP, FOR_CHANCE = 0.5, 0.6
 """Two classes are apart where the gap between their inner quartiles is this share of what lies between the outer ones,
 and more of few samples: so that of 16 or of 100 from one bell curve some 3% or fewer are taken for two."""
-PAIRED = 48
 NOTHING = -120.0
 """log of a norm that no float32 holds: stands for zero where samples are told apart."""
 
@@ -160,32 +160,9 @@ def far_end(distance: np.ndarray, log: Float[np.ndarray, "... distance"]) -> np.
     x, y = x[thinned(len(x))], y[..., thinned(len(x))]
     finite = np.where(np.isfinite(y), y, np.nan)
     slope = np.nan_to_num(theil_sen(x, finite)) if len(x) > 1 else np.zeros(y.shape[:-1])
-    value = _nanmedian(finite + np.expand_dims(slope, -1) * (x[-1] - x))
+    value = nanmedian(finite + np.expand_dims(slope, -1) * (x[-1] - x))
     lost = np.where(np.isposinf(y).any(-1), np.inf, np.where(np.isneginf(y).any(-1), -np.inf, np.nan))
     return np.where(np.isposinf(y).mean(-1) > 0.5, np.inf, np.where(np.isnan(value), lost, value))
-
-
-def theil_sen(x: Float[np.ndarray, " n"], y: Float[np.ndarray, "... n"]) -> Float[np.ndarray, ...]:
-    """The median over pairs i < j of (y_j - y_i) / (x_j - x_i), for each row of `y`; NaN without a pair."""
-    i, j = np.triu_indices(len(x), k=1)
-    slopes = (y[..., j] - y[..., i]) / (x[j] - x[i])
-    return _nanmedian(slopes)
-
-
-def thinned(count: int, most: int = PAIRED) -> np.ndarray:
-    """The indices of at most so many of `count`, evenly spread, both ends among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
-
-
-def _nanmedian(values: np.ndarray) -> np.ndarray:
-    """The median over the last axis of what isn't NaN; NaN where nothing is."""
-    if not np.isnan(values).any():
-        return np.asarray(np.median(values, axis=-1)) if values.shape[-1] else np.full(values.shape[:-1], np.nan)
-    ranked = np.sort(values, axis=-1)  # NaN last
-    count = (~np.isnan(values)).sum(-1)
-    low, high = np.maximum((count - 1) // 2, 0), count // 2
-    pick = [np.take_along_axis(ranked, np.minimum(k, values.shape[-1] - 1)[..., None], -1)[..., 0] for k in (low, high)]
-    return np.where(count > 0, (pick[0] + pick[1]) / 2, np.nan)
 
 
 def _ends(curve: Curve) -> tuple[int, int]:

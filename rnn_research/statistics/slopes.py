@@ -1,0 +1,32 @@
+"""A slope that a few odd points don't move (Theil 1950, Sen 1968)."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+PAIRED = 48
+"""So many points are paired, each with each."""
+
+
+def theil_sen(x: Float[np.ndarray, " n"], y: Float[np.ndarray, "... n"]) -> Float[np.ndarray, ...]:
+    """The median over pairs i < j of (y_j - y_i) / (x_j - x_i), for each row of `y`; NaN without a pair."""
+    i, j = np.triu_indices(len(x), k=1)
+    slopes = (y[..., j] - y[..., i]) / (x[j] - x[i])
+    return nanmedian(slopes)
+
+
+def thinned(count: int, most: int = PAIRED) -> np.ndarray:
+    """The indices of at most so many of `count`, evenly spread, both ends among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def nanmedian(values: np.ndarray) -> np.ndarray:
+    """The median over the last axis of what isn't NaN; NaN where nothing is."""
+    if not np.isnan(values).any():
+        return np.asarray(np.median(values, axis=-1)) if values.shape[-1] else np.full(values.shape[:-1], np.nan)
+    ranked = np.sort(values, axis=-1)  # NaN last
+    count = (~np.isnan(values)).sum(-1)
+    low, high = np.maximum((count - 1) // 2, 0), count // 2
+    pick = [np.take_along_axis(ranked, np.minimum(k, values.shape[-1] - 1)[..., None], -1)[..., 0] for k in (low, high)]
+    return np.where(count > 0, (pick[0] + pick[1]) / 2, np.nan)
