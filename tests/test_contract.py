@@ -178,6 +178,23 @@ def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config
             torch.testing.assert_close(split[layer.mask], wanted, rtol=1e-10, atol=1e-14, msg=name)
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_an_architecture_trains_any_cell(
+    architecture: str, cell: str, config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    """On data that label positions, so that each has a meaning; the answers are one output a sample."""
+    given = {"dataset": "copying_memory", "structure": "chain", "probe": "none", "model": cell}
+    parts = build(config("model.num_layers=2", architecture=architecture, **given))
+    samples = [parts.data.samples("train")[number] for number in range(3)]
+    with torch.no_grad():
+        answers = parts.model(parts.layout.collate(samples))
+    assert answers.shape == (3, parts.data.task.output_size)
+    before = {name: value.clone() for name, value in parts.model.state_dict().items()}
+    assert _fit(parts, tmp_path).steps == 2
+    after = parts.model.state_dict()
+    assert all((after[name] != value).any() for name, value in before.items())
+
+
 def _by_hand(model: Any, batch: Batch, samples: list[Sample]) -> tuple[torch.Tensor, list[list[Any]]]:
     """The loss, and each layer's state at each position (padding left out)."""
     inputs = list(model.embedding(batch.inputs)[batch.structure.mask])

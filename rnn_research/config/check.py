@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, flag, integer, nearest, number, path_of
 from rnn_research.config import estimate, trainer_keys
-from rnn_research.config.groups import REFUSED
+from rnn_research.config.groups import REFUSED, TABLE
 from rnn_research.config.instantiate import check_keys, check_types, usage_error_at
 from rnn_research.config.targets import check_targets, check_trust, resolved
 from rnn_research.config.trainer import check_trainer, has_gpu, on_gpu
@@ -34,10 +34,6 @@ from rnn_research.unroll import ENGINES
 log = logging.getLogger(__name__)
 
 LARGEST_SEED = 2**32 - 1  # numpy's
-OPTIONAL = ("init", "probe", "logger", "regularizer")
-"""Groups of which a config may have none."""
-ONE = ("dataset", "model", "trainer", "optimizer", "clipping", "structure", "architecture")
-"""Groups of which it has at least one option."""
 
 
 def check(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> DictConfig:
@@ -72,14 +68,14 @@ def _check_names(cfg: DictConfig) -> None:
             known = [*GROUPS, *SCALARS]
             raise UsageError(f"{key}: unknown, expected one of {', '.join(known)}{nearest(key, known)}")
     for key in (*GROUPS, *SCALARS):
-        if key not in cfg and key not in OPTIONAL:
+        if key not in cfg and (key in SCALARS or TABLE[key].required):
             if key == "clipping":
                 raise UsageError(
                     "clipping: given no strategy, expected one or several; use clipping=none for the control"
                 )
             raise UsageError(f"{key}: missing, expected {key}={'OPTION' if key in GROUPS else 'VALUE'}")
-    for key in ONE:
-        if not OmegaConf.is_dict(cfg[key]):
+    for key in GROUPS:
+        if TABLE[key].required and not OmegaConf.is_dict(cfg[key]):
             raise UsageError(f"{key}: given {cfg[key]!r}, expected one of its options")
 
 

@@ -222,7 +222,7 @@ def _check_kind(other: bool, target: str, path: str, kind: type) -> None:
         raise UsageError(f"{path}._target_: given {target!r}, expected a {kind.__name__} ({kind.__module__})")
 
 
-class usage_error_at:  # in small letters, since it reads as a word: `with told("dataset")`
+class usage_error_at:  # in small letters, since it reads as a word: `with usage_error_at("dataset")`
     """Turn an object's complaint about its arguments into a UsageError that names the key."""
 
     def __init__(self, path: str) -> None:

@@ -20,7 +20,7 @@ class Adjoint(Probe):
 
     L is the *sample's own* summed loss: the norms do not depend on the batch size, on what else is in the batch, on
     gradient accumulation, or on loss scaling. They are accumulated in float64. Columns: `layer`, `sample`, `distance`
-    (see `unroll.Layer`), and for each state `<state>` (the total), `<state>_direct` and `<state>_recurrent`. Where
+    (see `LayerStates`), and for each state `<state>` (the total), `<state>_direct` and `<state>_recurrent`. Where
     the loss reads more positions than the last one, `<state>_terminal` is the adjoint of the last one's loss alone:
     only there has a state one distance to the loss, so it is what a vanishing curve is drawn from. Where the data are
     tokens, `token` is the one read there (0: nothing is read).

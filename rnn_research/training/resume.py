@@ -118,7 +118,7 @@ def save(
 
     Args:
         facts: what another run must have in common, of simple types.
-        kept: `batches_per_epoch`, and `rows`, `best`, `success` and `tally` as in `Earlier`.
+        kept: `batches_per_epoch`, and `rows`, `best`, `success` and `tally` as in `ResumedRun`.
     """
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 (what other libraries draw from)
     others = {"numpy": (name, np.asarray(keys).tolist(), *rest), "python": random.getstate()}

@@ -217,7 +217,7 @@ trainer:
     for record in records:
         keys = {"batch_size": 8, "num_workers": 0, "bucket": True, "length": 6}
         assert record.config["dataset"] == {"_target_": "shared.Shared", **keys}
-        assert record.factors["probe"] == "adjoint"
+        assert record.choices["probe"] == "adjoint"
 
 
 def test_the_contract_tests_find_them(folder: Path) -> None:
