@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnn_research.checks import nearest
-from rnn_research.config.groups import CONF, config_dirs, options
+from rnn_research.config.groups import CONF, SAME, config_dirs, options
 from rnn_research.config.option_text import Key, option_path, read_option, read_study, stage_of
 from rnn_research.errors import UsageError
 
@@ -89,7 +89,8 @@ def _asked(arguments: list[str], folders: list[Path], scalars: list[str]) -> Ask
     groups = options(folders)
     asked = Asked([], [], [])
     for argument in _words(arguments):
-        key, given, value = argument.lstrip("+~").partition("=")
+        text = argument.lstrip("+~")
+        key, given, value = SAME.get(text, text).partition("=")
         homes = [group for group, members in groups.items() if key in members]
         if key in groups and given:
             asked.options.extend((key, name) for name in _names(key, value, list(groups[key])))

@@ -43,7 +43,7 @@ ONE = tuple(name for name, group in TABLE.items() if not group.takes_many)
 LONE = tuple(name for name, group in TABLE.items() if group.lone)
 SHORT = {"hidden_size": "model.cell.hidden_size"}
 """Keys that may be typed without what stands before them."""
-SAME = dict.fromkeys(("init=none", "init=[none]"), "init=default")
+SAME: dict[str, str] = dict.fromkeys(("init=none", "init=[none]"), "init=default")
 """Choices that may be typed by another name: `none` means nothing in every group that takes a list."""
 CLIPPING = (
     "not supported, expected a clipping strategy, which records what it did; use clipping=global_norm "

@@ -148,6 +148,7 @@ def test_several_may_be_asked_for_in_any_way_that_a_command_has_them() -> None:
         opened = re.findall(r"^(\w+=\w+): ", help_text(arguments), re.MULTILINE)
         assert opened == ["clipping=value", "clipping=agc", "model=lstm"]
     assert help_text(["agc"]) == help_text(["clipping=agc"])
+    assert help_text(["init=none"]) == help_text(["init=default"])
     assert help_text(["probe"]).startswith("probe=\n  adjoint ")
     assert help_text(["seed"]).startswith("  seed=0  the seed of ")
     assert help_text(["--cfg", "job", "model.num_layers=2", "hydra.run.dir=x"]) == help_text([])
