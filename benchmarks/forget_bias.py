@@ -17,7 +17,7 @@ import numpy as np
 
 from rnn_research.compare import Condition, NothingToCompare, compare
 from rnn_research.records import runs
-from rnn_research.report import columns
+from rnn_research.report import as_text
 
 BIAS, GAIN = "init.forget_bias.value", "init.scaled.gain"
 HEADS = ("gain", "bias", "tau", "measured", "gates", "half-life", "measured", "horizon", "measured", "verdict")
@@ -53,7 +53,7 @@ def _line(condition: Condition) -> tuple[str, ...]:
     if reading is None:
         return (condition.options[GAIN], condition.options[BIAS], f"{tau:.3g}", *["–"] * (len(HEADS) - 3))
     holds = reading.decay.holds and reading.decay.rate < 0
-    measured = f"{-1 / reading.decay.rate:.3g}" if holds else columns.NOTHING
+    measured = f"{-1 / reading.decay.rate:.3g}" if holds else as_text.NOTHING
     last = reading.decay.far.last
     return (
         condition.options[GAIN],
@@ -62,10 +62,10 @@ def _line(condition: Condition) -> tuple[str, ...]:
         measured,
         f"{_gates(condition):.3g}",
         f"{half_life:.2g}" if half_life < 99.5 else f"{half_life:.0f}",
-        columns.half_life(reading),
+        as_text.half_life(reading),
         str(horizon) if horizon <= last else f"> {last}",
-        columns.horizon(reading),
-        columns.words(reading),
+        as_text.horizon(reading),
+        as_text.words(reading),
     )
 
 

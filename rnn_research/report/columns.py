@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from rnn_research.compare import ComparedRun, Comparison, Condition, Success
 from rnn_research.compare.factors import short
-from rnn_research.curves import JOINT, Reading, beyond, format_interval, ratio_spoken
-from rnn_research.curves import short as brief
-from rnn_research.statistics.intervals import Interval
-
-NOTHING = "–"
+from rnn_research.curves import JOINT, Reading
+from rnn_research.report import as_text
 
 
 @dataclass(frozen=True)
@@ -45,27 +41,54 @@ def law_columns(comparison: Comparison) -> list[Column]:
     """What the gradient does on the way back, and in how many samples."""
     fraction = f"{comparison.fraction:g}"
     return [
-        Column("law", "what the norm does with distance", lambda c: _of(c.chosen, law), "option"),
-        Column("rate [95%]", "nats per cell application, where one exponential fits", lambda c: _of(c.chosen, rate)),
-        Column("half-life", "cell applications that halve the norm", lambda c: _of(c.chosen, half_life)),
         Column(
-            "horizon", f"first distance that stays below {fraction} of the norm at 1", lambda c: _of(c.chosen, horizon)
+            "law",
+            "what the norm does with distance",
+            lambda c: _of(c.chosen, as_text.law),
+            "option",
         ),
-        Column("fall/keep/rise", "per cent of samples below 1/2, between, above 2", lambda c: _of(c.chosen, samples)),
+        Column(
+            "rate [95%]",
+            "nats per cell application, where one exponential fits",
+            lambda c: _of(c.chosen, as_text.rate),
+        ),
+        Column(
+            "half-life",
+            "cell applications that halve the norm",
+            lambda c: _of(c.chosen, as_text.half_life),
+        ),
+        Column(
+            "horizon",
+            f"first distance that stays below {fraction} of the norm at 1",
+            lambda c: _of(c.chosen, as_text.horizon),
+        ),
+        Column(
+            "fall/keep/rise",
+            "per cent of samples below 1/2, between, above 2",
+            lambda c: _of(c.chosen, as_text.samples),
+        ),
     ]
 
 
 def verdict_columns(comparison: Comparison) -> list[Column]:
     """How much of the gradient arrives, and the word for it."""
     start = Column(
-        start_title(comparison), "verdict at the first recorded step", lambda c: _of(c.start, words), "verdict"
+        start_title(comparison),
+        "verdict at the first recorded step",
+        lambda c: _of(c.start, as_text.words),
+        "verdict",
     )
     chosen = Column(
-        step_title(comparison), "verdict at the step of the numbers", lambda c: _of(c.chosen, words), "verdict"
+        step_title(comparison),
+        "verdict at the step of the numbers",
+        lambda c: _of(c.chosen, as_text.words),
+        "verdict",
     )
     return [
         Column(
-            "far ratio [95%]", "norm at the farthest distance over that at distance 1", lambda c: _of(c.chosen, far)
+            "far ratio [95%]",
+            "norm at the farthest distance over that at distance 1",
+            lambda c: _of(c.chosen, as_text.far),
         ),
         *([start] if start.title != chosen.title else []),
         chosen,
@@ -76,7 +99,7 @@ def beside_columns(comparison: Comparison) -> list[Column]:
     """The parts of the state, and the layers, each for itself; none where the state is one and the layer too."""
 
     def cell(name: str) -> Callable[[Condition], str]:
-        return lambda condition: _of(condition.beside.get(name), beside)
+        return lambda condition: _of(condition.beside.get(name), as_text.beside)
 
     names = dict.fromkeys(name for condition in comparison.conditions for name in condition.beside)
     return [Column(name, f"far ratio and verdict of {name} alone", cell(name), "option") for name in names]
@@ -87,9 +110,17 @@ def task_columns(comparison: Comparison) -> list[Column]:
     metric = metric_title(comparison)
     return [
         Column(f"{metric} [95%]", "mean over the seeds that did not diverge", lambda c: metric_cell(comparison, c)),
-        Column("baseline", f"{metric} of a predictor without memory", lambda c: number(c.baseline)),
+        Column(
+            "baseline",
+            f"{metric} of a predictor without memory",
+            lambda c: as_text.number(c.baseline),
+        ),
         *(success_columns(comparison) if comparison.rules else []),
-        Column("clipped", "share of steps with a finite norm in which clipping fired", lambda c: percent(c.clipped)),
+        Column(
+            "clipped",
+            "share of steps with a finite norm in which clipping fired",
+            lambda c: as_text.percent(c.clipped),
+        ),
         Column("diverged", "runs that diverged", diverged),
         Column("parameters", "trained numbers", parameters),
     ]
@@ -110,14 +141,14 @@ def rules(comparison: Comparison) -> str:
 
 def solved(found: Success | None) -> str:
     """`3 of 5`."""
-    return NOTHING if found is None else f"{found.solved} of {found.runs}"
+    return as_text.NOTHING if found is None else f"{found.solved} of {found.runs}"
 
 
 def steps(found: Success | None) -> str:
     """`1,250 (900 to 2,000), 2 censored`."""
     if found is None:
-        return NOTHING
-    said = NOTHING if found.median is None else f"{found.median:,.0f}"
+        return as_text.NOTHING
+    said = as_text.NOTHING if found.median is None else f"{found.median:,.0f}"
     if len(found.steps) > 1:
         said += f" ({found.steps[0]:,} to {found.steps[-1]:,})"
     return f"{said}, {len(found.censored)} censored" if found.censored else said
@@ -140,7 +171,7 @@ def answer(comparison: Comparison, condition: Condition, feature: str, index: in
     """The mean with its interval in one bin."""
     found = condition.answers.get(feature)
     mean = None if found is None else found.mean[index]
-    return interval(mean if mean is None or comparison.measure != "accuracy" else mean.within(0.0, 1.0))
+    return as_text.interval(mean if mean is None or comparison.measure != "accuracy" else mean.within(0.0, 1.0))
 
 
 def seeds_column() -> Column:
@@ -181,107 +212,15 @@ def at(title: str) -> str:
     return f"at {title}" if title.startswith("step") else f"at the {title}"
 
 
-def law(reading: Reading) -> str:
-    """`exponential`, `power -1.0`, `flat to 250, then -0.2`, `no simple law`."""
-    found, decay = reading.decay.law, reading.decay
-    if decay.bounded or found.name == "unknown":
-        return NOTHING
-    if decay.far.differ:
-        return "samples differ"
-    if found.name == "power law":
-        return f"power {-found.power:.2g}"
-    if found.bend is not None:
-        before, after = ("flat" if not slope else f"{slope:.2g}" for slope in found.slopes)
-        return f"{before} to {found.bend}, then {after}"
-    said = "no simple law" if found.name == "none" else found.name
-    return f"{said}, then zero" if decay.far.ratio == 0 else said
-
-
-def rate(reading: Reading) -> str:
-    """Nothing where one rate does not say what the curve does; and how many seeds have none."""
-    decay = reading.decay
-    if decay.bounded:
-        said = f"{'≤' if decay.rate < 0 else '≥'} {decay.rate:.3g}"
-    else:
-        said = format_interval(decay.rate, decay.low, decay.high) if decay.holds else NOTHING
-    return said + beyond(decay)
-
-
-def half_life(reading: Reading) -> str:
-    """Of a norm that doubles instead, what doubles it; nothing where the rate may be zero, or is none."""
-    decay = reading.decay
-    if not decay.holds or not decay.moves:
-        return NOTHING
-    return brief(decay.half_life) if decay.rate < 0 else f"×2 in {brief(-decay.half_life)}"
-
-
-def horizon(reading: Reading) -> str:
-    """Nothing where the norm falls below the fraction and comes back."""
-    decay, there = reading.decay, reading.decay.far
-    if there.last <= there.first or (decay.horizon is None and there.lowest[1] < decay.fraction <= there.ratio):
-        return NOTHING
-    return f"> {there.last}" if decay.horizon is None else str(decay.horizon)
-
-
-def far(reading: Reading) -> str:
-    """The far ratio with its interval: 0 where it is exactly zero, `<6e-36` where it has sunk below float32."""
-    found = reading.decay.far
-    return ratio_spoken(found) if found.ratio == found.ratio and found.last > found.first else NOTHING
-
-
-def samples(reading: Reading) -> str:
-    """`81/16/3`, in per cent."""
-    found = reading.decay.far
-    shares = [group.share for group in (found.falls, found.keeps, found.rises)]
-    return "/".join(f"{100 * share:.0f}" for share in shares) if sum(shares) else NOTHING
-
-
-def words(reading: Reading) -> str:
-    """The verdict with its length: `weakens over 62`, `weakens or vanishes over 62 (borderline)`; where the seeds
-    disagree all of theirs."""
-    verdict = reading.verdict
-    if verdict.word == "seeds disagree":
-        counts = ", ".join(f"{word} {count}" for word, count in Counter(reading.words).most_common())
-        return f"{verdict.word}: {counts}"
-    return verdict.headline
-
-
-def beside(reading: Reading) -> str:
-    """`0.02, weakens`."""
-    return f"{far(reading)}, {reading.verdict.said}"
-
-
 def metric_cell(comparison: Comparison, condition: Condition) -> str:
     """The mean with its interval; an accuracy's ends where accuracies do, at 0 and 1."""
     found = condition.metric
     if found is None:
-        return NOTHING
+        return as_text.NOTHING
     if (comparison.metric or "").endswith("accuracy"):
         found = found.within(0.0, 1.0)
     some = f" (of {found.n})" if found.n < len(condition.runs) else ""
-    return interval(found) + some
-
-
-def interval(found: Interval | None) -> str:
-    return NOTHING if found is None else format_interval(found.mean, found.low, found.high)
-
-
-def signed(found: Interval | None) -> str:
-    return NOTHING if found is None else f"{'+' if found.mean > 0 else ''}{interval(found)}"
-
-
-def number(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.3g}"
-
-
-def percent(share: Interval | None) -> str:
-    """In whole per cent, except where that would say never or always and it isn't so."""
-    if share is None:
-        return NOTHING
-    value = 100 * share.mean
-    if 0 < value < 1:
-        return "<0.1%" if value < 0.1 else f"{value:.1g}%"
-    return ">99%" if 99 < value < 100 else f"{value:.0f}%"
+    return as_text.interval(found) + some
 
 
 def diverged(condition: Condition) -> str:
@@ -316,4 +255,4 @@ def _count(count: int, noun: str) -> str:
 
 
 def _of(reading: Reading | None, cell: Callable[[Reading], str]) -> str:
-    return NOTHING if reading is None else cell(reading)
+    return as_text.NOTHING if reading is None else cell(reading)

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.report import columns, style
+from rnn_research.report import as_text, style
 from rnn_research.report.legends import Made
 from rnn_research.report.style import MUTED, Look
 
@@ -59,7 +59,7 @@ def _norms(norms: Axes, share: Axes, condition: Condition, colour: str, label: s
     norms.plot(x, np.log10(found.before), color=MUTED, linewidth=1.1)
     if fires:
         norms.plot(x, np.log10(found.after), color=colour, linewidth=1.3)
-    note = f"clipped {columns.percent(condition.clipped)} of steps" if fires else "never clipped"
+    note = f"clipped {as_text.percent(condition.clipped)} of steps" if fires else "never clipped"
     norms.set_title(f"{style.shortened(label, 30)}\n{note}", fontsize=8)
     norms.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     norms.yaxis.set_major_formatter(FuncFormatter(style.power_of_ten))

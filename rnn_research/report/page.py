@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.report import columns, prose, tables
+from rnn_research.report import as_text, columns, prose, tables
 from rnn_research.report.columns import Column
 from rnn_research.report.prose import typeset
 
@@ -117,8 +117,8 @@ def _effects(comparison: Comparison) -> str:
     head = f'<th>condition</th><th class="n">decay rate</th><th class="n">{metric}</th><th class="n">seeds</th>'
     rows = (
         f"<td>{escape(comparison.label(effect.clipped))}</td>"
-        f'<td class="n">{typeset(columns.signed(effect.rate))}</td>'
-        f'<td class="n">{typeset(columns.signed(effect.metric))}</td>'
+        f'<td class="n">{typeset(as_text.signed(effect.rate))}</td>'
+        f'<td class="n">{typeset(as_text.signed(effect.metric))}</td>'
         f'<td class="n">{max((found.n for found in (effect.rate, effect.metric) if found), default=0)}</td>'
         for effect in comparison.effects
     )

@@ -9,7 +9,7 @@ from html import escape
 from rnn_research.compare import Comparison, Condition, Effect, Success
 from rnn_research.compare.factors import is_of_clipping
 from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, RISE, Reading, verdicts
-from rnn_research.report import columns
+from rnn_research.report import as_text, columns
 from rnn_research.statistics.intervals import Interval
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -50,13 +50,13 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
         word = f"{verdict_word(verdict.said.capitalize())}{verdict.doubt}"
         said.append(f"{word} {at}: {typeset(verdict.reason)}.")
     if condition.beside:
-        parts = (f"{name} {columns.beside(reading)}" for name, reading in condition.beside.items())
+        parts = (f"{name} {as_text.beside(reading)}" for name, reading in condition.beside.items())
         said.append(f"{typeset('; '.join(parts)).capitalize()}.")
     if condition.start is not None and columns.start_title(comparison) != columns.step_title(comparison):
         at = columns.at(columns.start_title(comparison)).capitalize()
-        said.append(f"{at}: {verdict_word(columns.words(condition.start))}.")
+        said.append(f"{at}: {verdict_word(as_text.words(condition.start))}.")
     if condition.metric is not None:
-        against = "" if condition.baseline is None else f", baseline {columns.number(condition.baseline)}"
+        against = "" if condition.baseline is None else f", baseline {as_text.number(condition.baseline)}"
         metric = columns.metric_title(comparison).capitalize()
         said.append(f"{escape(metric)} {typeset(columns.metric_cell(comparison, condition) + against)}.")
     if condition.success is not None:
@@ -64,7 +64,7 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
     if condition.diverged:
         said.append(f"Diverged: {escape(columns.diverged(condition))}.")
     if condition.clipped is not None:
-        share = typeset(columns.percent(condition.clipped))
+        share = typeset(as_text.percent(condition.clipped))
         said.append(f"Clipped {share} of steps." if condition.clipped.mean > 0 else "Never clipped.")
     label = escape(comparison.label(condition))
     return f"<strong>{label}</strong><br>{' '.join(said) or 'Nothing was recorded.'}"
@@ -171,9 +171,9 @@ def _arriving(label: str, readings: list[Reading], lengths: bool) -> str:
     """`rnn (to 0.12)`, `rnn (to 0.05 and 0.12)`: how much arrives; and where that is not the same for all, over how
     much."""
     ratios = sorted((reading for reading in readings), key=lambda reading: reading.decay.far_ratio)
-    ends = dict.fromkeys(columns.far(reading).partition(" [")[0] for reading in (ratios[0], ratios[-1]))
+    ends = dict.fromkeys(as_text.far(reading).partition(" [")[0] for reading in (ratios[0], ratios[-1]))
     over = dict.fromkeys(str(reading.verdict.length) for reading in readings if reading.verdict.length)
-    if columns.NOTHING in ends:
+    if as_text.NOTHING in ends:
         return escape(_close(label))
     said = f"to {' and '.join(ends)}" + (f" over {' and '.join(over)}" if lengths and over else "")
     return f"{escape(_close(label))} ({typeset(said)})"
@@ -205,11 +205,11 @@ def _changed(comparison: Comparison, effect: Effect, count: int) -> str:
     option = ", ".join(value for key, value in effect.clipped.options.items() if is_of_clipping(key))
     setting = _setting(comparison, effect.plain)
     changes = [
-        f"{name} {columns.signed(found)} ({_conclusion(found, count)})"
+        f"{name} {as_text.signed(found)} ({_conclusion(found, count)})"
         for name, found in (("decay rate", effect.rate), (columns.metric_title(comparison), effect.metric))
         if found is not None
     ]
-    share = columns.percent(effect.clipped.clipped)
+    share = as_text.percent(effect.clipped.clipped)
     clipped = f"{f'On {setting}, ' if setting else ''}{option} clipped {share} of steps"
     return typeset(f"{clipped}: {'; '.join(changes)}." if changes else f"{clipped}.")
 

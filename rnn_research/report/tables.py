@@ -12,7 +12,7 @@ from rnn_research.compare import ComparedRun, Comparison, Condition, GradientAtS
 from rnn_research.compare.reading import share_clipped
 from rnn_research.curves import Reading
 from rnn_research.records.printable import csv_cell
-from rnn_research.report import columns
+from rnn_research.report import as_text, columns
 from rnn_research.report.columns import Column
 from rnn_research.statistics.intervals import Interval
 
@@ -117,9 +117,9 @@ def _effects(comparison: Comparison) -> str:
     rows = [
         [
             comparison.label(effect.clipped),
-            columns.signed(effect.rate),
-            columns.signed(effect.metric),
-            *(c.chosen.verdict.said if c.chosen else columns.NOTHING for c in (effect.plain, effect.clipped)),
+            as_text.signed(effect.rate),
+            as_text.signed(effect.metric),
+            *(c.chosen.verdict.said if c.chosen else as_text.NOTHING for c in (effect.plain, effect.clipped)),
         ]
         for effect in comparison.effects
     ]

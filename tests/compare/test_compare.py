@@ -23,7 +23,7 @@ from rnn_research.cli.compare import main
 from rnn_research.compare import Comparison, NothingToCompare, compare
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
-from rnn_research.report import columns, prose, style, vanishing
+from rnn_research.report import as_text, columns, prose, style, vanishing
 from rnn_research.statistics.intervals import Interval
 
 MODELS = {"rnn": 0.6, "lstm": 0.97, "gru": 1.25}
@@ -780,7 +780,7 @@ def interval_of(mean: float, half: float, n: int = 3) -> Interval:
     ],
 )
 def test_a_share_is_never_rounded_to_never_or_always(share: float, text: str):
-    assert columns.percent(interval_of(share, 0.0)) == text
+    assert as_text.percent(interval_of(share, 0.0)) == text
 
 
 def test_the_interval_of_an_accuracy_stays_where_accuracies_are(compared: Comparison):
@@ -804,7 +804,7 @@ def test_a_far_ratio_that_underflows_is_below_a_number(tmp_path: Path):
     write_run(tmp_path / "run", 0.01)
     (condition,) = compare([tmp_path]).conditions
     assert condition.chosen is not None
-    assert re.fullmatch(r"<\de-3\d", columns.far(condition.chosen))
+    assert re.fullmatch(r"<\de-3\d", as_text.far(condition.chosen))
     assert condition.chosen.verdict.word == "vanishes"
 
 

@@ -24,7 +24,7 @@ from rnn_research.curves import (
     typical,
     verdict,
 )
-from rnn_research.report import columns, prose
+from rnn_research.report import as_text, prose
 
 SAMPLES, FAR = 32, 64
 D = np.arange(FAR) - 1.0
@@ -148,7 +148,7 @@ def test_more_words_than_two_are_unclear_and_the_range_is_said():
     said = reading(-0.2 * D / 62, -3.5 * D / 62, -2.0 * D / 62).verdict
     assert said.word == "weakens"
     assert said.doubt.startswith(" (unclear: vanishes to ")
-    assert columns.words(reading(-0.2 * D / 62, -3.5 * D / 62, -2.0 * D / 62)) == f"weakens over 62{said.doubt}"
+    assert as_text.words(reading(-0.2 * D / 62, -3.5 * D / 62, -2.0 * D / 62)) == f"weakens over 62{said.doubt}"
 
 
 def test_seeds_whose_samples_are_unsure_are_not_surer_together_than_these():
@@ -161,8 +161,8 @@ def test_seeds_whose_samples_are_unsure_are_not_surer_together_than_these():
 def test_one_of_five_gone_is_said_in_the_cell():
     gone = np.where(np.arange(FAR) < 2, 0.0, -np.inf)
     found = reading(*(-0.05 * D + 1e-3 * k * D for k in range(4)), gone)
-    assert columns.rate(found).endswith("; 1 of 5 gone")
-    assert columns.rate(found).startswith("-0.049 [-0.051, -0.046]")
+    assert as_text.rate(found).endswith("; 1 of 5 gone")
+    assert as_text.rate(found).startswith("-0.049 [-0.051, -0.046]")
     assert found.decay.law.name == "exponential"
 
 
@@ -220,15 +220,15 @@ def test_where_no_law_fits_none_is_named_and_no_rate_given():
 def test_rate_and_half_life_are_given_where_they_hold(log: np.ndarray, kept: tuple, said: str):
     found = reading(log)
     assert said in found.verdict.reason
-    assert (columns.half_life(found) != columns.NOTHING) == bool(kept)
-    assert (columns.rate(found) != columns.NOTHING) == found.decay.holds
+    assert (as_text.half_life(found) != as_text.NOTHING) == bool(kept)
+    assert (as_text.rate(found) != as_text.NOTHING) == found.decay.holds
 
 
 def test_a_horizon_that_the_norm_comes_back_from_is_withheld():
     valley = np.log(1e-4) * (1 - np.abs(D - 31) / 31).clip(0)
-    assert columns.horizon(reading(valley)) == columns.NOTHING
-    assert columns.horizon(reading(0 * D)) == "> 63"
-    assert columns.horizon(reading(-0.2 * np.maximum(np.arange(300) - 250.0, 0))) == "274"  # ln 100 / 0.2 = 23.03
+    assert as_text.horizon(reading(valley)) == as_text.NOTHING
+    assert as_text.horizon(reading(0 * D)) == "> 63"
+    assert as_text.horizon(reading(-0.2 * np.maximum(np.arange(300) - 250.0, 0))) == "274"  # ln 100 / 0.2 = 23.03
 
 
 # -- the sentence is the word's ------------------------------------------------------------------------

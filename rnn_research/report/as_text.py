@@ -1,0 +1,104 @@
+"""A reading of a curve, and the numbers of a condition, as text. Computes none."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rnn_research.curves import Reading, beyond, format_interval, ratio_spoken
+from rnn_research.curves import short as brief
+from rnn_research.statistics.intervals import Interval
+
+
+def beside(reading: Reading) -> str:
+    """`0.02, weakens`."""
+    return f"{far(reading)}, {reading.verdict.said}"
+
+
+def words(reading: Reading) -> str:
+    """The verdict with its length: `weakens over 62`, `weakens or vanishes over 62 (borderline)`; where the seeds
+    disagree all of theirs."""
+    verdict = reading.verdict
+    if verdict.word == "seeds disagree":
+        counts = ", ".join(f"{word} {count}" for word, count in Counter(reading.words).most_common())
+        return f"{verdict.word}: {counts}"
+    return verdict.headline
+
+
+def samples(reading: Reading) -> str:
+    """`81/16/3`, in per cent."""
+    found = reading.decay.far
+    shares = [group.share for group in (found.falls, found.keeps, found.rises)]
+    return "/".join(f"{100 * share:.0f}" for share in shares) if sum(shares) else NOTHING
+
+
+def far(reading: Reading) -> str:
+    """The far ratio with its interval: 0 where it is exactly zero, `<6e-36` where it has sunk below float32."""
+    found = reading.decay.far
+    return ratio_spoken(found) if found.ratio == found.ratio and found.last > found.first else NOTHING
+
+
+def horizon(reading: Reading) -> str:
+    """Nothing where the norm falls below the fraction and comes back."""
+    decay, there = reading.decay, reading.decay.far
+    if there.last <= there.first or (decay.horizon is None and there.lowest[1] < decay.fraction <= there.ratio):
+        return NOTHING
+    return f"> {there.last}" if decay.horizon is None else str(decay.horizon)
+
+
+def half_life(reading: Reading) -> str:
+    """Of a norm that doubles instead, what doubles it; nothing where the rate may be zero, or is none."""
+    decay = reading.decay
+    if not decay.holds or not decay.moves:
+        return NOTHING
+    return brief(decay.half_life) if decay.rate < 0 else f"×2 in {brief(-decay.half_life)}"
+
+
+def rate(reading: Reading) -> str:
+    """Nothing where one rate does not say what the curve does; and how many seeds have none."""
+    decay = reading.decay
+    if decay.bounded:
+        said = f"{'≤' if decay.rate < 0 else '≥'} {decay.rate:.3g}"
+    else:
+        said = format_interval(decay.rate, decay.low, decay.high) if decay.holds else NOTHING
+    return said + beyond(decay)
+
+
+def law(reading: Reading) -> str:
+    """`exponential`, `power -1.0`, `flat to 250, then -0.2`, `no simple law`."""
+    found, decay = reading.decay.law, reading.decay
+    if decay.bounded or found.name == "unknown":
+        return NOTHING
+    if decay.far.differ:
+        return "samples differ"
+    if found.name == "power law":
+        return f"power {-found.power:.2g}"
+    if found.bend is not None:
+        before, after = ("flat" if not slope else f"{slope:.2g}" for slope in found.slopes)
+        return f"{before} to {found.bend}, then {after}"
+    said = "no simple law" if found.name == "none" else found.name
+    return f"{said}, then zero" if decay.far.ratio == 0 else said
+
+
+def percent(share: Interval | None) -> str:
+    """In whole per cent, except where that would say never or always and it isn't so."""
+    if share is None:
+        return NOTHING
+    value = 100 * share.mean
+    if 0 < value < 1:
+        return "<0.1%" if value < 0.1 else f"{value:.1g}%"
+    return ">99%" if 99 < value < 100 else f"{value:.0f}%"
+
+
+def number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3g}"
+
+
+def signed(found: Interval | None) -> str:
+    return NOTHING if found is None else f"{'+' if found.mean > 0 else ''}{interval(found)}"
+
+
+def interval(found: Interval | None) -> str:
+    return NOTHING if found is None else format_interval(found.mean, found.low, found.high)
+
+
+NOTHING = "–"
