@@ -34,6 +34,7 @@ from rnn_research.errors import UsageError
 PRIMARY = "train"
 """The config that all options are put into: conf/train.yaml."""
 ANYBODYS = tuple(f"hydra.{key}" for key in ALLOWED)
+"""The starts of overrides of Hydra's keys that need no look."""
 _one_at_a_time = threading.RLock()
 """Hydra keeps its state in the process."""
 
@@ -95,11 +96,8 @@ class Composer:
     given: tuple[str, ...] = ()
     _bases: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
 
-    def run(self, overrides: Sequence[str], typed: Sequence[str] | None = None) -> ComposedRun:
+    def run(self, overrides: Sequence[str]) -> ComposedRun:
         """Compose one training.
-
-        Args:
-            typed: the overrides as they are to be recorded; None: as given.
 
         Raises:
             UsageError: a short key stands for several, or a yaml from elsewhere says what it may not.
@@ -116,7 +114,7 @@ class Composer:
                 f"experiment={choices['experiment']}: its yaml sets `experiment` and not the config, expected "
                 "'# @package _global_' as its first line"
             )
-        return ComposedRun(config, tuple(overrides if typed is None else typed), tuple(long), self.folders)
+        return ComposedRun(config, tuple(overrides), tuple(long), tuple(folder.resolve() for folder in self.folders))
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Compose a config, with Hydra's part of it. Raises as `run`."""

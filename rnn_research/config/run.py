@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +27,8 @@ _one_at_a_time = threading.RLock()
 def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False) -> runs.RunRecord:
     """Train what `spec` says, leave everything in `folder`, and return the record.
 
-    Reads no argv, prints nothing but warnings of what was asked for, and ends no process. May be called in a notebook,
-    a thread or a process pool; of one process's threads, one trains at a time.
+    Reads no argv, prints nothing, and ends no process. May be called in a notebook, a thread or a process pool; of one
+    process's threads, one trains at a time. The user's config folders become importable.
 
     Args:
         spec: composed; see `config.compose`.
@@ -46,7 +47,7 @@ def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False) -> runs.
     with _one_at_a_time:
         top = first_missing(folder)
         try:
-            with _claimed(folder), in_hydra(spec.config):
+            with _claimed(folder):
                 return _trained(spec, folder, progress)
         except (UsageError, OmegaConfBaseException, OSError, KeyboardInterrupt):
             remove_empty(folder, top)
@@ -127,11 +128,16 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool) -> runs.R
     from rnn_research.training.spec import RunSpec
 
     cfg = spec.task
-    try:
-        parts = build(cfg, spec.folders)
-    except Exception:
-        logging.getLogger(__name__).exception("the run could not start")
-        raise
+    for path in map(str, spec.folders):
+        if path not in sys.path:
+            sys.path.append(path)  # last: its modules hide none of python's
+    with in_hydra(spec.config):
+        try:
+            parts = build(cfg, spec.folders)
+        except Exception:
+            logging.getLogger(__name__).exception("the run could not start")
+            raise
+        identity = _identity(spec, parts.layout.name)
     run = RunSpec(
         folder,
         name=folder.name,
@@ -140,7 +146,7 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool) -> runs.R
         progress=progress,
         resume_from=cfg.resume and path_of("resume", cfg.resume),
         stop_when_solved=cfg.stop_when_solved,
-        **_identity(spec, parts.layout.name),
+        **identity,
     )
     return fit(parts.data, parts.model, parts.trainer, parts.probes, run)
 
