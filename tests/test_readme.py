@@ -75,6 +75,7 @@ def test_a_command_composes_as_typed(command: str, tmp_path: Path, monkeypatch: 
     assert ended.code == 0, ended.err
 
 
-def test_its_python_runs() -> None:
+def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     for block in re.findall(r"```python\n(.*?)```", section("Engines"), re.DOTALL):
         exec(compile(block, "README.md", "exec"), {})
