@@ -7,7 +7,9 @@ config that it composes.
 from __future__ import annotations
 
 import functools
+import re
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -129,8 +131,15 @@ class Composer:
 
     def _composed(self, overrides: Sequence[str]) -> DictConfig:
         register()
-        with composing(self.folders):
-            return compose(PRIMARY, list(overrides), return_hydra_config=True)
+        with composing(self.folders), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            config = compose(PRIMARY, list(overrides), return_hydra_config=True)
+        for warning in told:
+            if found := re.search(r"path=(\S+) is not available", str(warning.message)):
+                raise UsageError(
+                    f"hydra.searchpath: given {found[1]}, which is not there; give a folder as file://FOLDER"
+                )
+        return config
 
     def _check(self, config: DictConfig, overrides: Sequence[str]) -> None:
         trust = [text for text in self.given if text.lstrip("+").startswith("trust=")]
@@ -142,7 +151,11 @@ class Composer:
             return
         typed = [text for text in overrides if text.lstrip("+").startswith("trust=")]
         check_trust(config, _values(typed[-1], whole=True) if typed else [])
-        check_hydra(config, _plain(tuple(of_hydra)), _plain(()), _trusts(trust))
+        try:
+            own = _plain(tuple(of_hydra))
+        except HydraException:  # an option of Hydra's groups that a user's folder has
+            own = _plain(())
+        check_hydra(config, own, _plain(()), _trusts(trust))
 
 
 class UsersFolders(SearchPathPlugin):

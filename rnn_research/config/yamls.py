@@ -98,6 +98,11 @@ def check_swept(params: Any, trusted: bool) -> None:
     if not isinstance(params, Mapping):
         raise UsageError(f"hydra.sweeper.params: given {params}, expected a mapping from keys to their values")
     for key in map(str, params):
+        if key.lstrip("+~") == "experiment":
+            raise UsageError(
+                "hydra.sweeper.params.experiment: an experiment can't sweep over experiments; give them on the command "
+                "line, as -m experiment=A,B"
+            )
         moved = re.match(r"[+~]*(hydra|trust)\b", key) or re.search(r"@(:|.*:)?(hydra|trust)\b", key)
         if not SWEPT_KEY.fullmatch(key) or (moved and not trusted):
             raise _refused(f"hydra.sweeper.params.{key}")

@@ -81,6 +81,7 @@ LINES = [
     ("hydra.job.chdir=true", "hydra.job.chdir: has no effect here"),
     ("hydra.callbacks.x=1", "hydra.callbacks.x"),
     ("probe.every_n_steps=2", "probe.adjoint.every_n_steps or probe.gradient_norm.every_n_steps"),
+    ("hydra.searchpath=[file:///no/where]", "hydra.searchpath: given", "which is not there"),
     ("--config-name mine", "--config-name: not supported"),
     ("--cfg job -m seed=0,1", "--cfg: given with --multirun"),
 ]

@@ -96,6 +96,12 @@ ATTACKS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         (),
     ),
     "a launcher": ("experiment", f"{HYDRA}launcher: TOUCH\n", ()),
+    "experiments within an experiment": (
+        "experiment",
+        f"{HYDRA}mode: MULTIRUN\n  sweeper:\n    params: {{experiment: 'a,b'}}\n",
+        (),
+    ),
+    "a launcher of its own": ("hydra/launcher", TOUCH, ("-m", "seed=0,1")),
     "a sweeper": ("experiment", f"{HYDRA}sweeper: TOUCH\n", ()),
     "all of hydra": ("experiment", f"{GLOBAL}hydra: '${{oc.create:{{callbacks: {{x: TOUCH}}}}}}'\n", ()),
     "a primary config": ("", "hydra:\n  searchpath: ['pkg://antigravity']\n", ("--config-name=evil",)),
