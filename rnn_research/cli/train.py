@@ -59,7 +59,7 @@ def _check_folders(arguments: list[str]) -> None:
     folders = config_dirs(arguments)
     if not folders:
         return
-    from rnn_research.config.yamls import check_text
+    from rnn_research.config.untrusted_yamls import check_text
 
     for folder in folders:
         if not folder.is_dir():
@@ -181,10 +181,10 @@ def _run(spec: ComposedRun, folder: Path, label: str, heard: list[int], swept: b
         with answering(partial(leave, discard=give_up)):
             with uncollected():  # imported while a signal has nothing to save
                 import rnn_research.config.build
-                import rnn_research.config.run
+                import rnn_research.config.run_one
                 import rnn_research.training.fit
             with answering(partial(stop, heard=heard)), noticed():
-                record = rnn_research.config.run.run_one(spec, folder, progress=not swept)
+                record = rnn_research.config.run_one.run_one(spec, folder, progress=not swept)
     except UsageError as error:
         text = f"output folder {error}; {OTHER_FOLDER}" if _is_in_use(error) else str(error)
         if not swept:
@@ -210,14 +210,14 @@ def _run(spec: ComposedRun, folder: Path, label: str, heard: list[int], swept: b
 
 
 def _is_in_use(error: UsageError) -> bool:
-    from rnn_research.config.run import FolderInUse
+    from rnn_research.config.run_one import FolderInUse
 
     return isinstance(error, FolderInUse)
 
 
 def _sweep(planned: Plan, composer: Composer, overrides: list[str], heard: list[int]) -> int:
     """Train the runs of a sweep one after the other, and return the exit code of the worst; or let Hydra's plugins."""
-    from rnn_research.cli import plugins
+    from rnn_research.cli import launchers
     from rnn_research.config.compose import in_hydra
 
     first = planned.runs[0]
@@ -227,8 +227,8 @@ def _sweep(planned: Plan, composer: Composer, overrides: list[str], heard: list[
         raise UsageError("hydra.sweep.subdir: given '', expected a folder's name for each run; leave it out")
     code, count = 0, len(planned.runs)
     with _sweeping(folder):
-        if plugins.chosen(first.config):
-            code = plugins.sweep(composer, planned.runs, overrides, folder)
+        if launchers.chosen(first.config):
+            code = launchers.sweep(composer, planned.runs, overrides, folder)
             planned.runs.clear()
         for number, spec in enumerate(planned.runs):
             label = f"#{number + 1}/{count} {_title(spec)}"

@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rnn_research.config.counterfactual_keys import expand
 from rnn_research.config.groups import CONF, options
 from rnn_research.config.short_keys import needs_options, register, written_out
-from rnn_research.config.yamls import ALLOWED, check_hydra, check_swept, check_trust
+from rnn_research.config.untrusted_yamls import ALLOWED, check_hydra, check_swept, check_trust
 from rnn_research.errors import UsageError
 
 PRIMARY = "train"

@@ -18,7 +18,7 @@ from rnn_research.config import notices
 from rnn_research.config.instantiate import check_keys, instantiate_node, line, usage_error_at
 from rnn_research.config.trainer_refused import check_meaning
 from rnn_research.errors import UsageError
-from rnn_research.training.one_process import alone
+from rnn_research.training.single_process import alone
 
 QUIET = {"logger": False} | dict.fromkeys(
     ("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False

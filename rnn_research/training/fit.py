@@ -22,8 +22,8 @@ from rnn_research.sweeps import claims
 from rnn_research.training import provenance, resume
 from rnn_research.training.lean_loop import make_lean
 from rnn_research.training.live_record import now
-from rnn_research.training.one_process import alone
 from rnn_research.training.recorder import Recorder
+from rnn_research.training.single_process import alone
 from rnn_research.training.spec import RunSpec
 from rnn_research.training.stopping import Diverged
 

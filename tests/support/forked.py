@@ -22,7 +22,7 @@ IMPORTED = (
     "rnn_research.cli.train",
     "rnn_research.training.fit",
     "rnn_research.config.build",
-    "rnn_research.config.run",
+    "rnn_research.config.run_one",
     "rnn_research.cli.sweep",
     "rnn_research.cli.overrides",
     "rnn_research.cells",

@@ -13,7 +13,7 @@ from command import SMALL
 from forked import context
 
 from rnn_research.config.compose import ComposedRun, Composer
-from rnn_research.config.run import FolderInUse, run_one
+from rnn_research.config.run_one import FolderInUse, run_one
 from rnn_research.errors import UsageError
 from rnn_research.records import runs
 

@@ -47,7 +47,7 @@ class Job:
         self.folders, self.given = composer.folders, composer.given
 
     def __call__(self, _: DictConfig) -> float | None:
-        from rnn_research.config.run import run_one
+        from rnn_research.config.run_one import run_one
 
         job = HydraConfig.get()
         number, folder, overrides = job.job.num, Path(job.runtime.output_dir), list(job.overrides.task)
