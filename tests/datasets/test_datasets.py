@@ -860,6 +860,7 @@ def test_a_cache_that_is_no_folder_is_named(server, tmp_path):
 
 
 def test_sst_downloads_to_the_cache_and_reads_the_archive(server, tmp_path, ptb, monkeypatch):
+    monkeypatch.delenv("RNN_RESEARCH_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     keys = {"url": f"{server.address}/trees.zip", "sha256": sha256(archive())}
     assert SST(**keys).fingerprint == SST(root=str(ptb)).fingerprint
