@@ -27,7 +27,7 @@ from typing import IO, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from rnn_research.records import version1
+from rnn_research.records import version1, wellformed
 from rnn_research.records.wellformed import check_dtype, check_record, check_table
 
 VERSION = 2
@@ -246,13 +246,16 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
 
 
 def plain(value: Any) -> Any:
-    """`value` in what standard JSON can carry: non-finite numbers as text, numpy's scalars as Python's."""
+    """Return `value` in what any reader of JSON takes: non-finite numbers as text, numpy's scalars as Python's, an
+    integer that no int64 holds as the nearest float, or as text where none is near."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, int) and not -wellformed.LARGEST <= value < wellformed.LARGEST:
+        return float(value) if abs(value) < 10**308 else str(value)
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
     return value

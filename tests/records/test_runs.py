@@ -354,3 +354,12 @@ def test_every_run_below_is_found_once_in_order(tmp_path: Path):
 
 def test_nothing_is_found_where_nothing_is(tmp_path: Path):
     assert list(runs.find([tmp_path, tmp_path / "absent"])) == []
+
+
+def test_integers_that_no_int64_holds_are_written_as_what_is_read_again() -> None:
+    assert runs.plain({"a": 10**22, "b": [-(2**63), 2**63 - 1], "c": True}) == {
+        "a": 1e22,
+        "b": [-(2**63), 2**63 - 1],
+        "c": True,
+    }
+    assert runs.plain(10**400) == str(10**400)
