@@ -22,7 +22,7 @@ from rnn_research.records import runs
 from rnn_research.records.printable import printable
 
 OWN = "hydra._internal.core_plugins"
-"""Where Hydra's plain launcher and sweeper are: a sweep needs neither."""
+"""Where Hydra's plain launcher and sweeper are: a sweep needs neither. Their names alone say so in a config."""
 
 
 class NoCallbacks:

@@ -171,6 +171,7 @@ class Model(LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         step = self.step
         step.forget()
+        # `_trainer`: lightning's public `trainer` raises where there is none, as in a test or a notebook.
         if not step.window.batches and self._trainer is not None:
             step.window.full = self._trainer.accumulate_grad_batches
         number = self.global_step if self.regularizers else 0

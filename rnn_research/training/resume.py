@@ -132,6 +132,7 @@ def save(
         "current": dict.fromkeys(counts, batch),
         "is_last_batch": False,
     }
+    # Private: lightning has no public way to say that no validation is under way.
     loop["epoch_loop.val_loop.batch_progress"] = _BatchProgress().state_dict()
     step = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
     step["total"] = {"ready": place.step, "completed": place.step}
