@@ -1,7 +1,11 @@
-"""The error that a user's mistake raises, wherever it is found."""
+"""The errors that a user's mistake raises, wherever it is found."""
 
 from __future__ import annotations
 
 
 class UsageError(Exception):
     """A mistake in what the user asked for: one line with what was given, what was expected, and the repair."""
+
+
+class FolderInUse(UsageError):
+    """The output folder holds a run, or another process trains there. The message opens with the folder."""

@@ -54,7 +54,7 @@ def _byte(code: int) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ""
 
 
-codecs.register_error("rnn_research.records.printable", _plain)
+codecs.register_error("rnn_research.plain", _plain)
 
 
 class Forgiving:
@@ -102,7 +102,7 @@ def forgiving() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     for stream in before:
         with contextlib.suppress(AttributeError, ValueError, OSError):  # a test's has no encoding
-            stream.reconfigure(errors="rnn_research.records.printable")  # type: ignore[attr-defined]
+            stream.reconfigure(errors="rnn_research.plain")  # type: ignore[attr-defined]
     sys.stdout, sys.stderr = (stream and Forgiving(stream) for stream in before)  # type: ignore[assignment]
     try:
         yield

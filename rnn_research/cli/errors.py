@@ -74,16 +74,14 @@ def composition_error(error: Exception, arguments: list[str]) -> str:
 
 def _syntax(error: Exception, text: str, arguments: list[str]) -> str:
     """An argument that is no override."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException, OverrideParseException
+    from hydra.errors import OverrideParseException
+
+    from rnn_research.config.compose import parsed
 
     if not isinstance(error, OverrideParseException):
         return ""
-    parser = OverridesParser.create()
     for argument in _overrides(arguments):
-        try:
-            parser.parse_override(argument)
-        except HydraException:
+        if parsed(argument) is None:
             key, equals, value = argument.partition("=")
             if equals:
                 return (

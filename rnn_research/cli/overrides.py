@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, ValueType
-from hydra.errors import HydraException
 
+from rnn_research.config.compose import parsed
 from rnn_research.config.counterfactual_keys import expand
 from rnn_research.config.groups import CONF, LISTS, config_dirs, options
 from rnn_research.config.resources import available, size
@@ -31,10 +30,10 @@ def checked(overrides: list[str], arguments: list[str]) -> list[str]:
             or more than can be kept.
     """
     written = [_written_out(text, arguments) for text in overrides]
-    parsed = [override for override in map(_parsed, expand(written)) if override is not None]
-    _check_keys(parsed)
+    read = [override for override in map(parsed, expand(written)) if override is not None]
+    _check_keys(read)
     runs = 1
-    for override in parsed:
+    for override in read:
         runs *= _count(override)
         _check_lists(override)
     needed, there = runs * len(overrides) * OF_A_RUN, available()
@@ -46,17 +45,9 @@ def checked(overrides: list[str], arguments: list[str]) -> list[str]:
     return written
 
 
-def _parsed(text: str) -> Override | None:
-    """None: it is told when Hydra parses it again."""
-    try:
-        return OverridesParser.create().parse_override(text)
-    except HydraException:
-        return None
-
-
 def _written_out(text: str, arguments: list[str]) -> str:
     """Hydra's own reading of a glob also takes the yamls that are parts of others."""
-    override = _parsed(text)
+    override = parsed(text)
     if override is None or override.value_type is not ValueType.GLOB_CHOICE_SWEEP:
         return text
     glob, key, value = override.value(), text.partition("=")[0], text.partition("=")[2]
@@ -73,10 +64,10 @@ def _written_out(text: str, arguments: list[str]) -> str:
     return f"{key}={','.join(found)}" if len(found) > 1 else f"{key}={found[0]}"
 
 
-def _check_keys(parsed: list[Override]) -> None:
+def _check_keys(overrides: list[Override]) -> None:
     """Of two values of one key Hydra takes the last, and says nothing."""
     before: dict[str, str] = {}
-    for override in parsed:
+    for override in overrides:
         key, value = override.get_key_element().lstrip("+~"), str(override.input_line).partition("=")[2]
         if override.is_delete():
             continue

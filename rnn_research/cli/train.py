@@ -23,7 +23,7 @@ from rnn_research.cli.errors import OTHER_FOLDER, composition_error, os_error
 from rnn_research.cli.help import help_text
 from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
 from rnn_research.config.groups import config_dirs
-from rnn_research.errors import UsageError
+from rnn_research.errors import FolderInUse, UsageError
 from rnn_research.records.printable import printable
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
             else:
                 code = _answer(arguments, heard)
         except UsageError as error:
-            _say(str(error))
+            _say(_told(error))
             sys.exit(2)
         except KeyboardInterrupt as interrupt:
             _say(str(interrupt) or "interrupted")
@@ -68,8 +68,6 @@ def _check_folders(arguments: list[str]) -> None:
             )
         for path in sorted((*folder.glob("*.yaml"), *folder.glob("*/*.yaml"))):
             check_text(path)
-        if str(folder.resolve()) not in sys.path:
-            sys.path.append(str(folder.resolve()))  # last: its modules hide none of python's
 
 
 def _answer(arguments: list[str], heard: list[int]) -> int:
@@ -186,10 +184,9 @@ def _run(spec: ComposedRun, folder: Path, label: str, heard: list[int], swept: b
             with answering(partial(stop, heard=heard)), noticed():
                 record = rnn_research.config.run_one.run_one(spec, folder, progress=not swept)
     except UsageError as error:
-        text = f"output folder {error}; {OTHER_FOLDER}" if _is_in_use(error) else str(error)
         if not swept:
-            raise UsageError(text) from error
-        _say(f"{label}: refused: {text}")
+            raise
+        _say(f"{label}: refused: {_told(error)}")
         return 2
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{label}: interrupted{f', in {folder}' if folder.exists() else ''}") from None
@@ -209,10 +206,8 @@ def _run(spec: ComposedRun, folder: Path, label: str, heard: list[int], swept: b
     return 0
 
 
-def _is_in_use(error: UsageError) -> bool:
-    from rnn_research.config.run_one import FolderInUse
-
-    return isinstance(error, FolderInUse)
+def _told(error: UsageError) -> str:
+    return f"output folder {error}; {OTHER_FOLDER}" if isinstance(error, FolderInUse) else str(error)
 
 
 def _sweep(planned: Plan, composer: Composer, overrides: list[str], heard: list[int]) -> int:
@@ -245,24 +240,20 @@ def _sweeping(folder: Path) -> Iterator[None]:
     from rnn_research.sweeps.folders import first_missing, remove_empty
 
     top = first_missing(folder)
-    in_use = f"output folder {folder}: already holds runs, nothing was written over; {OTHER_FOLDER}"
-    if _holds_runs(folder):
-        raise UsageError(in_use)
+    _check_free(folder)
     try:
-        claims.claim(folder)
-    except claims.Claimed as error:
-        raise UsageError(f"output folder {error}; {OTHER_FOLDER}") from error
-    try:
-        if _holds_runs(folder):  # made, and given back, since
-            raise UsageError(in_use)
-        yield
+        with claims.claimed(folder):
+            _check_free(folder)  # runs may have been made there since, and the folder given back
+            yield
     finally:
-        claims.release(folder)
         remove_empty(folder, top)
 
 
-def _holds_runs(folder: Path) -> bool:
-    return any(next(folder.glob(pattern), None) for pattern in ("run.json", "*/run.json"))
+def _check_free(folder: Path) -> None:
+    from rnn_research.records.runs import RECORD
+
+    if any(next(folder.glob(pattern), None) for pattern in (RECORD, f"*/{RECORD}")):
+        raise FolderInUse(f"{folder}: already holds runs, nothing was written over")
 
 
 def _summary(record: Any) -> str:

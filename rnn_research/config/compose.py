@@ -150,7 +150,8 @@ class Composer:
         if not self.folders and not of_hydra and all("@" not in text for text in overrides):
             return
         typed = [text for text in overrides if text.lstrip("+").startswith("trust=")]
-        check_trust(config, _values(typed[-1], whole=True) if typed else [])
+        trusted = parsed(typed[-1]) if typed else None
+        check_trust(config, trusted.value() if trusted else [])
         try:
             own = _plain(tuple(of_hydra))
         except HydraException:  # an option of Hydra's groups that a user's folder has
@@ -211,14 +212,6 @@ def _plain(overrides: tuple[str, ...]) -> Mapping[str, Any]:
     with composing(()):
         config = compose(PRIMARY, list(overrides), return_hydra_config=True)
     return OmegaConf.to_container(config.hydra, resolve=False)  # type: ignore[return-value]
-
-
-def _values(text: str, whole: bool = False) -> Any:
-    override = parsed(text)
-    value = None if override is None else override.value()
-    if whole:
-        return value
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def _trusts(typed: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.config.compose import ComposedRun, in_hydra
 from rnn_research.config.environment import recorded
-from rnn_research.errors import UsageError
+from rnn_research.errors import FolderInUse, UsageError
 from rnn_research.records import runs
 from rnn_research.records.identity import identity_of
 from rnn_research.sweeps import claims
@@ -47,31 +47,11 @@ def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False) -> runs.
     with _one_at_a_time:
         top = first_missing(folder)
         try:
-            with _claimed(folder):
+            with claims.claimed(folder):
                 return _trained(spec, folder, progress)
         except (UsageError, OmegaConfBaseException, OSError, KeyboardInterrupt):
             remove_empty(folder, top)
             raise
-
-
-class FolderInUse(UsageError):
-    """The folder holds a run, or another process trains there."""
-
-
-class _claimed:
-    """Hold the run's folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        try:
-            claims.claim(self.folder)
-        except claims.Claimed as error:
-            raise FolderInUse(str(error)) from error
-
-    def __exit__(self, *_: Any) -> None:
-        claims.release(self.folder)
 
 
 def _trained(spec: ComposedRun, folder: Path, progress: bool) -> runs.RunRecord:

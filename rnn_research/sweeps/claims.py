@@ -16,13 +16,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from rnn_research.errors import FolderInUse
+
 NAME = ".claim-{}"
 JUST_MADE = 60.0  # seconds in which a claim may still be empty: it is written just after it is made
 _held: dict[tuple[str, int], Path] = {}
 """The claims of this process, by folder and thread."""
 
 
-class Claimed(Exception):
+class Claimed(FolderInUse):
     """Another process has the folder: the message says which, and the repair."""
 
 

@@ -13,8 +13,8 @@ from command import SMALL
 from forked import context
 
 from rnn_research.config.compose import ComposedRun, Composer
-from rnn_research.config.run_one import FolderInUse, run_one
-from rnn_research.errors import UsageError
+from rnn_research.config.run_one import run_one
+from rnn_research.errors import FolderInUse, UsageError
 from rnn_research.records import runs
 
 OPTIONS = (*SMALL, "model=lstm", "clipping=global_norm", "clipping.max_norm=0.5", "threads=1")
