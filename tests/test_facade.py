@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 import rnn_research
@@ -39,8 +40,12 @@ def test_records_and_comparisons_are_had_without_torch() -> None:
     "first",
     ["", "import rnn_research.unroll", "from rnn_research.compare import compare; import rnn_research.unroll.norms"],
 )
-def test_each_name_is_what_its_room_has_whatever_was_imported_before(first: str) -> None:
-    said = python(
+def test_each_name_is_what_its_room_has_whatever_was_imported_before(first: str, tmp_path: Path) -> None:
+    """In a process that has torch, and imports the package anew."""
+    said = forked.python(
+        "import sys\n"
+        "for name in [name for name in sys.modules if name.partition('.')[0] == 'rnn_research']:\n"
+        "    del sys.modules[name]\n"
         f"{first}\n"
         "from rnn_research import unroll, Chain, Forest, fit, load, compare\n"
         "import torch\n"
@@ -54,7 +59,8 @@ def test_each_name_is_what_its_room_has_whatever_was_imported_before(first: str)
         "try:\n"
         "    compare(['no-such-folder'])\n"
         "except rnn_research.compare.NothingToCompare as error:\n"
-        "    print(error)\n"
+        "    print(error)\n",
+        tmp_path,
     )
     assert "no-such-folder" in said
 

@@ -234,8 +234,6 @@ def test_the_contract_tests_find_them(folder: Path) -> None:
         "-q",
         "-p",
         "no:cacheprovider",
-        "-p",
-        "no:jaxtyping",
         "-o",
         "addopts=",
     )

@@ -221,7 +221,7 @@ def test_a_sweep_leaves_a_record_for_each_combination(here: Path) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     small = [argument for argument in SMALL if argument != "dataset=adding"]
-    swept = ["model=rnn,lstm,gru", "dataset=adding,temporal_order", "clipping=none,global_norm", "seed=0,1"]
+    swept = ["model=rnn,lstm,gru", "dataset=adding,temporal_order", "clipping=none,global_norm"]
     ended = rnn_train("-m", *swept, *small, "hydra.sweep.dir=sweep")
     over.set()
     watcher.join()
@@ -229,16 +229,13 @@ def test_a_sweep_leaves_a_record_for_each_combination(here: Path) -> None:
     assert not torn
     assert seen == {"running", "done"}
     found = records(here / "sweep")
-    assert [record.status for record in found] == ["done"] * 24
-    conditions = [
-        (record.choices["model"], record.choices["dataset"], record.choices["clipping"], record.seed)
-        for record in found
-    ]
-    assert len(set(conditions)) == 24
+    assert [record.status for record in found] == ["done"] * 12
+    choices = [record.choices for record in found]
+    assert len({(chosen["model"], chosen["dataset"], chosen["clipping"]) for chosen in choices}) == 12
     assert all(record.steps == 3 and record.end is not None for record in found)
     *lines, last_line = ended.out.splitlines()
-    assert [line.split()[0] for line in lines] == [f"#{number}/24" for number in range(1, 25)]
-    assert last_line == f"24 runs in {here / 'sweep'}"
+    assert [line.split()[0] for line in lines] == [f"#{number}/12" for number in range(1, 13)]
+    assert last_line == f"12 runs in {here / 'sweep'}"
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"]])

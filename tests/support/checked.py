@@ -13,14 +13,30 @@ import inspect
 from collections.abc import Callable
 from typing import Any, get_args, get_type_hints
 
+import beartype
 import jaxtyping
 
+ROOMS = (
+    "cells",
+    "clipping",
+    "compare",
+    "curves",
+    "models",
+    "regularizers",
+    "statistics",
+    "structures",
+    "unroll",
+)
+"""The packages whose signatures name shapes. Those of the others pyright checks, at no cost in the tests' time."""
+check = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, violation_type=TypeError))
+"""Checks the types of a function's arguments and result at every call; an int is a float."""
 _jaxtyped: Any = jaxtyping.jaxtyped
 
 
 def install() -> None:
-    """Let modules that the hook decorates from now on call this `jaxtyped`."""
+    """Check what is imported from `ROOMS` from now on."""
     jaxtyping.jaxtyped = jaxtyped  # type: ignore[assignment]
+    jaxtyping.install_import_hook([f"rnn_research.{room}" for room in ROOMS], "checked.check")
 
 
 def jaxtyped(given: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:

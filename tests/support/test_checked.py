@@ -6,13 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import checked
 import pytest
 import torch
 
+import rnn_research
 from rnn_research.structures import Chain
 from rnn_research.unroll import unroll
 
 REFUSED = r"violates|Type-check"
+
+
+def test_every_room_that_names_shapes_is_checked() -> None:
+    package = Path(rnn_research.__file__).parent
+    files = (path for path in package.rglob("*.py") if "jaxtyping" in path.read_text())
+    assert {path.relative_to(package).parts[0] for path in files} == set(checked.ROOMS)
 
 
 def test_a_type_that_is_not_the_signatures_is_refused() -> None:
