@@ -3,6 +3,7 @@ of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,6 +189,8 @@ class _Gradient:
             return self.steps[0]
         if step != "last":
             return step
+        if len(self.steps) == 1:
+            return self.steps[0]
         # from the last step back: all rows are looked at only where no norm is finite
         ends = (curves.last_finite_step(self.rows[number], state, layer) for number in reversed(self.steps))
         return next((number for number in ends if number is not None), self.steps[-1])
@@ -228,18 +231,26 @@ def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | 
     if metric is None:
         return None
     name = split_metric(metric)[1]
-    points: dict[int, float] = {}
     try:
         rows = runs.read_columns(folder, ("split", "step", name))
     except runs.DamagedRecord as error:
         missing.append(f"{runs.METRICS}: {str(error).partition(': ')[2]}")
         return None
-    for split, step, value in rows:
-        with suppress(ValueError):
-            if split == "val" and 0 <= (number := int(step)) < 2**63:
-                points[number] = float(value)
+    points = _points([(step, value) for split, step, value in rows if split == "val"])
     if not points:
         missing.append(f"metrics.csv: no validation {name}")
         return None
     steps = sorted(points)
     return Series(np.array(steps), np.array([points[step] for step in steps]))
+
+
+def _points(rows: Sequence[tuple[str, str]]) -> dict[int, float]:
+    """(step, value) as numbers, without rows that are none."""
+    try:
+        points = {int(step): float(value) for step, value in rows}
+    except ValueError:
+        points = {}
+        for step, value in rows:
+            with suppress(ValueError):
+                points[int(step)] = float(value)
+    return {step: value for step, value in points.items() if 0 <= step < 2**63}

@@ -16,7 +16,7 @@ from rnn_research.curves.rate import RESOLUTION, Decay, FarRatio, extremes, hori
 from rnn_research.curves.summary import CurveSummary
 from rnn_research.curves.typical import SampleGroup
 from rnn_research.curves.verdicts import Verdict, judged
-from rnn_research.statistics.intervals import Band, Interval, band, half_width, interval, t_quantile
+from rnn_research.statistics.intervals import Band, Interval, band, half_width, half_widths, interval, t_quantile
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def _band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
     mean = mean - mean[zero[0]] if len(zero) else mean
     lost = np.where(np.isposinf(rows).any(0), np.inf, np.where(np.isneginf(rows).any(0), -np.inf, np.nan))
     mean = np.where(np.isnan(mean), lost, mean)
-    half = np.array([half_width(column[~np.isnan(column)]) for column in finite.T])
+    half = half_widths(finite)
     return Band(plain.x, mean, mean - half, mean + half, len(rows))
 
 
