@@ -101,9 +101,7 @@ def compare(
     against: Sequence[str] = (),
     processes: int = 1,
 ) -> Comparison:
-    """Compare the runs at or below `folders`.
-
-    What is read of a run is kept beside its record, so that the next time no table is read.
+    """Compare the runs at or below `folders`. What is read of a run is kept beside its record for the next time.
 
     Args:
         state: whose adjoint; default `joint`, all states of a cell together.

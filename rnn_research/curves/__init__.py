@@ -2,9 +2,10 @@
 
 from rnn_research.curves.bounds import DOUBLE, FALL, HALF, LADDER, RISE, WORDS
 from rnn_research.curves.columns import JOINT, check, last_finite_step, last_step, layers, states, steps
+from rnn_research.curves.far_ratio import FarRatio
 from rnn_research.curves.laws import Law, law
 from rnn_research.curves.norms import Curve, curve
-from rnn_research.curves.rate import FRACTION, RESOLUTION, Decay, FarRatio, decay
+from rnn_research.curves.rate import FRACTION, RESOLUTION, Decay, decay
 from rnn_research.curves.samples import SampleGroup
 from rnn_research.curves.summary import CurveSummary, summary
 from rnn_research.curves.together import Reading, together

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from rnn_research.curves.bounds import DISAGREE, LADDER
+from rnn_research.curves.far_ratio import FarRatio
 from rnn_research.curves.laws import Law, law
 from rnn_research.curves.norms import linked
-from rnn_research.curves.rate import RESOLUTION, Decay, FarRatio, extremes, horizon, ratio
+from rnn_research.curves.rate import RESOLUTION, Decay, extremes, horizon, ratio
 from rnn_research.curves.samples import SampleGroup
 from rnn_research.curves.summary import CurveSummary
 from rnn_research.curves.verdicts import Verdict, judged
@@ -163,7 +164,7 @@ def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
         last=last,
         **extremes(shared.x[inside], shared.mean[inside], float(np.log(value)) if value > 0 else -np.inf),
         gone=float(np.mean([far.gone for far in fars])),
-        zero_from=int(np.median(zeros)) if zeros else None,
+        zero_from=int(np.median(zeros)) if len(zeros) > len(fars) / 2 else None,
         falls=_group([far.falls for far in fars]),
         keeps=_group([far.keeps for far in fars]),
         rises=_group([far.rises for far in fars]),

@@ -82,11 +82,11 @@ class Typical:
 
     @property
     def zero_from(self) -> int | None:
-        """The distance from which on the typical norm is exactly zero, to the farthest judged; None if it isn't."""
-        log = self.log[self.judged]
+        """The distance from which on the typical norm is exactly zero, to the farthest there is; None if it isn't."""
+        log = self.log[self.origin :]
         alive = np.flatnonzero(~np.isneginf(log))
         start = alive[-1] + 1 if len(alive) else 0
-        return int(self.distance[self.judged][start]) if start < len(log) else None
+        return int(self.distance[self.origin :][start]) if start < len(log) else None
 
 
 def typical(curve: Curve, resamples: int = RESAMPLES) -> Typical:
@@ -146,9 +146,14 @@ def far_end(distance: np.ndarray, log: Float[np.ndarray, "... distance"]) -> np.
     return _moved(distance[end], log[..., end])
 
 
+def _window(count: int) -> int:
+    """So many of the last distances are a far end: a tenth, and at least 3."""
+    return max(FEWEST, int(np.ceil(TENTH * count)))
+
+
 def _end(count: int) -> np.ndarray:
     """The last tenth of so many indices, at least 3; of many a few, evenly spread."""
-    first = max(count - max(FEWEST, int(np.ceil(TENTH * count))), 0)
+    first = max(count - _window(count), 0)
     return first + thinned(count - first, FAR_PAIRED) if count else np.arange(0)
 
 
@@ -173,7 +178,11 @@ def _ends(curve: Curve) -> tuple[int, int]:
     if not len(beyond):
         return len(curve.distance), -1
     alive = beyond[curve.zero.sum(0)[beyond] <= 0.5 * reach[beyond]]
-    return int(alive[0] if len(alive) else beyond[0]), int(beyond[-1])
+    if not len(alive):
+        return int(beyond[0]), int(beyond[-1])
+    dead = int(np.sum(beyond > alive[-1]))  # too few to say that the gradient is gone: it is judged where it still is
+    last = alive[-1] if dead < _window(len(beyond)) else beyond[-1]
+    return int(alive[0]), int(last)
 
 
 def _of_samples(curve: Curve, origin: int, last: int) -> tuple[np.ndarray, np.ndarray]:
