@@ -123,7 +123,8 @@ class DataModule(LightningDataModule, ABC):
         """What to say of the first sample that is in two sets which must share none; empty where there is none. Of
         generated samples the first block is read."""
         sets = self._load()[1]
-        return check_disjoint(sets, {name: _checked_count(samples) for name, samples in sets.items()})
+        most = {name: _checked_count(samples) for name, samples in sets.items()}
+        return check_disjoint(sets, most, self.layout.needs_parse)
 
     @property
     def task(self) -> Task:

@@ -232,29 +232,29 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 20 else f"a {name}"
 
 
-def _read_as(sample: Sample) -> bytes:
-    """A digest of what a model reads of a sample, its tree included: equal numbers give one, whatever their type."""
+def _read_as(sample: Sample, trees: bool) -> bytes:
+    """A digest of what a model reads of a sample: equal numbers give one, whatever their type."""
     digest = hashlib.blake2b(digest_size=16)
-    tree = sample.tree
-    parts = () if tree is None else (sample.tree_inputs, tree.arity)
+    parts = (sample.tree_inputs, sample.tree.arity) if trees and sample.tree is not None else ()
     for values in (sample.inputs, *parts):
         array = np.ascontiguousarray(values)
         if array.dtype.kind == "f":
             array = array.astype(np.float64) + 0.0  # -0.0 is 0.0
-        digest.update(repr((array.dtype.kind, array.shape)).encode())
-        digest.update(array.astype(np.int64 if array.dtype.kind in "iub" else array.dtype).tobytes())
+        array = array.astype(np.int64) if array.dtype.kind in "iub" else array
+        digest.update(f"{array.dtype.kind}{array.shape}".encode() + array.tobytes())
     return digest.digest()
 
 
-def check_disjoint(sets: Mapping[str, Sequence[Sample]], most: Mapping[str, int]) -> str:
-    """What to say of the first sample that is in two sets by its inputs (and its tree); empty where there is none.
+def check_disjoint(sets: Mapping[str, Sequence[Sample]], most: Mapping[str, int], trees: bool = False) -> str:
+    """What to say of the first sample that is in two sets by its inputs; empty where there is none.
 
-    No sample of train is in another set, and none of val in test. Of each set the first `most` are read.
+    No sample of train is in another set, and none of val in test. Of each set the first `most` are read. With `trees` a
+    sample's tree is one of its inputs.
     """
     seen: dict[bytes, tuple[str, int]] = {}
     for name in ("train", "val", *(name for name in sets if name not in ("train", "val"))):
         for number in range(most[name]):
-            key = _read_as(sets[name][number])
+            key = _read_as(sets[name][number], trees)
             where, before = seen.setdefault(key, (name, number)) if name in ("train", "val") else seen.get(key, ("", 0))
             apart = where == "train" or (where == "val" and name == "test")
             if apart and where != name:
