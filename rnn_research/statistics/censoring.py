@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from rnn_research.checks import choice
 from rnn_research.statistics.intervals import CONFIDENCE, NAN, SEEDS
-from rnn_research.statistics.proportions import clopper_pearson
 
+BETA_PRODUCT, LOG_LOG = "beta product", "log-log"
 SLACK = 1e-12
 """What rounding may add to a product of shares that is 1/2."""
 
@@ -39,6 +40,8 @@ class ReachedBy:
     """How many had neither reached it nor ended before the step."""
     median: MedianStep
     n: int
+    band: str
+    """The method of `low` and `high`."""
     why: str = ""
     """Why there is no band, such as `2 runs`; `low` and `high` are then NaN."""
 
@@ -62,24 +65,35 @@ def kaplan_meier(
 
 
 def reached_by(
-    solved: Sequence[int], censored: Sequence[int], never: int = 0, confidence: float = CONFIDENCE
+    solved: Sequence[int],
+    censored: Sequence[int],
+    never: int = 0,
+    confidence: float = CONFIDENCE,
+    band: str = BETA_PRODUCT,
 ) -> ReachedBy | None:
     """Kaplan and Meier's share solved by each step with its pointwise band, and the median step; None without runs.
 
-    Where the share left, S, is within (0, 1), the band is log-log Greenwood's, S**exp(± z sqrt(V) / log S) with
-    V = sum of d_t / (n_t (n_t - d_t)) (Greenwood 1926; Kalbfleisch and Prentice 1980), as lifelines gives it. It
-    gives a band of no width where none or all have solved it: there Clopper and Pearson's of the runs at risk stands,
-    and from all solved on, where some were censored, the last end before. Runs are independent, and censored for
-    reasons that say nothing of when they would have solved it. For fewer than 3 runs there is no band. Of exponential
-    steps it covered .98-1 at 3 and 5 runs and .94-1 at 10 where .95 is said, censored or not; lifelines' ends of no
-    width never do.
+    Runs are independent, and censored for reasons that say nothing of when they would have solved it. For fewer than 3
+    runs there is no band. The band is, of the share left S,
 
-    The median is the first step with S <= 1/2; its interval runs from the first step at which the band allows
-    S <= 1/2 to the first at which it demands it (Brookmeyer and Crowley 1982), from 0 where the band does at once.
+    - `beta product` (Fay, Brittain and Proschan 2013, by moments): the upper end is the 1 - a/2 quantile of the product
+      of Beta(n_t - d_t + 1, d_t) over the steps so far, the lower the a/2 quantile of that times Beta(m, 1), with m
+      left. Each product stands as the Beta of its mean and variance. Without censoring this is Clopper and Pearson's
+      interval: it covers at least as often as it says, with few runs too, and where none or all have solved it.
+    - `log-log` (Greenwood 1926; Kalbfleisch and Prentice 1980), as lifelines gives it: S**exp(± z sqrt(V) / log S), V
+      the sum of d_t / (n_t (n_t - d_t)). It is for many runs: with 5 it leaves out S = .9 in 8% of samples.
+      NaN where S is 0 or 1, where lifelines' has no width.
+
+    The median is the first step with S <= 1/2. Its interval runs from the first step at which the band allows that to
+    the first at which it leaves nothing else (Brookmeyer and Crowley 1982); infinite where it never does.
 
     Args:
         solved, censored, never: as `kaplan_meier` takes them.
+
+    Raises:
+        ValueError: the band is none of these.
     """
+    choice("band", band, (BETA_PRODUCT, LOG_LOG))
     n = len(solved) + len(censored) + never
     if n == 0:
         return None
@@ -92,11 +106,10 @@ def reached_by(
     if why:
         low = high = np.full_like(left, NAN)
     else:
-        low, high = _log_log(left, at_risk, events, confidence)
-        low, high = _at_the_ends(left, low, high, at_risk, n, confidence)
+        low, high = (_beta_product if band == BETA_PRODUCT else _log_log)(at_risk, events, confidence)
     first, earliest, latest = (_first_below(step, values) for values in (left, low, high))
     median = MedianStep(first, NAN if why else earliest, NAN if why else latest, n, why)
-    return ReachedBy(step, 1 - left, 1 - high, 1 - low, at_risk, median, n, why)
+    return ReachedBy(step, 1 - left, 1 - high, 1 - low, at_risk, median, n, band, why)
 
 
 def _at_risk(
@@ -106,12 +119,31 @@ def _at_risk(
     return (len(ends) - np.searchsorted(ends, times) + never).astype(np.float64)
 
 
-def _log_log(
-    left: np.ndarray, at_risk: np.ndarray, events: np.ndarray, confidence: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _beta_product(at_risk: np.ndarray, events: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Fay, Brittain and Proschan's band of the share left."""
+    from scipy.special import betaincinv
+
+    tail, after = (1 - confidence) / 2, at_risk - events
+    # E[B] and E[B²] of Beta(p, q) are p / (p + q) and that times (p + 1) / (p + q + 1); without an event both are 1
+    mean = np.cumprod((after + 1) / (at_risk + 1))
+    square = np.cumprod((after + 1) * (after + 2) / ((at_risk + 1) * (at_risk + 2)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        high = betaincinv(*_beta_of(mean, square), 1 - tail)
+        low = betaincinv(*_beta_of(mean * after / (after + 1), square * after / (after + 2)), tail)
+    return np.where(after > 0, low, 0.0), np.where(np.cumsum(events) > 0, high, 1.0)
+
+
+def _beta_of(mean: np.ndarray, square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The parameters of the Beta with this mean and mean square."""
+    total = (mean - square) / (square - mean**2)
+    return mean * total, (1 - mean) * total
+
+
+def _log_log(at_risk: np.ndarray, events: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Greenwood's band of the share left on the scale log(-log S); NaN where that is 0 or 1."""
     from scipy.special import ndtri
 
+    left = np.cumprod(1 - events / np.maximum(at_risk, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = np.cumsum(events / (at_risk * (at_risk - events)))
         logs = np.log(left)
@@ -119,25 +151,6 @@ def _log_log(
         low, high = np.exp(logs * np.exp(reach)), np.exp(logs * np.exp(-reach))
     inside = (left > SLACK) & (left < 1)
     return np.where(inside, low, NAN), np.where(inside, high, NAN)
-
-
-def _at_the_ends(
-    left: np.ndarray, low: np.ndarray, high: np.ndarray, at_risk: np.ndarray, n: int, confidence: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """The band with ends where none or all of the runs have solved it."""
-    low, high = low.copy(), high.copy()
-    for k in np.flatnonzero(left == 1):
-        found = clopper_pearson(int(at_risk[k]), int(at_risk[k]), confidence)
-        low[k], high[k] = (found.low if found else 0.0), 1.0
-    done = np.flatnonzero(left <= SLACK)
-    if len(done):
-        first = int(done[0])
-        none_censored = round(left[first - 1] * n) == at_risk[first] if first else True
-        exact = clopper_pearson(0, n, confidence)
-        low[done], high[done] = 0.0, high[first - 1] if first else 1.0
-        if none_censored and exact is not None:
-            high[done] = min(exact.high, float(high[first]))
-    return low, high
 
 
 def _first_below(step: np.ndarray, values: np.ndarray) -> float:

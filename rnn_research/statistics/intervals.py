@@ -16,7 +16,7 @@ EQUAL = 1e-9
 SEEDS = 3
 """So many seeds give an interval. Student's over two is exact for normal values, and 9 standard deviations wide."""
 STUDENT, LOG_STUDENT = "Student", "Student on logs"
-WILSON, CLOPPER_PEARSON, BOOTSTRAP = "Wilson", "Clopper-Pearson", "stratified bootstrap"
+WILSON, CLOPPER_PEARSON, NEWCOMBE, BOOTSTRAP = "Wilson", "Clopper-Pearson", "Newcombe", "stratified bootstrap"
 
 
 @dataclass(frozen=True)

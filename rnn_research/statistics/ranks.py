@@ -19,7 +19,7 @@ def signed_rank(differences: Sequence[float] | np.ndarray) -> PairedTest:
     The statistic is the smaller of the sums of the ranks of |d| over d > 0 and d < 0; p = 2 P(W <= statistic), at
     most 1, over all 2**n signs (Wilcoxon 1945). Equal |d| share their mean rank, for which the same signs are counted;
     zeros are left out. No normal approximation at any n. None is made from fewer than 6 differences that are not zero:
-    at 3 pairs the smallest p is .25, at 5 .06.
+    at 3 pairs the smallest p is .25, at 5 .06. Of solved-or-not (-1, 0, 1) it is McNemar's exact test.
     """
     values = np.asarray(differences, dtype=np.float64)
     values = values[np.isfinite(values)]

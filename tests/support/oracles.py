@@ -1,10 +1,10 @@
-"""What lifelines and rliable answer, written to answers.json beside this file: the tests hold ours against it.
+"""What lifelines and rliable answer, written to tests/statistics/answers.json: the tests hold ours against it.
 
-Neither is needed to run the tests: rliable brings arch, statsmodels, seaborn and absl, lifelines brings pandas, autograd
-and formulaic, 490 MB in all. To ask them again (test_answers.py does so too, where both are installed):
+Neither is needed to run the tests: rliable brings arch, statsmodels, seaborn and absl, lifelines brings pandas,
+autograd and formulaic, 250 MB in all. To ask them again (`make test-slow` does so too, where both are installed):
 
-    pip install lifelines==0.30.3 rliable==1.2.0
-    python tests/statistics/record_answers.py
+    pip install '.[oracles]'
+    python tests/support/oracles.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-PATH = Path(__file__).with_name("answers.json")
+PATH = Path(__file__).parents[1] / "statistics" / "answers.json"
 RESAMPLES = 200
 LATER = 10**9
 """A step after all others: runs that would never have solved it stay at risk until then."""
@@ -61,10 +61,10 @@ def across_tasks() -> list[dict[str, Any]]:
     from rliable import library, metrics
 
     generator, answers = np.random.default_rng(1), []
+    bounds = [-1.0, -0.25, 0.0, 0.3, 1.0]
     for runs, others, tasks in ((3, 3, 5), (5, 4, 7), (10, 10, 6)):
         ours = generator.normal(0.3, 1, (runs, tasks)).round(1)  # some tie
         theirs = generator.normal(0, 1, (others, tasks)).round(1)
-        bounds = [-1.0, -0.25, 0.0, 0.3, 1.0]
         asked = (
             ({"ours": ours}, lambda scores: np.array([metrics.aggregate_iqm(scores)])),
             ({"ours": (ours, theirs)}, lambda x, y: np.array([metrics.probability_of_improvement(x, y)])),
@@ -72,7 +72,7 @@ def across_tasks() -> list[dict[str, Any]]:
         )
         found = []
         for scores, function in asked:
-            np.random.seed(7)  # noqa: NPY002: rliable draws from the global generator
+            np.random.seed(7)  # noqa: NPY002 (rliable draws from the global generator)
             point, ends = library.get_interval_estimates(scores, function, reps=RESAMPLES)
             found.append([point["ours"].tolist(), *ends["ours"].tolist()])
         answers.append({"ours": ours.tolist(), "theirs": theirs.tolist(), "bounds": bounds, "seed": 7})
