@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 from rnn_research.statistics.intervals import CONFIDENCE, SEEDS, t_quantile
@@ -32,4 +33,6 @@ def _power(n: int, effect: float, confidence: float) -> float:
     from scipy.special import nctdtr
 
     critical, shift = t_quantile(n - 1, confidence), effect * n**0.5
-    return float(1 - nctdtr(n - 1, shift, critical) + nctdtr(n - 1, shift, -critical))
+    wrong_way = float(nctdtr(n - 1, shift, -critical))
+    # scipy 1.17 gives NaN for some chances below 1e-16
+    return float(1 - nctdtr(n - 1, shift, critical)) + (0.0 if math.isnan(wrong_way) else wrong_way)

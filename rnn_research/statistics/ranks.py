@@ -36,15 +36,15 @@ def signed_rank(differences: Sequence[float] | np.ndarray) -> PairedTest:
         group
     ]  # twice the mean rank: a whole number also where ranks are shared
     smaller = int(min(twice[values > 0].sum(), twice[values < 0].sum()))
-    return PairedTest(smaller / 2, min(1.0, 2 * float(_chances(twice)[: smaller + 1].sum())), n)
+    return PairedTest(smaller / 2, min(1.0, 2 * float(_chances(twice, smaller).sum())), n)
 
 
-def _chances(ranks: np.ndarray) -> np.ndarray:
-    """P(W = w) for w = 0 ... sum of `ranks`, each counted with chance 1/2."""
-    chances = np.zeros(int(ranks.sum()) + 1)
+def _chances(ranks: np.ndarray, most: int) -> np.ndarray:
+    """P(W = w) for w = 0 ... `most`, where W is the sum of `ranks`, each counted with chance 1/2."""
+    chances = np.zeros(most + 1)
     chances[0] = 1.0
-    for rank in np.sort(ranks):
+    for rank in ranks:
         shifted = np.zeros_like(chances)
-        shifted[rank:] = chances[: len(chances) - rank]
+        shifted[rank:] = chances[: max(0, most + 1 - rank)]
         chances = (chances + shifted) / 2
     return chances

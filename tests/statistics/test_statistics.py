@@ -14,7 +14,7 @@ import scipy.stats
 from rnn_research import statistics
 from rnn_research.statistics.censoring import kaplan_meier
 from rnn_research.statistics.intervals import Interval, band, geometric_interval, interval, t_quantile
-from rnn_research.statistics.paired import pair_differences, paired_difference
+from rnn_research.statistics.paired import pair_differences, paired_difference, paired_ratio
 
 
 @pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 10, 29, 30, 101, 500])
@@ -105,6 +105,29 @@ def test_a_zero_or_negative_norm_is_not_left_out_of_a_geometric_mean():
     assert (with_zero.mean, with_zero.why) == (0, "2 of 4 not above 0")
     assert (np.isnan(negative.mean), negative.why) == (True, "1 of 3 not above 0")
     assert np.isnan([with_zero.low, negative.high]).all()
+
+
+def test_norms_near_underflow_have_ends_without_end():
+    found = geometric_interval([1e-300, 1e-4, 1e-4])
+    assert found is not None
+    assert (found.low, found.high) == (0, np.inf)
+    assert (found.as_one_of(50).low, found.as_one_of(50).high) == (0, np.inf)
+    wide = geometric_interval([1e-100, 1e-20, 1e-40])
+    assert wide is not None
+    assert wide.as_one_of(1000).high == np.inf
+
+
+def test_a_ratio_of_pairs_is_the_geometric_mean_of_their_ratios():
+    treated = [("a", 2.0), ("a", 8.0), ("b", 3.0), ("c", 9.0), ("d", np.nan), ("e", 0.0)]
+    control = [("a", 1.0), ("b", 2.0), ("c", 1.0), ("d", 1.0)]
+    assert paired_ratio(treated, control) == geometric_interval([4.0, 1.5, 9.0])
+    assert paired_ratio(treated, [("z", 1.0)]) is None
+    zero = paired_ratio(treated, [*control, ("e", 1.0)])
+    none = paired_ratio([("a", 1.0), ("b", 1.0)], [("a", -1.0), ("b", 0.0)])
+    assert zero is not None
+    assert none is not None
+    assert (zero.why, none.why, zero.n) == ("1 of 4 pairs not above 0", "2 of 2 pairs not above 0", 4)
+    assert np.isnan([zero.mean, zero.low, zero.high]).all()
 
 
 def test_two_seeds_have_a_mean_curve_and_no_band():
