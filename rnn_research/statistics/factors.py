@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from rnn_research.statistics.intervals import EQUAL, NAN
 
 LEAST = 2
 """Levels that make a factor."""
 MOST = 400
-"""So many columns are fitted with interactions (a second, at most); beyond, main effects alone."""
+"""So many columns are fitted, in half a second; where interactions make more, main effects alone are."""
 
 
 @dataclass(frozen=True)
@@ -142,32 +142,40 @@ def _refused(numbers: np.ndarray, columns: Mapping[str, Sequence[Hashable]]) -> 
         return "no finite value"
     if not columns:
         return "no factor has two levels"
+    levels = sum(len(set(own)) for own in columns.values())
+    if levels > MOST:
+        return f"{levels} levels, {MOST} at most"
     return "all equal" if np.ptp(numbers) <= EQUAL * np.abs(numbers).max() else ""
 
 
 def _fitted(
     numbers: np.ndarray, columns: Mapping[str, Sequence[Hashable]], labels: Sequence[Hashable], total: float
 ) -> Explained:
-    mains = {(name,): _indicators(levels) for name, levels in columns.items()}
-    main, one_block = np.concatenate(list(mains.values()), axis=1), np.zeros(len(numbers), dtype=int)
-    numbered = {label: number for number, label in enumerate(dict.fromkeys(labels))}
-    block = np.array([numbered[label] for label in labels])
-    blocked = len(numbered) > 1 and _rank(_within(main, block)) == _rank(_within(main, one_block))
-    block = block if blocked else one_block
-    pairs = {(one, other): _together(columns[one], columns[other]) for one, other in combinations(columns, 2)}
-    paired = bool(pairs) and sum(each.shape[1] for each in (main, *pairs.values())) <= MOST
-    fit = _Fit(numbers, block, {**mains, **pairs} if paired else mains)
+    levels, seed, one_block = (
+        {name: _codes(own) for name, own in columns.items()},
+        _codes(labels),
+        np.zeros(len(numbers), dtype=int),
+    )
+    mains = {(name,): _indicators(codes) for name, codes in levels.items()}
+    main = np.concatenate(list(mains.values()), axis=1)
+    blocked = bool(seed.any()) and _rank(_within(main, seed)) == _rank(_within(main, one_block))
+    block = seed if blocked else one_block
+    pairs = {(one, other): _pairs(levels[one], levels[other]) for one, other in combinations(levels, 2)}
+    together = bool(pairs) and main.shape[1] + sum(int(codes.max()) for codes in pairs.values()) <= MOST
+    both = {**mains, **{pair: _indicators(codes) for pair, codes in pairs.items()}} if together else mains
+    fit = _Fit(numbers, block, both)
     rest, rank = fit.residual(fit.terms)
-    if paired and rank == len(numbers):
-        paired, fit = False, _Fit(numbers, block, mains)
+    if together and rank == len(numbers):
+        together, both = False, mains
+        fit = _Fit(numbers, block, both)
         rest, rank = fit.residual(fit.terms)
     df = len(numbers) - rank
     terms = tuple(_term(term, fit, (rest if df else 0.0, df), (total, len(numbers))) for term in fit.terms)
     seeds = 0.0
     if blocked:
-        without, _ = _Fit(numbers, one_block, {**mains, **pairs} if paired else mains).residual(fit.terms)
+        without, _ = _Fit(numbers, one_block, both).residual(fit.terms)
         seeds = max(0.0, without - rest) / total
-    return Explained(terms, df, rest, seeds, total, len(numbers), blocked, paired)
+    return Explained(terms, df, rest, seeds, total, len(numbers), blocked, together)
 
 
 def _term(term: tuple[str, ...], fit: _Fit, error: tuple[float, int], about_mean: tuple[float, int]) -> Term:
@@ -192,20 +200,21 @@ def _term(term: tuple[str, ...], fit: _Fit, error: tuple[float, int], about_mean
     return Term(term, df, squares, squares / total, omega, f, float(fdtrc(df, rest_df, f)))
 
 
-def _indicators(levels: Sequence[Hashable]) -> Float[np.ndarray, "run column"]:
-    """A column for each level but the first that is met: 1 where a run has it."""
-    names = list(dict.fromkeys(levels))[1:]
-    return np.array([[float(level == name) for name in names] for level in levels]).reshape(len(levels), len(names))
+def _codes(levels: Sequence[Hashable]) -> Int[np.ndarray, " run"]:
+    """0, 1, ... for each level in the order in which they are met."""
+    numbered = {level: number for number, level in enumerate(dict.fromkeys(levels))}
+    return np.array([numbered[level] for level in levels])
 
 
-def _together(one: Sequence[Hashable], other: Sequence[Hashable]) -> Float[np.ndarray, "run column"]:
-    """A column for each pair of levels that a run has, but the first of either: 1 where it has both."""
-    first = one[0], other[0]
-    names = [
-        pair for pair in dict.fromkeys(zip(one, other, strict=True)) if pair[0] != first[0] and pair[1] != first[1]
-    ]
-    pairs = list(zip(one, other, strict=True))
-    return np.array([[float(pair == name) for name in names] for pair in pairs]).reshape(len(pairs), len(names))
+def _pairs(one: np.ndarray, other: np.ndarray) -> Int[np.ndarray, " run"]:
+    """0 for a pair of levels that has the first of either, then 1, 2, ... for each pair that a run has."""
+    both = np.where((one > 0) & (other > 0), one * (int(other.max()) + 1) + other, 0)
+    return np.unique(np.append(both, 0), return_inverse=True)[1][:-1]
+
+
+def _indicators(codes: Int[np.ndarray, " run"]) -> Float[np.ndarray, "run column"]:
+    """A column for each code but 0: 1 where a run has it."""
+    return (codes[:, None] == np.arange(1, int(codes.max()) + 1)).astype(np.float64)
 
 
 def _within(rows: np.ndarray, block: np.ndarray) -> np.ndarray:

@@ -179,3 +179,19 @@ def test_too_many_levels_are_fitted_without_interactions():
     found = explained(generator.normal(size=1500), levels, list(range(1500)))
     assert not found.interactions
     assert [term.factors for term in found.terms] == [("one",), ("other",)]
+
+
+def test_a_level_for_each_run_is_refused_at_once():
+    found = explained(np.random.default_rng(0).normal(size=1500), {"rate": list(range(1500)), "cell": [*"abc"] * 500})
+    assert (found.terms, found.why) == ((), "1503 levels, 400 at most")
+
+
+def test_an_interaction_of_cells_that_were_not_all_run_is_what_cell_means_leave():
+    values, factors, seeds = study(5)
+    kept = [k for k, both in enumerate(zip(*factors.values(), strict=True)) if both not in (("gru", "none"),)]
+    some = {name: [levels[k] for k in kept] for name, levels in factors.items()}
+    labels = [seeds[k] for k in kept]
+    found = explained(values[kept], some, labels)
+    both = list(zip(*some.values(), strict=True))
+    assert found.residual == pytest.approx(left(values[kept], labels, both), rel=1e-9)
+    assert [term.df for term in found.terms] == [2, 1, 1]
