@@ -172,7 +172,7 @@ def test_two_parses_of_the_same_words_are_two_samples_where_parses_are_read() ->
     words = np.array([1, 2, 3])
     left, right = (Tree.of(parent)[0] for parent in ([-1, 0, 0, 1, 1], [-1, 0, 0, 2, 2]))
     one, other = (
-        Sample(words, 0, tree=tree, tree_inputs=np.array(read))
+        Sample(words, 0, tree=tree, tree_inputs=np.array(read), tree_targets=np.zeros(5, dtype=np.int64))
         for tree, read in ((left, [0, 0, 3, 1, 2]), (right, [0, 1, 0, 2, 3]))
     )
     more = sentences(4)
