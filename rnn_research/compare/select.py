@@ -75,13 +75,13 @@ def _read(folders: Iterable[Path]) -> tuple[list[tuple[Path, RunRecord]], list[E
     found, excluded = [], []
     for folder in runs.find(folders):
         try:
-            found.append((folder, _printable(runs.read(folder))))
+            found.append((folder, printable_record(runs.read(folder))))
         except runs.DamagedRecord as error:
             excluded.append(ExcludedRun(folder, str(error).removeprefix(f"{folder / runs.RECORD}: ")))
     return found, excluded
 
 
-def _printable(record: RunRecord) -> RunRecord:
+def printable_record(record: RunRecord) -> RunRecord:
     """With names and values that nothing carries out where they are shown: tables, figures and pages."""
     values = {item.name: getattr(record, item.name) for item in fields(record) if item.name != "error"}
     return replace(record, **printable_values(values))

@@ -55,8 +55,8 @@ def half_life(reading: Reading) -> str:
 
 
 def rate(reading: Reading) -> str:
-    """Nothing where one rate does not say what the curve does; and how many seeds have none. † marks one fitted over few
-    distances, ‡ one without the norms that underflow (`compare.caveats` says so in words)."""
+    """Nothing where one rate does not say what the curve does; and how many seeds have none. † marks a rate fitted over
+    few distances, ‡ one without the norms that underflow (`compare.caveats` says so in words)."""
     decay = reading.decay
     if decay.bounded:
         said = f"{'≤' if decay.rate < 0 else '≥'} {decay.rate:.3g}"

@@ -10,14 +10,15 @@ from typing import Literal
 from rnn_research.compare import ComparedRun, Comparison, Condition, Success
 from rnn_research.compare.factors import short
 from rnn_research.curves import JOINT, Reading
+from rnn_research.records.runs import RunRecord
 from rnn_research.report import as_text
 from rnn_research.report.fitting import KEPT
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table: its title, what it means, and its cell for a condition. Where a terminal is too narrow, the
-    column with the lowest `keep` is left out first."""
+    """A column of the table: its title, what it means, and its cell for a condition. Where a terminal is too narrow,
+    the column with the lowest `keep` is left out first."""
 
     title: str
     meaning: str
@@ -261,9 +262,14 @@ def title(comparison: Comparison) -> str:
 
 def command(run: ComparedRun) -> str:
     """The command line that repeats a run: what was typed for it, and its seed."""
-    typed = run.record.overrides
+    return repeating(run.record)
+
+
+def repeating(record: RunRecord) -> str:
+    """The same of a record alone."""
+    typed = record.overrides
     seeded = any(text.startswith("seed=") for text in typed)
-    return shlex.join(["rnn-train", *typed, *([] if seeded else [f"seed={run.record.seed}"])])
+    return shlex.join(["rnn-train", *typed, *([] if seeded else [f"seed={record.seed}"])])
 
 
 def _count(count: int, noun: str) -> str:

@@ -51,8 +51,8 @@ def narrow(text: str, most: int) -> str:
 
 
 def wrapped(paragraph: str, width: int, indent: str = "") -> str:
-    """The words of `paragraph` on lines of at most `width`, further ones indented; a word that is longer than 60, such as
-    a name of 300 signs, is shortened in the middle."""
+    """The words of `paragraph` on lines of at most `width`, further ones indented; a word that is longer than 60, such
+    as a name of 300 signs, is shortened in the middle."""
     done, line = [], ""
     for word in printable_values(paragraph).split(" "):
         short = narrow(word, LONGEST)

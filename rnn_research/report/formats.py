@@ -59,9 +59,8 @@ def ordered(comparison: Comparison, by: str) -> Comparison:
         listed = ", ".join(titles[:LISTED]) + (", …" if len(titles) > LISTED else "")
         raise NothingToCompare(f"sort: given {name}, expected one of {listed}{nearest(_flat(name), known)}")
     values = _values([row.get(key) for row in rows])
-    there = sorted((i for i, value in enumerate(values) if value is not None), key=lambda i: values[i])
-    if descending:  # of equal ones the first stays first
-        there = sorted(there, key=lambda i: [values[i]], reverse=True)
+    there = [index for index, value in enumerate(values) if value is not None]
+    there.sort(key=lambda index: values[index], reverse=descending)  # of equal ones the first stays first
     order = [*there, *(i for i, value in enumerate(values) if value is None)]
     return dataclasses.replace(comparison, conditions=tuple(comparison.conditions[i] for i in order))
 
@@ -72,9 +71,8 @@ def _sortable(comparison: Comparison, rows: Sequence[dict[str, Any]]) -> dict[st
     keys = dict.fromkeys(key for row in rows for key in row)
     titles = {"seeds": "runs", "metric": metric, "baseline": f"{metric}_baseline", "law": "law"}
     titles |= {"accuracy": metric} if metric.endswith("_accuracy") else {}
-    titles |= {title: "verdict" for title in ("curve", columns.step_title(comparison))}
-    titles |= {columns.start_title(comparison): "start_verdict", "fall_keep_rise": "samples_fall"}
-    titles |= {"curve": "far_ratio"}
+    titles |= {columns.start_title(comparison): "start_verdict", columns.step_title(comparison): "verdict"}
+    titles |= {"curve": "far_ratio", "fall_keep_rise": "samples_fall"}
     named = {_flat(title): key for title, key in titles.items() if key in keys}
     named |= {_flat(key): key for key in keys}
     return named | {_flat(name): factor for factor, name in short(comparison.varying).items()}

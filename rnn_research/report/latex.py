@@ -66,7 +66,10 @@ ESCAPED = {
 ACCENTS = dict(
     zip("\u0300\u0301\u0302\u0303\u0308\u030a\u0327\u030c\u0304\u0307\u030b\u0306", "`'^~\"rcv=.Hu", strict=True)
 )
-GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega"
+GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
+    "omega"
+)
 CAPITAL = "gamma delta theta lambda xi pi sigma upsilon phi psi omega"
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e([+-]\d+))?(?![\w.])")
 

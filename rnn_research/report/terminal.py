@@ -17,8 +17,8 @@ FACTORS = 56
 
 
 def text(comparison: Comparison) -> str:
-    """Aligned tables on the gradient, on its way and on the task, above them what all runs share, and below what to know
-    before believing them."""
+    """Aligned tables on the gradient, on its way and on the task, above them what all runs share, and below what to
+    know before believing them."""
     names = condition_columns(comparison)
     seeds = [*names, columns.seeds_column()]
     scale = Scale([condition.chosen for condition in comparison.conditions])
@@ -45,8 +45,8 @@ def text(comparison: Comparison) -> str:
 
 
 def condition_columns(comparison: Comparison) -> list[Column]:
-    """The factors that tell the conditions apart; where they are too many or too wide, one column of whole names, with a
-    number before each."""
+    """The factors that tell the conditions apart; where they are too many or too wide, one column of whole names, with
+    a number before each."""
     factors = columns.factor_columns(comparison)
     shortest = [min(_column(comparison, column).width, READABLE) + len(GAP) for column in factors]
     if sum(shortest) <= FACTORS:

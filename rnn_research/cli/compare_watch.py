@@ -1,0 +1,106 @@
+"""A comparison that is renewed while its runs are running."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from rnn_research.compare import NothingToCompare
+from rnn_research.records import runs
+from rnn_research.records.printable import printable
+from rnn_research.sweeps import claims
+
+Stamp = tuple[int, int]
+QUIET = 2
+"""So many looks in a row must find nothing running: between two runs of a sweep there is none for a moment."""
+STALE = 600.0
+"""Seconds after which a run that nobody holds, and whose files stay as they are, counts as killed."""
+CLEAR = "\x1b[2J\x1b[H"
+
+
+def watch(folders: Sequence[Path], seconds: float, renew: Callable[[], object]) -> None:
+    """Call `renew` now and whenever a run's files have changed, looking every `seconds`, until nothing is running.
+
+    A look reads the status of the runs that have changed, and no table; what `renew` reads again is its affair.
+
+    Raises:
+        NothingToCompare: from `renew`, when nothing is running that could mend it.
+    """
+    look = Look()
+    before, quiet, seen_running = None, 0, False
+    while True:
+        running = look.running(folders)  # first: what ends after this is seen in the next look
+        seen_running = seen_running or bool(running)
+        quiet = 0 if running else quiet + 1
+        over = quiet >= (QUIET if seen_running else 1)
+        if look.stamps != before:
+            before = look.stamps
+            _renew(renew, running)
+        if over:
+            return
+        time.sleep(seconds)
+
+
+class Look:
+    """What is in the folders: the stamp of each file of each run, and the runs' statuses as far as they were read."""
+
+    def __init__(self) -> None:
+        self.stamps: dict[Path, dict[str, Stamp]] = {}
+        self._statuses: dict[Path, tuple[Stamp, str]] = {}
+
+    def running(self, folders: Iterable[Path]) -> list[Path]:
+        """The runs that are running: their record says so, and somebody holds the folder or has just written there."""
+        self.stamps = {folder: _stamps(folder) for folder in runs.find(folders)}
+        return [folder for folder, files in self.stamps.items() if self._is_running(folder, files)]
+
+    def _is_running(self, folder: Path, files: dict[str, Stamp]) -> bool:
+        stamp = files.get(runs.RECORD, (0, 0))
+        if folder not in self._statuses or self._statuses[folder][0] != stamp:
+            try:
+                self._statuses[folder] = stamp, runs.read(folder).status
+            except runs.DamagedRecord:
+                self._statuses[folder] = stamp, "damaged"
+        if self._statuses[folder][1] != "running":
+            return False
+        newest = max((when for when, _ in files.values()), default=0) / 1e9
+        return bool(claims.holder(folder)) or time.time() - newest < STALE
+
+
+def _renew(renew: Callable[[], object], running: Sequence[Path]) -> None:
+    if sys.stdout.isatty():
+        print(CLEAR, end="")
+    try:
+        renew()
+    except NothingToCompare as error:
+        if not running:
+            raise
+        print(printable(f"rnn-compare: waiting: {' '.join(str(error).split())}"), file=sys.stderr, flush=True)
+    else:
+        at = time.strftime("%H:%M:%S")
+        print(f"rnn-compare: {at}, {len(running)} running", file=sys.stderr, flush=True)
+
+
+def _stamps(folder: Path) -> dict[str, Stamp]:
+    """When each file of a run was written, and its size."""
+    found: dict[str, Stamp] = {}
+    for name in (runs.RECORD, runs.METRICS):
+        _stamp(folder / name, name, found)
+    try:
+        names = sorted(os.listdir(folder / runs.PROBES))
+    except OSError:
+        names = []
+    for name in names:
+        if name.endswith(".npy"):
+            _stamp(folder / runs.PROBES / name, name, found)
+    return found
+
+
+def _stamp(path: Path, name: str, found: dict[str, Stamp]) -> None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return
+    found[name] = stat.st_mtime_ns, stat.st_size
