@@ -83,7 +83,7 @@ def _left_out(comparison: Comparison) -> Iterator[Caveat]:
             why = said
             if kind in ("failed", "damaged"):
                 reasons = Counter(reason.removeprefix("failed: ") for _, reason in members)
-                why = f"{said} ({_counted(reasons, 120)})"
+                why = f"{said}, {_counted(reasons, 120)}"
             yield Caveat(kind, f"{_count(names, 'run')} left out, {why}: {_listed(names)}", names)
 
 
@@ -92,14 +92,14 @@ def _diverged(comparison: Comparison) -> Iterator[Caveat]:
     if names:
         where = Counter({comparison.label(c): len(c.diverged) for c in comparison.conditions if c.diverged})
         said = "they count as a result, and are not in the mean of the metric"
-        yield Caveat("diverged", f"{_count(names, 'run')} diverged ({_counted(where)}): {said}", names)
+        yield Caveat("diverged", f"{_count(names, 'run')} diverged, {_counted(where)}: {said}", names)
 
 
 def _lacking(comparison: Comparison) -> Iterator[Caveat]:
     names = tuple(comparison.name(run.folder) for run in comparison.runs if run.missing)
     if names:
         reasons = Counter(lack for run in comparison.runs for lack in run.missing)
-        said = f"{_count(names, 'run')} compared although incomplete ({_counted(reasons, 120)}): {_listed(names)}"
+        said = f"{_count(names, 'run')} compared although incomplete, {_counted(reasons, 120)}: {_listed(names)}"
         yield Caveat("incomplete", said, names)
 
 
@@ -116,7 +116,7 @@ def _surroundings(comparison: Comparison) -> Iterator[Caveat]:
             values = Counter(own.get(name, "unknown") for own in facts)
             if len(values) > 1:
                 mixed = _mixed(comparison, facts, name)
-                yield Caveat(kind, f"{name} differs ({_counted(values)}){mixed}: {effect}")
+                yield Caveat(kind, f"{name} differs{mixed}, {_counted(values)}: {effect}")
 
 
 def _of_machine(record: RunRecord) -> dict[str, str]:
@@ -165,9 +165,8 @@ def _metric(comparison: Comparison) -> Iterator[Caveat]:
     if metric.startswith("test_"):
         other = f"val_{metric.removeprefix('test_')}"
         said = (
-            f"{metric} is of the test set: it is for a last comparison; what is chosen by it (--metric {other} isn't)"
-        )
-        yield Caveat("test set", f"{said} looks better than it is")
+        said = f"{metric} is of the test set, for a last comparison: what is chosen by it looks better than it is"
+        yield Caveat("test set", f"{said} (choose by --metric {other})")
     without = tuple(comparison.label(c) for c in comparison.conditions if c.metric is None)
     if without:
         said = f"{len(without)} of {_count(comparison.conditions, 'condition')} without {metric}: {_listed(without)}"
@@ -214,7 +213,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _counted(counts: Counter[str], longest: int = LONGEST) -> str:
-    """`native: 12, torch: 6`; the commonest first."""
+    """`native (12), torch (6)`; the commonest first."""
     shown: Iterable[tuple[str, int]] = counts.most_common(LISTED)
     more = f" and {len(counts) - LISTED} more" if len(counts) > LISTED else ""
-    return ", ".join(f"{middle(name, longest)}: {count}" for name, count in shown) + more
+    return ", ".join(f"{middle(name, longest)} ({count})" for name, count in shown) + more

@@ -70,9 +70,9 @@ def diff_text(one: ComparedRun, other: ComparedRun) -> str:
     head = names if names[0] != names[1] else ["first", "second"]
     settings = settings_of(records)
     keys = sorted(dict.fromkeys(key for own in settings for key in own))
-    config = [(key, *(own.get(key, ABSENT) for own in settings)) for key in keys]
+    config = [(key, settings[0].get(key, ABSENT), settings[1].get(key, ABSENT)) for key in keys]
     facts = [{"status": _status(record), **_record_facts(record)} for record in records]
-    record = [(name, *(own.get(name, as_text.NOTHING) for own in facts)) for name in dict(facts[0], **facts[1])]
+    record = [(name, *_both(name, facts)) for name in facts[0] | facts[1]]
     blocks = [
         _titled("CONFIG", _pairs("key", head, _differing(config)) or "the same"),
         _titled("RECORD", _pairs("what", head, _differing(record)) or "the same"),
@@ -170,8 +170,18 @@ def _gradient_pairs(head: Sequence[str], both: Sequence[ComparedRun]) -> str:
     def cell(reading: Reading | None, title: str) -> str:
         return as_text.NOTHING if reading is None else views[title](reading)
 
-    rows = [(f"{title}, {name}", *(cell(own.get(name), title) for own in found)) for name in names for title in views]
+    one, other = found
+    rows = [
+        (f"{title}, {name}", cell(one.get(name), title), cell(other.get(name), title))
+        for name in names
+        for title in views
+    ]
     return _pairs("what", head, rows) or "not recorded"
+
+
+def _both(name: str, facts: Sequence[Mapping[str, str]]) -> tuple[str, str]:
+    one, other = (own.get(name, as_text.NOTHING) for own in facts)
+    return one, other
 
 
 def _differing(rows: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
