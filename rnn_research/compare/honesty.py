@@ -164,7 +164,6 @@ def _metric(comparison: Comparison) -> Iterator[Caveat]:
         return
     if metric.startswith("test_"):
         other = f"val_{metric.removeprefix('test_')}"
-        said = (
         said = f"{metric} is of the test set, for a last comparison: what is chosen by it looks better than it is"
         yield Caveat("test set", f"{said} (choose by --metric {other})")
     without = tuple(comparison.label(c) for c in comparison.conditions if c.metric is None)
