@@ -29,22 +29,22 @@ def watch(folders: Sequence[Path], seconds: float, renew: Callable[[], object]) 
     Raises:
         NothingToCompare: from `renew`, when nothing is running that could mend it.
     """
-    look = Look()
+    files = RunFiles()
     before, quiet, seen_running = None, 0, False
     while True:
-        running = look.running(folders)  # first: what ends after this is seen in the next look
+        running = files.running(folders)  # first: what ends after this is seen in the next look
         seen_running = seen_running or bool(running)
         quiet = 0 if running else quiet + 1
         over = quiet >= (QUIET if seen_running else 1)
-        if look.stamps != before:
-            before = look.stamps
+        if files.stamps != before:
+            before = files.stamps
             _renew(renew, running)
         if over:
             return
         time.sleep(seconds)
 
 
-class Look:
+class RunFiles:
     """What is in the folders: the stamp of each file of each run, and the runs' statuses as far as they were read."""
 
     def __init__(self) -> None:

@@ -68,13 +68,13 @@ def test_between_two_runs_of_a_sweep_it_waits(tmp_path: Path, monkeypatch):
 
 def test_a_run_that_was_killed_long_ago_is_not_waited_for_unless_somebody_holds_it(tmp_path: Path):
     folder = write_run(tmp_path / "run", status="running")
-    look = compare_watch.Look()
-    assert look.running([tmp_path]) == [folder]  # just written
+    files = compare_watch.RunFiles()
+    assert files.running([tmp_path]) == [folder]  # just written
     age(folder)
-    assert look.running([tmp_path]) == []
+    assert files.running([tmp_path]) == []
     with claims.claimed(folder):
-        assert look.running([tmp_path]) == [folder]
-    assert look.running([tmp_path]) == []
+        assert files.running([tmp_path]) == [folder]
+    assert files.running([tmp_path]) == []
 
 
 def test_a_record_is_read_again_only_where_it_changed(tmp_path: Path, monkeypatch):
@@ -82,12 +82,12 @@ def test_a_record_is_read_again_only_where_it_changed(tmp_path: Path, monkeypatc
     read: list[Path] = []
     original = runs.read
     monkeypatch.setattr(runs, "read", lambda folder: read.append(folder) or original(folder))
-    look = compare_watch.Look()
-    look.running([tmp_path])
-    look.running([tmp_path])
+    files = compare_watch.RunFiles()
+    files.running([tmp_path])
+    files.running([tmp_path])
     assert read == folders
     runs.write(dataclasses.replace(original(folders[1]), status="done", steps=7), folders[1])
-    assert look.running([tmp_path]) == folders[:1]
+    assert files.running([tmp_path]) == folders[:1]
     assert read == [*folders, folders[1]]
 
 
