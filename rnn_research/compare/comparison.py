@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from rnn_research.compare.breakdown import Bins
 from rnn_research.compare.breakdown import bins as bins_of
 from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import Effect, effects
-from rnn_research.compare.factors import Factors, option, short
+from rnn_research.compare.factors import Factors, Settings, option, short
 from rnn_research.compare.reading import ComparedRun, StepChoice, read_run, split_metric
 from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, select
 from rnn_research.compare.success import rule
@@ -124,7 +124,11 @@ def compare(
     _check_found(folders, selection)
     name = _metric(selection.found, metric)
     varying = _varying(selection, by)
-    read = [read_run(item, state, step, name, fraction) for item in selection.found]
+    seeds = Counter(_options(item.settings, varying) for item in selection.found)
+    read = [
+        read_run(item, state, step, name, fraction, alone=seeds[_options(item.settings, varying)] == 1)
+        for item in selection.found
+    ]
     _check_read(read, state, step)
     bins = _bins(read, against)
     conditions = tuple(condition(options, members, name, bins) for options, members in _group(read, varying))
@@ -215,10 +219,14 @@ def _varying(selection: Selection, by: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names[factor] for factor in by)) or factors.varying
 
 
+def _options(settings: Settings, varying: Sequence[str]) -> tuple[str, ...]:
+    return tuple(option(settings, factor) for factor in varying)
+
+
 def _group(read: Sequence[ComparedRun], varying: Sequence[str]) -> list[tuple[dict[str, str], list[ComparedRun]]]:
     groups: dict[tuple[str, ...], list[ComparedRun]] = defaultdict(list)
     for run in read:
-        groups[tuple(option(run.settings, factor) for factor in varying)].append(run)
+        groups[_options(run.settings, varying)].append(run)
     ranks = [_ranks(read, factor) for factor in varying]
     conditions = sorted(groups, key=lambda options: [rank[o] for rank, o in zip(ranks, options, strict=True)])
     return [

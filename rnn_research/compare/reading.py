@@ -3,7 +3,8 @@ of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -15,10 +16,10 @@ from rnn_research import curves
 from rnn_research.compare.breakdown import AnswersByValue, answers_by_feature, measure
 from rnn_research.compare.factors import Settings
 from rnn_research.compare.select import SelectedRun
-from rnn_research.curves import Curve, Decay, Verdict
+from rnn_research.curves import CurveSummary, Decay, Verdict
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
-from rnn_research.statistics.slopes import thinned
+from rnn_research.statistics.slopes import nested
 
 StepChoice = int | Literal["first", "last"]
 CLIPPING = ("step", "norm_before", "norm_after", "fired")
@@ -32,7 +33,7 @@ MOST_STEPS = 60
 class GradientAtStep:
     """The gradient of one run at one recorded step."""
 
-    curve: Curve
+    curve: CurveSummary
     decay: Decay
     verdict: Verdict
 
@@ -76,25 +77,28 @@ class ComparedRun:
 
 
 def read_run(
-    item: SelectedRun, state: str | None, step: StepChoice, metric: str | None, fraction: float
+    item: SelectedRun, state: str | None, step: StepChoice, metric: str | None, fraction: float, alone: bool = True
 ) -> ComparedRun:
     """Read the tables of a run that was found. `state` None: `joint`, all of the cell's together.
 
     Never raises for what the tables hold: that is said in `missing`.
+
+    Args:
+        alone: whether no other seed is of its condition, so that the interval of its rate is over its samples.
     """
     folder, record = item.folder, item.record
     missing: list[str] = []
-    adjoint = _table(folder, "adjoint", missing)
+    table = _table(folder, "adjoint", missing)
     start = chosen = rates = None
     states, steps, beside = (), (), {}
-    diverged = record.diverged_step if record.status == "diverged" else None
-    if adjoint is not None:
+    if table is not None:
         try:
-            states, steps = curves.states(adjoint), tuple(curves.steps(adjoint).tolist())
             state = state or curves.JOINT
-            start, rates = _see(adjoint, state, "first", fraction, diverged), _rates(adjoint, state)
-            chosen = _see(adjoint, state, step, fraction, diverged)
-            beside = _beside(adjoint, state, chosen, fraction, diverged)
+            diverged = record.diverged_step if record.status == "diverged" else None
+            gradient = _Gradient(table, fraction, diverged, curves.RESAMPLES if alone else 0)
+            states, steps = curves.states(table), gradient.steps
+            start, chosen = gradient.at("first", state), gradient.at(step, state)
+            rates, beside = gradient.rates(state), gradient.beside(chosen)
         except ValueError as error:
             missing.append(str(error))
     clipping, learning = _clipping(folder, missing), _learning(folder, metric, missing)
@@ -130,46 +134,71 @@ def _table(folder: Path, name: str, missing: list[str]) -> np.ndarray | None:
     return table
 
 
-def _see(
-    adjoint: np.ndarray, state: str, step: StepChoice, fraction: float, diverged: int | None, layer: int | None = None
-) -> GradientAtStep:
-    recorded = curves.steps(adjoint)
-    number = {"first": int(recorded[0]), "last": None}[step] if isinstance(step, str) else step
-    curve = curves.curve(adjoint, number, state, layer)
-    seen = curves.typical(curve)
-    decay = curves.decay(curve, fraction, seen=seen)
-    return GradientAtStep(curve, decay, curves.verdict(curve, decay, diverged))
+class _Gradient:
+    """The adjoint table of one run, each step looked at once."""
 
+    def __init__(self, table: np.ndarray, fraction: float, diverged: int | None, resamples: int) -> None:
+        self.fraction, self.diverged, self.resamples = fraction, diverged, resamples
+        curves.check(table)
+        number = np.ascontiguousarray(table["step"])
+        if (np.diff(number) < 0).any():
+            order = np.argsort(number, kind="stable")
+            table, number = table[order], number[order]
+        self.table = table
+        starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+        self.rows = {
+            int(number[first]): table[first:last] for first, last in zip(starts, [*starts[1:], len(table)], strict=True)
+        }
+        self.seen: dict[tuple[int, str, int | None], GradientAtStep] = {}
 
-def _beside(
-    adjoint: np.ndarray, state: str, chosen: GradientAtStep, fraction: float, diverged: int | None
-) -> dict[str, GradientAtStep]:
-    """What the joint state, or all layers together, consist of, where that is more than one: each for itself."""
-    parts = chosen.curve.parts if len(chosen.curve.parts) > 1 else ()
-    layers = curves.layers(adjoint)
-    views = {part: (part, None) for part in parts} | {
-        f"layer {layer}": (state, layer) for layer in layers if len(layers) > 1
-    }
-    step = chosen.curve.step
-    return {name: _see(adjoint, part, step, fraction, diverged, layer) for name, (part, layer) in views.items()}
+    @property
+    def steps(self) -> tuple[int, ...]:
+        return tuple(self.rows)
 
+    def at(self, step: StepChoice, state: str, layer: int | None = None) -> GradientAtStep:
+        """Raises a ValueError where the step was not recorded, or the table lacks the state or the layer."""
+        number = self._number(step, state, layer)
+        key = number, state, layer
+        if key not in self.seen:
+            curve = curves.curve(self.rows.get(number, self.table), number, state, layer)
+            seen = curves.typical(curve)
+            decay = curves.decay(curve, self.fraction, self.resamples, seen)
+            verdict = curves.verdict(curve, decay, self.diverged)
+            self.seen[key] = GradientAtStep(curves.summary(curve, seen), decay, verdict)
+        return self.seen[key]
 
-def _rates(adjoint: np.ndarray, state: str) -> Series | None:
-    """The rate at the recorded steps that have one; at most `MOST_STEPS` of them, evenly spread."""
-    found = [
-        (step, curves.decay(curves.curve(rows, step, state), resamples=0).rate) for step, rows in _by_step(adjoint)
-    ]
-    known = [(step, rate) for step, rate in found if np.isfinite(rate)]
-    if not known:
-        return None
-    return Series(*(np.array(column) for column in zip(*known, strict=True)))
+    def rates(self, state: str) -> Series | None:
+        """The rate at the recorded steps that have one: of many steps every 2nd, 4th or 8th and the last, so that runs
+        of different lengths have the same ones."""
+        known = [self.steps[index] for index in nested(len(self.steps), MOST_STEPS)]
+        found = [(step, rate) for step in known if np.isfinite(rate := self._rate(step, state))]
+        if not found:
+            return None
+        return Series(*(np.array(column) for column in zip(*found, strict=True)))
 
+    def beside(self, chosen: GradientAtStep) -> dict[str, GradientAtStep]:
+        """What the joint state, or all layers together, consist of, where that is more than one: each for itself."""
+        state, parts, layers = chosen.curve.state, chosen.curve.parts, curves.layers(self.table)
+        views = {part: (part, None) for part in parts if len(parts) > 1} | {
+            f"layer {layer}": (state, layer) for layer in layers if len(layers) > 1
+        }
+        return {name: self.at(chosen.curve.step, part, layer) for name, (part, layer) in views.items()}
 
-def _by_step(table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    table = table[np.argsort(table["step"], kind="stable")]
-    steps = np.unique(table["step"])
-    for step in steps[thinned(len(steps), MOST_STEPS)]:
-        yield int(step), table[slice(*np.searchsorted(table["step"], (step, step + 1)))]
+    def _number(self, step: StepChoice, state: str, layer: int | None) -> int:
+        if step == "first":
+            return self.steps[0]
+        if step != "last":
+            return step
+        if len(self.steps) == 1:
+            return self.steps[0]
+        # from the last step back: all rows are looked at only where no norm is finite
+        ends = (curves.last_finite_step(self.rows[number], state, layer) for number in reversed(self.steps))
+        return next((number for number in ends if number is not None), self.steps[-1])
+
+    def _rate(self, step: int, state: str) -> float:
+        if (step, state, None) in self.seen:
+            return self.seen[step, state, None].decay.rate
+        return curves.decay(curves.curve(self.rows[step], step, state), resamples=0).rate
 
 
 def _clipping(folder: Path, missing: list[str]) -> np.ndarray | None:
@@ -202,20 +231,26 @@ def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | 
     if metric is None:
         return None
     name = split_metric(metric)[1]
-    points: dict[int, float] = {}
     try:
-        rows = runs.read_metrics(folder)
+        rows = runs.read_columns(folder, ("split", "step", name))
     except runs.DamagedRecord as error:
         missing.append(f"{runs.METRICS}: {str(error).partition(': ')[2]}")
         return None
-    for row in rows:
-        try:
-            if row["split"] == "val" and 0 <= int(row["step"]) < 2**63:
-                points[int(row["step"])] = float(row[name])
-        except (KeyError, ValueError):
-            continue
+    points = _points([(step, value) for split, step, value in rows if split == "val"])
     if not points:
         missing.append(f"metrics.csv: no validation {name}")
         return None
     steps = sorted(points)
     return Series(np.array(steps), np.array([points[step] for step in steps]))
+
+
+def _points(rows: Sequence[tuple[str, str]]) -> dict[int, float]:
+    """(step, value) as numbers, without rows that are none."""
+    try:
+        points = {int(step): float(value) for step, value in rows}
+    except ValueError:
+        points = {}
+        for step, value in rows:
+            with suppress(ValueError):
+                points[int(step)] = float(value)
+    return {step: value for step, value in points.items() if 0 <= step < 2**63}

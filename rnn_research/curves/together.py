@@ -11,11 +11,12 @@ import numpy as np
 
 from rnn_research.curves.bounds import DISAGREE, LADDER
 from rnn_research.curves.laws import Law, law
-from rnn_research.curves.norms import Curve, linked
+from rnn_research.curves.norms import linked
 from rnn_research.curves.rate import RESOLUTION, Decay, FarRatio, extremes, horizon, ratio
-from rnn_research.curves.typical import SampleGroup, Typical, typical
+from rnn_research.curves.summary import CurveSummary
+from rnn_research.curves.typical import SampleGroup
 from rnn_research.curves.verdicts import Verdict, judged
-from rnn_research.statistics.intervals import Band, Interval, band, half_width, interval, t_quantile
+from rnn_research.statistics.intervals import Band, Interval, band, half_width, half_widths, interval, t_quantile
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +24,7 @@ class Reading:
     """The vanishing curve of one condition at one step.
 
     `curve` is the mean over seeds of the typical curve relative to distance 1 (`Typical.log`), of the seeds whose
-    far ratio is a number (where some are); and `depth_sum`, in trees, of log(`Curve.depth_sum`) less its value at
-    distance 1. `decay` has the mean rate and far ratio with their intervals over seeds (with one seed: over samples),
+    far ratio is a number (where some are); and `depth_sum`, in trees, `CurveSummary.log_depth_sum`. `decay` has the mean rate and far ratio with their intervals over seeds (with one seed: over samples),
     and the law and horizon of the mean curve. `words` are the seeds' own.
     """
 
@@ -35,20 +35,19 @@ class Reading:
     words: tuple[str, ...]
 
 
-def together(curves: Sequence[Curve], decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Reading | None:
+def together(curves: Sequence[CurveSummary], decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Reading | None:
     """The reading of a condition from its seeds'; None where there is no seed, or they share no distance.
 
     A seed without any gradient counts with its word alone; the curve is of the others.
     """
     speaking = [index for index, curve in enumerate(curves) if len(curve.distance)] or list(range(len(curves)))
     arriving = [index for index in speaking if 0 < decays[index].far_ratio < np.inf and not decays[index].far.under]
-    found = {index: typical(curves[index], resamples=0) for index in speaking}
     drawn = arriving or speaking  # what sinks out of float32 is counted, and not averaged with what doesn't
-    shared = _band([curves[index].distance for index in drawn], [found[index].log for index in drawn])
+    shared = _band([curves[index].distance for index in drawn], [curves[index].log for index in drawn])
     if shared is None:
         return None
     branching = any(curve.branching for curve in curves)
-    sums = [_log_depth_sum(curves[index], found[index]) for index in drawn]
+    sums = [curves[index].log_depth_sum for index in drawn]
     depth_sum = band([curves[index].distance for index in drawn], sums) if branching else None
     words = tuple(verdict.word for verdict in verdicts)
     if len(curves) == 1 or not len(shared.x):
@@ -69,7 +68,7 @@ def _band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
     mean = mean - mean[zero[0]] if len(zero) else mean
     lost = np.where(np.isposinf(rows).any(0), np.inf, np.where(np.isneginf(rows).any(0), -np.inf, np.nan))
     mean = np.where(np.isnan(mean), lost, mean)
-    half = np.array([half_width(column[~np.isnan(column)]) for column in finite.T])
+    half = half_widths(finite)
     return Band(plain.x, mean, mean - half, mean + half, len(rows))
 
 
@@ -204,13 +203,6 @@ def _disagree(common: Verdict, decays: Sequence[Decay], verdicts: Sequence[Verdi
         return False
     (low, lowest), (high, highest) = min(sure), max(sure)
     return bool(LADDER.index(highest) - LADDER.index(lowest) > 1 and high - low > np.log(DISAGREE))
-
-
-def _log_depth_sum(curve: Curve, seen: Typical) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log = np.log(curve.depth_sum)
-        start = min(seen.origin, len(log) - 1)
-        return log - log[start : start + 1]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -7,6 +7,7 @@ drops there once, by what its output gate lets back. So all is relative to dista
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ RESAMPLES = 400
 TENTH = 0.1
 FLOOR = 1e-36
 """What is below has lost digits: float32 does from 1.2e-38 on, and single units before."""
+FAR_PAIRED = 24
+"""So many distances of a far end are paired, each with each."""
 FEWEST = 3
 """So many distances, from distance 1 on, make a curve; and so many at least its far end."""
 REACHED, FEW_SAMPLES = 0.25, 5
@@ -69,7 +72,7 @@ class Typical:
     error: float
     """Its standard error over samples; 0 where there is none."""
     spread: float
-    """The standard error of `log` over samples, root of the mean square over the distances judged."""
+    """The standard error of `log` over samples, root of the mean square over the distances judged (of many, some)."""
     under: bool
     """Whether the norms have sunk below what float32 holds at the far end: `far` is only a bound then."""
     gone: float
@@ -153,11 +156,21 @@ def far_end(distance: np.ndarray, log: Float[np.ndarray, "... distance"]) -> np.
 
     What is not finite is left out; -inf where all that is left is, NaN where there is nothing.
     """
-    window = max(FEWEST, int(np.ceil(TENTH * len(distance))))
-    x, y = distance[-window:].astype(np.float64), log[..., -window:]
-    if not y.shape[-1]:
-        return np.full(log.shape[:-1], np.nan)
-    x, y = x[thinned(len(x))], y[..., thinned(len(x))]
+    end = _end(len(distance))
+    return _moved(distance[end], log[..., end])
+
+
+def _end(count: int) -> np.ndarray:
+    """The last tenth of so many indices, at least 3; of many a few, evenly spread."""
+    first = max(count - max(FEWEST, int(np.ceil(TENTH * count))), 0)
+    return first + thinned(count - first, FAR_PAIRED) if count else np.arange(0)
+
+
+def _moved(distance: np.ndarray, y: Float[np.ndarray, "... distance"]) -> np.ndarray:
+    """The median over the last axis of `y`, each value moved along the median slope to the last distance."""
+    x = distance.astype(np.float64)
+    if not len(x):
+        return np.full(y.shape[:-1], np.nan)
     finite = np.where(np.isfinite(y), y, np.nan)
     slope = np.nan_to_num(theil_sen(x, finite)) if len(x) > 1 else np.zeros(y.shape[:-1])
     value = nanmedian(finite + np.expand_dims(slope, -1) * (x[-1] - x))
@@ -185,7 +198,8 @@ def _of_samples(curve: Curve, origin: int, last: int) -> tuple[np.ndarray, np.nd
     there = curve.there[:, origin : last + 1]
     x = curve.distance[origin : last + 1].astype(np.float64)
     log = np.where(curve.zero, -np.inf, np.where(curve.infinite, np.inf, curve.log_norm))[:, origin : last + 1]
-    patterns, which = np.unique(there, axis=0, return_inverse=True)
+    whole = bool(there.all())  # as in a chain's table: no need to look for who reaches what
+    patterns, which = (there[:1], np.zeros(len(own))) if whole else np.unique(there, axis=0, return_inverse=True)
     for number, pattern in enumerate(patterns):
         if pattern.sum() < 2:
             continue
@@ -211,9 +225,17 @@ def _over_samples(
     samples, nan = len(curve.log_norm), float("nan")
     if samples < 2 or not resamples or last - origin < 1:
         return nan, nan, 0.0, 0.0
-    draws = drawn(samples, resamples)
-    logs = relative(curve, curve.log_norm, central(score, draws), origin)[:, origin : last + 1]
-    far = far_end(curve.distance[origin : last + 1], logs)
+    weights = central(score, drawn(samples, resamples))
+    judged = slice(origin, last + 1)
+    distance = curve.distance[judged]
+    if np.isnan(curve.log_norm).any() or curve.infinite.any():
+        logs = relative(curve, curve.log_norm, weights, origin)[:, judged]
+        far = far_end(distance, logs)
+    else:  # of the same samples everywhere, each distance is had without those before it
+        end, some = _end(len(distance)), thinned(len(distance))
+        values = curve.log_norm[:, judged][:, np.concatenate([[0], end, some])]
+        logs = linked(values, weights)[:, 1:]
+        far, logs = _moved(distance[end], logs[:, : len(end)]), logs[:, len(end) :]
     far = far[np.isfinite(far)]
     logs = np.where(np.isfinite(logs), logs, 0.0)
     spread = float(np.sqrt(np.mean(logs.var(0))))
@@ -223,6 +245,7 @@ def _over_samples(
     return float(low), float(high), float(far.std(ddof=1)), spread
 
 
+@functools.lru_cache(maxsize=8)
 def drawn(samples: int, resamples: int) -> Float[np.ndarray, "resample sample"]:
     """How often each sample is drawn, in each resample (Efron 1979; the same each time)."""
     return np.random.default_rng(0).multinomial(samples, np.full(samples, 1 / samples), size=resamples).astype(float)

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import csv
 import json
+import operator
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
@@ -231,18 +232,33 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
     Raises:
         DamagedRecord: the file can't be read.
     """
-    path = folder / METRICS
-    if not path.exists():
+    header, rows = _rows(folder)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def read_columns(folder: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """These columns of `metrics.csv` as text, a tuple a whole row; none where one of them is not there. Raises as
+    `read_metrics`."""
+    header, rows = _rows(folder)
+    if not set(names) <= set(header):
         return []
+    pick = operator.itemgetter(*(len(header) - 1 - header[::-1].index(name) for name in names))
+    return [pick(row) for row in rows]
+
+
+def _rows(folder: Path) -> tuple[list[str], list[list[str]]]:
+    """The header and the whole rows of `metrics.csv`."""
+    path = folder / METRICS
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     except OSError as error:
         raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
     lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
     try:
-        return [row for row in csv.DictReader(lines) if None not in row and None not in row.values()]
+        header, *rows = [row for row in csv.reader(lines) if row] or [[]]
     except csv.Error as error:
         raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+    return header, [row for row in rows if len(row) == len(header)]
 
 
 def plain(value: Any) -> Any:

@@ -162,7 +162,7 @@ def _run_row(comparison: Comparison, condition: Condition, run: ComparedRun) -> 
             row |= {f"{prefix}{key}": value for key, value in _decay_cells(seen).items()}
             row |= {
                 f"{prefix}step": curve.step,
-                f"{prefix}samples": len(curve.log_norm),
+                f"{prefix}samples": curve.samples,
                 f"{prefix}state": curve.state,
                 f"{prefix}layer": "all" if curve.layer is None else curve.layer,
             }

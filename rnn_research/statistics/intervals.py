@@ -87,6 +87,18 @@ def half_width(rows: np.ndarray) -> np.ndarray:
     return np.asarray(t_quantile(len(rows) - 1) * rows.std(axis=0, ddof=1) / np.sqrt(len(rows)))
 
 
+def half_widths(rows: Float[np.ndarray, "row column"]) -> Float[np.ndarray, " column"]:
+    """`half_width` of each column over its rows that are not NaN; NaN where there are fewer than two."""
+    count = np.sum(~np.isnan(rows), axis=0)
+    if len(rows) and count.min(initial=len(rows)) == len(rows):
+        return half_width(rows)
+    filled = np.where(np.isnan(rows), 0.0, rows)
+    mean = filled.sum(0) / np.maximum(count, 1)
+    squares = np.where(np.isnan(rows), 0.0, (filled - mean) ** 2).sum(0)
+    t = np.array([np.nan, np.nan, *(t_quantile(n - 1) for n in range(2, len(rows) + 1))])[count]
+    return t * np.sqrt(squares / np.maximum(count - 1, 1) / np.maximum(count, 1))
+
+
 @cache
 def t_quantile(df: int, confidence: float = CONFIDENCE) -> float:
     """t with P(|T| < t) = `confidence` for Student's T with `df` degrees of freedom."""

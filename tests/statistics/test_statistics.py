@@ -12,6 +12,7 @@ import scipy.stats
 from rnn_research.statistics.censoring import kaplan_meier
 from rnn_research.statistics.intervals import Interval, interval, t_quantile
 from rnn_research.statistics.paired import paired_difference
+from rnn_research.statistics.slopes import nested
 
 
 @pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 10, 29, 30, 101, 500])
@@ -71,3 +72,16 @@ def test_statistics_import_scipy_when_they_need_a_quantile():
     code = "import sys, rnn_research.statistics.paired; print('scipy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_the_steps_of_a_shorter_run_are_among_those_of_a_longer_one() -> None:
+    """Or the other way round, but for their last."""
+    for most in (3, 7, 60):
+        kept = [set(nested(count, most).tolist()) for count in range(1, 300)]
+        for count, found in enumerate(kept, 1):
+            assert {0, count - 1} <= found <= set(range(count))
+            assert len(found) <= most + 1
+            assert 2 * len(found) > min(count, most)
+        for short, long in zip(kept, kept[40:], strict=False):
+            inside = {index for index in long if index <= max(short)}
+            assert inside <= short
