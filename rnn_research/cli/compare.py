@@ -18,6 +18,8 @@ from rnn_research.compare import Comparison, NothingToCompare, caveats, compare
 from rnn_research.records.printable import printable
 
 INTERRUPTED = 130
+MOST_LINES = 20
+"""Of what is said of runs one by one; what is said of all of them stands under the table."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,7 +119,10 @@ def _complaints(comparison: Comparison) -> list[str]:
         for lack in run.missing:
             lacking[lack].append(comparison.name(run.folder))
     lines = [f"left out {_and_more(names)}: {reason}" for reason, names in reasons.items()]
-    return lines + [f"{_and_more(names)}: {lack}" for lack, names in lacking.items()]
+    lines += [f"{_and_more(names)}: {lack}" for lack, names in lacking.items()]
+    if len(lines) > MOST_LINES:
+        lines = [*lines[:MOST_LINES], f"and {len(lines) - MOST_LINES} more reasons; the page and runs.csv list all"]
+    return lines
 
 
 def _and_more(names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rnn_research import checks
@@ -61,7 +62,7 @@ class Comparison:
         """When tasks count as solved, in words."""
         return tuple(dict.fromkeys(said for run in self.runs if (said := rule(run.record))))
 
-    @property
+    @cached_property
     def distinguishing_factors(self) -> tuple[str, ...]:
         """The first varying factors that tell all conditions apart; the others go with them, such as the
         structure that a model needs."""

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from rnn_research.records.printable import middle, printable_values
 
@@ -25,7 +26,7 @@ class TextColumn:
     right: bool = False
     keep: int = 0
 
-    @property
+    @cached_property
     def width(self) -> int:
         return max(map(cells_of, (self.title, *self.cells)))
 
@@ -108,8 +109,9 @@ def capped(column: TextColumn, most: int) -> TextColumn:
 
 
 def _largest(columns: Sequence[TextColumn], fits: int, width: int) -> int:
-    """The largest cap that fits; `fits` does."""
-    while fits < width and total([capped(column, fits + 1) for column in columns]) <= width:
+    """The largest cap that fits in `width`, or that nothing is wider than; `fits` does."""
+    widest = max(column.width for column in columns)
+    while fits < widest and total([capped(column, fits + 1) for column in columns]) <= width:
         fits += 1
     return fits
 
