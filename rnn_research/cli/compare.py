@@ -92,7 +92,7 @@ def compare_and_report(
         except OSError as error:
             reason = error.strerror or str(error)
             raise NothingToCompare(f"out: given {out}, which can't be written ({reason}); give another --out") from None
-    for line in _complaints(comparison):
+    for line in (*_complaints(comparison), *_stale(comparison)):
         _aside(line)
     if form == "table":
         print(printable(f"{report.text(shown)}\n{page}"), flush=True)
@@ -123,6 +123,18 @@ def _complaints(comparison: Comparison) -> list[str]:
     if len(lines) > MOST_LINES:
         lines = [*lines[:MOST_LINES], f"and {len(lines) - MOST_LINES} more reasons; the page and runs.csv list all"]
     return lines
+
+
+def _stale(comparison: Comparison) -> list[str]:
+    """Who says that it is running and seems to have been killed."""
+    running = [item.folder for item in comparison.excluded if item.reason.startswith("unfinished: still running")]
+    if not running:
+        return []
+    from rnn_research.cli.compare_watch import stale
+
+    names = [comparison.name(folder) for folder in stale(running)]
+    said = "still said to be running, but held by no process and unchanged for 10 minutes: probably killed"
+    return [f"{_and_more(names)}: {said}"] if names else []
 
 
 def _and_more(names: Sequence[str]) -> str:

@@ -65,8 +65,18 @@ class RunFiles:
                 self._statuses[folder] = stamp, "damaged"
         if self._statuses[folder][1] != "running":
             return False
-        newest = max((when for when, _ in files.values()), default=0) / 1e9
-        return bool(claims.holder(folder)) or time.time() - newest < STALE
+        return _is_alive(folder, files)
+
+
+def stale(folders: Iterable[Path]) -> list[Path]:
+    """Those of `folders`, runs whose records say that they are running, that nobody holds and whose files have not
+    changed for 10 minutes."""
+    return [folder for folder in folders if not _is_alive(folder, _stamps(folder))]
+
+
+def _is_alive(folder: Path, files: dict[str, Stamp]) -> bool:
+    newest = max((when for when, _ in files.values()), default=0) / 1e9
+    return time.time() - newest < STALE or bool(claims.holder(folder))
 
 
 def _renew(renew: Callable[[], object], running: Sequence[Path]) -> None:

@@ -77,6 +77,18 @@ def test_a_run_that_was_killed_long_ago_is_not_waited_for_unless_somebody_holds_
     assert files.running([tmp_path]) == []
 
 
+def test_a_run_that_seems_to_have_been_killed_is_named(tmp_path: Path, capsys):
+    write_run(tmp_path / "good")
+    write_run(tmp_path / "live", status="running")
+    age(write_run(tmp_path / "dead", status="running"))
+    assert main([str(tmp_path), "--format", "csv"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "probably killed" in line]
+    assert said == [
+        "rnn-compare: dead: still said to be running, but held by no process and unchanged for 10 minutes: "
+        "probably killed"
+    ]
+
+
 def test_a_record_is_read_again_only_where_it_changed(tmp_path: Path, monkeypatch):
     folders = [write_run(tmp_path / name, seed=seed, status="running") for seed, name in enumerate("ab")]
     read: list[Path] = []
