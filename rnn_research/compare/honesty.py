@@ -18,6 +18,8 @@ from rnn_research.records.runs import RunRecord
 
 FEWEST_DISTANCES = 10
 """A rate fitted over fewer is marked: the error of one distance turns the line."""
+FEW_SAID = f"† fitted over fewer than {FEWEST_DISTANCES} distances"
+UNDERFLOW_SAID = "‡ fitted without the norms that sink below what float32 holds"
 FEWEST_SEEDS = 3
 SIZES_APART = 0.1
 """Conditions whose numbers of parameters differ by a larger share are compared with a warning."""
@@ -187,8 +189,8 @@ def _parameters(comparison: Comparison) -> Iterator[Caveat]:
 
 def _rates(comparison: Comparison) -> Iterator[Caveat]:
     kinds = (
-        ("few distances", few_distances, f"† fitted over fewer than {FEWEST_DISTANCES} distances"),
-        ("near underflow", near_underflow, "‡ fitted without the norms that sink below what float32 holds"),
+        ("few distances", few_distances, FEW_SAID),
+        ("near underflow", near_underflow, UNDERFLOW_SAID),
     )
     for kind, holds, said in kinds:
         marked = [c for c in comparison.conditions if c.chosen is not None and holds(c.chosen)]

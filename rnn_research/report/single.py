@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rnn_research.compare import ComparedRun
 from rnn_research.compare.factors import settings_of
+from rnn_research.compare.honesty import FEW_SAID, UNDERFLOW_SAID, few_distances, near_underflow
 from rnn_research.compare.single import BestRun, readings
 from rnn_research.curves import Reading
 from rnn_research.records.canonical import ABSENT
@@ -85,7 +86,11 @@ def diff_text(one: ComparedRun, other: ComparedRun) -> str:
 def _status(record: RunRecord) -> str:
     at = f" at step {record.diverged_step:,}" if record.diverged_step is not None else ""
     error = f": {' '.join(record.error.split())}" if record.error else ""
-    return f"{record.status}{at}, {record.steps:,} steps, {record.epochs:,} epochs{error}"
+    return f"{record.status}{at}, {_count(record.steps, 'step')}, {_count(record.epochs, 'epoch')}{error}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _record_facts(record: RunRecord) -> dict[str, str]:
@@ -142,7 +147,14 @@ def _gradient(run: ComparedRun) -> list[str]:
     ]
     verdict = run.chosen.verdict
     title = f"GRADIENT at step {run.chosen.curve.step}; curve: {scale.said()}"
-    return [_titled(title, _table(shown)), wrapped(f"Verdict: {verdict.headline}: {verdict.reason}.", WIDTH)]
+    table = "\n".join([_table(shown), *_marks(rows)])
+    return [_titled(title, table), wrapped(f"Verdict: {verdict.headline}: {verdict.reason}.", WIDTH)]
+
+
+def _marks(rows: Sequence[Reading]) -> list[str]:
+    """What the marks at rates mean, where there are any."""
+    kinds = ((few_distances, FEW_SAID), (near_underflow, UNDERFLOW_SAID))
+    return [f"({said})" for holds, said in kinds if any(map(holds, rows))]
 
 
 def _metric_pairs(head: Sequence[str], records: Sequence[RunRecord]) -> str:

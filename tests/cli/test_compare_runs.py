@@ -154,6 +154,7 @@ def test_show_tells_one_run_with_its_layers_and_the_end_of_its_log(tmp_path: Pat
         ["layer", "1"],
     ]
     assert "Verdict: " in text
+    assert "†" not in text
     last = text.rstrip().splitlines()[-3:]
     assert [line[:11] for line in last] == ["line 99997 ", "line 99998 ", "line 99999 "]
     assert all(cells_of(line) <= 110 for line in last)
@@ -178,6 +179,11 @@ def test_show_tells_a_run_without_anything(tmp_path: Path, capsys):
     assert "MISSING\n* adjoint table: there is none" in text
     assert "GRADIENT" not in text
     assert "LOG" not in text
+
+
+def test_show_says_what_marks_mean(tmp_path: Path, capsys):
+    text = shown(["show", str(write_run(tmp_path / "run", distances=6))], capsys)
+    assert "\n(† fitted over fewer than 10 distances)\n" in text
 
 
 # -- diff ----------------------------------------------------------------------------------------------
