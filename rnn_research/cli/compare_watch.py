@@ -14,8 +14,10 @@ from rnn_research.records.printable import printable
 from rnn_research.sweeps import claims
 
 Stamp = tuple[int, int]
-QUIET = 2
-"""So many looks in a row must find nothing running: between two runs of a sweep there is none for a moment."""
+QUIET = 10.0
+"""For so many seconds nothing must be running: between two runs of a sweep there is none for a moment."""
+FRESH = 60.0
+"""Where a file was written within so many seconds, a sweep may be between two runs."""
 STALE = 600.0
 """Seconds after which a run that nobody holds, and whose files stay as they are, counts as killed."""
 CLEAR = "\x1b[2J\x1b[H"
@@ -30,18 +32,18 @@ def watch(folders: Sequence[Path], seconds: float, renew: Callable[[], object]) 
         NothingToCompare: from `renew`, when nothing is running that could mend it.
     """
     files = RunFiles()
-    before, quiet, seen_running = None, 0, False
+    before, quiet = None, 0.0
     while True:
         running = files.running(folders)  # first: what ends after this is seen in the next look
-        seen_running = seen_running or bool(running)
-        quiet = 0 if running else quiet + 1
-        over = quiet >= (QUIET if seen_running else 1)
+        if before is None and not running and not files.fresh():
+            quiet = QUIET
         if files.stamps != before:
             before = files.stamps
             _renew(renew, running)
-        if over:
+        if not running and quiet >= QUIET:
             return
         time.sleep(seconds)
+        quiet = 0.0 if running else quiet + seconds
 
 
 class RunFiles:
@@ -52,9 +54,16 @@ class RunFiles:
         self._statuses: dict[Path, tuple[Stamp, str]] = {}
 
     def running(self, folders: Iterable[Path]) -> list[Path]:
-        """The runs that are running: their record says so, and somebody holds the folder or has just written there."""
+        """The runs that are running: their record says so, and somebody holds the folder or has just written there; or
+        there is no record yet, and somebody holds the folder."""
         self.stamps = {folder: _stamps(folder) for folder in runs.find(folders)}
-        return [folder for folder, files in self.stamps.items() if self._is_running(folder, files)]
+        begun = {path.parent for folder in folders for path in folder.rglob(claims.NAME.format("*"))}
+        begun = {folder for folder in begun if folder not in self.stamps and claims.holder(folder)}
+        return [*(folder for folder, files in self.stamps.items() if self._is_running(folder, files)), *sorted(begun)]
+
+    def fresh(self) -> bool:
+        """Whether some file was written within the last minute."""
+        return any(time.time() - _newest(files) < FRESH for files in self.stamps.values())
 
     def _is_running(self, folder: Path, files: dict[str, Stamp]) -> bool:
         stamp = files.get(runs.RECORD, (0, 0))
@@ -75,8 +84,12 @@ def stale(folders: Iterable[Path]) -> list[Path]:
 
 
 def _is_alive(folder: Path, files: dict[str, Stamp]) -> bool:
-    newest = max((when for when, _ in files.values()), default=0) / 1e9
-    return time.time() - newest < STALE or bool(claims.holder(folder))
+    return time.time() - _newest(files) < STALE or bool(claims.holder(folder))
+
+
+def _newest(files: dict[str, Stamp]) -> float:
+    """When the last of them was written, in seconds."""
+    return max((when for when, _ in files.values()), default=0) / 1e9
 
 
 def _renew(renew: Callable[[], object], running: Sequence[Path]) -> None:

@@ -32,7 +32,7 @@ def age(folder: Path) -> None:
 
 
 def test_where_nothing_is_running_it_compares_once(tmp_path: Path, capsys):
-    write_run(tmp_path / "run")
+    age(write_run(tmp_path / "run"))
     began = time.monotonic()
     assert main([str(tmp_path), "--watch", "60", "--no-figures"]) == 0
     assert time.monotonic() - began < 30
@@ -57,6 +57,7 @@ def test_between_two_runs_of_a_sweep_it_waits(tmp_path: Path, monkeypatch):
             lambda: write_run(tmp_path / "two", seed=1, status="running"),
             lambda: finish(tmp_path / "two"),
             lambda: None,
+            lambda: None,
             lambda: pytest.fail("it goes on"),
         ]
     )
@@ -64,6 +65,33 @@ def test_between_two_runs_of_a_sweep_it_waits(tmp_path: Path, monkeypatch):
     renewed: list[int] = []
     compare_watch.watch([tmp_path], 5, lambda: renewed.append(len(list(tmp_path.iterdir()))))
     assert renewed == [1, 1, 2, 2]
+
+
+def test_a_run_that_has_begun_and_has_no_record_yet_is_waited_for(tmp_path: Path, monkeypatch):
+    age(write_run(tmp_path / "one"))
+    naps = iter(
+        [
+            lambda: write_run(tmp_path / "two", seed=1, status="running"),
+            lambda: finish(tmp_path / "two"),
+            lambda: claims.release(tmp_path / "two"),
+            lambda: None,
+            lambda: pytest.fail("it goes on"),
+        ]
+    )
+    monkeypatch.setattr(compare_watch.time, "sleep", lambda seconds: next(naps)())
+    claims.claim(tmp_path / "two")
+    renewed: list[int] = []
+    compare_watch.watch([tmp_path], 10, lambda: renewed.append(len(list(tmp_path.glob("*/run.json")))))
+    assert renewed == [1, 2, 2]
+
+
+def test_where_something_was_just_written_it_waits_a_moment(tmp_path: Path, monkeypatch):
+    write_run(tmp_path / "one")
+    naps = iter([lambda: write_run(tmp_path / "two", seed=1), lambda: None, lambda: pytest.fail("it goes on")])
+    monkeypatch.setattr(compare_watch.time, "sleep", lambda seconds: next(naps)())
+    renewed: list[int] = []
+    compare_watch.watch([tmp_path], 5, lambda: renewed.append(len(list(tmp_path.iterdir()))))
+    assert renewed == [1, 2]
 
 
 def test_a_run_that_was_killed_long_ago_is_not_waited_for_unless_somebody_holds_it(tmp_path: Path):
