@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from rnn_research.compare.breakdown import Bins, Breakdown
+from rnn_research.compare.clipping_norms import GradientNorms
 from rnn_research.compare.comparison import Comparison, NothingToCompare, compare
-from rnn_research.compare.conditions import Condition, GradientNorms
+from rnn_research.compare.conditions import Condition
 from rnn_research.compare.effects import Effect
 from rnn_research.compare.frame import read
 from rnn_research.compare.honesty import Caveat, caveats
-from rnn_research.compare.reading import ComparedRun, GradientAtStep, Series
+from rnn_research.compare.reading import ComparedRun
+from rnn_research.compare.run_summary import GradientAtStep, Series
 from rnn_research.compare.select import ExcludedRun
 from rnn_research.compare.success import Success
 

@@ -16,7 +16,7 @@ from rnn_research.compare.breakdown import bins as bins_of
 from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import Effect, effects
 from rnn_research.compare.factors import Factors, Settings, option, short
-from rnn_research.compare.reading import ComparedRun, StepChoice, read_run, split_metric
+from rnn_research.compare.reading import ComparedRun, StepChoice, TableView, read_runs, split_metric
 from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, select
 from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION, JOINT
@@ -100,8 +100,11 @@ def compare(
     by: Sequence[str] = (),
     fraction: float = FRACTION,
     against: Sequence[str] = (),
+    processes: int = 1,
 ) -> Comparison:
     """Compare the runs at or below `folders`.
+
+    What is read of a run is kept beside its record, so that the next time no table is read.
 
     Args:
         state: whose adjoint; default `joint`, all states of a cell together.
@@ -111,6 +114,7 @@ def compare(
         by: the factors that make conditions; default all that vary. Others are pooled.
         fraction: of the norm at distance 1, below which the horizon lies.
         against: features of the samples, such as `length`, that the answers are to be told by.
+        processes: that read many runs; with more than one they are forked.
 
     Raises:
         NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
@@ -126,10 +130,8 @@ def compare(
     name = _metric(selection.found, metric)
     varying = _varying(selection, by)
     seeds = Counter(_options(item.settings, varying) for item in selection.found)
-    read = [
-        read_run(item, state, step, name, fraction, alone=seeds[_options(item.settings, varying)] == 1)
-        for item in selection.found
-    ]
+    alone = [seeds[_options(item.settings, varying)] == 1 for item in selection.found]
+    read = read_runs(selection.found, TableView(state, step, name, fraction), alone, processes)
     _check_read(read, state, step)
     bins = _bins(read, against)
     conditions = tuple(condition(options, members, name, bins) for options, members in _group(read, varying))

@@ -10,7 +10,7 @@ from typing import Any
 
 from rnn_research.compare.comparison import Comparison, compare
 from rnn_research.compare.factors import short
-from rnn_research.compare.reading import ComparedRun, share_clipped
+from rnn_research.compare.reading import ComparedRun
 from rnn_research.records import runs
 from rnn_research.records.printable import printable, printable_values
 
@@ -99,7 +99,7 @@ def _row(comparison: Comparison, run: ComparedRun, options: Mapping[str, str]) -
         row |= {"rate": decay.rate, "rate_low": decay.low, "rate_high": decay.high, "rate_holds": decay.holds}
         row |= {"verdict": run.chosen.verdict.word, "horizon": decay.horizon}
     if run.clipping is not None:
-        row["clipped"] = share_clipped(run.clipping)
+        row["clipped"] = run.clipping.share
     return row
 
 

@@ -3,108 +3,109 @@ of them."""
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from rnn_research import curves
 from rnn_research.compare.breakdown import AnswersByValue, answers_by_feature, measure
+from rnn_research.compare.cached import cached
+from rnn_research.compare.clipping_norms import COLUMNS, ClippingSummary, clipping_summary
 from rnn_research.compare.factors import Settings
+from rnn_research.compare.run_summary import GradientAtStep, RunSummary, Series
 from rnn_research.compare.select import SelectedRun
-from rnn_research.curves import CurveSummary, Decay, Verdict
 from rnn_research.records import runs
+from rnn_research.records.metrics_file import read_columns
 from rnn_research.records.runs import RunRecord
 from rnn_research.statistics.slopes import nested
 
 StepChoice = int | Literal["first", "last"]
-CLIPPING = ("step", "norm_before", "norm_after", "fired")
 SPLITS = ("train", "val", "test")
 METRICS = ("position_accuracy", "accuracy", "mse", "loss")
 # Enough to draw a rate over training by.
 MOST_STEPS = 60
+FEW_FOR_A_POOL = 64
 
 
 @dataclass(frozen=True, eq=False)
-class GradientAtStep:
-    """The gradient of one run at one recorded step."""
-
-    curve: CurveSummary
-    decay: Decay
-    verdict: Verdict
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """One run's y against the optimiser step x."""
-
-    x: Int[np.ndarray, " step"]
-    y: Float[np.ndarray, " step"]
-
-
-@dataclass(frozen=True, eq=False)
-class ComparedRun:
-    """A comparable run.
-
-    `settings` are what it was trained with, as text by key. `start` is its first recorded step and `chosen` the one
-    asked for; `beside` are the state's parts and layers at that step, by name. `rates` are of every recorded step, and
-    `learning` is the validation metric. `answers` are grouped by feature, and `measure` says what they measure. What
-    can't be had is None, and `missing` says why.
-    """
+class ComparedRun(RunSummary):
+    """A comparable run: what its tables say, its record, and as `settings` what it was trained with, as text by key."""
 
     folder: Path
     record: RunRecord
     settings: Settings
-    states: tuple[str, ...]
-    steps: tuple[int, ...]
-    start: GradientAtStep | None
-    chosen: GradientAtStep | None
-    rates: Series | None
-    clipping: np.ndarray | None
-    learning: Series | None
-    missing: tuple[str, ...]
-    answers: dict[str, AnswersByValue] = field(default_factory=dict)
-    measure: str = ""
-    beside: dict[str, GradientAtStep] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
         return self.record.status == "diverged"
 
 
-def read_run(
-    item: SelectedRun, state: str | None, step: StepChoice, metric: str | None, fraction: float, alone: bool = True
-) -> ComparedRun:
-    """Read the tables of a run that was found. `state` None: `joint`, all of the cell's together.
+@dataclass(frozen=True)
+class TableView:
+    """What to look at in every run: `state` (None: `joint`, all of the cell's together) at `step`, the metric as
+    `<split>_<name>`, and the fraction that defines the horizon."""
 
-    Never raises for what the tables hold: that is said in `missing`.
+    state: str | None
+    step: StepChoice
+    metric: str | None
+    fraction: float
+
+
+def read_runs(
+    found: Sequence[SelectedRun], view: TableView, alone: Sequence[bool], processes: int = 1
+) -> list[ComparedRun]:
+    """`read_run` of each. Several processes read what many runs have not kept; here it is then read from there."""
+    if processes > 1 and len(found) >= FEW_FOR_A_POOL:
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            list(pool.map(_keep, found, repeat(view), alone, chunksize=16))
+    return [read_run(item, view, one) for item, one in zip(found, alone, strict=True)]
+
+
+def _keep(item: SelectedRun, view: TableView, alone: bool) -> None:
+    read_run(item, view, alone)
+
+
+def read_run(item: SelectedRun, view: TableView, alone: bool = True) -> ComparedRun:
+    """The run with what its tables say, or what was kept of them when they were read before. Never raises for what
+    the tables hold: that is said in `missing`.
 
     Args:
         alone: whether no other seed is of its condition, so that the interval of its rate is over its samples.
     """
-    folder, record = item.folder, item.record
+    diverged = item.record.diverged_step if item.record.status == "diverged" else None
+    asked = asdict(view) | {"alone": alone, "diverged": diverged}
+    found = cached(item.folder, asked, lambda: summarise(item.folder, view, diverged, alone))
+    return ComparedRun(**vars(found), folder=item.folder, record=item.record, settings=item.settings)
+
+
+def summarise(folder: Path, view: TableView, diverged: int | None, alone: bool) -> RunSummary:
+    """What the tables in a run's folder say; of one that diverged, at which step."""
     missing: list[str] = []
     table = _table(folder, "adjoint", missing)
     start = chosen = rates = None
     states, steps, beside = (), (), {}
     if table is not None:
         try:
-            state = state or curves.JOINT
-            diverged = record.diverged_step if record.status == "diverged" else None
-            gradient = _Gradient(table, fraction, diverged, curves.RESAMPLES if alone else 0)
+            state = view.state or curves.JOINT
+            gradient = _Gradient(table, view.fraction, diverged, curves.RESAMPLES if alone else 0)
             states, steps = curves.states(table), gradient.steps
-            start, chosen = gradient.at("first", state), gradient.at(step, state)
+            start, chosen = gradient.at("first", state), gradient.at(view.step, state)
             rates, beside = gradient.rates(state), gradient.beside(chosen)
         except ValueError as error:
             missing.append(str(error))
-    clipping, learning = _clipping(folder, missing), _learning(folder, metric, missing)
+    clipping, learning = _clipping(folder, missing), _learning(folder, view.metric, missing)
     answers, measured = _answers(folder, missing)
-    told = (start, chosen, rates, clipping, learning, tuple(missing), answers, measured)
-    return ComparedRun(folder, record, item.settings, states, steps, *told, beside=beside)
+    return RunSummary(
+        states, steps, start, chosen, rates, clipping, learning, tuple(missing), answers, measured, beside
+    )
 
 
 def split_metric(key: str) -> tuple[str, str]:
@@ -115,12 +116,6 @@ def split_metric(key: str) -> tuple[str, str]:
         return split, name
     known = [metric for metric in METRICS if key.endswith(f"_{metric}")]
     return (key[: -len(known[0]) - 1], known[0]) if known else (split, name)
-
-
-def share_clipped(clipping: np.ndarray) -> float:
-    """The share of steps in which clipping fired, of those whose norm before is finite; NaN where none is."""
-    fired = clipping["fired"][np.isfinite(clipping["norm_before"])].astype(np.float64)
-    return float(fired.mean()) if len(fired) else float("nan")
 
 
 def _table(folder: Path, name: str, missing: list[str]) -> np.ndarray | None:
@@ -201,17 +196,17 @@ class _Gradient:
         return curves.decay(curves.curve(self.rows[step], step, state), resamples=0).rate
 
 
-def _clipping(folder: Path, missing: list[str]) -> np.ndarray | None:
+def _clipping(folder: Path, missing: list[str]) -> ClippingSummary | None:
     table = _table(folder, "clipping", missing)
     if table is None:
         return None
     fits = (name for name in table.dtype.names or () if table.dtype[name].kind in "biuf")
-    absent = sorted(set(CLIPPING).difference(fits))
+    absent = sorted(set(COLUMNS).difference(fits))
     if absent or not len(table):
         lacks = f"lacks numbers in {', '.join(absent)}; run it again"
         missing.append(f"clipping table: {lacks if absent else 'has no rows'}")
         return None
-    return table
+    return clipping_summary(table)
 
 
 def _answers(folder: Path, missing: list[str]) -> tuple[dict[str, AnswersByValue], str]:
@@ -232,7 +227,7 @@ def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | 
         return None
     name = split_metric(metric)[1]
     try:
-        rows = runs.read_columns(folder, ("split", "step", name))
+        rows = read_columns(folder, ("split", "step", name))
     except runs.DamagedRecord as error:
         missing.append(f"{runs.METRICS}: {str(error).partition(': ')[2]}")
         return None

@@ -12,7 +12,7 @@ from rnn_research.checks import nearest
 # Private: which metric is meant by a name, or by none, must be the same here as in a whole comparison.
 from rnn_research.compare.comparison import NothingToCompare, _check_folders, _check_found, _metric
 from rnn_research.compare.factors import settings_of
-from rnn_research.compare.reading import ComparedRun, read_run, split_metric
+from rnn_research.compare.reading import ComparedRun, TableView, read_run, split_metric
 from rnn_research.compare.select import SelectedRun, printable_record, select
 from rnn_research.curves import FRACTION, Reading, together
 from rnn_research.records import runs
@@ -79,7 +79,7 @@ def single(folder: Path, metric: str | None = None) -> ComparedRun:
     except runs.DamagedRecord as error:
         raise NothingToCompare(str(error)) from None
     item = SelectedRun(folder, record, settings_of([record])[0])
-    return read_run(item, None, "last", _metric([item], metric), FRACTION)
+    return read_run(item, TableView(None, "last", _metric([item], metric), FRACTION))
 
 
 def readings(run: ComparedRun) -> dict[str, Reading]:

@@ -5,6 +5,7 @@ from rnn_research.curves.columns import JOINT, check, last_finite_step, last_ste
 from rnn_research.curves.laws import Law, law
 from rnn_research.curves.norms import Curve, curve
 from rnn_research.curves.rate import FRACTION, RESOLUTION, Decay, FarRatio, decay
+from rnn_research.curves.samples import SampleGroup
 from rnn_research.curves.summary import CurveSummary, summary
 from rnn_research.curves.together import Reading, together
 from rnn_research.curves.typical import FLOOR, RESAMPLES, Typical, typical
@@ -28,6 +29,7 @@ __all__ = [
     "FarRatio",
     "Law",
     "Reading",
+    "SampleGroup",
     "Typical",
     "Verdict",
     "beyond",

@@ -124,6 +124,8 @@ def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer:
 
 def together(parts: Sequence[np.ndarray]) -> np.ndarray:
     """sqrt(sum of squares) in float64, without overflow or underflow; NaN where one of them is no norm."""
+    if len(parts) == 1:
+        return np.where(parts[0] >= 0, parts[0], np.nan).astype(np.float64)
     stacked = np.stack([part.astype(np.float64) for part in parts])
     valid = np.all(stacked >= 0, axis=0)
     return np.where(valid, np.hypot.reduce(np.where(valid, stacked, 0.0)), np.nan)

@@ -10,6 +10,7 @@ would show the loudest sample. And samples differ in length or depth, so each is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -88,15 +89,13 @@ def curve(table: np.ndarray, step: int | None = None, state: str = JOINT, layer:
     """
     step = last_step(table, state, layer) if step is None else step
     found = norms(table, step, state, layer)
-    counts = {"silent": 0, "invalid": 0}
+    silent = invalid = 0
     arrays = _of_grid(found.sample, found.distance, found.norm)
     if arrays is None:
-        kept, counts["silent"], counts["invalid"] = _speaking(found.sample, found.distance, found.norm)
+        kept, silent, invalid = _speaking(found.sample, found.distance, found.norm)
         arrays = _of_rows(kept)
-    return Curve(
-        state=state, parts=found.parts, terminal=found.terminal, layer=layer, above=found.above, step=step,
-        **counts, **arrays,
-    )  # fmt: skip
+    about: dict[str, Any] = {"parts": found.parts, "terminal": found.terminal, "above": found.above, **arrays}
+    return Curve(state=state, layer=layer, step=step, silent=silent, invalid=invalid, **about)
 
 
 def _of_grid(sample: np.ndarray, distance: np.ndarray, norm: np.ndarray) -> dict[str, np.ndarray] | None:

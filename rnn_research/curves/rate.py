@@ -9,11 +9,11 @@ from jaxtyping import Float
 
 from rnn_research.curves.laws import Law, law, smoothed
 from rnn_research.curves.norms import Curve, linked
+from rnn_research.curves.samples import SampleGroup
 from rnn_research.curves.typical import (
     FEWEST,
     FLOOR,
     RESAMPLES,
-    SampleGroup,
     Typical,
     central,
     drawn,

@@ -13,8 +13,8 @@ from rnn_research.curves.bounds import DISAGREE, LADDER
 from rnn_research.curves.laws import Law, law
 from rnn_research.curves.norms import linked
 from rnn_research.curves.rate import RESOLUTION, Decay, FarRatio, extremes, horizon, ratio
+from rnn_research.curves.samples import SampleGroup
 from rnn_research.curves.summary import CurveSummary
-from rnn_research.curves.typical import SampleGroup
 from rnn_research.curves.verdicts import Verdict, judged
 from rnn_research.statistics.intervals import Band, Interval, band, half_width, half_widths, interval, t_quantile
 
@@ -23,9 +23,10 @@ from rnn_research.statistics.intervals import Band, Interval, band, half_width, 
 class Reading:
     """The vanishing curve of one condition at one step.
 
-    `curve` is the mean over seeds of the typical curve relative to distance 1 (`Typical.log`), of the seeds whose
-    far ratio is a number (where some are); and `depth_sum`, in trees, `CurveSummary.log_depth_sum`. `decay` has the mean rate and far ratio with their intervals over seeds (with one seed: over samples),
-    and the law and horizon of the mean curve. `words` are the seeds' own.
+    `curve` is the mean over seeds of the typical curve relative to distance 1 (`CurveSummary.log`), of the seeds whose
+    far ratio is a number (where some are); and `depth_sum`, in trees, of `CurveSummary.log_depth_sum`. `decay` has the
+    mean rate and far ratio with their intervals over seeds (with one seed: over samples), and the law and horizon of
+    the mean curve. `words` are the seeds' own.
     """
 
     curve: Band

@@ -15,33 +15,19 @@ from jaxtyping import Float
 
 from rnn_research.curves.bounds import DOUBLE, HALF, TRIMMED
 from rnn_research.curves.norms import Curve, linked
+from rnn_research.curves.samples import SampleGroup, apart, group
 from rnn_research.statistics.slopes import nanmedian, theil_sen, thinned
 
 RESAMPLES = 400
 TENTH = 0.1
 FLOOR = 1e-36
 """What is below has lost digits: float32 does from 1.2e-38 on, and single units before."""
-FAR_PAIRED = 24
+FAR_PAIRED = 16
 """So many distances of a far end are paired, each with each."""
 FEWEST = 3
 """So many distances, from distance 1 on, make a curve; and so many at least its far end."""
 REACHED, FEW_SAMPLES = 0.25, 5
 """A distance is judged that this share of the samples reaches, and at least so many (all, where there are fewer)."""
-GAP, FOR_CHANCE = 0.5, 0.6
-"""Two classes are apart where the gap between their inner quartiles is this share of what lies between the outer ones,
-and more of few samples: so that of 16 or of 100 from one bell curve some 3% or fewer are taken for two."""
-NOTHING = -120.0
-"""log of a norm that no float32 holds: stands for zero where samples are told apart."""
-
-
-@dataclass(frozen=True)
-class SampleGroup:
-    """A class of samples: `share` of all, the typical far ratio among them (0: exactly zero), and their typical slope
-    in nats per application."""
-
-    share: float
-    ratio: float
-    slope: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +106,10 @@ def typical(curve: Curve, resamples: int = RESAMPLES) -> Typical:
     if under:  # what it is at most; the samples' interval is of rounding
         value, low, high, error = float(np.log(FLOOR) - start), np.nan, np.nan, 0.0
     classes = np.where(np.isnan(own), -1, np.searchsorted(np.log([HALF, DOUBLE]), own))
-    groups = [_group(own, score, classes == number, known) for number in range(3)]
+    groups = [group(own, score, classes == number, known) for number in range(3)]
     return Typical(
         curve.distance, log, origin, last, weight, score, value, low, high, error, spread, under, share, *groups,
-        differ=_apart(own, score, classes),
+        differ=apart(own, score, classes),
     )  # fmt: skip
 
 
@@ -270,35 +256,3 @@ def _sinks(distance: np.ndarray, log: np.ndarray, start: float, far: float) -> b
         step = (log[alive[-1]] - log[alive[-2]]) / (distance[alive[-1]] - distance[alive[-2]])
         end += min(step, 0.0)
     return bool(end < np.log(FLOOR))
-
-
-def _group(own: np.ndarray, score: np.ndarray, members: np.ndarray, known: np.ndarray) -> SampleGroup:
-    if not members.any():
-        return SampleGroup(0.0, float("nan"), float("nan"))
-    with np.errstate(over="ignore"):
-        ratio = float(np.exp(_middle(own[members])))
-    return SampleGroup(float(members.sum() / known.sum()), ratio, _middle(score[members]))
-
-
-def _middle(own: np.ndarray) -> float:
-    ranked = np.sort(own)
-    return float(ranked[(len(ranked) - 1) // 2])
-
-
-def _apart(own: np.ndarray, score: np.ndarray, classes: np.ndarray) -> bool:
-    """Whether two classes of a quarter of the samples each are two populations and not the two ends of one bell curve:
-    a factor of 2 apart, few samples between, and a gap between the inner quartiles of their slopes, of more than half
-    of what lies between the outer ones (of a bell curve cut in two it is a quarter, of a flat one a third)."""
-    far, slopes = (np.clip(values, NOTHING, -NOTHING) for values in (own, score))
-    known = int((classes >= 0).sum())
-    least, wide = max(TRIMMED * known, 2), GAP + FOR_CHANCE / max(known, 1) ** 0.5
-    counts = [int((classes == number).sum()) for number in range(3)]
-    for low, high in ((0, 1), (1, 2), (0, 2)):
-        smaller = min(counts[low], counts[high])
-        if smaller < least or (high - low == 2 and counts[1] > smaller / 2):
-            continue
-        one, other = (np.quantile(slopes[classes == number], (0.25, 0.75)) for number in (low, high))
-        gap = other[0] - one[1] >= wide * (other[1] - one[0])
-        if gap and np.median(far[classes == high]) - np.median(far[classes == low]) > np.log(2):
-            return True
-    return False

@@ -9,7 +9,8 @@ import numpy as np
 from rnn_research.curves.bounds import DOUBLE, FALL, FEW, LADDER, MARGIN, RISE, rung
 from rnn_research.curves.norms import Curve
 from rnn_research.curves.rate import Decay, FarRatio
-from rnn_research.curves.typical import FEWEST, SampleGroup
+from rnn_research.curves.samples import SampleGroup
+from rnn_research.curves.typical import FEWEST
 
 MENTIONED = 0.05
 """Samples of another class than the rest are said where they are so many."""

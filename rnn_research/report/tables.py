@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnn_research.compare import ComparedRun, Comparison, Condition, GradientAtStep, Success
-from rnn_research.compare.reading import share_clipped
 from rnn_research.curves import Reading
 from rnn_research.records.printable import csv_cell
 from rnn_research.statistics.intervals import Interval
@@ -168,7 +167,7 @@ def _run_row(comparison: Comparison, condition: Condition, run: ComparedRun) -> 
             }
     for name, seen in run.beside.items():
         row |= {f"{name} far_ratio": seen.decay.far_ratio, f"{name} verdict": seen.verdict.word}
-    row["clipped"] = None if run.clipping is None else share_clipped(run.clipping)
+    row["clipped"] = None if run.clipping is None else run.clipping.share
     row |= {"parameters": run.record.parameters, "steps": run.record.steps, "missing": "; ".join(run.missing)}
     return row | {"left_out": None}
 
