@@ -6,6 +6,7 @@ with figures on one page.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ def compare_and_report(
     from rnn_research import report
     from rnn_research.report import formats
 
-    comparison = compare(folders, **options)
+    comparison = compare(folders, **({"processes": _cores()} | options))
     shown = comparison if sort is None else formats.ordered(comparison, sort)
     page = None
     if form == "table" or out is not None:
@@ -103,6 +104,11 @@ def compare_and_report(
         _aside(str(page))
     print(formats.formatted(shown, form), end="", flush=True)
     return page
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def _aside(line: str) -> None:
