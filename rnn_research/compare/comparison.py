@@ -21,6 +21,7 @@ from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, sel
 from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION, JOINT
 from rnn_research.records.identity import is_factor
+from rnn_research.records.printable import printable_values
 
 
 class NothingToCompare(ValueError):
@@ -88,7 +89,7 @@ class Comparison:
 
     def name(self, folder: Path) -> str:
         """A run's folder, as short as it says which."""
-        return os.path.relpath(folder, self.folder) if folder != self.folder else folder.name
+        return printable_values(os.path.relpath(folder, self.folder) if folder != self.folder else folder.name)
 
 
 def compare(

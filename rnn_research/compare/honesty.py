@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rnn_research.compare.comparison import Comparison
 from rnn_research.compare.conditions import Condition
 from rnn_research.curves import Reading
-from rnn_research.records.printable import middle
+from rnn_research.records.printable import middle, printable_values
 from rnn_research.records.runs import RunRecord
 
 FEWEST_DISTANCES = 10
@@ -50,8 +50,9 @@ class Caveat:
 
 def caveats(comparison: Comparison) -> list[Caveat]:
     """What to know before reading `comparison`; empty where there is nothing. In order: who is left out, who diverged,
-    what differs beside the factors, the metric, the sizes, and the rates that rest on little."""
-    return [
+    what differs beside the factors, the metric, the sizes, and the rates that rest on little. Names in it, and texts
+    of errors, have nothing in them that a terminal would obey."""
+    found = [
         *_left_out(comparison),
         *_diverged(comparison),
         *_lacking(comparison),
@@ -60,6 +61,9 @@ def caveats(comparison: Comparison) -> list[Caveat]:
         *_metric(comparison),
         *_parameters(comparison),
         *_rates(comparison),
+    ]
+    return [
+        Caveat(*printable_values([each.kind, each.text]), tuple(printable_values(list(each.about)))) for each in found
     ]
 
 

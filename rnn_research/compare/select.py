@@ -10,7 +10,7 @@ from pathlib import Path
 from rnn_research.compare.factors import Factors, Settings, factors_of, settings_of
 from rnn_research.records import runs
 from rnn_research.records.identity import is_factor
-from rnn_research.records.printable import printable_values
+from rnn_research.records.printable import printable, printable_values
 from rnn_research.records.runs import RunRecord
 
 # How samples are served, which changes none.
@@ -162,5 +162,5 @@ def _latest(found: list[SelectedRun], factors: Factors) -> tuple[list[SelectedRu
 
 
 def _one_line(text: str, most: int = 200) -> str:
-    line = " ".join(text.split())
+    line = " ".join(printable(text).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"

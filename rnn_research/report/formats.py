@@ -13,6 +13,7 @@ from rnn_research import compare as room
 from rnn_research.checks import nearest
 from rnn_research.compare import Comparison, NothingToCompare
 from rnn_research.compare.factors import short
+from rnn_research.curves import WORDS
 from rnn_research.records.printable import printable_values
 from rnn_research.records.runs import plain
 from rnn_research.report import columns, tables
@@ -21,6 +22,7 @@ from rnn_research.report.latex import tabular
 
 FORMATS = ("table", "csv", "json", "latex", "markdown")
 LISTED = 24
+VERDICTS = ("verdict", "start_verdict")
 PAPER = ("rate", "far ratio", "horizon")
 """Of what is told of the gradient, what a paper's table has beside the verdict."""
 MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]|~#!$"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -58,7 +60,9 @@ def ordered(comparison: Comparison, by: str) -> Comparison:
         titles = list(dict.fromkeys([*short(comparison.varying).values(), *known.values()]))
         listed = ", ".join(titles[:LISTED]) + (", …" if len(titles) > LISTED else "")
         raise NothingToCompare(f"sort: given {name}, expected one of {listed}{nearest(_flat(name), known)}")
-    values = _values([row.get(key) for row in rows])
+    found = [row.get(key) for row in rows]
+    # a verdict from the least gradient to the most, and then the words that are on no ladder
+    values = _values([WORDS.index(word) if word in WORDS else None for word in found] if key in VERDICTS else found)
     there = [index for index, value in enumerate(values) if value is not None]
     there.sort(key=lambda index: values[index], reverse=descending)  # of equal ones the first stays first
     order = [*there, *(i for i, value in enumerate(values) if value is None)]

@@ -267,6 +267,50 @@ def test_a_terminal_without_block_signs_gets_digits(study: Path, tmp_path: Path)
     assert "?" not in text
 
 
+NAMES = ("a\x1b[31m\n\tb", "é漢字🙂\u202e", "\udcff", "--sort", "n" * 255, "<b>|x&$_", " spaces ")
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders with odd names, a run of each status, and errors that say evil things."""
+    root = tmp_path_factory.mktemp("odd")
+    for seed, name in enumerate(NAMES):
+        write_run(root / "run", seed=seed, commit="\x1b<i>" if seed % 2 else None).rename(root / name)
+        status = "failed" if seed % 2 else "running"
+        left_out = write_run(root / "left out" / "run", seed=seed, status=status, error="\x1b]0;title\x07<b>\nx" * 50)
+        left_out.rename(left_out.with_name(name))
+    folder = root / NAMES[0]
+    (folder / "run.log").write_bytes(b"\x1b[2J\x00\xff\xfe\r\n" * 9)
+    machine = {"system": None, "processor": ["a", {"b": "\x1b"}], "\x07": 1}
+    change(folder, machine=machine, engine={"used": "\x1b[0m"}, versions={"\x1b": "2"})
+    return root
+
+
+def harmless(text: str) -> bool:
+    return all(sign in "\n\t" or sign.isprintable() for sign in text)
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "latex", "markdown"])
+def test_odd_folders_and_errors_come_out_safely(odd: Path, tmp_path: Path, form: str):
+    command = [sys.executable, "-m", "rnn_research.cli.compare", str(odd), "--format", form, "--no-figures"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, check=True)
+    for stream in (done.stdout, done.stderr):
+        assert harmless(stream.decode("utf-8").replace("\r\n", "\n"))
+    if form == "table":
+        assert max(map(cells_of, done.stdout.decode().splitlines()[:-1])) <= 100
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_odd_run_comes_out_safely(odd: Path, capsys, name: str):
+    for arguments in (
+        ["show", str(odd / name)],
+        ["diff", str(odd / name), str(odd / NAMES[0])],
+        ["best", str(odd / name)],
+    ):
+        assert harmless(shown(arguments, capsys))
+    assert harmless(shown(["show", str(odd / "left out" / name)], capsys))
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["best", "--help"], ["diff", "--help"], ["show", "--help"]])
 def test_each_command_has_help(capsys, arguments: list[str]):
     with pytest.raises(SystemExit) as ended:

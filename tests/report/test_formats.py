@@ -192,6 +192,8 @@ def test_where_there_is_no_curve_there_is_no_sparkline(odd: Comparison):
         ("far_ratio [95%]", ["rnn", "lstm", "gru"]),
         ("model", ["gru", "lstm", "rnn"]),
         ("-model", ["rnn", "lstm", "gru"]),
+        ("verdict", ["rnn", "lstm", "gru"]),  # vanishes, weakens, explodes
+        ("-step 200", ["gru", "lstm", "rnn"]),
         ("seeds", ["rnn", "lstm", "gru"]),  # equal: the order of the sweep
         ("-seeds", ["rnn", "lstm", "gru"]),
     ],
