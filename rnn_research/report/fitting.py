@@ -18,13 +18,15 @@ READABLE, LEAST = 14, 6
 
 @dataclass(frozen=True)
 class TextColumn:
-    """A column as text: its title, its cells, whether it is flush right, and how long it is kept: where a table is too
-    wide, the column with the lowest `keep` goes first, of equal ones the last; `KEPT` never does."""
+    """A column as text: its title, its cells, whether it is flush right, how long it is kept, and whether its cells
+    must differ where they do when they are shortened. Where a table is too wide, the column with the lowest `keep` goes
+    first, of equal ones the last; `KEPT` never does."""
 
     title: str
     cells: tuple[str, ...]
     right: bool = False
     keep: int = 0
+    apart: bool = True
 
     @cached_property
     def width(self) -> int:
@@ -105,7 +107,8 @@ def capped(column: TextColumn, most: int) -> TextColumn:
         return column
     if column.right and most >= LEAST:
         return replace(column, title=narrow(column.title, max(most, *map(cells_of, column.cells))))
-    return replace(column, title=narrow(column.title, most), cells=_apart(column.cells, most))
+    shorten = _apart if column.apart else _each
+    return replace(column, title=narrow(column.title, most), cells=shorten(column.cells, most))
 
 
 def _largest(columns: Sequence[TextColumn], fits: int, width: int) -> int:
@@ -116,15 +119,17 @@ def _largest(columns: Sequence[TextColumn], fits: int, width: int) -> int:
     return fits
 
 
+def _each(cells: Sequence[str], most: int) -> tuple[str, ...]:
+    return tuple(narrow(cell, most) for cell in cells)
+
+
 def _apart(cells: Sequence[str], most: int) -> tuple[str, ...]:
-    """Shortened; texts that would be the same are numbered."""
+    """Shortened; texts that would be the same get their number among all that there are, the same in every table."""
     short = {cell: narrow(cell, most) for cell in dict.fromkeys(cells)}
     counts = Counter(short.values())
-    numbers: Counter[str] = Counter()
-    for cell, text in short.items():
+    for number, (cell, text) in enumerate(short.items(), 1):
         if counts[text] > 1:
-            numbers[text] += 1
-            mark = f"#{numbers[text]}"
+            mark = f"#{number}"
             short[cell] = f"{narrow(cell, max(most - len(mark), 1))}{mark}"
     return tuple(short[cell] for cell in cells)
 

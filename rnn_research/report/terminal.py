@@ -12,6 +12,7 @@ from rnn_research.report.fitting import GAP, KEPT, READABLE, TextColumn, fitted,
 from rnn_research.report.sparkline import Scale
 
 WIDTH = 100
+WHOLE = "the options that tell a condition apart"
 FACTORS = 56
 """So wide may the factors be at their shortest; wider ones are one column, the condition's name with its number."""
 
@@ -54,7 +55,7 @@ def condition_columns(comparison: Comparison) -> list[Column]:
     numbers = {id(condition): str(index) for index, condition in enumerate(comparison.conditions, 1)}
     return [
         Column("#", "number of the condition", lambda c: numbers[id(c)], keep=KEPT),
-        Column("condition", "the options that tell it apart", comparison.label, "option", KEPT),
+        Column("condition", WHOLE, comparison.label, "option", KEPT),
     ]
 
 
@@ -70,7 +71,7 @@ def _table(comparison: Comparison, shown: Sequence[Column]) -> str:
 
 def _column(comparison: Comparison, column: Column) -> TextColumn:
     cells = tuple(map(column.cell, comparison.conditions))
-    return TextColumn(column.title, cells, column.kind == "number", column.keep)
+    return TextColumn(column.title, cells, column.kind == "number", column.keep, column.meaning != WHOLE)
 
 
 def _fit(shown: Iterable[TextColumn]) -> str:

@@ -118,6 +118,15 @@ def test_many_factors_that_are_all_needed_are_one_numbered_column(tmp_path: Path
     text = report.text(compare([tmp_path]))
     assert widest(text) <= WIDTH
     assert re.search(r"^#  condition", text, re.MULTILINE)
+    assert re.findall(r"#\d", text) == []  # the number stands before the name
+
+
+def test_the_number_of_a_shortened_name_is_the_same_at_every_width():
+    cells = (*(f"{'a' * 20}{middle}{'b' * 20}" for middle in "xyx"), "c")
+    for most in (8, 12, 30):
+        column = fitting.capped(TextColumn("name", cells), most)
+        assert [cell.partition("#")[2] for cell in column.cells] == ["1", "2", "1", ""]
+        assert column.width <= most
 
 
 def test_columns_are_left_out_in_a_fixed_order_and_named():
