@@ -83,7 +83,7 @@ def compare_and_report(
     from rnn_research import report
     from rnn_research.report import formats
 
-    comparison = compare(folders, **({"processes": _cores()} | options))
+    comparison = compare(folders, processes=_cores(), **options)
     shown = comparison if sort is None else formats.ordered(comparison, sort)
     page = None
     if form == "table" or out is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rnn_research.compare.comparison import Comparison
 from rnn_research.compare.conditions import Condition
@@ -62,9 +62,12 @@ def caveats(comparison: Comparison) -> list[Caveat]:
         *_parameters(comparison),
         *_rates(comparison),
     ]
-    return [
-        Caveat(*printable_values([each.kind, each.text]), tuple(printable_values(list(each.about)))) for each in found
-    ]
+    return [_printable(caveat) for caveat in found]
+
+
+def _printable(caveat: Caveat) -> Caveat:
+    about = tuple(printable_values(list(caveat.about)))
+    return replace(caveat, text=printable_values(caveat.text), about=about)
 
 
 def few_distances(reading: Reading) -> bool:
