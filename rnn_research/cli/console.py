@@ -37,6 +37,9 @@ PLAIN = {
     "’": "'",
     "“": '"',
     "”": '"',
+    "†": "*",
+    "‡": "**",
+    **dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)),
 }
 """Signs of this project's, and what is written where an encoding lacks them."""
 

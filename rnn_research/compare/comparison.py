@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rnn_research import checks
@@ -20,6 +21,7 @@ from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, sel
 from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION, JOINT
 from rnn_research.records.identity import is_factor
+from rnn_research.records.printable import printable_values
 
 
 class NothingToCompare(ValueError):
@@ -61,7 +63,7 @@ class Comparison:
         """When tasks count as solved, in words."""
         return tuple(dict.fromkeys(said for run in self.runs if (said := rule(run.record))))
 
-    @property
+    @cached_property
     def distinguishing_factors(self) -> tuple[str, ...]:
         """The first varying factors that tell all conditions apart; the others go with them, such as the
         structure that a model needs."""
@@ -87,7 +89,7 @@ class Comparison:
 
     def name(self, folder: Path) -> str:
         """A run's folder, as short as it says which."""
-        return os.path.relpath(folder, self.folder) if folder != self.folder else folder.name
+        return printable_values(os.path.relpath(folder, self.folder) if folder != self.folder else folder.name)
 
 
 def compare(
