@@ -21,7 +21,7 @@ import numpy as np
 import rnn_research
 from rnn_research.compare.breakdown import AnswersByValue
 from rnn_research.compare.clipping_norms import ClippingSummary
-from rnn_research.compare.run_summary import GradientAtStep, RunSummary, Series
+from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunSummary, Series
 from rnn_research.curves import CurveSummary, Decay, FarRatio, Law, SampleGroup, Verdict
 from rnn_research.records import runs
 
@@ -36,6 +36,7 @@ KINDS = {
         FarRatio,
         GradientAtStep,
         Law,
+        RateSeries,
         RunSummary,
         SampleGroup,
         Series,

@@ -19,7 +19,7 @@ from rnn_research.compare.breakdown import AnswersByValue, answers_by_feature, m
 from rnn_research.compare.cached import cached
 from rnn_research.compare.clipping_norms import COLUMNS, ClippingSummary, clipping_summary
 from rnn_research.compare.factors import Settings
-from rnn_research.compare.run_summary import GradientAtStep, RunSummary, Series
+from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunSummary, Series
 from rnn_research.compare.select import SelectedRun
 from rnn_research.records import runs
 from rnn_research.records.metrics_file import read_columns
@@ -162,14 +162,17 @@ class _Gradient:
             self.seen[key] = GradientAtStep(curves.summary(curve, seen), decay, verdict)
         return self.seen[key]
 
-    def rates(self, state: str) -> Series | None:
+    def rates(self, state: str) -> RateSeries | None:
         """The rate at the recorded steps that have one: of many steps every 2nd, 4th or 8th and the last, so that runs
         of different lengths have the same ones."""
-        known = [self.steps[index] for index in nested(len(self.steps), MOST_STEPS)]
-        found = [(step, rate) for step in known if np.isfinite(rate := self._rate(step, state))]
-        if not found:
+        decays = {
+            step: self._decay(step, state) for step in map(self.steps.__getitem__, nested(len(self.steps), MOST_STEPS))
+        }
+        known = {step: decay for step, decay in decays.items() if np.isfinite(decay.rate)}
+        if not known:
             return None
-        return Series(*(np.array(column) for column in zip(*found, strict=True)))
+        rates = [decay.rate for decay in known.values()]
+        return RateSeries(np.array(list(known)), np.array(rates), np.array([decay.holds for decay in known.values()]))
 
     def beside(self, chosen: GradientAtStep) -> dict[str, GradientAtStep]:
         """What the joint state, or all layers together, consist of, where that is more than one: each for itself."""
@@ -190,10 +193,10 @@ class _Gradient:
         ends = (curves.last_finite_step(self.rows[number], state, layer) for number in reversed(self.steps))
         return next((number for number in ends if number is not None), self.steps[-1])
 
-    def _rate(self, step: int, state: str) -> float:
+    def _decay(self, step: int, state: str) -> curves.Decay:
         if (step, state, None) in self.seen:
-            return self.seen[step, state, None].decay.rate
-        return curves.decay(curves.curve(self.rows[step], step, state), resamples=0).rate
+            return self.seen[step, state, None].decay
+        return curves.decay(curves.curve(self.rows[step], step, state), resamples=0)
 
 
 def _clipping(folder: Path, missing: list[str]) -> ClippingSummary | None:

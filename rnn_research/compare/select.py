@@ -156,9 +156,18 @@ def _latest(found: list[SelectedRun], factors: Factors) -> tuple[list[SelectedRu
     for members in groups.values():
         *older, latest = sorted(members, key=lambda item: item.record.start)
         kept.append(latest)
-        reason = f"repeated: {latest.folder.name} is of the same condition and seed and started later"
-        excluded += [ExcludedRun(item.folder, reason) for item in older]
-    return [item for item in found if item in kept], excluded
+        excluded += [ExcludedRun(item.folder, _repeated(item, latest)) for item in older]
+    latest_of = set(map(id, kept))
+    return [item for item in found if id(item) in latest_of], excluded
+
+
+def _repeated(item: SelectedRun, latest: SelectedRun) -> str:
+    if replace(item.record, name="") == replace(latest.record, name=""):
+        return f"repeated: a copy of {latest.folder}, with the same record"
+    later = (
+        "started later" if item.record.start < latest.record.start else "started at the same time, and is later by name"
+    )
+    return f"repeated: {latest.folder.name} is of the same condition and seed and {later}"
 
 
 def _one_line(text: str, most: int = 200) -> str:

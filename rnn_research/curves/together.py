@@ -16,8 +16,9 @@ from rnn_research.curves.norms import linked
 from rnn_research.curves.rate import RESOLUTION, Decay, extremes, horizon, ratio
 from rnn_research.curves.samples import SampleGroup
 from rnn_research.curves.summary import CurveSummary
+from rnn_research.curves.typical import far_end
 from rnn_research.curves.verdicts import Verdict, judged
-from rnn_research.statistics.intervals import Band, Interval, band, half_width, half_widths, interval, t_quantile
+from rnn_research.statistics.intervals import Band, Interval, at, band, half_width, half_widths, interval, t_quantile
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ def together(curves: Sequence[CurveSummary], decays: Sequence[Decay], verdicts: 
     words = tuple(verdict.word for verdict in verdicts)
     if len(curves) == 1 or not len(shared.x):
         return Reading(shared, depth_sum, decays[0], verdicts[0], words)
-    common = _decay(shared, [decays[index] for index in speaking])
+    common = _decay(shared, _to_common([curves[index] for index in speaking], [decays[index] for index in speaking]))
     return Reading(shared, depth_sum, common, _verdict(common, decays, verdicts), words)
 
 
@@ -63,7 +64,7 @@ def _band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
     plain = band(xs, ys)
     if plain is None or not len(plain.x):
         return plain
-    rows = np.stack([y[np.searchsorted(x, plain.x)] for x, y in zip(xs, ys, strict=True)]).astype(np.float64)
+    rows = at(plain.x, xs, ys)
     finite = np.where(np.isfinite(rows), rows, np.nan)
     mean = linked(finite)
     zero = np.flatnonzero(np.all(np.where(np.isnan(finite), 0.0, finite) == 0, axis=0) & np.isfinite(mean))
@@ -71,7 +72,7 @@ def _band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
     lost = np.where(np.isposinf(rows).any(0), np.inf, np.where(np.isneginf(rows).any(0), -np.inf, np.nan))
     mean = np.where(np.isnan(mean), lost, mean)
     half = half_widths(finite)
-    return Band(plain.x, mean, mean - half, mean + half, len(rows))
+    return replace(plain, mean=mean, low=mean - half, high=mean + half)
 
 
 def _decay(shared: Band, decays: Sequence[Decay]) -> Decay:
@@ -127,6 +128,23 @@ def _rate(decays: Sequence[Decay], measured: Sequence[Decay]) -> dict[str, Any]:
 
 def _ends(decays: Sequence[Decay]) -> tuple[list[float], list[float]]:
     return [decay.low for decay in decays], [decay.high for decay in decays]
+
+
+def _to_common(curves: Sequence[CurveSummary], decays: Sequence[Decay]) -> list[Decay]:
+    """The decays with far ratios at the farthest distance that all of them are judged to: ratios over different lengths
+    have no mean."""
+    last = min(decay.far.last for decay in decays)
+    found = []
+    for curve, decay in zip(curves, decays, strict=True):
+        far = decay.far
+        if far.last > last and 0 < far.ratio < np.inf and not far.under:
+            inside = (curve.distance >= far.first) & (curve.distance <= last)
+            log = curve.log[inside]
+            value = float(far_end(curve.distance[inside], log) - log[:1].sum())
+            if np.isfinite(value):
+                decay = replace(decay, far=replace(far, ratio=ratio(value), low=np.nan, high=np.nan, last=last))
+        found.append(decay)
+    return found
 
 
 def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:

@@ -175,13 +175,23 @@ def load(folder: str | Path) -> RunRecord:
 
 
 def find(folders: Iterable[Path]) -> Iterator[Path]:
-    """Every folder at or below `folders` that holds a `run.json`, each once, in sorted order."""
+    """Every folder at or below `folders` that holds a `run.json`, each once, in sorted order; links to folders are
+    followed, also into a circle."""
     seen: set[Path] = set()
     for folder in folders:
-        for path in sorted(folder.rglob(RECORD)):
-            if path.parent.resolve() not in seen:
-                seen.add(path.parent.resolve())
-                yield path.parent
+        found, walked = [], set()
+        for at, below, files in os.walk(folder, followlinks=True):
+            real = os.path.realpath(at)
+            if real in walked:
+                below.clear()
+                continue
+            walked.add(real)
+            if RECORD in files:
+                found.append(Path(at))
+        for path in sorted(found, key=lambda path: path / RECORD):
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield path
 
 
 def write_table(folder: Path, name: str, table: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 CONFIDENCE = 0.95
 NAN = float("nan")
@@ -71,6 +71,8 @@ class Band:
     low: Float[np.ndarray, " x"]
     high: Float[np.ndarray, " x"]
     n: int
+    seeds: Int[np.ndarray, " x"] | None = None
+    """How many of them have each x; None: all."""
 
 
 def interval(
@@ -138,19 +140,32 @@ def no_interval(values: np.ndarray, resolution: float = 0.0) -> str:
 
 
 def band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
-    """The mean of the seeds' curves (x, y) at the x they share; None where they share none of what they have."""
+    """The mean of the seeds' curves (x, y) at each x that at least half of them have, over those; None without a seed.
+
+    So a seed that ended early does not cut the others' curve: from there on `seeds` are fewer.
+    """
     if not xs:
         return None
-    x = xs[0]
-    for other in xs[1:]:
-        x = np.intersect1d(x, other)
-    if not len(x) and any(map(len, xs)):
-        return None
-    rows = np.stack([y[np.searchsorted(own, x)] for own, y in zip(xs, ys, strict=True)]).astype(np.float64)
+    known, counts = np.unique(np.concatenate(xs), return_counts=True)
+    x, seeds = known[2 * counts >= len(xs)], counts[2 * counts >= len(xs)]
+    if not len(x):
+        x, seeds = known, counts
+    rows = at(x, xs, ys)
+    there = ~np.isnan(rows)
     with np.errstate(invalid="ignore"):  # a norm of exactly zero is a log of -inf, and stays one
-        mean = rows.mean(0)
-        half = half_width(rows) if len(rows) >= SEEDS else np.full_like(mean, np.nan)
-        return Band(x, mean, mean - half, mean + half, len(rows))
+        mean = np.where(there, rows, 0.0).sum(0) / np.where(there.any(0), there.sum(0), np.nan)
+        half = half_widths(rows)
+        half = np.where(seeds >= SEEDS, half, np.nan)
+        return Band(x, mean, mean - half, mean + half, len(rows), seeds)
+
+
+def at(x: np.ndarray, xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Float[np.ndarray, "seed x"]:
+    """The curves (x, y), a row each, at the given x: NaN where one has none."""
+    rows = np.full((len(xs), len(x)), np.nan)
+    for row, own, y in zip(rows, xs, ys, strict=True):
+        _, there, place = np.intersect1d(x, own, return_indices=True)
+        row[there] = np.asarray(y, dtype=np.float64)[place]
+    return rows
 
 
 def half_width(rows: np.ndarray, confidence: float = CONFIDENCE) -> np.ndarray:
