@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from rnn_research.compare.asked import NothingToCompare
 from rnn_research.compare.breakdown import Bins, Breakdown
 from rnn_research.compare.clipping_norms import GradientNorms
-from rnn_research.compare.comparison import Comparison, NothingToCompare, compare
+from rnn_research.compare.comparison import Comparison, compare
 from rnn_research.compare.conditions import Condition
 from rnn_research.compare.effects import Effect
 from rnn_research.compare.frame import read
