@@ -40,7 +40,8 @@ def rates(found: Comparison, clipping: str, model: str) -> dict[int, float]:
 def test_p_values_are_those_of_scipy_adjusted_by_holm_for_all_that_is_shown(tmp_path: Path) -> None:
     found = compare([grid(tmp_path, {"rnn": -0.5, "lstm": -0.1}, effect=-0.01)])
     plain = []
-    for effect, model in zip(found.effects, ("rnn", "lstm"), strict=True):
+    for effect in found.effects:
+        model = effect.clipped.options["model"]
         ours, theirs = rates(found, "global_norm", model), rates(found, "none", model)
         differences = [ours[seed] - theirs[seed] for seed in ours]
         assert effect.rate is not None
@@ -86,9 +87,8 @@ def test_rates_are_compared_at_a_step_that_both_recorded(tmp_path: Path) -> None
     effect = diverging(tmp_path, 50)
     assert effect.step == 50
     assert effect.rate is not None
-    assert effect.rate.mean == pytest.approx(
-        np.mean([np.log(0.9 + 0.002 * s) - np.log(0.9 + 0.001 * s) for s in range(3)])
-    )
+    differences = [np.log((0.9 + 0.002 * seed) / (0.9 + 0.001 * seed)) for seed in range(3)]
+    assert effect.rate.mean == pytest.approx(np.mean(differences))
     assert "rates are compared at step 50, the last that all of the paired runs recorded" in effect.notes
     assert any("diverged" in note for note in effect.notes)
     assert effect.metric is None or effect.metric.n == 0
@@ -135,14 +135,11 @@ def test_one_short_seed_cuts_no_curve(tmp_path: Path) -> None:
 def test_another_baseline_and_conditions_by_where(tmp_path: Path) -> None:
     grid(tmp_path, {"rnn": -0.5, "lstm": -0.1, "gru": -0.2})
     found = compare([tmp_path], baseline=["model=rnn"], where=["clipping=none"])
-    assert [effect.clipped.options["model"] for effect in found.effects] == ["lstm", "gru"]
+    by_model = {effect.clipped.options["model"]: effect.rate for effect in found.effects}
     assert {effect.plain.options["model"] for effect in found.effects} == {"rnn"}
-    assert all(
-        effect.rate and effect.rate.mean == pytest.approx(d, abs=0.05)
-        for effect, d in zip(found.effects, (0.4, 0.3), strict=True)
-    )
+    assert {model: rate and round(rate.mean, 1) for model, rate in by_model.items()} == {"lstm": 0.4, "gru": 0.3}
     assert len(compare([tmp_path], where=["model!=rnn,gru"]).conditions) == 2
-    assert len(compare([tmp_path], where=["clipping.max_norm>=0.5", "model=gru"]).runs) == 0 or True
+    assert len(compare([tmp_path], where=["hidden_size>=64", "model=gru"]).runs) == 8
 
 
 @pytest.mark.parametrize(
