@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rnn_research.compare import Comparison, caveats
+from rnn_research.compare import Comparison, caveats, explained_rates
+from rnn_research.compare.factors import short
 from rnn_research.records.printable import middle, printable_values
 from rnn_research.report import as_text, columns, tables
 from rnn_research.report.columns import Column
@@ -41,6 +42,7 @@ def text(comparison: Comparison) -> str:
         ]
     if comparison.effects:
         blocks += ["WHAT CLIPPING CHANGED: with it less without, paired by seed [95%]", _effects(comparison)]
+    blocks += _explained(comparison)
     blocks += honestly(comparison)
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -57,6 +59,24 @@ def condition_columns(comparison: Comparison) -> list[Column]:
         Column("#", "number of the condition", lambda c: numbers[id(c)], keep=KEPT),
         Column("condition", WHOLE, comparison.label, "option", KEPT),
     ]
+
+
+def _explained(comparison: Comparison) -> list[str]:
+    """How much of the decay rate each factor explains."""
+    found = explained_rates(comparison)
+    if found is None:
+        return []
+    if found.why:
+        return [_wrapped(f"WHAT EXPLAINS THE DECAY RATE: not to be told ({found.why})")]
+    names = short(tuple(dict.fromkeys(factor for term in found.terms for factor in term.factors)))
+    said = [
+        f"{' x '.join(names[factor] for factor in term.factors)} {100 * term.share:.0f}%"
+        + (f" (p {term.p:.2g})" if term.p == term.p else "")
+        for term in found.terms
+        if term.df
+    ]
+    seeds = f"; seeds {100 * found.seeds:.0f}%" if found.blocked else ""
+    return [_wrapped(f"WHAT EXPLAINS THE DECAY RATE, of {found.n} runs, share of variance: {', '.join(said)}{seeds}")]
 
 
 def honestly(comparison: Comparison) -> list[str]:
