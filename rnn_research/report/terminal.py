@@ -41,7 +41,11 @@ def text(comparison: Comparison) -> str:
             _table(comparison, [*names, *answers]),
         ]
     if comparison.effects:
-        blocks += ["WHAT CLIPPING CHANGED: with it less without, paired by seed [95%]", _effects(comparison)]
+        against = ", ".join(f"{factor}={chosen}" for factor, chosen in comparison.baseline.items())
+        said = (
+            f"WHAT CHANGED against {against}: the difference, paired by seed [95%]; p by Holm for all that is here; "
+        )
+        blocks += [_wrapped(f"{said}detects: what so many pairs would show in 4 of 5 studies"), _effects(comparison)]
     blocks += _explained(comparison)
     blocks += honestly(comparison)
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -130,11 +134,16 @@ def _effects(comparison: Comparison) -> str:
     shown = [
         TextColumn("condition", tuple(comparison.label(effect.clipped) for effect in effects), keep=KEPT),
         TextColumn("rate", tuple(as_text.signed(effect.rate) for effect in effects), True, 90),
+        TextColumn("p", tuple(as_text.p_value(effect.rate_p) for effect in effects), True, 80),
+        TextColumn("detects", tuple(as_text.number(effect.rate_detectable) for effect in effects), True, 70),
         TextColumn(metric, tuple(as_text.signed(effect.metric) for effect in effects), True, 95),
+        TextColumn("p ", tuple(as_text.p_value(effect.metric_p) for effect in effects), True, 79),
+        TextColumn("detects ", tuple(as_text.number(effect.metric_detectable) for effect in effects), True, 69),
         TextColumn("without", tuple(words[0]), keep=50),
         TextColumn("with", tuple(words[1]), keep=51),
     ]
-    return _fit(shown)
+    notes = (_wrapped(f"{comparison.label(e.clipped)}: {'; '.join(e.notes)}.", "  ") for e in effects if e.notes)
+    return "\n".join([_fit(shown), *notes])
 
 
 def _wrapped(paragraph: str, indent: str = "") -> str:
