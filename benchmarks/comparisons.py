@@ -52,7 +52,8 @@ def study(folder: Path, count: int, adjoint: list[Path]) -> None:
         )
         config = {"seed": seed, "model": {"cell": {"hidden_size": size}}, "optimizer": {"lr": rate}, "dataset": {}}
         record = RunRecord(
-            name=str(number), status="done", choices={"model": model, "dataset": "digits", "clipping": "none"}, seed=seed,
+            name=str(number), status="done", seed=seed,
+            choices={"model": model, "dataset": "digits", "clipping": "none"},
             config=config, parameters=4810, data={"name": "digits", "fingerprint": "1"}, versions={}, commit=None,
             machine={}, start=f"2026-01-01T{number // 3600:02d}:{number // 60 % 60:02d}:{number % 60:02d}+00:00",
             steps=1000, final={"test_accuracy": 0.9 + 0.01 * seed}, baselines={"test_accuracy": 0.1},
@@ -77,7 +78,7 @@ def seconds(folder: Path, *options: str) -> float:
         str(folder / "comparison"),
         *options,
     ]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command, *options], check=True, capture_output=True)
     return time.perf_counter() - start
 
 

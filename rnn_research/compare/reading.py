@@ -61,9 +61,8 @@ def read_runs(
     found: Sequence[SelectedRun], view: TableView, alone: Sequence[bool], processes: int = 1
 ) -> list[ComparedRun]:
     """`read_run` of each. Several processes read what many runs have not kept; here it is then read from there."""
-    new = [
-        (item, one) for item, one in zip(found, alone, strict=True) if not is_kept(item.folder, _asked(item, view, one))
-    ]
+    both = list(zip(found, alone, strict=True))
+    new = [(item, one) for item, one in both if not is_kept(item.folder, _asked(item, view, one))]
     if processes > 1 and len(new) >= FEW_FOR_A_POOL:
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(processes, mp_context=context) as pool:

@@ -147,9 +147,8 @@ def band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
     if not xs:
         return None
     alike = all(len(own) == len(xs[0]) and (own == xs[0]).all() for own in xs[1:])
-    known, counts = (
-        (xs[0], np.full(len(xs[0]), len(xs))) if alike else np.unique(np.concatenate(xs), return_counts=True)
-    )
+    shared = xs[0], np.full(len(xs[0]), len(xs))
+    known, counts = shared if alike else np.unique(np.concatenate(xs), return_counts=True)
     x, seeds = known[2 * counts >= len(xs)], counts[2 * counts >= len(xs)]
     if not len(x):
         x, seeds = known, counts
