@@ -89,7 +89,7 @@ def _check(argument: str, refuse: Callable[[str], None]) -> None:
     if argument.startswith("-"):
         refuse(f"unrecognized argument: {argument}")
     if equals and not key:
-        raise UsageError(f"{argument}: given no key, expected KEY=VALUE")
+        raise UsageError(f"given {argument!r}, expected GROUP=OPTION or KEY=VALUE")
     if key in REFUSED:
         raise UsageError(f"{key}: {REFUSED[key]}")
     if key in ONE and value.startswith("["):

@@ -59,7 +59,7 @@ LINES = [
     ("-m seed=range(0,1000000000000)", "a sweep of 1000000000000 runs", "of memory"),
     ("-m seed=0,1 model=glob(*) dataset.batch_size=range(0,1000000000000)", "sweep of 14000000000000 runs"),
     ("-m seed=range(0,100000000)", "a sweep of 100000000 runs: their configs alone need", "TB of memory"),
-    ("+=3", "+=3: given no key, expected KEY=VALUE"),
+    ("+=3", "given '+=3', expected GROUP=OPTION or KEY=VALUE"),
     ("--shell-completion", "--shell-completion: expected install=SHELL"),
     ("logger=csv logger.csv.version=../b", "logger.csv.version: given '../b', expected a name"),
     ("logger=csv logger.csv.name=/tmp", "logger.csv.name: given '/tmp', expected a name"),
