@@ -10,10 +10,13 @@ from rnn_research.compare import Comparison, Condition, Effect, Success
 from rnn_research.compare.factors import is_of_clipping
 from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, RISE, Reading, verdicts
 from rnn_research.report import as_text, columns
+from rnn_research.report.names import joined, names
 from rnn_research.statistics.intervals import Interval
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_EFFECTS = 4
+MOST_NAMED = 6
+"""Conditions that a sentence names for one word; of more it says how many."""
 PHRASES = {
     "keeps": ("the gradient ", " its norm"),
     "gone": ("the gradient is ", ""),
@@ -25,20 +28,49 @@ PHRASES = {
 """What stands before and after a word in a sentence; before verbs, the gradient."""
 
 
-def answers(comparison: Comparison) -> str:
-    """Where the gradient vanishes, at the chosen step and at the first, and what clipping changed."""
+def question(comparison: Comparison) -> str:
+    """What the study asks, from what varies in it: `Does the gradient vanish, for which model and clipping?`"""
+    told = list(names(comparison).values())
+    if not told:
+        return "Does the gradient vanish?"
+    listed = ", ".join(told[:-1]) + (" and " if len(told) > 1 else "") + told[-1]
+    return f"Does the gradient vanish, for which {listed}?"
+
+
+def study(comparison: Comparison) -> str:
+    """How much was run, and on which data: `18 runs in 6 conditions, 3 seeds each, on digits.`"""
+    seeds = sorted({len(condition.runs) for condition in comparison.conditions})
+    each = f"{seeds[0]} {'seed' if seeds == [1] else 'seeds'} each" if len(seeds) == 1 else (
+        f"{seeds[0]} to {seeds[-1]} seeds")  # fmt: skip
+    data = comparison.constant.get("dataset")
+    return f"{columns.title(comparison)}, {each}{f', on {data}' if data else ''}."
+
+
+def verdict(comparison: Comparison) -> str:
+    """One sentence at the chosen step, and one at the first."""
     steps = [columns.at(title(comparison)).capitalize() for title in (columns.step_title, columns.start_title)]
     said = [
-        _verdicts(comparison, steps[0], lambda condition: condition.chosen),
-        _verdicts(comparison, steps[1], lambda condition: condition.start) if len(set(steps)) > 1 else "",
+        _verdicts(comparison, steps[0], lambda condition: condition.chosen, MOST_NAMED),
+        _verdicts(comparison, steps[1], lambda condition: condition.start, MOST_NAMED) if len(set(steps)) > 1 else "",
     ]
+    looks = ("lead", "lead quiet")
+    return "".join(f'<p class="{look}">{one}</p>' for look, one in zip(looks, said, strict=True) if one)
+
+
+def answers(comparison: Comparison) -> str:
+    """Where the gradient vanishes, at the chosen step and at the first, and what clipping changed."""
+    return verdict(comparison) + "".join(f'<p class="lead">{paragraph}</p>' for paragraph in changes(comparison))
+
+
+def changes(comparison: Comparison) -> list[str]:
+    """What clipping changed, a sentence a strategy and setting, where these are few."""
     # More are a table, and they have one.
     few = comparison.effects if len(comparison.effects) <= MOST_EFFECTS else ()
     count = sum(found is not None and found.n > 1 for effect in few for found in (effect.rate, effect.metric))
-    paragraphs = [" ".join(filter(None, said)), *(_changed(comparison, effect, count) for effect in few)]
+    said = [_changed(comparison, effect, count) for effect in few]
     if count > 1:
-        paragraphs.append(f"Higher and lower are said where the difference holds for all {count} of these at once.")
-    return "".join(f'<p class="lead">{paragraph}</p>' for paragraph in paragraphs if paragraph)
+        said.append(f"Higher and lower are said where the difference holds for all {count} of these at once.")
+    return said
 
 
 def sentence(comparison: Comparison, condition: Condition) -> str:
@@ -66,7 +98,7 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
     if condition.clipped is not None:
         share = typeset(as_text.percent(condition.clipped))
         said.append(f"Clipped {share} of steps." if condition.clipped.mean > 0 else "Never clipped.")
-    label = escape(comparison.label(condition))
+    label = escape(joined(comparison, condition, comparison.distinguishing_factors) or "all runs")
     return f"<strong>{label}</strong><br>{' '.join(said) or 'Nothing was recorded.'}"
 
 
@@ -147,14 +179,16 @@ def _of_success(comparison: Comparison) -> dict[str, str]:
     return said
 
 
-def _verdicts(comparison: Comparison, opening: str, view: Callable[[Condition], Reading | None]) -> str:
+def _verdicts(
+    comparison: Comparison, opening: str, view: Callable[[Condition], Reading | None], most: int = MOST_NAMED
+) -> str:
     """`At step 200, over 62 applications, the gradient vanishes in rnn (8e-8); keeps its norm in lstm (0.9 to 1).`"""
     told = _told(comparison, view)
     lengths = {reading.verdict.length for readings in told.values() for reading in readings} - {0}
     by_word: dict[str, list[str]] = {}
     for label, readings in told.items():
         by_word.setdefault(_phrase(readings[0]), []).append(_arriving(label, readings, len(lengths) > 1))
-    said = "; ".join(f"{phrase} in {_listed(labels)}" for phrase, labels in by_word.items())
+    said = "; ".join(f"{phrase} in {_listed(labels, most)}" for phrase, labels in by_word.items())
     over = f", over {verdicts.applications(lengths.pop())}," if len(lengths) == 1 else ""
     return f"{escape(opening + over)} {said}." if said else ""
 
@@ -185,7 +219,9 @@ def _told(comparison: Comparison, view: Callable[[Condition], Reading | None]) -
     for condition in comparison.conditions:
         reading = view(condition)
         if reading is not None:
-            found.setdefault(_setting(comparison, condition), {})[comparison.label(condition)] = reading
+            found.setdefault(_setting(comparison, condition), {})[
+                joined(comparison, condition, comparison.distinguishing_factors) or "all runs"
+            ] = reading
     told: dict[str, list[Reading]] = {}
     for setting, by_label in found.items():
         alike = len({reading.verdict.said + reading.verdict.doubt for reading in by_label.values()}) == 1 and setting
@@ -196,7 +232,7 @@ def _told(comparison: Comparison, view: Callable[[Condition], Reading | None]) -
 def _setting(comparison: Comparison, condition: Condition) -> str:
     """The condition's label without its clipping."""
     factors = [factor for factor in comparison.distinguishing_factors if not is_of_clipping(factor)]
-    return ", ".join(condition.options[factor] for factor in factors)
+    return joined(comparison, condition, factors)
 
 
 def _changed(comparison: Comparison, effect: Effect, count: int) -> str:
@@ -227,8 +263,11 @@ def _conclusion(found: Interval, count: int) -> str:
     return "higher" if wider.low > 0 else "lower"
 
 
-def _listed(labels: list[str]) -> str:
-    return ", ".join(labels)
+def _listed(labels: list[str], most: int) -> str:
+    """All where they are few; else the first ones, and how many more."""
+    if len(labels) <= most:
+        return ", ".join(labels)
+    return f"{', '.join(labels[: most - 1])} and {len(labels) - most + 1} more"
 
 
 def _close(label: str) -> str:

@@ -1,0 +1,34 @@
+"""What factors and conditions are called in words and figures: short, and never a bare number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rnn_research.compare import Comparison, Condition
+from rnn_research.compare.factors import short
+
+NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|null|nan|inf", re.IGNORECASE)
+VAGUE = ("value",)
+"""Last parts of a factor's name that say nothing: the part before is its name."""
+
+
+def names(comparison: Comparison) -> dict[str, str]:
+    """The name of each factor that tells conditions apart: `length`, `forget bias`."""
+    found = {}
+    for factor, name in short(comparison.distinguishing_factors).items():
+        parts = factor.split(".")
+        vague = name in VAGUE and len(parts) > 1
+        found[factor] = (parts[-2] if vague else name).replace("_", " ")
+    return found if len(set(found.values())) == len(found) else short(comparison.distinguishing_factors)
+
+
+def joined(comparison: Comparison, condition: Condition, factors: Sequence[str], between: str = ", ") -> str:
+    """The condition's options of `factors`: `lstm, length 20`."""
+    told = names(comparison)
+    return between.join(told_option(told.get(factor, factor), condition.options[factor]) for factor in factors)
+
+
+def told_option(name: str, option: str) -> str:
+    """An option as it is; a number with the name of its factor."""
+    return f"{name} {option}" if NUMBER.fullmatch(option) else option
