@@ -277,11 +277,15 @@
 
   // -- the table: columns for the range and the baseline, sorting -------------------------------------
 
+  const headings = [...main.tHead.rows[0].cells].map((one) => one.textContent);
+  const verdictAt = headings.indexOf("verdict");
+  const aside = new Set(headings.map((_, i) => i).filter((i) => headings[i].startsWith("far ratio") || (verdictAt >= 0 && i > verdictAt)));
   const added = () => all(main, ".added").forEach((one) => one.remove());
   const columnsOf = () => {
     const ranged = state.range ?? (state.base !== null && reach[1] > reach[0] ? [...reach] : null);
     added();
     rows.forEach((row) => row.classList.toggle("base", +row.dataset.c === state.base));
+    for (const row of main.rows) [...row.cells].forEach((one, i) => one.classList.toggle("aside", ranged !== null && aside.has(i)));
     if (!ranged) return "";
     const at = state.step ?? given.step;
     const named = `d ${ranged[0]}–${ranged[1]}`;

@@ -63,22 +63,25 @@ def panels(conditions: Sequence[Condition], look: Look) -> list[tuple[str, list[
 def legend(
     figure: Figure, comparison: Comparison, look: Look, more: Sequence[Line2D] = (), dashes: bool = True
 ) -> None:
-    """Colours and dashes apart where they tell different factors; of more than fit, the first, and how many more."""
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=look.colours[name],
-            marker=marker_of(number),
-            markersize=4,
-            label=style.shortened(look.told[name]),
+    """Colours, markers and dashes apart where they tell different factors; of more than fit, how many there are."""
+    own = not look.marker_factors
+
+    def repeated(name: str) -> dict[str, Any]:
+        return {} if look.dash_factors else {"linestyle": look.repeated[name]}
+
+    colours = [
+        _entry(
+            look.told[look.colour_factors, name], color=look.colours[name], **(_sign(number) if own else repeated(name))
         )
         for name, number in look.numbers.items()
         if name
     ]
-    if len(handles) > MOST_ENTRIES:
-        rest = f"and {len(handles) - MOST_ENTRIES} more: see the table"
-        handles = [*handles[:MOST_ENTRIES], Line2D([], [], linestyle="", label=rest)]
+    signs = [
+        _entry(look.told[look.marker_factors, name], color=INK, marker=marker, linestyle="")
+        for name, marker in look.markers.items()
+        if name
+    ]
+    handles = [*_few(colours, "colours"), *_few(signs, "markers")]
     if dashes and len(look.dashes) > 1:
         names = style.joined_names(look.dash_factors, comparison)
         handles += [
@@ -90,6 +93,21 @@ def legend(
         columns = _columns([len(str(handle.get_label())) + 7 for handle in handles])
         rowwise = [handle for column in range(columns) for handle in handles[column::columns]]
         figure.legend(handles=rowwise, loc="outside upper left", ncols=columns, handlelength=2.4)
+
+
+def _sign(number: int) -> dict[str, Any]:
+    return {"marker": marker_of(number)}
+
+
+def _entry(name: str, **look: Any) -> Line2D:
+    return Line2D([], [], markersize=4, label=style.shortened(name), **look)
+
+
+def _few(handles: list[Line2D], what: str) -> list[Line2D]:
+    """All, or where there are too many one that says so."""
+    if len(handles) <= MOST_ENTRIES:
+        return handles
+    return [Line2D([], [], linestyle="", label=f"{len(handles)} {what}: see the table")]
 
 
 def _columns(widths: Sequence[int]) -> int:

@@ -87,7 +87,7 @@ SHAPES = {
 """The markers as SVG paths."""
 
 
-def key(number: int, dash: LineStyleType, alpha: float, width: float) -> str:
+def key(number: int, marker: str, dash: LineStyleType, alpha: float, width: float) -> str:
     """A line with its marker as a small picture, for a row of a table; colours as the page's variables."""
     gaps = "" if isinstance(dash, str) else f' stroke-dasharray="{" ".join(f"{1.5 * gap:g}" for gap in dash[1])}"'
     colour = f"var(--c{number % len(COLOURS)})"
@@ -95,7 +95,7 @@ def key(number: int, dash: LineStyleType, alpha: float, width: float) -> str:
         '<svg class="key" viewBox="0 0 26 10" width="26" height="10" aria-hidden="true">'
         f'<path d="M0 5H26" fill="none" style="stroke:{colour}" stroke-width="{width:g}" '
         f'stroke-opacity="{alpha:g}"{gaps}/>'
-        f'<path d="{SHAPES[marker_of(number)]}" style="fill:{colour}"/></svg>'
+        f'<path d="{SHAPES[marker]}" style="fill:{colour}"/></svg>'
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 
 from rnn_research.compare import Comparison, Condition, Effect, Success
@@ -15,6 +15,8 @@ from rnn_research.statistics.intervals import Interval
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_EFFECTS = 4
+MOST_SETTINGS = 12
+"""Of more settings the sentence says how many a word is said of."""
 MOST_NAMED = 6
 """Conditions that a sentence names for one word; of more it says how many."""
 PHRASES = {
@@ -185,12 +187,33 @@ def _verdicts(
     """`At step 200, over 62 applications, the gradient vanishes in rnn (8e-8); keeps its norm in lstm (0.9 to 1).`"""
     told = _told(comparison, view)
     lengths = {reading.verdict.length for readings in told.values() for reading in readings} - {0}
-    by_word: dict[str, list[str]] = {}
-    for label, readings in told.items():
-        by_word.setdefault(_phrase(readings[0]), []).append(_arriving(label, readings, len(lengths) > 1))
-    said = "; ".join(f"{phrase} in {_listed(labels, most)}" for phrase, labels in by_word.items())
     over = f", over {verdicts.applications(lengths.pop())}," if len(lengths) == 1 else ""
+    by_word: dict[str, list[str]] = {}
+    if len(told) > MOST_SETTINGS:
+        readings = [found for condition in comparison.conditions if (found := view(condition)) is not None]
+        return f"{escape(opening + over)} {_tallied(readings)}."
+    for label, readings in told.items():
+        by_word.setdefault(_phrase(readings[0]), []).append(_arriving(label, readings, len(lengths) > 0 and not over))
+    said = "; ".join(f"{phrase} in {_listed(labels, most)}" for phrase, labels in by_word.items())
     return f"{escape(opening + over)} {said}." if said else ""
+
+
+def _tallied(readings: Sequence[Reading]) -> str:
+    """Of many conditions how many each word is said of: `the gradient vanishes in 35 of 44 (to 1e-9 to 0.006), ...`"""
+    by_word: dict[str, list[Reading]] = {}
+    for reading in readings:
+        by_word.setdefault(reading.verdict.said if not reading.verdict.doubt else "in doubt", []).append(reading)
+    said = []
+    for word, alike in sorted(by_word.items(), key=lambda item: (item[0] == "in doubt", -len(item[1]))):
+        ends = dict.fromkeys(
+            as_text.far(reading).partition(" [")[0]
+            for reading in sorted(alike, key=lambda reading: reading.decay.far_ratio)[:: max(1, len(alike) - 1)]
+        )
+        phrase = "it is in doubt" if word == "in doubt" else _phrase(alike[0])
+        share = f" in {len(alike)} of {len(readings)} conditions" if not said else f" in {len(alike)}"
+        far = "" if as_text.NOTHING in ends else typeset(f" (to {' … '.join(ends)})")
+        said.append(f"{phrase}{share}{far}")
+    return "; ".join(said)
 
 
 def _phrase(reading: Reading) -> str:

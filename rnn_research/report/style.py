@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ SETTINGS: dict[Any, Any] = {
 
 PAPER_SETTINGS: dict[Any, Any] = {
     "font.family": "serif",
-    "font.serif": ["STIXGeneral", "DejaVu Serif"],
+    "font.serif": ["DejaVu Serif"],
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -94,14 +95,19 @@ class Look:
     panel_factors: tuple[str, ...]
     colour_factors: tuple[str, ...]
     dash_factors: tuple[str, ...]
+    marker_factors: tuple[str, ...]
+    """What neither colour nor dashes tell; where there is nothing, each colour has a marker of its own."""
     numbers: dict[str, int]
-    """Of each option the slot of `palette`."""
+    """Of each option that has a colour, the slot of `palette`."""
     dashes: dict[str, LineStyleType]
+    markers: dict[str, str]
     places: dict[tuple[str, ...], int]
     """Of each condition its number in the comparison, by its options."""
     factor_names: dict[str, str]
-    told: dict[str, str]
-    """The joined options that have a colour, as a legend says them."""
+    told: dict[tuple[tuple[str, ...], str], str]
+    """The joined options that have a colour or a marker, by their factors, as a legend says them."""
+    repeated: dict[str, LineStyleType]
+    """Of each option that has a colour the dashes that repeat it, where they tell nothing else."""
 
     @property
     def colours(self) -> dict[str, str]:
@@ -122,8 +128,10 @@ class Look:
         return COLOURS[self.number(condition) % len(COLOURS)]
 
     def marker(self, condition: Condition) -> str:
-        """One of `MARKERS`: a colour's own, and another where the colour is used again."""
-        return marker_of(self.number(condition))
+        """One of `MARKERS`."""
+        if not self.marker_factors:
+            return marker_of(self.number(condition))
+        return self.markers[joined_options(condition, self.marker_factors)]
 
     def dash(self, condition: Condition) -> LineStyleType:
         """One of `DASHES`."""
@@ -131,16 +139,23 @@ class Look:
 
     def stroke(self, condition: Condition) -> dict[str, Any]:
         """What a line of the condition is drawn with."""
-        return {"color": self.colour(condition), **self.pen(self.dash(condition)), "gid": self.gid(condition)}
+        return {"color": self.colour(condition), **self._line(condition), "gid": self.gid(condition)}
 
     def key(self, condition: Condition) -> str:
         """The condition's line and marker as a small SVG."""
-        pen = self.pen(self.dash(condition))
-        return key(self.number(condition), pen["linestyle"], pen["alpha"], pen["linewidth"])
+        pen = self._line(condition)
+        return key(self.number(condition), self.marker(condition), pen["linestyle"], pen["alpha"], pen["linewidth"])
 
     def gid(self, condition: Condition) -> str:
         """The mark by which the page finds what is drawn of the condition."""
         return f"cond{self.places[tuple(condition.options.values())]}"
+
+    def _line(self, condition: Condition) -> dict[str, Any]:
+        """Where markers tell another factor than colour does, and dashes nothing, these repeat the colour: no line is
+        told by its colour alone."""
+        if self.marker_factors and not self.dash_factors:
+            return self.pen(self.repeated[joined_options(condition, self.colour_factors)])
+        return self.pen(self.dash(condition))
 
     def pen(self, dash: LineStyleType) -> dict[str, Any]:
         """Where dashes tell options apart the solid line is broad and pale, to be seen below a dashed one."""
@@ -149,34 +164,37 @@ class Look:
 
 
 def look(comparison: Comparison) -> Look:
-    """Panels by data and structure, colour by model (and what else varies), dashes by clipping."""
+    """Panels by data and structure, colour by the first of the other factors, as a rule the model, dashes by clipping,
+    or where that is one by the others; markers by what is left."""
     varying = comparison.distinguishing_factors
     panels = tuple(f for f in varying if f.split(".")[0] in ("dataset", "structure"))
     dashed = tuple(f for f in varying if is_of_clipping(f))
     rest = tuple(f for f in varying if f not in (*panels, *dashed))
+    if len(_options(comparison, panels)) > MOST_PANELS:
+        panels, rest = (), (*rest, *panels)
     if not rest:
         rest, dashed = dashed, ()
-    elif not dashed and len(rest) > 1:
-        rest, dashed = rest[:1], rest[1:]
+    rest, left = rest[:1], rest[1:]
+    if not dashed:
+        dashed, left = left, ()
     if len(_options(comparison, dashed)) > len(DASHES):
-        rest, dashed = (*rest, *dashed), ()
-    if len(_options(comparison, panels)) > MOST_PANELS:
-        panels, rest = (), (*panels, *rest)
+        dashed, left = (), (*left, *dashed)
     return Look(
         panels,
         rest,
         dashed,
+        left,
         _of_those_shown(comparison, rest, len(COLOURS)),
-        {
-            name: DASHES[number % len(DASHES)]
-            for name, number in _of_those_shown(comparison, dashed, len(DASHES)).items()
-        },
+        {name: DASHES[slot % len(DASHES)] for name, slot in _of_those_shown(comparison, dashed, len(DASHES)).items()},
+        {name: marker_of(slot) for name, slot in _of_those_shown(comparison, left, len(COLOURS)).items()},
         {tuple(condition.options.values()): place for place, condition in enumerate(comparison.conditions)},
         told := names(comparison),
         {
-            joined_options(c, rest): ", ".join(told_option(told[factor], c.options[factor]) for factor in rest)
+            (some, joined_options(c, some)): ", ".join(told_option(told[factor], c.options[factor]) for factor in some)
+            for some in (rest, left)
             for c in comparison.conditions
         },
+        {name: DASHES[slot % len(DASHES)] for name, slot in _of_those_shown(comparison, rest, len(DASHES)).items()},
     )
 
 
@@ -210,7 +228,9 @@ def styled(style: str = "screen") -> Iterator[None]:
     Raises:
         KeyError: `style` is none of `STYLES`.
     """
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        # a sign of a name that the font lacks is drawn as a box: nothing that a user could mend
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS | STYLES[style])
         yield

@@ -44,7 +44,7 @@ Opened = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Three models with and without clipping, three seeds, one run without a record of its log, one name that is HTML."""
+    """Three models with and without clipping, three seeds; one name is HTML."""
     root = tmp_path_factory.mktemp("study")
     for place, (model, gamma) in enumerate({"rnn": 0.6, "lstm": 0.98, EVIL: 1.1}.items()):
         for clipped in (None, 1.0):
