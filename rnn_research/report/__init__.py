@@ -35,9 +35,11 @@ def write(comparison: Comparison, out: Path, figures: bool = True) -> Path:
 def _draw(comparison: Comparison, out: Path) -> Pictures:
     """Write the figures; returns what the page shows of them, with its interactive layer."""
     # Here and not above: matplotlib takes longer to import than everything else, and may not be wanted.
+    from rnn_research.compare.page_data import page_data
     from rnn_research.report import figures, interactive, style
 
-    drawings = figures.draw(comparison)
+    data = page_data(comparison)
+    drawings = figures.draw(comparison, data=data)
     for drawing in drawings:
         _put(out / f"{drawing.name}.svg", drawing.svg)
         _put(out / f"{drawing.name}.png", drawing.png)
@@ -48,7 +50,7 @@ def _draw(comparison: Comparison, out: Path) -> Pictures:
     }
     look = style.look(comparison)
     with style.styled():
-        layer = interactive.layer(comparison, drawings)
+        layer = interactive.layer(comparison, drawings, data)
     return Pictures(inline, [look.key(c) for c in comparison.conditions], layer, interactive.allowed())
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnn_research.compare import Comparison
-from rnn_research.report import norms, style, success, training, vanishing
+from rnn_research.compare.page_data import PageData
+from rnn_research.report import maps, norms, style, success, training, vanishing
 from rnn_research.report.legends import Made
 
 
@@ -24,10 +25,11 @@ class Drawing:
     """Where the axes lie that the page's script works on: see `style.placed`, and `view`, what they show."""
 
 
-def draw(comparison: Comparison, look: str = "screen") -> list[Drawing]:
+def draw(comparison: Comparison, look: str = "screen", data: PageData | None = None) -> list[Drawing]:
     """Every figure that has something to show.
 
     Args:
+        data: for the figure over training; without it there is none.
         look: `screen`, or `paper`: letters as the text around, thin lines, no grid.
 
     Raises:
@@ -37,11 +39,14 @@ def draw(comparison: Comparison, look: str = "screen") -> list[Drawing]:
         vanishing.curves,
         vanishing.beginning,
         vanishing.nodes,
+        maps.phases,
+        lambda compared, told: maps.training_map(compared, told, data),
         training.rates,
         norms.clipping,
         training.learning,
         success.success,
         success.answers,
+        maps.beside_task,
     )
     with style.styled(look):
         told = style.look(comparison)
@@ -51,5 +56,6 @@ def draw(comparison: Comparison, look: str = "screen") -> list[Drawing]:
 def _drawing(made: Made) -> Drawing:
     drawn = style.svg(made.figure)
     panels = tuple({"view": view, **style.placed(made.figure, axes)} for axes, view in made.views)
+    made.figure.set_layout_engine("none")  # found once: the other files have the same places
     files = style.png(made.figure), style.pdf(made.figure)
     return Drawing(made.name, made.title, made.caption, drawn, *files, panels)

@@ -100,7 +100,7 @@
 
   // -- figures: panels, and what is drawn of each condition in them ----------------------------------
 
-  const Y = { vanishing: "log_ratio", beginning: "log_ratio", nodes: "log_sum", rates: "slope", learning: given.metric, success: "solved" };
+  const Y = { vanishing: "log_ratio", beginning: "log_ratio", nodes: "log_sum", rates: "slope", learning: given.metric, success: "solved", beside_task: given.metric };
   const LOGS = new Set(["log_ratio", "log_sum"]);
   const panels = [];
   for (const [name, figure] of Object.entries(given.figures)) {
@@ -170,7 +170,7 @@
     light(found ? found.c : null);
     tip.hidden = !found;
     if (!found) return;
-    const x = panel.name === "vanishing" || panel.name === "beginning" ? `d = ${found.at}` : panel.name === "nodes" ? `depth ${found.at}` : `step ${found.at}`;
+    const x = panel.name === "vanishing" || panel.name === "beginning" ? `d = ${found.at}` : panel.name === "nodes" ? `depth ${found.at}` : panel.name === "beside_task" ? `slope ${brief(found.at)}` : `step ${found.at}`;
     const y = LOGS.has(Y[panel.name]) ? `× ${brief(10 ** found.value)}` : brief(found.value);
     tip.textContent = `${conditions[found.c].label}: ${x}, ${y}`;
     const left = Math.min(event.pageX + 14, document.documentElement.clientWidth - tip.offsetWidth - 8);

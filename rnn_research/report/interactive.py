@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from rnn_research.compare import Comparison
-from rnn_research.compare.page_data import page_data
+from rnn_research.compare.page_data import PageData
 from rnn_research.report import interactive_data, interactive_figures
 from rnn_research.report.figures import Drawing
 
 SCRIPT = Path(__file__).with_name("interactive.js")
 
 
-def layer(comparison: Comparison, drawings: Sequence[Drawing]) -> str:
+def layer(comparison: Comparison, drawings: Sequence[Drawing], data: PageData) -> str:
     """The HTML of the layer: empty axes for a run, the block of JSON, the script. To be called inside
     `style.styled`."""
-    data = page_data(comparison)
     block = interactive_data.block(comparison, data, {each.name: each.panels for each in drawings})
     empty = interactive_figures.empty(comparison, data)
     block["run_figures"] = {name: made.panel for name, made in empty.items()}

@@ -43,7 +43,7 @@ def block(comparison: Comparison, data: PageData, panels: Mapping[str, Sequence[
             for c, over in zip(comparison.conditions, data.over_training, strict=True)
         ],
         "figures": {
-            name: {"panels": list(where), "series": _series(comparison, name)} for name, where in panels.items()
+            name: {"panels": list(where), "series": _series(comparison, data, name)} for name, where in panels.items()
         },
         "common": common,
         "runs": [
@@ -91,7 +91,7 @@ def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], 
     return found
 
 
-def _series(comparison: Comparison, name: str) -> list[Block]:
+def _series(comparison: Comparison, data: PageData, name: str) -> list[Block]:
     """The numbers that a figure draws, by condition: the page's CSV."""
     makers = {
         "vanishing": lambda c: [("distance", "log_ratio", c.chosen and c.chosen.curve, "chosen")],
@@ -109,6 +109,10 @@ def _series(comparison: Comparison, name: str) -> list[Block]:
         elif name == "clipping" and c.norms:
             parts = ("step", "before", "before_low", "before_high", "after", "fired")
             found.append({"c": place, "columns": {part: numbers(getattr(c.norms, part)) for part in parts}})
+        elif name == "beside_task":
+            found += _points(comparison, place, c)
+        elif name in ("map", "phases"):
+            found += _told(place, c, data)[name]
         elif name == "answers":
             found += [_answers(place, c, feature) for feature in c.answers]
     return found
@@ -119,6 +123,27 @@ def _band(place: int, x: str, y: str, found: Band, at: str) -> Block:
     ends = {y: found.mean, "low": found.low, "high": found.high}
     values = {x: np.asarray(found.x)[kept].tolist()} | {name: numbers(column[kept]) for name, column in ends.items()}
     return {"c": place, "columns": values, "n": found.n} | ({"at": at} if at else {})
+
+
+def _points(comparison: Comparison, place: int, condition: Condition) -> list[Block]:
+    """Each run's slope and metric."""
+    kept = [run for run in condition.runs if run.chosen and not run.diverged]
+    slopes = [run.chosen.decay.rate for run in kept if run.chosen]
+    metric = [run.record.final.get(comparison.metric or "", float("nan")) for run in kept]
+    values = {"slope": numbers(slopes), columns.metric_title(comparison): numbers(metric)}
+    return [{"c": place, "columns": values, "n": 1}] if kept else []
+
+
+def _told(place: int, condition: Condition, data: PageData) -> dict[str, list[Block]]:
+    """What the figures over training, and over two factors, shade."""
+    over = data.over_training[place].items()
+    training = [
+        {"c": place, "columns": {"distance": band.x.tolist(), "log_ratio": numbers(band.mean)}, "at": f"step {step}"}
+        for step, band in over
+    ]
+    far = condition.chosen.decay.far if condition.chosen else None
+    ratio = {"far_ratio": numbers([far.ratio]), "low": numbers([far.low]), "high": numbers([far.high])} if far else {}
+    return {"map": training, "phases": [{"c": place, "columns": ratio}] if ratio else []}
 
 
 def _answers(place: int, condition: Condition, feature: str) -> Block:

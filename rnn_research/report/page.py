@@ -17,7 +17,7 @@ from rnn_research.report import as_text, columns, prose, sections, tables
 from rnn_research.report.columns import Column
 
 FIRST = "vanishing"
-OF_THE_GRADIENT = ("beginning", "nodes", "rates")
+OF_THE_GRADIENT = ("phases", "beginning", "nodes", "map", "rates")
 STYLE = Path(__file__).with_name("page.css")
 
 

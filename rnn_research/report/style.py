@@ -17,6 +17,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 
@@ -234,6 +235,11 @@ def styled(style: str = "screen") -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS | STYLES[style])
         yield
+
+
+def shade(ramp: str, share: float) -> str:
+    """The colour of a map of matplotlib's at a share of its range, 0 to 1."""
+    return to_hex(mpl.colormaps[ramp](share))
 
 
 def png(figure: Figure) -> bytes:

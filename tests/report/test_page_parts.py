@@ -150,8 +150,8 @@ def test_pdfs_are_small_and_carry_their_letters(compared: Comparison, look: str)
 
 
 def test_captions_say_how_many_and_axes_have_names(compared: Comparison) -> None:
-    for drawing in figures.draw(compared):
-        assert "n = 3 seeds a condition." in drawing.caption, drawing.name
+    for drawing in figures.draw(compared, data=page_data(compared)):
+        assert re.search(r"n = (3 seeds a condition|6 runs)\.", drawing.caption), drawing.name
         assert "optimiser step" in drawing.svg or "distance d" in drawing.svg
 
 
@@ -202,7 +202,8 @@ def test_a_block_has_no_numbers_that_json_lacks(tmp_path: Path) -> None:
     table["hidden"][::3] = np.inf
     runs.write_table(folder, "adjoint", table)
     with style.styled():
-        html = interactive.layer(compare([tmp_path]), figures.draw(compare([tmp_path])))
+        found = compare([tmp_path])
+        html = interactive.layer(found, figures.draw(found), page_data(found))
     assert "NaN" not in html.partition("<script>")[0]
     assert "Infinity" not in html.partition("<script>")[0]
 
