@@ -27,7 +27,8 @@ from rnn_research.statistics.slopes import theil_sen, thinned
 MOST_STEPS = 20
 MOST_DISTANCES = 64
 MOST_RUNS = 400
-"""Of more runs, the page shows no curves over training and no run's own table: it would be too large."""
+"""Of more runs, the page shows each at the chosen step alone, and no log: it would be too large."""
+FEWER_DISTANCES = 32
 LOG = "run.log"
 TAIL = 12
 """Lines of a log."""
@@ -63,7 +64,7 @@ def page_data(comparison: Comparison) -> PageData:
     few = len(comparison.runs) <= MOST_RUNS
     recorded = sorted({step for run in comparison.runs for step in run.steps})
     steps = tuple(recorded[index] for index in thinned(len(recorded), MOST_STEPS)) if recorded and few else ()
-    details = {run.folder: _detail(run, comparison.state, steps) for run in comparison.runs} if few else {}
+    details = {run.folder: _detail(run, comparison.state, steps) if few else _chosen(run) for run in comparison.runs}
     over = tuple(
         {step: found for step in steps if (found := _together([details[run.folder] for run in c.runs], step))}
         if few
@@ -146,6 +147,23 @@ def _detail(run: ComparedRun, state: str, steps: Sequence[int]) -> RunDetail:
     return RunDetail(np.array(list(found), dtype=np.int64), distance, curve, norm, _tail(run.folder))
 
 
+def _chosen(run: ComparedRun) -> RunDetail:
+    """At the chosen step alone: what the comparison has read already."""
+    if run.chosen is None or not len(run.chosen.curve.distance):
+        nothing = np.full((0, 0), np.nan)
+        return RunDetail(np.array([], dtype=np.int64), np.array([], dtype=np.int64), nothing, nothing, ())
+    found = run.chosen.curve
+    kept = thinned(len(found.distance), FEWER_DISTANCES)
+    log = curves.typical(found, resamples=0).log[kept]
+    return RunDetail(np.array([found.step]), found.distance[kept], log[None], _log10(found)[kept][None], ())
+
+
+def _log10(found: curves.Curve) -> Float[np.ndarray, " distance"]:
+    """log10 of the geometric mean of the norms; -inf where most are exactly zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(found.zeros > 0.5, -np.inf, np.log10(found.geometric_mean))
+
+
 def _table(folder: Path) -> np.ndarray | None:
     """The adjoint table; None where it has gone since the comparison was made."""
     try:
@@ -164,9 +182,7 @@ def _at(table: np.ndarray | None, state: str, step: int) -> tuple[np.ndarray, np
         return None
     if not len(curve.distance):
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        norm = np.where(curve.zeros > 0.5, -np.inf, np.log10(curve.geometric_mean))
-    return curve.distance, curves.typical(curve, resamples=0).log, norm
+    return curve.distance, curves.typical(curve, resamples=0).log, _log10(curve)
 
 
 def _together(details: Sequence[RunDetail], step: int) -> Band | None:

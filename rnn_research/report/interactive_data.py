@@ -12,13 +12,16 @@ from rnn_research.compare.page_data import PageData, RunDetail, config
 from rnn_research.report import columns
 from rnn_research.report.names import joined, names
 from rnn_research.statistics.intervals import Band, t_quantile
+from rnn_research.statistics.slopes import thinned
 
 VERSION = 1
 DIGITS = 5
 MOST_RUNS_SHOWN = 2_000
 DEGREES = 60
 """Of freedom, up to which the script is given Student's t."""
-MOST_POINTS = 200
+MOST_POINTS, FEW_POINTS = 200, 40
+MANY = 400
+"""Of more runs a learning curve has few points."""
 Block = dict[str, Any]
 
 
@@ -78,7 +81,7 @@ def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], 
         "missing": list(run.missing),
     }
     if run.learning is not None:
-        kept = _thin(len(run.learning.x))
+        kept = _thin(len(run.learning.x), FEW_POINTS if len(comparison.runs) > MANY else MOST_POINTS)
         found["learning"] = _xy(run.learning.x[kept], run.learning.y[kept])
     if detail is not None:
         found |= {
@@ -152,9 +155,9 @@ def _answers(place: int, condition: Condition, feature: str) -> Block:
     return {"c": place, "at": feature, "columns": {"bin": list(found.bins.labels), "mean": numbers(means)}}
 
 
-def _thin(count: int) -> np.ndarray:
+def _thin(count: int, most: int = MOST_POINTS) -> np.ndarray:
     """Evenly spread indices, both ends among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int)) if count else np.arange(0)
+    return thinned(count, most) if count else np.arange(0)
 
 
 def _xy(x: np.ndarray, y: np.ndarray) -> list[list[Any]]:

@@ -37,8 +37,9 @@ def page(comparison: Comparison, pictures: Pictures | None = None) -> str:
     pictures = pictures or Pictures()
     figures, keys = pictures.figures, pictures.keys
 
-    def drawn(names: Sequence[str]) -> list[str]:
-        return [sections.figure(name, *figures[name]) for name in names if name in figures]
+    def drawn(names: Sequence[str]) -> str:
+        found = "".join(sections.figure(name, *figures[name]) for name in names if name in figures)
+        return f'<div class="figures">{found}</div>' if found else ""
 
     gradient = columns.gradient_columns(comparison)
     parts = [
@@ -46,12 +47,12 @@ def page(comparison: Comparison, pictures: Pictures | None = None) -> str:
         "<h2>The gradient</h2>",
         sections.table(comparison, gradient, "How much of the gradient arrives, and what it does on the way", keys),
         sections.beside(comparison),
-        *drawn(OF_THE_GRADIENT),
+        drawn(OF_THE_GRADIENT),
         "<h2>The task and clipping</h2>",
         sections.table(comparison, columns.task_columns(comparison), "How the task went, and what clipping did", keys),
         sections.answers(comparison),
         sections.effects(comparison),
-        *drawn([name for name in figures if name not in (FIRST, *OF_THE_GRADIENT)]),
+        drawn([name for name in figures if name not in (FIRST, *OF_THE_GRADIENT)]),
         "<h2>Condition by condition</h2>",
         sections.cards(comparison, keys),
         sections.left_out(comparison),

@@ -337,7 +337,10 @@ def test_a_narrow_screen_is_not_wider_than_itself(opened: Opened) -> None:
 
 def test_it_prints_with_tables_whole_and_without_tools(opened: Opened) -> None:
     page = opened()
-    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 780, "height": 1000})
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 780
+    assert page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--paper').trim()") == "#ffffff"
     assert not page.locator("#tools").is_visible()
     assert not page.locator(".saves").first.is_visible()
     assert page.locator("dl").is_visible()

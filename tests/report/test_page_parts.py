@@ -152,7 +152,7 @@ def test_pdfs_are_small_and_carry_their_letters(compared: Comparison, look: str)
 def test_captions_say_how_many_and_axes_have_names(compared: Comparison) -> None:
     for drawing in figures.draw(compared, data=page_data(compared)):
         assert re.search(r"n = (3 seeds a condition|6 runs)\.", drawing.caption), drawing.name
-        assert "optimiser step" in drawing.svg or "distance d" in drawing.svg
+        assert re.search("optimiser step|distance d|slope of the vanishing curve", drawing.svg)
 
 
 # -- what the script is given ---------------------------------------------------------------------------
