@@ -55,6 +55,9 @@ def verdict(comparison: Comparison) -> str:
         _verdicts(comparison, steps[0], lambda condition: condition.chosen, MOST_NAMED),
         _verdicts(comparison, steps[1], lambda condition: condition.start, MOST_NAMED) if len(set(steps)) > 1 else "",
     ]
+    if not any(said):
+        why = next((f": {escape(lack)}" for run in comparison.runs for lack in run.missing), "")
+        said = [f"No run says how far the gradient reaches{why}.", ""]
     looks = ("lead", "lead quiet")
     return "".join(f'<p class="{look}">{one}</p>' for look, one in zip(looks, said, strict=True) if one)
 
