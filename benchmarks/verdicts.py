@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rnn_research.curves import Reading, curve, decay, together, typical, verdict
+from rnn_research.curves import Reading, curve, decay, summary, together, typical, verdict
 
 FAR, SAMPLES = 64, 32
 SEEDS, WALK = 0.7, 0.15
@@ -73,7 +73,7 @@ def readings(shape: Shape, random: np.random.Generator, spread: float = SEEDS) -
     for _ in range(5):
         found = curve(planted(shape, random, spread))
         rate = decay(found, resamples=RESAMPLES, seen=typical(found, RESAMPLES))
-        seeds.append((found, rate, verdict(found, rate)))
+        seeds.append((summary(found), rate, verdict(found, rate)))
     three, five = (together(*map(list, zip(*seeds[:count], strict=True))) for count in (3, 5))
     assert three is not None
     assert five is not None

@@ -6,148 +6,145 @@ with figures on one page.
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from rnn_research.cli.compare_options import COMMANDS, options_of
 from rnn_research.cli.console import forgiving
-from rnn_research.compare import Comparison, NothingToCompare, compare
+from rnn_research.compare import Comparison, NothingToCompare, caveats, compare
 from rnn_research.records.printable import printable
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, without the usage."""
-        raise NothingToCompare(f"{message}; see {self.prog} --help")
+INTERRUPTED = 130
+MOST_LINES = 20
+"""Of what is said of runs one by one; what is said of all of them stands under the table."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command `rnn-compare`. Returns the exit code: 0, or 2 after one line on stderr."""
+    """The command `rnn-compare`. Returns the exit code: 0, 2 after one line on stderr, or 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
     with forgiving():
         try:
-            options = vars(_parser().parse_args(argv))
-            compare_and_report(options.pop("folders"), options.pop("out"), **options)
+            if arguments and arguments[0] in COMMANDS:
+                # Here and not above, so that --help stays fast.
+                from rnn_research.cli import compare_runs
+
+                compare_runs.run(arguments)
+            else:
+                _compare(options_of(arguments))
         except NothingToCompare as error:
             print(printable(f"rnn-compare: error: {' '.join(str(error).split())}"), file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            return INTERRUPTED
     return 0
 
 
+def _compare(options: dict[str, Any]) -> None:
+    seconds = options.pop("watch")
+    if seconds is None:
+        compare_and_report(**options)
+        return
+    from rnn_research.cli.compare_watch import watch
+
+    watch(options["folders"], seconds, lambda: compare_and_report(**options))
+
+
 def compare_and_report(
-    folders: Sequence[Path], out: Path | None = None, *, figures: bool = True, **options: Any
-) -> Path:
+    folders: Sequence[Path],
+    out: Path | None = None,
+    *,
+    figures: bool = True,
+    sort: str | None = None,
+    form: str = "table",
+    **options: Any,
+) -> Path | None:
     """Compare the runs at or below `folders`, write table, figures and page to `out`, and print the table and
     where the page is.
 
     Args:
         out: default `comparison` in the folder, or in what the folders have in common.
         figures: without them it is faster and needs no matplotlib.
+        sort: the column by which what is printed is sorted; -COLUMN descending. What is written keeps its order.
+        form: of what is printed, one of `report.formats.FORMATS`. Other than a table it is alone on stdout, and the
+            rest is written only where `out` is given.
         options: of `compare`.
 
     Returns:
-        The page.
+        The page; None where none was written.
 
     Raises:
-        NothingToCompare: as `compare`, or `out` can't be written.
+        NothingToCompare: as `compare`, there is no column to sort by, or `out` can't be written.
     """
     # Here and not above, so that --help stays fast.
     from rnn_research import report
+    from rnn_research.report import formats
 
-    comparison = compare(folders, **options)
-    out = comparison.folder / "comparison" if out is None else out
-    try:
-        page = report.write(comparison, out, figures)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise NothingToCompare(f"out: given {out}, which can't be written ({reason}); give another --out") from None
-    for line in _complaints(comparison):
-        print(printable(f"rnn-compare: {' '.join(line.split())}"), file=sys.stderr)
-    print(printable(f"{report.text(comparison)}\n{page}"), flush=True)
+    comparison = compare(folders, processes=_cores(), **options)
+    shown = comparison if sort is None else formats.ordered(comparison, sort)
+    page = None
+    if form == "table" or out is not None:
+        out = comparison.folder / "comparison" if out is None else out
+        try:
+            page = report.write(comparison, out, figures)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise NothingToCompare(f"out: given {out}, which can't be written ({reason}); give another --out") from None
+    for line in (*_complaints(comparison), *_stale(comparison)):
+        _aside(line)
+    if form == "table":
+        print(printable(f"{report.text(shown)}\n{page}"), flush=True)
+        return page
+    for caveat in caveats(comparison):
+        _aside(f"{caveat.text}.")
+    if page is not None:
+        _aside(str(page))
+    print(formats.formatted(shown, form), end="", flush=True)
     return page
 
 
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _aside(line: str) -> None:
+    print(printable(f"rnn-compare: {' '.join(line.split())}"), file=sys.stderr)
+
+
 def _complaints(comparison: Comparison) -> list[str]:
-    """Who is left out and who is incomplete, and why; what many runs lack in one line."""
-    lines = [f"left out {comparison.name(item.folder)}: {item.reason}" for item in comparison.excluded]
+    """Who is left out and who is incomplete, and why; what many runs have in common in one line."""
+    reasons: dict[str, list[str]] = defaultdict(list)
     lacking: dict[str, list[str]] = defaultdict(list)
+    for item in comparison.excluded:
+        reasons[item.reason].append(comparison.name(item.folder))
     for run in comparison.runs:
         for lack in run.missing:
             lacking[lack].append(comparison.name(run.folder))
-    for lack, names in lacking.items():
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        lines.append(f"{names[0]}{more}: {lack}")
+    lines = [f"left out {_and_more(names)}: {reason}" for reason, names in reasons.items()]
+    lines += [f"{_and_more(names)}: {lack}" for lack, names in lacking.items()]
+    if len(lines) > MOST_LINES:
+        lines = [*lines[:MOST_LINES], f"and {len(lines) - MOST_LINES} more reasons; the page and runs.csv list all"]
     return lines
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="rnn-compare",
-        description="Compare runs: does the gradient vanish, and what does clipping do about it?",
-        epilog="Conditions are the options that vary between the runs; runs that differ in the seed "
-        "alone are averaged. Writes comparison.html, conditions.csv, runs.csv and the figures.",
-    )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a run, a sweep, or what holds them")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: FOLDER/comparison)")
-    parser.add_argument(
-        "--state",
-        metavar="NAME",
-        help="whose gradient: joint (default: all states of the cell together), hidden, or cell in an LSTM",
-    )
-    parser.add_argument(
-        "--step",
-        type=_step,
-        default="last",
-        metavar="first|last|N",
-        help="the recorded optimiser step (default: last)",
-    )
-    parser.add_argument(
-        "--metric",
-        metavar="NAME",
-        help="such as accuracy, mse, val_loss (default: test accuracy, or what has a baseline)",
-    )
-    parser.add_argument(
-        "--by",
-        nargs="+",
-        default=[],
-        metavar="FACTOR",
-        help="conditions by these factors alone (default: all that vary)",
-    )
-    parser.add_argument(
-        "--fraction",
-        type=_fraction,
-        default=0.01,
-        metavar="F",
-        help="the horizon is where the norm has fallen below this fraction of that at distance 1 (default: 0.01)",
-    )
-    parser.add_argument(
-        "--against",
-        nargs="+",
-        default=[],
-        metavar="FEATURE",
-        help="print the accuracy by a feature of the samples, such as length, depth, or set (the page has all)",
-    )
-    parser.add_argument(
-        "--no-figures", dest="figures", action="store_false", help="the table alone, without matplotlib"
-    )
-    return parser
+def _stale(comparison: Comparison) -> list[str]:
+    """Who says that it is running and seems to have been killed."""
+    running = [item.folder for item in comparison.excluded if item.reason.startswith("unfinished: still running")]
+    if not running:
+        return []
+    from rnn_research.cli.compare_watch import stale
+
+    names = [comparison.name(folder) for folder in stale(running)]
+    said = "still said to be running, but held by no process and unchanged for 10 minutes: probably killed"
+    return [f"{_and_more(names)}: {said}"] if names else []
 
 
-def _step(text: str) -> int | str:
-    if text in ("first", "last"):
-        return text
-    if text.isdecimal():
-        return int(text)
-    raise argparse.ArgumentTypeError(f"given {text}, expected first, last, or the number of a recorded step")
-
-
-def _fraction(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"given {text}, expected a number > 0 and <= 1") from None
+def _and_more(names: Sequence[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
 
 
 if __name__ == "__main__":

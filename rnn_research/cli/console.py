@@ -37,6 +37,9 @@ PLAIN = {
     "’": "'",
     "“": '"',
     "”": '"',
+    "†": "*",
+    "‡": "**",
+    **dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)),
 }
 """Signs of this project's, and what is written where an encoding lacks them."""
 
@@ -86,6 +89,7 @@ class Forgiving:
     def _drop(self, error: OSError) -> None:
         """Let what was buffered, and all that comes, go nowhere."""
         if error.errno not in GONE:
+            error.filename = error.filename or getattr(self._stream, "name", None)
             raise error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())

@@ -41,6 +41,9 @@ def os_error(error: BaseException, folder: Path | None) -> str:
     if not isinstance(error, OSError | RuntimeError):
         return ""
     number, given = getattr(error, "errno", None), getattr(error, "filename", None)
+    if given in ("<stdout>", "<stderr>"):
+        reason = getattr(error, "strerror", None) or error
+        return f"{given}: can't be written ({reason}); what was trained before is in its folder"
     with contextlib.suppress(OSError):
         if folder is not None and shutil.disk_usage(folder).free < 1 << 16:
             number = errno.ENOSPC  # torch raises a RuntimeError

@@ -88,6 +88,8 @@ def _check(argument: str, refuse: Callable[[str], None]) -> None:
     key, equals, value = argument.lstrip("+~").partition("=")
     if argument.startswith("-"):
         refuse(f"unrecognized argument: {argument}")
+    if equals and not key:
+        raise UsageError(f"{argument}: given no key, expected KEY=VALUE")
     if key in REFUSED:
         raise UsageError(f"{key}: {REFUSED[key]}")
     if key in ONE and value.startswith("["):

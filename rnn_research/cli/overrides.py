@@ -5,6 +5,7 @@ Imports neither torch nor lightning, so that a mistake answers at once.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -18,8 +19,13 @@ from rnn_research.config.groups import CONF, LISTS, config_dirs, options
 from rnn_research.config.resources import available, size
 from rnn_research.errors import UsageError
 
-OF_A_RUN = 200
-"""Bytes, at the least, that Hydra keeps of each override of each run of a sweep before the first one starts."""
+log = logging.getLogger(__name__)
+
+OF_A_RUN = 150_000
+"""Bytes that a composed run takes: all of a sweep are composed before the first one starts."""
+OF_A_COMPOSITION = 0.05
+"""Seconds, about, to compose one."""
+MANY_RUNS = 200
 
 
 def checked(overrides: list[str], arguments: list[str]) -> list[str]:
@@ -36,12 +42,14 @@ def checked(overrides: list[str], arguments: list[str]) -> list[str]:
     for override in read:
         runs *= _count(override)
         _check_lists(override)
-    needed, there = runs * len(overrides) * OF_A_RUN, available()
+    needed, there = runs * OF_A_RUN, available()
     if needed > there:
         raise UsageError(
-            f"a sweep of {runs} runs: their options alone need {size(needed)} of memory, and {size(there)} are free; "
+            f"a sweep of {runs} runs: their configs alone need {size(needed)} of memory, and {size(there)} are free; "
             "sweep over fewer values"
         )
+    if runs > MANY_RUNS:
+        log.warning("a sweep of %d runs: composing their configs takes %.0f s or more", runs, runs * OF_A_COMPOSITION)
     return written
 
 

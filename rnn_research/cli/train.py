@@ -130,11 +130,17 @@ def _hydra_answers(line: flags.CommandLine) -> int:
     """Let Hydra's own command answer what is asked about Hydra; nothing is trained."""
     import hydra
 
+    from rnn_research.config.compose import Composer
     from rnn_research.config.groups import CONF
     from rnn_research.config.short_keys import register
 
+    if "--shell-completion" in line.to_hydra or "-sc" in line.to_hydra:
+        shells = [text for text in line.overrides if text.partition("=")[0] in ("install", "uninstall", "query")]
+        if len(shells) != 1 or len(line.overrides) != 1:
+            raise UsageError("--shell-completion: expected install=SHELL or uninstall=SHELL, as install=bash")
     register()
-    before, sys.argv = sys.argv, [sys.argv[0], *line.to_hydra, *line.overrides]
+    long = Composer(tuple(line.folders)).run(line.overrides).long if "--info" in str(line.to_hydra) else line.overrides
+    before, sys.argv = sys.argv, [sys.argv[0], *line.to_hydra, *long]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(lambda _: None)()
     finally:

@@ -20,25 +20,31 @@ class HDetach(BackwardStrategy):
 
     Kanuparthi, Arpit, Kerg, Ke, Mitliagkas and Bengio (2019, arXiv:1810.03023, section 2.3, and their code): one draw
     a time step for the whole batch. In a tree one a node: none passes from the parent to the node's h. The forward
-    pass is unchanged, and no draw touches torch's own generator: the k-th batch's draws follow from (seed, layer, k).
+    pass is unchanged, and no draw touches torch's own generator: the draws of the optimiser's k-th step, the same for
+    all batches that it accumulates, follow from (seed, layer, k).
 
     Args:
         probability: p; 0.5 for copying and 0.25 for sequential digits in the paper.
-        until_step: batches after which nothing is cut any more (the paper's last 40 of 600 epochs); null: never.
+        until_step: steps after which nothing is cut any more (the paper's last 40 of 600 epochs); null: never.
         seed: which draws.
 
     Raises:
         ValueError: a value out of range; or a cell whose state is h alone, which would lose its only path.
     """
 
-    batches: Tensor
+    steps: Tensor
 
     def __init__(self, probability: float = 0.5, until_step: int | None = None, seed: int = 0) -> None:
         super().__init__()
         self.probability = number("probability", probability, least=0.0, most=1.0)
         self.until_step = None if until_step is None else integer("until_step", until_step, least=0)
         self.seed = integer("seed", seed, least=0)
-        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, parameters: list[nn.Parameter]) -> Tensor:
+        """Count the step."""
+        self.steps += 1
+        return super().forward(parameters)
 
     def attach(self, cells: Sequence[Cell], readout: nn.Module, trees: bool | None = None) -> None:
         for cell in cells:
@@ -49,14 +55,10 @@ class HDetach(BackwardStrategy):
                 )
 
     def intervention(self, cell: Cell, structure: Chain | Forest, layer: int, unit: LossScale) -> Intervention | None:
-        batch = int(self.batches)
-        if layer == 0:
-            self.batches += 1
-        else:
-            batch -= 1  # counted with the lowest layer
-        if self.until_step is not None and batch >= self.until_step:
+        step = int(self.steps)
+        if self.until_step is not None and step >= self.until_step:
             return None
-        random, shape = np.random.default_rng([self.seed, layer, batch]), structure.shape
+        random, shape = np.random.default_rng([self.seed, layer, step]), structure.shape
         kept = torch.from_numpy(random.random(shape[-1]) >= self.probability)
         others = (None for _ in cell.state_names[1:])
         return Intervention((kept.expand(shape).to(structure.mask.device, torch.float32), *others), unit=unit)

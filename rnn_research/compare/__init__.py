@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from rnn_research.compare.breakdown import Bins, Breakdown
+from rnn_research.compare.clipping_norms import GradientNorms
 from rnn_research.compare.comparison import Comparison, NothingToCompare, compare
-from rnn_research.compare.conditions import Condition, GradientNorms
+from rnn_research.compare.conditions import Condition
 from rnn_research.compare.effects import Effect
-from rnn_research.compare.reading import ComparedRun, GradientAtStep, Series
+from rnn_research.compare.frame import read
+from rnn_research.compare.honesty import Caveat, caveats
+from rnn_research.compare.reading import ComparedRun
+from rnn_research.compare.run_summary import GradientAtStep, Series
 from rnn_research.compare.select import ExcludedRun
 from rnn_research.compare.success import Success
 
 __all__ = [
     "Bins",
     "Breakdown",
+    "Caveat",
     "ComparedRun",
     "Comparison",
     "Condition",
@@ -23,5 +28,7 @@ __all__ = [
     "NothingToCompare",
     "Series",
     "Success",
+    "caveats",
     "compare",
+    "read",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rnn_research import checks
@@ -14,12 +15,13 @@ from rnn_research.compare.breakdown import Bins
 from rnn_research.compare.breakdown import bins as bins_of
 from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import Effect, effects
-from rnn_research.compare.factors import Factors, option, short
-from rnn_research.compare.reading import ComparedRun, StepChoice, read_run, split_metric
+from rnn_research.compare.factors import Factors, Settings, option, short
+from rnn_research.compare.reading import ComparedRun, StepChoice, TableView, read_runs, split_metric
 from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, select
 from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION, JOINT
 from rnn_research.records.identity import is_factor
+from rnn_research.records.printable import printable_values
 
 
 class NothingToCompare(ValueError):
@@ -61,7 +63,7 @@ class Comparison:
         """When tasks count as solved, in words."""
         return tuple(dict.fromkeys(said for run in self.runs if (said := rule(run.record))))
 
-    @property
+    @cached_property
     def distinguishing_factors(self) -> tuple[str, ...]:
         """The first varying factors that tell all conditions apart; the others go with them, such as the
         structure that a model needs."""
@@ -87,7 +89,7 @@ class Comparison:
 
     def name(self, folder: Path) -> str:
         """A run's folder, as short as it says which."""
-        return os.path.relpath(folder, self.folder) if folder != self.folder else folder.name
+        return printable_values(os.path.relpath(folder, self.folder) if folder != self.folder else folder.name)
 
 
 def compare(
@@ -99,8 +101,9 @@ def compare(
     by: Sequence[str] = (),
     fraction: float = FRACTION,
     against: Sequence[str] = (),
+    processes: int = 1,
 ) -> Comparison:
-    """Compare the runs at or below `folders`.
+    """Compare the runs at or below `folders`. What is read of a run is kept beside its record for the next time.
 
     Args:
         state: whose adjoint; default `joint`, all states of a cell together.
@@ -110,6 +113,7 @@ def compare(
         by: the factors that make conditions; default all that vary. Others are pooled.
         fraction: of the norm at distance 1, below which the horizon lies.
         against: features of the samples, such as `length`, that the answers are to be told by.
+        processes: that read many runs; with more than one they are forked.
 
     Raises:
         NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
@@ -124,7 +128,9 @@ def compare(
     _check_found(folders, selection)
     name = _metric(selection.found, metric)
     varying = _varying(selection, by)
-    read = [read_run(item, state, step, name, fraction) for item in selection.found]
+    seeds = Counter(_options(item.settings, varying) for item in selection.found)
+    alone = [seeds[_options(item.settings, varying)] == 1 for item in selection.found]
+    read = read_runs(selection.found, TableView(state, step, name, fraction), alone, processes)
     _check_read(read, state, step)
     bins = _bins(read, against)
     conditions = tuple(condition(options, members, name, bins) for options, members in _group(read, varying))
@@ -215,10 +221,14 @@ def _varying(selection: Selection, by: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names[factor] for factor in by)) or factors.varying
 
 
+def _options(settings: Settings, varying: Sequence[str]) -> tuple[str, ...]:
+    return tuple(option(settings, factor) for factor in varying)
+
+
 def _group(read: Sequence[ComparedRun], varying: Sequence[str]) -> list[tuple[dict[str, str], list[ComparedRun]]]:
     groups: dict[tuple[str, ...], list[ComparedRun]] = defaultdict(list)
     for run in read:
-        groups[tuple(option(run.settings, factor) for factor in varying)].append(run)
+        groups[_options(run.settings, varying)].append(run)
     ranks = [_ranks(read, factor) for factor in varying]
     conditions = sorted(groups, key=lambda options: [rank[o] for rank, o in zip(ranks, options, strict=True)])
     return [

@@ -5,31 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float
-
 from rnn_research.compare.breakdown import Bins, Breakdown, breakdown
-from rnn_research.compare.reading import ComparedRun, GradientAtStep, Series, share_clipped
+from rnn_research.compare.clipping_norms import GradientNorms, gradient_norms
+from rnn_research.compare.reading import ComparedRun
+from rnn_research.compare.run_summary import GradientAtStep, Series
 from rnn_research.compare.success import Success, success
 from rnn_research.curves import Reading, together
 from rnn_research.statistics.intervals import Band, Interval, band, interval
-
-BINS = 150
-
-
-@dataclass(frozen=True, eq=False)
-class GradientNorms:
-    """The global gradient norm before and after clipping, over the seeds' steps in at most 150 bins."""
-
-    step: Float[np.ndarray, " bin"]
-    before: Float[np.ndarray, " bin"]
-    """Geometric mean of the finite, nonzero norms."""
-    before_low: Float[np.ndarray, " bin"]
-    before_high: Float[np.ndarray, " bin"]
-    """Their extremes: one spike is what clipping is for."""
-    after: Float[np.ndarray, " bin"]
-    fired: Float[np.ndarray, " bin"]
-    """The fraction of steps in which clipping changed the gradient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +61,7 @@ def condition(
     nan = float("nan")
     baselines = interval([run.record.baselines.get(metric or "", nan) for run in members])
     broken = {name: breakdown([run.answers for run in members], name, among) for name, among in (bins or {}).items()}
-    clipped = [share_clipped(run.clipping) for run in members if run.clipping is not None]
+    clipping = [run.clipping for run in members if run.clipping is not None]
     return Condition(
         options,
         tuple(members),
@@ -89,8 +71,8 @@ def condition(
         chosen=_reading(members, lambda run: run.chosen),
         rates=_band([run.rates for run in members]),
         learning=_band([run.learning for run in finished]),
-        norms=_norms([run.clipping for run in members if run.clipping is not None]),
-        clipped=interval(clipped),
+        norms=gradient_norms(clipping),
+        clipped=interval([one.share for one in clipping]),
         success=success([run.record for run in members]),
         answers={name: found for name, found in broken.items() if found is not None},
         beside=_beside(members),
@@ -114,32 +96,3 @@ def _beside(members: Sequence[ComparedRun]) -> dict[str, Reading]:
 def _band(series: Sequence[Series | None]) -> Band | None:
     present = [item for item in series if item is not None]
     return band([item.x for item in present], [item.y for item in present])
-
-
-def _norms(tables: Sequence[np.ndarray]) -> GradientNorms | None:
-    if not tables:
-        return None
-    step, before, after, fired = (
-        np.concatenate([table[name] for table in tables]).astype(np.float64)
-        for name in ("step", "norm_before", "norm_after", "fired")
-    )
-    plain = np.isfinite(before) & (before > 0) & np.isfinite(after) & (after > 0)
-    if not plain.any():
-        return None
-    step, before, after, fired = step[plain], before[plain], after[plain], fired[plain]
-    width = max((step.max() - step.min() + 1) / BINS, 1.0)
-    where = np.unique(((step - step.min()) // width).astype(np.int64), return_inverse=True)[1]
-    order = np.argsort(where, kind="stable")
-    starts = np.flatnonzero(np.diff(where[order], prepend=-1))
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.bincount(where, values) / np.bincount(where)
-
-    return GradientNorms(
-        step=mean(step),
-        before=np.exp(mean(np.log(before))),
-        before_low=np.minimum.reduceat(before[order], starts),
-        before_high=np.maximum.reduceat(before[order], starts),
-        after=np.exp(mean(np.log(after))),
-        fired=mean(fired),
-    )

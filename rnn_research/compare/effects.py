@@ -1,68 +1,183 @@
-"""What clipping did about it: each strategy against none, seed by seed."""
+"""What a strategy (or another option) changed: each condition against its baseline, pair by pair."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from rnn_research.compare.conditions import Condition
 from rnn_research.compare.factors import CLIPPING, is_of_clipping, option
 from rnn_research.compare.reading import ComparedRun
 from rnn_research.curves import RESOLUTION
-from rnn_research.statistics.intervals import Interval
-from rnn_research.statistics.paired import paired_difference
+from rnn_research.statistics.intervals import Interval, interval
+from rnn_research.statistics.multiplicity import holm
+from rnn_research.statistics.paired import pair_differences, paired_t
+from rnn_research.statistics.power import smallest_detectable
 
-REFERENCE = "none"
+REFERENCE = {CLIPPING: "none"}
+"""The baseline, where none is asked for."""
 NAN = float("nan")
-View = Callable[[ComparedRun], float]
 
 
 @dataclass(frozen=True, eq=False)
 class Effect:
-    """A condition with clipping less the one without, all else equal: differences paired by seed, whose 95%
-    interval is Student's; without one where all differ by the same. None where no seed has both."""
+    """A condition less its baseline, all else equal: differences paired by seed, whose 95% interval is Student's.
+
+    None where no pair has both, or where clipping never acted: there is nothing to conclude from then.
+    """
 
     clipped: Condition
     plain: Condition
     rate: Interval | None
-    """Of the decay rate, in nats per application; of the runs whose gradient one rate describes."""
+    """Of the decay rate, in nats per application; of the runs whose gradient one rate describes, at `step`."""
     metric: Interval | None
+    step: int | None = None
+    """The optimiser's step at which rates are compared: the same for all runs."""
+    rate_p: float = NAN
+    """p of the paired t-test, adjusted by Holm for all tests of the comparison; NaN where there is no test."""
+    metric_p: float = NAN
+    rate_detectable: float | None = None
+    """The smallest true difference that so many pairs detect with 80% power, at the spread that was measured."""
+    metric_detectable: float | None = None
+    notes: tuple[str, ...] = ()
+    """What a reader must know: the step, pairs left out, or why nothing is concluded."""
 
 
-def effects(conditions: Sequence[Condition], pooled: Sequence[str], metric: str | None) -> tuple[Effect, ...]:
-    """The effect of each clipping option in each setting that also has `clipping=none`.
+@dataclass(frozen=True, eq=False)
+class _Tested:
+    mean: Interval | None = None
+    p: float = NAN
+    detectable: float | None = None
 
-    Runs are paired that have the same seed, and the same option of each of the `pooled` factors.
+
+def effects(
+    conditions: Sequence[Condition],
+    pooled: Sequence[str],
+    metric: str | None,
+    baseline: Mapping[str, str] | None = None,
+    pair: Sequence[str] | None = None,
+) -> tuple[Effect, ...]:
+    """The effect of each condition in each setting that also has the baseline.
+
+    Runs are paired that have the same seed, and the same option of each factor in `pair` (default: the `pooled`
+    factors).
+
+    Args:
+        baseline: option by factor; default clipping=none.
     """
-    plain = {_setting(c): c for c in conditions if c.options.get(CLIPPING) == REFERENCE}
-    pairs = ((c, plain.get(_setting(c))) for c in conditions if c.options.get(CLIPPING) not in (None, REFERENCE))
-    views = ((_rate, RESOLUTION), (lambda run: _score(run, metric), 0.0))
-    return tuple(
-        Effect(clipped, reference, *(_difference(clipped, reference, pooled, view, fine) for view, fine in views))
-        for clipped, reference in pairs
-        if reference is not None
+    reference = dict(baseline or REFERENCE)
+    pairing = [factor for factor in (pooled if pair is None else pair) if not _of(factor, reference)]
+    plain = {_setting(c, reference): c for c in conditions if _is(c, reference)}
+    found = []
+    for condition in conditions:
+        against = plain.get(_setting(condition, reference))
+        if (
+            against is not None
+            and against is not condition
+            and not _is(condition, reference)
+            and set(reference) & set(condition.options)
+        ):
+            found.append(_effect(condition, against, pairing, metric))
+    return _adjusted(found)
+
+
+def _is(condition: Condition, reference: Mapping[str, str]) -> bool:
+    return all(condition.options.get(factor) == wanted for factor, wanted in reference.items())
+
+
+def _of(factor: str, reference: Mapping[str, str]) -> bool:
+    """Whether a factor is one of the baseline's, or a value of it."""
+    return any(factor == name or factor.startswith(f"{name}.") for name in reference)
+
+
+def _setting(condition: Condition, reference: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Every option but those that the baseline names."""
+    return tuple(item for item in condition.options.items() if not _of(item[0], reference))
+
+
+def _effect(condition: Condition, against: Condition, pairing: Sequence[str], metric: str | None) -> Effect:
+    if is_of_clipping_alone(condition, against) and (why := _never_acted(condition)):
+        return Effect(condition, against, None, None, notes=(why,))
+    pairs = _pairs(condition.runs, against.runs, pairing)
+    step, notes = _step(pairs)
+    rate = _tested(pairs, lambda run: NAN if step is None else run.rate_at(step), RESOLUTION)
+    score = _tested(pairs, lambda run: NAN if run.diverged else run.record.final.get(metric or "", NAN), 0.0)
+    lost = [run for pair in pairs for side in pair for run in side if run.diverged]
+    if lost:
+        notes = (*notes, f"{len(lost)} of the paired runs diverged, and have no final score")
+    return Effect(
+        condition, against, rate.mean, score.mean, step, rate.p, score.p, rate.detectable, score.detectable, notes
     )
 
 
-def _setting(condition: Condition) -> tuple[tuple[str, str], ...]:
-    """Every option but clipping's own."""
-    return tuple(item for item in condition.options.items() if not is_of_clipping(item[0]))
+def is_of_clipping_alone(condition: Condition, against: Condition) -> bool:
+    """Whether two conditions differ in the clipping strategy and its values alone."""
+    differ = [factor for factor, wanted in condition.options.items() if against.options.get(factor) != wanted]
+    return bool(differ) and all(map(is_of_clipping, differ))
 
 
-def _rate(run: ComparedRun) -> float:
-    return run.chosen.decay.rate if run.chosen is not None and run.chosen.decay.holds else NAN
+def _never_acted(condition: Condition) -> str:
+    tables = [run.clipping for run in condition.runs if run.clipping is not None]
+    if not tables or any(table.acted for table in tables):
+        return ""
+    return "it never acted in any step: what differs is not its doing, and nothing is concluded"
 
 
-def _score(run: ComparedRun, metric: str | None) -> float:
-    return NAN if run.diverged else run.record.final.get(metric or "", NAN)
+Pair = tuple[list[ComparedRun], list[ComparedRun]]
 
 
-def _difference(
-    clipped: Condition, plain: Condition, pooled: Sequence[str], view: View, resolution: float
-) -> Interval | None:
-    pairing = [factor for factor in pooled if not is_of_clipping(factor)]
+def _pairs(ours: Iterable[ComparedRun], theirs: Iterable[ComparedRun], pairing: Sequence[str]) -> list[Pair]:
+    """The runs of each pair that both conditions have."""
 
-    def paired(runs: Sequence[ComparedRun]) -> list[tuple[tuple[str, ...], float]]:
-        return [((str(run.record.seed), *(option(run.settings, f) for f in pairing)), view(run)) for run in runs]
+    def by_key(runs: Iterable[ComparedRun]) -> dict[Hashable, list[ComparedRun]]:
+        found: dict[Hashable, list[ComparedRun]] = {}
+        for run in runs:
+            key = (run.record.seed, *(option(run.settings, factor) for factor in pairing))
+            found.setdefault(key, []).append(run)
+        return found
 
-    return paired_difference(paired(clipped.runs), paired(plain.runs), resolution)
+    one, other = by_key(ours), by_key(theirs)
+    return [(one[key], other[key]) for key in one if key in other]
+
+
+def _step(pairs: Sequence[Pair]) -> tuple[int | None, tuple[str, ...]]:
+    """The step at which rates are compared, and what to say of it.
+
+    That at which most pairs were looked at on both sides; where there is none, since one side diverged early, the last
+    that all of them recorded.
+    """
+    looked = [{run.chosen.curve.step for side in pair for run in side if run.chosen} for pair in pairs]
+    alike = Counter(min(steps) for steps in looked if len(steps) == 1)
+    if alike:
+        step = max(alike, key=lambda number: (alike[number], number))
+        return step, ()
+    shared = [set.intersection(*(set(run.recorded) for side in pair for run in side)) for pair in pairs]
+    common = set.intersection(*shared) if shared else set()
+    if not common:
+        return None, ("no step was recorded by all of the paired runs: rates are not compared",) if pairs else ()
+    return max(common), (f"rates are compared at step {max(common)}, the last that all of the paired runs recorded",)
+
+
+def _tested(pairs: Sequence[Pair], view: Callable[[ComparedRun], float], resolution: float) -> _Tested:
+    """The mean difference with its interval, the p-value, and what could be detected."""
+    ours, theirs = ([(k, view(run)) for k, pair in enumerate(pairs) for run in pair[side]] for side in (0, 1))
+    differences = pair_differences(ours, theirs)
+    finite = differences[np.isfinite(differences)]
+    found = interval(finite, resolution)
+    if found is None or found.why:
+        return _Tested(found)
+    effect = smallest_detectable(len(finite))
+    detectable = None if effect is None else effect * float(finite.std(ddof=1))
+    return _Tested(found, paired_t(finite, resolution).p, detectable)
+
+
+def _adjusted(found: Sequence[Effect]) -> tuple[Effect, ...]:
+    """With p-values for the family of all tests that are shown."""
+    adjusted = holm([p for effect in found for p in (effect.rate_p, effect.metric_p)]) if found else []
+    return tuple(
+        replace(effect, rate_p=float(adjusted[2 * k]), metric_p=float(adjusted[2 * k + 1]))
+        for k, effect in enumerate(found)
+    )

@@ -154,8 +154,8 @@ def _chosen(run: ComparedRun) -> RunDetail:
         return RunDetail(np.array([], dtype=np.int64), np.array([], dtype=np.int64), nothing, nothing, ())
     found = run.chosen.curve
     kept = thinned(len(found.distance), FEWER_DISTANCES)
-    log = curves.typical(found, resamples=0).log[kept]
-    return RunDetail(np.array([found.step]), found.distance[kept], log[None], _log10(found)[kept][None], ())
+    unknown = np.full((1, len(kept)), np.nan)
+    return RunDetail(np.array([found.step]), found.distance[kept], found.log[kept][None], unknown, ())
 
 
 def _log10(found: curves.Curve) -> Float[np.ndarray, " distance"]:

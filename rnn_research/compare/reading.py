@@ -3,104 +3,109 @@ of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from rnn_research import curves
 from rnn_research.compare.breakdown import AnswersByValue, answers_by_feature, measure
+from rnn_research.compare.cached import cached
+from rnn_research.compare.clipping_norms import COLUMNS, ClippingSummary, clipping_summary
 from rnn_research.compare.factors import Settings
+from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunSummary, Series
 from rnn_research.compare.select import SelectedRun
-from rnn_research.curves import Curve, Decay, Verdict
 from rnn_research.records import runs
+from rnn_research.records.metrics_file import read_columns
 from rnn_research.records.runs import RunRecord
-from rnn_research.statistics.slopes import thinned
+from rnn_research.statistics.slopes import nested
 
 StepChoice = int | Literal["first", "last"]
-CLIPPING = ("step", "norm_before", "norm_after", "fired")
 SPLITS = ("train", "val", "test")
 METRICS = ("position_accuracy", "accuracy", "mse", "loss")
 # Enough to draw a rate over training by.
 MOST_STEPS = 60
+FEW_FOR_A_POOL = 64
 
 
 @dataclass(frozen=True, eq=False)
-class GradientAtStep:
-    """The gradient of one run at one recorded step."""
-
-    curve: Curve
-    decay: Decay
-    verdict: Verdict
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """One run's y against the optimiser step x."""
-
-    x: Int[np.ndarray, " step"]
-    y: Float[np.ndarray, " step"]
-
-
-@dataclass(frozen=True, eq=False)
-class ComparedRun:
-    """A comparable run.
-
-    `settings` are what it was trained with, as text by key. `start` is its first recorded step and `chosen` the one
-    asked for; `beside` are the state's parts and layers at that step, by name. `rates` are of every recorded step, and
-    `learning` is the validation metric. `answers` are grouped by feature, and `measure` says what they measure. What
-    can't be had is None, and `missing` says why.
-    """
+class ComparedRun(RunSummary):
+    """A comparable run: what its tables say, its record, and as `settings` what it was trained with, as text by key."""
 
     folder: Path
     record: RunRecord
     settings: Settings
-    states: tuple[str, ...]
-    steps: tuple[int, ...]
-    start: GradientAtStep | None
-    chosen: GradientAtStep | None
-    rates: Series | None
-    clipping: np.ndarray | None
-    learning: Series | None
-    missing: tuple[str, ...]
-    answers: dict[str, AnswersByValue] = field(default_factory=dict)
-    measure: str = ""
-    beside: dict[str, GradientAtStep] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
         return self.record.status == "diverged"
 
 
-def read_run(
-    item: SelectedRun, state: str | None, step: StepChoice, metric: str | None, fraction: float
-) -> ComparedRun:
-    """Read the tables of a run that was found. `state` None: `joint`, all of the cell's together.
+@dataclass(frozen=True)
+class TableView:
+    """What to look at in every run: `state` (None: `joint`, all of the cell's together) at `step`, the metric as
+    `<split>_<name>`, and the fraction that defines the horizon."""
 
-    Never raises for what the tables hold: that is said in `missing`.
+    state: str | None
+    step: StepChoice
+    metric: str | None
+    fraction: float
+
+
+def read_runs(
+    found: Sequence[SelectedRun], view: TableView, alone: Sequence[bool], processes: int = 1
+) -> list[ComparedRun]:
+    """`read_run` of each. Several processes read what many runs have not kept; here it is then read from there."""
+    if processes > 1 and len(found) >= FEW_FOR_A_POOL:
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            list(pool.map(_keep, found, repeat(view), alone, chunksize=16))
+    return [read_run(item, view, one) for item, one in zip(found, alone, strict=True)]
+
+
+def _keep(item: SelectedRun, view: TableView, alone: bool) -> None:
+    read_run(item, view, alone)
+
+
+def read_run(item: SelectedRun, view: TableView, alone: bool = True) -> ComparedRun:
+    """The run with what its tables say, or what was kept of them when they were read before. Never raises for what
+    the tables hold: that is said in `missing`.
+
+    Args:
+        alone: whether no other seed is of its condition, so that the interval of its rate is over its samples.
     """
-    folder, record = item.folder, item.record
+    diverged = item.record.diverged_step if item.record.status == "diverged" else None
+    asked = asdict(view) | {"alone": alone, "diverged": diverged}
+    found = cached(item.folder, asked, lambda: summarise(item.folder, view, diverged, alone))
+    return ComparedRun(**vars(found), folder=item.folder, record=item.record, settings=item.settings)
+
+
+def summarise(folder: Path, view: TableView, diverged: int | None, alone: bool) -> RunSummary:
+    """What the tables in a run's folder say; of one that diverged, at which step."""
     missing: list[str] = []
-    adjoint = _table(folder, "adjoint", missing)
+    table = _table(folder, "adjoint", missing)
     start = chosen = rates = None
     states, steps, beside = (), (), {}
-    diverged = record.diverged_step if record.status == "diverged" else None
-    if adjoint is not None:
+    if table is not None:
         try:
-            states, steps = curves.states(adjoint), tuple(curves.steps(adjoint).tolist())
-            state = state or curves.JOINT
-            start, rates = _see(adjoint, state, "first", fraction, diverged), _rates(adjoint, state)
-            chosen = _see(adjoint, state, step, fraction, diverged)
-            beside = _beside(adjoint, state, chosen, fraction, diverged)
+            state = view.state or curves.JOINT
+            gradient = _Gradient(table, view.fraction, diverged, curves.RESAMPLES if alone else 0)
+            states, steps = curves.states(table), gradient.steps
+            start, chosen = gradient.at("first", state), gradient.at(view.step, state)
+            rates, beside = gradient.rates(state), gradient.beside(chosen)
         except ValueError as error:
             missing.append(str(error))
-    clipping, learning = _clipping(folder, missing), _learning(folder, metric, missing)
+    clipping, learning = _clipping(folder, missing), _learning(folder, view.metric, missing)
     answers, measured = _answers(folder, missing)
-    told = (start, chosen, rates, clipping, learning, tuple(missing), answers, measured)
-    return ComparedRun(folder, record, item.settings, states, steps, *told, beside=beside)
+    return RunSummary(
+        states, steps, start, chosen, rates, clipping, learning, tuple(missing), answers, measured, beside
+    )
 
 
 def split_metric(key: str) -> tuple[str, str]:
@@ -111,12 +116,6 @@ def split_metric(key: str) -> tuple[str, str]:
         return split, name
     known = [metric for metric in METRICS if key.endswith(f"_{metric}")]
     return (key[: -len(known[0]) - 1], known[0]) if known else (split, name)
-
-
-def share_clipped(clipping: np.ndarray) -> float:
-    """The share of steps in which clipping fired, of those whose norm before is finite; NaN where none is."""
-    fired = clipping["fired"][np.isfinite(clipping["norm_before"])].astype(np.float64)
-    return float(fired.mean()) if len(fired) else float("nan")
 
 
 def _table(folder: Path, name: str, missing: list[str]) -> np.ndarray | None:
@@ -130,59 +129,87 @@ def _table(folder: Path, name: str, missing: list[str]) -> np.ndarray | None:
     return table
 
 
-def _see(
-    adjoint: np.ndarray, state: str, step: StepChoice, fraction: float, diverged: int | None, layer: int | None = None
-) -> GradientAtStep:
-    recorded = curves.steps(adjoint)
-    number = {"first": int(recorded[0]), "last": None}[step] if isinstance(step, str) else step
-    curve = curves.curve(adjoint, number, state, layer)
-    seen = curves.typical(curve)
-    decay = curves.decay(curve, fraction, seen=seen)
-    return GradientAtStep(curve, decay, curves.verdict(curve, decay, diverged))
+class _Gradient:
+    """The adjoint table of one run, each step looked at once."""
+
+    def __init__(self, table: np.ndarray, fraction: float, diverged: int | None, resamples: int) -> None:
+        self.fraction, self.diverged, self.resamples = fraction, diverged, resamples
+        curves.check(table)
+        number = np.ascontiguousarray(table["step"])
+        if (np.diff(number) < 0).any():
+            order = np.argsort(number, kind="stable")
+            table, number = table[order], number[order]
+        self.table = table
+        starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+        self.rows = {
+            int(number[first]): table[first:last] for first, last in zip(starts, [*starts[1:], len(table)], strict=True)
+        }
+        self.seen: dict[tuple[int, str, int | None], GradientAtStep] = {}
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        return tuple(self.rows)
+
+    def at(self, step: StepChoice, state: str, layer: int | None = None) -> GradientAtStep:
+        """Raises a ValueError where the step was not recorded, or the table lacks the state or the layer."""
+        number = self._number(step, state, layer)
+        key = number, state, layer
+        if key not in self.seen:
+            curve = curves.curve(self.rows.get(number, self.table), number, state, layer)
+            seen = curves.typical(curve)
+            decay = curves.decay(curve, self.fraction, self.resamples, seen)
+            verdict = curves.verdict(curve, decay, self.diverged)
+            self.seen[key] = GradientAtStep(curves.summary(curve, seen), decay, verdict)
+        return self.seen[key]
+
+    def rates(self, state: str) -> RateSeries | None:
+        """The rate at the recorded steps that have one: of many steps every 2nd, 4th or 8th and the last, so that runs
+        of different lengths have the same ones."""
+        decays = {
+            step: self._decay(step, state) for step in map(self.steps.__getitem__, nested(len(self.steps), MOST_STEPS))
+        }
+        known = {step: decay for step, decay in decays.items() if np.isfinite(decay.rate)}
+        if not known:
+            return None
+        rates = [decay.rate for decay in known.values()]
+        return RateSeries(np.array(list(known)), np.array(rates), np.array([decay.holds for decay in known.values()]))
+
+    def beside(self, chosen: GradientAtStep) -> dict[str, GradientAtStep]:
+        """What the joint state, or all layers together, consist of, where that is more than one: each for itself."""
+        state, parts, layers = chosen.curve.state, chosen.curve.parts, curves.layers(self.table)
+        views = {part: (part, None) for part in parts if len(parts) > 1} | {
+            f"layer {layer}": (state, layer) for layer in layers if len(layers) > 1
+        }
+        return {name: self.at(chosen.curve.step, part, layer) for name, (part, layer) in views.items()}
+
+    def _number(self, step: StepChoice, state: str, layer: int | None) -> int:
+        if step == "first":
+            return self.steps[0]
+        if step != "last":
+            return step
+        if len(self.steps) == 1:
+            return self.steps[0]
+        # from the last step back: all rows are looked at only where no norm is finite
+        ends = (curves.last_finite_step(self.rows[number], state, layer) for number in reversed(self.steps))
+        return next((number for number in ends if number is not None), self.steps[-1])
+
+    def _decay(self, step: int, state: str) -> curves.Decay:
+        if (step, state, None) in self.seen:
+            return self.seen[step, state, None].decay
+        return curves.decay(curves.curve(self.rows[step], step, state), resamples=0)
 
 
-def _beside(
-    adjoint: np.ndarray, state: str, chosen: GradientAtStep, fraction: float, diverged: int | None
-) -> dict[str, GradientAtStep]:
-    """What the joint state, or all layers together, consist of, where that is more than one: each for itself."""
-    parts = chosen.curve.parts if len(chosen.curve.parts) > 1 else ()
-    layers = curves.layers(adjoint)
-    views = {part: (part, None) for part in parts} | {
-        f"layer {layer}": (state, layer) for layer in layers if len(layers) > 1
-    }
-    step = chosen.curve.step
-    return {name: _see(adjoint, part, step, fraction, diverged, layer) for name, (part, layer) in views.items()}
-
-
-def _rates(adjoint: np.ndarray, state: str) -> Series | None:
-    """The rate at the recorded steps that have one; at most `MOST_STEPS` of them, evenly spread."""
-    found = [
-        (step, curves.decay(curves.curve(rows, step, state), resamples=0).rate) for step, rows in _by_step(adjoint)
-    ]
-    known = [(step, rate) for step, rate in found if np.isfinite(rate)]
-    if not known:
-        return None
-    return Series(*(np.array(column) for column in zip(*known, strict=True)))
-
-
-def _by_step(table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    table = table[np.argsort(table["step"], kind="stable")]
-    steps = np.unique(table["step"])
-    for step in steps[thinned(len(steps), MOST_STEPS)]:
-        yield int(step), table[slice(*np.searchsorted(table["step"], (step, step + 1)))]
-
-
-def _clipping(folder: Path, missing: list[str]) -> np.ndarray | None:
+def _clipping(folder: Path, missing: list[str]) -> ClippingSummary | None:
     table = _table(folder, "clipping", missing)
     if table is None:
         return None
     fits = (name for name in table.dtype.names or () if table.dtype[name].kind in "biuf")
-    absent = sorted(set(CLIPPING).difference(fits))
+    absent = sorted(set(COLUMNS).difference(fits))
     if absent or not len(table):
         lacks = f"lacks numbers in {', '.join(absent)}; run it again"
         missing.append(f"clipping table: {lacks if absent else 'has no rows'}")
         return None
-    return table
+    return clipping_summary(table)
 
 
 def _answers(folder: Path, missing: list[str]) -> tuple[dict[str, AnswersByValue], str]:
@@ -202,20 +229,26 @@ def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | 
     if metric is None:
         return None
     name = split_metric(metric)[1]
-    points: dict[int, float] = {}
     try:
-        rows = runs.read_metrics(folder)
+        rows = read_columns(folder, ("split", "step", name))
     except runs.DamagedRecord as error:
         missing.append(f"{runs.METRICS}: {str(error).partition(': ')[2]}")
         return None
-    for row in rows:
-        try:
-            if row["split"] == "val" and 0 <= int(row["step"]) < 2**63:
-                points[int(row["step"])] = float(row[name])
-        except (KeyError, ValueError):
-            continue
+    points = _points([(step, value) for split, step, value in rows if split == "val"])
     if not points:
         missing.append(f"metrics.csv: no validation {name}")
         return None
     steps = sorted(points)
     return Series(np.array(steps), np.array([points[step] for step in steps]))
+
+
+def _points(rows: Sequence[tuple[str, str]]) -> dict[int, float]:
+    """(step, value) as numbers, without rows that are none."""
+    try:
+        points = {int(step): float(value) for step, value in rows}
+    except ValueError:
+        points = {}
+        for step, value in rows:
+            with suppress(ValueError):
+                points[int(step)] = float(value)
+    return {step: value for step, value in points.items() if 0 <= step < 2**63}

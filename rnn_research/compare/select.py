@@ -10,7 +10,7 @@ from pathlib import Path
 from rnn_research.compare.factors import Factors, Settings, factors_of, settings_of
 from rnn_research.records import runs
 from rnn_research.records.identity import is_factor
-from rnn_research.records.printable import printable_values
+from rnn_research.records.printable import printable, printable_values
 from rnn_research.records.runs import RunRecord
 
 # How samples are served, which changes none.
@@ -75,13 +75,13 @@ def _read(folders: Iterable[Path]) -> tuple[list[tuple[Path, RunRecord]], list[E
     found, excluded = [], []
     for folder in runs.find(folders):
         try:
-            found.append((folder, _printable(runs.read(folder))))
+            found.append((folder, printable_record(runs.read(folder))))
         except runs.DamagedRecord as error:
             excluded.append(ExcludedRun(folder, str(error).removeprefix(f"{folder / runs.RECORD}: ")))
     return found, excluded
 
 
-def _printable(record: RunRecord) -> RunRecord:
+def printable_record(record: RunRecord) -> RunRecord:
     """With names and values that nothing carries out where they are shown: tables, figures and pages."""
     values = {item.name: getattr(record, item.name) for item in fields(record) if item.name != "error"}
     return replace(record, **printable_values(values))
@@ -156,11 +156,20 @@ def _latest(found: list[SelectedRun], factors: Factors) -> tuple[list[SelectedRu
     for members in groups.values():
         *older, latest = sorted(members, key=lambda item: item.record.start)
         kept.append(latest)
-        reason = f"repeated: {latest.folder.name} is of the same condition and seed and started later"
-        excluded += [ExcludedRun(item.folder, reason) for item in older]
-    return [item for item in found if item in kept], excluded
+        excluded += [ExcludedRun(item.folder, _repeated(item, latest)) for item in older]
+    latest_of = set(map(id, kept))
+    return [item for item in found if id(item) in latest_of], excluded
+
+
+def _repeated(item: SelectedRun, latest: SelectedRun) -> str:
+    if replace(item.record, name="") == replace(latest.record, name=""):
+        return f"repeated: a copy of {latest.folder}, with the same record"
+    later = (
+        "started later" if item.record.start < latest.record.start else "started at the same time, and is later by name"
+    )
+    return f"repeated: {latest.folder.name} is of the same condition and seed and {later}"
 
 
 def _one_line(text: str, most: int = 200) -> str:
-    line = " ".join(text.split())
+    line = " ".join(printable(text).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -15,13 +15,14 @@ from rnn_research.cells.base import Cell
 from rnn_research.clipping.base import Clipping, Composed
 from rnn_research.config import notices
 from rnn_research.config.check import check, check_cell, check_room, check_samples, check_together
-from rnn_research.config.instantiate import in_floats, instantiate_node, make_each, make_named, usage_error_at
+from rnn_research.config.instantiate import NAME, in_floats, instantiate_node, make_each, make_named, usage_error_at
 from rnn_research.config.trainer import trainer_maker
 from rnn_research.datasets.base import DataModule
 from rnn_research.errors import UsageError
 from rnn_research.models.architectures import Architecture
 from rnn_research.models.model import Model
 from rnn_research.probes.base import Probe
+from rnn_research.records.runs import METRICS, PROBES
 from rnn_research.regularizers.base import Regularizer
 from rnn_research.structures import Layout
 
@@ -138,11 +139,26 @@ def _optimizer(node: DictConfig) -> Callable[..., torch.optim.Optimizer]:
     return unmade
 
 
+def _check_place(key: str, value: Any) -> None:
+    """A logger's own folder is a name, and none that a run has: a path would lead into another run."""
+    if value in (None, "") or isinstance(value, int):
+        return
+    if not NAME.fullmatch(str(value)):
+        raise UsageError(f"{key}: given {value!r}, expected a name of letters, digits, _ and -")
+    if str(value) in (PROBES, Path(METRICS).stem):
+        raise UsageError(f"{key}: given {value!r}, which the run itself has; give another name")
+
+
 def _loggers(nodes: DictConfig | None) -> dict[str, Callable[..., Any]]:
     """Each is made once on trial, elsewhere: a package may be missing."""
     from tempfile import TemporaryDirectory
 
     loggers = make_each(nodes, "logger")
+    for name in loggers:
+        for key in ("name", "version", "sub_dir", "prefix"):
+            _check_place(f"logger.{name}.{key}", nodes[name].get(key))  # type: ignore[index]
+        if not any(nodes[name].get(key, key) not in (None, "") for key in ("name", "version")):  # type: ignore[index]
+            raise UsageError(f"logger.{name}: given no name and no version, so that it would write over metrics.csv")
     for name, unmade in loggers.items():
         with usage_error_at(f"logger.{name}"), TemporaryDirectory() as folder:
             unmade(save_dir=folder)

@@ -136,6 +136,7 @@ def check_samples(data: DataModule) -> None:
     """The samples fit the task and the layout, and no split holds another's."""
     with usage_error_at("dataset"):
         data.check()
+        data.check_labelled()
         _check_apart(data)
         if data.layout.needs_parse:
             data.check_trees()
@@ -169,6 +170,7 @@ def check_together(cfg: DictConfig, data: DataModule, model: Model, precision: s
     with usage_error_at(""):
         model.success(cfg.stop_when_solved)
         _check_precision(cfg.trainer.get("precision") or 32, precision, model.regularizers.items())
+        _check_accumulation(cfg.trainer.get("accumulate_grad_batches") or 1, model.regularizers.items())
         trainer_keys.check_batches(plain(cfg.trainer), data)
 
 
@@ -185,6 +187,15 @@ def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:
     trial = copy.deepcopy(model).eval()  # what acts inside backpropagation counts the batches that it has seen
     with usage_error_at(""), torch.random.fork_rng(devices=[]), torch.no_grad():
         trial.fold(data.layout.collate([data.samples("train")[0]]), acting=True)
+
+
+def _check_accumulation(batches: int, regularizers: Iterable[tuple[str, Regularizer]]) -> None:
+    for name in [name for name, one in regularizers if not one.accumulates]:
+        if batches > 1:
+            raise ValueError(
+                f"trainer.accumulate_grad_batches: given {batches}, but regularizer={name} looks at some samples of "
+                "each batch, so that accumulated batches are not one large batch; give a larger dataset.batch_size"
+            )
 
 
 def _check_precision(asked: Any, precision: str, regularizers: Iterable[tuple[str, Regularizer]]) -> None:

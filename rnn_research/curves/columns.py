@@ -52,7 +52,7 @@ class AdjointNorms:
 def steps(table: np.ndarray) -> Int[np.ndarray, " step"]:
     """The recorded optimiser steps, ascending."""
     check(table)
-    return np.unique(table["step"]).astype(np.int64)
+    return _distinct(table["step"]).astype(np.int64)
 
 
 def states(table: np.ndarray) -> tuple[str, ...]:
@@ -69,7 +69,13 @@ def states(table: np.ndarray) -> tuple[str, ...]:
 def layers(table: np.ndarray) -> tuple[int, ...]:
     """The recorded layers, from the one that reads the input."""
     check(table)
-    return tuple(np.unique(table["layer"]).tolist())
+    return tuple(_distinct(table["layer"]).tolist())
+
+
+def _distinct(values: np.ndarray) -> np.ndarray:
+    """The distinct values, ascending: without sorting where there is one."""
+    values = np.ascontiguousarray(values)
+    return values[:1] if (values == values[0]).all() else np.unique(values)
 
 
 def last_step(table: np.ndarray, state: str = JOINT, layer: int | None = None) -> int:
@@ -78,10 +84,16 @@ def last_step(table: np.ndarray, state: str = JOINT, layer: int | None = None) -
     Raises:
         ValueError: no such state or layer, no rows, or a column is missing.
     """
+    found = last_finite_step(table, state, layer)
+    return int(_of_layer(table, layer)["step"].max()) if found is None else found
+
+
+def last_finite_step(table: np.ndarray, state: str = JOINT, layer: int | None = None) -> int | None:
+    """The last recorded step with a finite norm, None where there is none. Raises as `last_step`."""
     names, _ = _columns(table, state)
     rows = _of_layer(table, layer)
     finite = rows["step"][np.logical_and.reduce([np.isfinite(rows[name]) for name in names])]
-    return int((finite if len(finite) else rows["step"]).max())
+    return int(finite.max()) if len(finite) else None
 
 
 def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer: int | None = None) -> AdjointNorms:
@@ -97,10 +109,10 @@ def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer:
     names, terminal = _columns(table, state)
     rows = _of_layer(table, layer)
     step = last_step(table, state, layer) if step is None else step
-    rows = rows[rows["step"] == step]
+    rows = _where(rows, rows["step"] == step)
     if not len(rows):
         raise ValueError(f"step: given {step}, expected a recorded one: {', '.join(map(str, steps(table)))}")
-    by_layer = [rows[rows["layer"] == number] for number in np.unique(rows["layer"])]
+    by_layer = [_where(rows, rows["layer"] == number) for number in _distinct(rows["layer"])]
     if len(by_layer) > 1:
         by_layer = _aligned(by_layer)
     whole = together([part[name] for part in by_layer for name in names])
@@ -112,6 +124,8 @@ def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer:
 
 def together(parts: Sequence[np.ndarray]) -> np.ndarray:
     """sqrt(sum of squares) in float64, without overflow or underflow; NaN where one of them is no norm."""
+    if len(parts) == 1:
+        return np.where(parts[0] >= 0, parts[0], np.nan).astype(np.float64)
     stacked = np.stack([part.astype(np.float64) for part in parts])
     valid = np.all(stacked >= 0, axis=0)
     return np.where(valid, np.hypot.reduce(np.where(valid, stacked, 0.0)), np.nan)
@@ -154,7 +168,13 @@ def _of_layer(table: np.ndarray, layer: int | None) -> np.ndarray:
         return table
     if layer not in present:
         raise ValueError(f"layer: given {layer}, expected one of {', '.join(map(str, present))}")
-    return table[table["layer"] == layer]
+    return _where(table, table["layer"] == layer)
+
+
+def _where(rows: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """The rows where it is true: all of them without a copy, and a slice where they lie together."""
+    first, last = int(true.argmax()), len(true) - int(true[::-1].argmax())
+    return rows[first:last] if true[first:last].all() else rows[true]
 
 
 def _aligned(by_layer: Sequence[np.ndarray]) -> list[np.ndarray]:

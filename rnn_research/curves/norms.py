@@ -10,13 +10,12 @@ would show the loudest sample. And samples differ in length or depth, so each is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from rnn_research.curves.columns import JOINT, last_step, norms
-
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -55,8 +54,6 @@ class Curve:
     """Of the nonzero, finite norms, pooled over positions; NaN where there is none."""
     zeros: Float[np.ndarray, " distance"]
     """The fraction of norms that are exactly zero: dead units, or less than float32 holds."""
-    quantiles: Float[np.ndarray, "quantile distance"]
-    """At `QUANTILES`, of all norms, zeros included; the nearest rank, never interpolated."""
     depth_sum: Float[np.ndarray, " distance"]
     """Geometric mean over samples of the sum of norms at a distance: in a tree, nodes grow in number with
     depth."""
@@ -92,18 +89,47 @@ def curve(table: np.ndarray, step: int | None = None, state: str = JOINT, layer:
     """
     step = last_step(table, state, layer) if step is None else step
     found = norms(table, step, state, layer)
-    kept, silent, invalid = _speaking(found.sample, found.distance, found.norm)
-    return Curve(
-        state=state,
-        parts=found.parts,
-        terminal=found.terminal,
-        layer=layer,
-        above=found.above,
-        step=step,
-        silent=silent,
-        invalid=invalid,
-        **_statistics(kept),
-    )
+    silent = invalid = 0
+    arrays = _of_grid(found.sample, found.distance, found.norm)
+    if arrays is None:
+        kept, silent, invalid = _speaking(found.sample, found.distance, found.norm)
+        arrays = _of_rows(kept)
+    about: dict[str, Any] = {"parts": found.parts, "terminal": found.terminal, "above": found.above, **arrays}
+    return Curve(state=state, layer=layer, step=step, silent=silent, invalid=invalid, **about)
+
+
+def _of_grid(sample: np.ndarray, distance: np.ndarray, norm: np.ndarray) -> dict[str, np.ndarray] | None:
+    """The arrays of a `Curve` whose every sample has one norm at each of the same ascending distances, a sample after
+    the other, as a chain's table has them: the same as `_of_rows` gives, without looking for who is where. None where
+    the rows are others, or where a norm is NaN or a sample is silent."""
+    width = int(np.argmax(sample != sample[0])) or len(sample)
+    if len(sample) % width:
+        return None
+    who, where, norms = (values.reshape(-1, width) for values in (sample, distance, norm))
+    if (who != who[:, :1]).any() or (where != where[:1]).any() or (np.diff(where[0]) <= 0).any():
+        return None
+    if len(np.unique(who[:, 0])) < len(who) or not (norms >= 0).all() or not (norms > 0).any(1).all():
+        return None
+    norms = norms[np.argsort(who[:, 0])]
+    plain = (norms > 0) & np.isfinite(norms)
+    log_norm = np.log(norms, where=plain, out=np.full(norms.shape, np.nan))
+    zero, infinite = norms == 0, np.isinf(norms)
+    zeros, infinities = zero.mean(0), infinite.mean(0)
+    count = np.full(width, len(norms))
+    mean = _mean(log_norm, np.ones(len(norms)))
+    return {
+        "distance": where[0].astype(np.int64),
+        "positions": count,
+        "samples": count,
+        "geometric_mean": np.exp(mean),
+        "zeros": zeros,
+        "depth_sum": np.exp(mean),
+        "log_ratio": np.where(zeros > 0.5, -np.inf, np.where(infinities > 0.5, np.inf, linked(log_norm))),
+        "log_norm": log_norm,
+        "smallest": np.where(plain, norms, np.inf),
+        "zero": zero,
+        "infinite": infinite,
+    }
 
 
 def _speaking(sample: np.ndarray, distance: np.ndarray, norm: np.ndarray) -> tuple[Rows, int, int]:
@@ -118,8 +144,8 @@ def _speaking(sample: np.ndarray, distance: np.ndarray, norm: np.ndarray) -> tup
     return (who[kept], distance[kept], norm[kept]), silent, int(np.sum(~valid))
 
 
-def _statistics(rows: Rows) -> dict[str, np.ndarray]:
-    """The arrays of a `Curve`, by field."""
+def _of_rows(rows: Rows) -> dict[str, np.ndarray]:
+    """The arrays of a `Curve`, by field, of any rows."""
     who, distances, norm = rows
     distance, where = np.unique(distances.astype(np.int64), return_inverse=True)
     who, size = np.unique(who, return_inverse=True)[1], (len(np.unique(who)), len(distance))
@@ -144,7 +170,6 @@ def _statistics(rows: Rows) -> dict[str, np.ndarray]:
         "samples": (count > 0).sum(0),
         "geometric_mean": np.exp(_divide(logs.sum(0), plains.sum(0))),
         "zeros": zeros,
-        "quantiles": _quantiles(where, norm, positions),
         "depth_sum": _geometric_mean(sums),
         "log_ratio": log_ratio,
         "log_norm": log_norm,
@@ -165,6 +190,8 @@ def linked(
     """
     weight = np.ones(len(log_norm)) if weight is None else weight
     pooled = _mean(log_norm, weight)
+    if not np.isnan(log_norm).any() and log_norm.size:  # of the same samples everywhere, the steps add up to this
+        return pooled - pooled[..., :1]
     known = ~np.isnan(pooled)
     if known.ndim > 1:
         if (known != known[:1]).any():  # some weights leave no sample at some distance
@@ -181,6 +208,10 @@ def linked(
 def _mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The weighted mean over samples (axis 0 of `values`) of what isn't NaN."""
     present = ~np.isnan(values)
+    if present.all():
+        return _divide(
+            weight @ values, np.broadcast_to(weight.sum(-1)[..., None], (*weight.shape[:-1], values.shape[1]))
+        )
     return _divide(weight @ np.where(present, values, 0.0), weight @ present.astype(np.float64))
 
 
@@ -192,11 +223,3 @@ def _geometric_mean(values: np.ndarray) -> np.ndarray:
     """Over axis 0, of what is positive and finite."""
     plain = (values > 0) & np.isfinite(values)
     return np.exp(_divide(np.log(np.where(plain, values, 1.0)).sum(0), plain.sum(0)))
-
-
-def _quantiles(where: np.ndarray, norm: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """The nearest-rank quantiles of `norm` in each of the groups numbered by `where`."""
-    ranked = norm[np.lexsort((norm, where))]
-    start = np.cumsum(positions) - positions
-    rank = np.ceil(np.outer(QUANTILES, positions)) - 1
-    return ranked[(start + np.maximum(rank, 0)).astype(np.int64)]

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from rnn_research.curves.far_ratio import FarRatio
 from rnn_research.curves.laws import Law, law, smoothed
 from rnn_research.curves.norms import Curve, linked
 from rnn_research.curves.typical import (
     FEWEST,
     FLOOR,
     RESAMPLES,
-    SampleGroup,
     Typical,
     central,
     drawn,
@@ -27,47 +27,6 @@ RESOLUTION = 1e-6
 FRACTION = 1e-2
 PERSISTENT = 4
 """A horizon is where the norm has fallen below the fraction and most of so many distances beyond are below too."""
-
-
-@dataclass(frozen=True)
-class FarRatio:
-    """What arrives at the farthest distance judged: F = `ratio` with its 95% interval over samples, or over seeds.
-
-    `ratio` is 0 where the gradient is exactly zero there and inf where it overflows; NaN where there is none.
-    """
-
-    ratio: float
-    low: float
-    high: float
-    error: float
-    """Standard error of log F over samples; of several seeds that of their mean, from samples alone."""
-    under: bool
-    """Whether the norms have sunk below what float32 holds there: `ratio` is only a bound, F is at most that."""
-    first: int
-    """The distance that F is relative to: 1, or the first beyond that has a norm."""
-    last: int
-    lowest: tuple[int, float]
-    highest: tuple[int, float]
-    """Where the typical curve is lowest and highest, single distances apart, and its ratio to the start there."""
-    gone: float
-    """The share of samples whose norms are exactly zero over the whole last tenth."""
-    zero_from: int | None
-    """The distance from which on the typical norm is exactly zero; None if it isn't."""
-    falls: SampleGroup
-    keeps: SampleGroup
-    rises: SampleGroup
-    differ: bool
-
-    @property
-    def log(self) -> float:
-        """log F."""
-        with np.errstate(divide="ignore"):
-            return float(np.log(self.ratio))
-
-    @property
-    def length(self) -> int:
-        """Applications from distance `first` to `last`."""
-        return max(self.last - self.first, 0)
 
 
 @dataclass(frozen=True)
@@ -127,8 +86,17 @@ class Decay:
 
     @property
     def holds(self) -> bool:
-        """Whether one rate, which is no bound, says what the curve does, and what the samples do."""
-        return self.law.exponential and not self.bounded and not self.far.differ and bool(np.isfinite(self.rate))
+        """Whether one rate, which is no bound, says what the curve does, what the samples do, and how much arrives."""
+        one = self.law.exponential and not self.bounded and not self.far.differ and bool(np.isfinite(self.rate))
+        return one and self.agrees
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the rate over the whole length gives about as much as arrives: it does not where the norm drops once
+        and is flat then. Within a factor of 2, or 15% of log F."""
+        measured = 0 < self.far.ratio < np.inf and not self.far.under
+        missed = abs(self.far.log - self.rate * self.far.length) if measured else 0.0
+        return bool(missed <= max(np.log(2), 0.15 * abs(self.far.log)))
 
     @property
     def better(self) -> str:

@@ -10,22 +10,25 @@ from typing import Any
 import numpy as np
 
 from rnn_research.curves.bounds import DISAGREE, LADDER
+from rnn_research.curves.far_ratio import FarRatio
 from rnn_research.curves.laws import Law, law
-from rnn_research.curves.norms import Curve, linked
-from rnn_research.curves.rate import RESOLUTION, Decay, FarRatio, extremes, horizon, ratio
-from rnn_research.curves.typical import SampleGroup, Typical, typical
+from rnn_research.curves.norms import linked
+from rnn_research.curves.rate import RESOLUTION, Decay, extremes, horizon, ratio
+from rnn_research.curves.samples import SampleGroup
+from rnn_research.curves.summary import CurveSummary
+from rnn_research.curves.typical import far_end
 from rnn_research.curves.verdicts import Verdict, judged
-from rnn_research.statistics.intervals import Band, Interval, band, half_width, interval, t_quantile
+from rnn_research.statistics.intervals import Band, Interval, at, band, half_width, half_widths, interval, t_quantile
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
     """The vanishing curve of one condition at one step.
 
-    `curve` is the mean over seeds of the typical curve relative to distance 1 (`Typical.log`), of the seeds whose
-    far ratio is a number (where some are); and `depth_sum`, in trees, of log(`Curve.depth_sum`) less its value at
-    distance 1. `decay` has the mean rate and far ratio with their intervals over seeds (with one seed: over samples),
-    and the law and horizon of the mean curve. `words` are the seeds' own.
+    `curve` is the mean over seeds of the typical curve relative to distance 1 (`CurveSummary.log`), of the seeds whose
+    far ratio is a number (where some are); and `depth_sum`, in trees, of `CurveSummary.log_depth_sum`. `decay` has the
+    mean rate and far ratio with their intervals over seeds (with one seed: over samples), and the law and horizon of
+    the mean curve. `words` are the seeds' own.
     """
 
     curve: Band
@@ -35,25 +38,24 @@ class Reading:
     words: tuple[str, ...]
 
 
-def together(curves: Sequence[Curve], decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Reading | None:
+def together(curves: Sequence[CurveSummary], decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Reading | None:
     """The reading of a condition from its seeds'; None where there is no seed, or they share no distance.
 
     A seed without any gradient counts with its word alone; the curve is of the others.
     """
     speaking = [index for index, curve in enumerate(curves) if len(curve.distance)] or list(range(len(curves)))
     arriving = [index for index in speaking if 0 < decays[index].far_ratio < np.inf and not decays[index].far.under]
-    found = {index: typical(curves[index], resamples=0) for index in speaking}
     drawn = arriving or speaking  # what sinks out of float32 is counted, and not averaged with what doesn't
-    shared = _band([curves[index].distance for index in drawn], [found[index].log for index in drawn])
+    shared = _band([curves[index].distance for index in drawn], [curves[index].log for index in drawn])
     if shared is None:
         return None
     branching = any(curve.branching for curve in curves)
-    sums = [_log_depth_sum(curves[index], found[index]) for index in drawn]
+    sums = [curves[index].log_depth_sum for index in drawn]
     depth_sum = band([curves[index].distance for index in drawn], sums) if branching else None
     words = tuple(verdict.word for verdict in verdicts)
     if len(curves) == 1 or not len(shared.x):
         return Reading(shared, depth_sum, decays[0], verdicts[0], words)
-    common = _decay(shared, [decays[index] for index in speaking])
+    common = _decay(shared, _to_common([curves[index] for index in speaking], [decays[index] for index in speaking]))
     return Reading(shared, depth_sum, common, _verdict(common, decays, verdicts), words)
 
 
@@ -62,15 +64,15 @@ def _band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
     plain = band(xs, ys)
     if plain is None or not len(plain.x):
         return plain
-    rows = np.stack([y[np.searchsorted(x, plain.x)] for x, y in zip(xs, ys, strict=True)]).astype(np.float64)
+    rows = at(plain.x, xs, ys)
     finite = np.where(np.isfinite(rows), rows, np.nan)
     mean = linked(finite)
     zero = np.flatnonzero(np.all(np.where(np.isnan(finite), 0.0, finite) == 0, axis=0) & np.isfinite(mean))
     mean = mean - mean[zero[0]] if len(zero) else mean
     lost = np.where(np.isposinf(rows).any(0), np.inf, np.where(np.isneginf(rows).any(0), -np.inf, np.nan))
     mean = np.where(np.isnan(mean), lost, mean)
-    half = np.array([half_width(column[~np.isnan(column)]) for column in finite.T])
-    return Band(plain.x, mean, mean - half, mean + half, len(rows))
+    half = half_widths(finite)
+    return replace(plain, mean=mean, low=mean - half, high=mean + half)
 
 
 def _decay(shared: Band, decays: Sequence[Decay]) -> Decay:
@@ -128,6 +130,23 @@ def _ends(decays: Sequence[Decay]) -> tuple[list[float], list[float]]:
     return [decay.low for decay in decays], [decay.high for decay in decays]
 
 
+def _to_common(curves: Sequence[CurveSummary], decays: Sequence[Decay]) -> list[Decay]:
+    """The decays with far ratios at the farthest distance that all of them are judged to: ratios over different lengths
+    have no mean."""
+    last = min(decay.far.last for decay in decays)
+    found = []
+    for curve, decay in zip(curves, decays, strict=True):
+        far = decay.far
+        if far.last > last and 0 < far.ratio < np.inf and not far.under:
+            inside = (curve.distance >= far.first) & (curve.distance <= last)
+            log = curve.log[inside]
+            value = float(far_end(curve.distance[inside], log) - log[:1].sum())
+            if np.isfinite(value):
+                decay = replace(decay, far=replace(far, ratio=ratio(value), low=np.nan, high=np.nan, last=last))
+        found.append(decay)
+    return found
+
+
 def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
     """The geometric mean of the seeds' far ratios that are neither zero nor infinite, with Student's interval; its
     standard error is at least what the samples alone would give it."""
@@ -163,7 +182,7 @@ def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
         last=last,
         **extremes(shared.x[inside], shared.mean[inside], float(np.log(value)) if value > 0 else -np.inf),
         gone=float(np.mean([far.gone for far in fars])),
-        zero_from=int(np.median(zeros)) if zeros else None,
+        zero_from=int(np.median(zeros)) if len(zeros) > len(fars) / 2 else None,
         falls=_group([far.falls for far in fars]),
         keeps=_group([far.keeps for far in fars]),
         rises=_group([far.rises for far in fars]),
@@ -204,13 +223,6 @@ def _disagree(common: Verdict, decays: Sequence[Decay], verdicts: Sequence[Verdi
         return False
     (low, lowest), (high, highest) = min(sure), max(sure)
     return bool(LADDER.index(highest) - LADDER.index(lowest) > 1 and high - low > np.log(DISAGREE))
-
-
-def _log_depth_sum(curve: Curve, seen: Typical) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log = np.log(curve.depth_sum)
-        start = min(seen.origin, len(log) - 1)
-        return log - log[start : start + 1]
 
 
 def _mean(values: Sequence[float]) -> float:

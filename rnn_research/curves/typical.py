@@ -7,6 +7,7 @@ drops there once, by what its output gate lets back. So all is relative to dista
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,31 +15,19 @@ from jaxtyping import Float
 
 from rnn_research.curves.bounds import DOUBLE, HALF, TRIMMED
 from rnn_research.curves.norms import Curve, linked
+from rnn_research.curves.samples import SampleGroup, apart, group
 from rnn_research.statistics.slopes import nanmedian, theil_sen, thinned
 
 RESAMPLES = 400
 TENTH = 0.1
 FLOOR = 1e-36
 """What is below has lost digits: float32 does from 1.2e-38 on, and single units before."""
+FAR_PAIRED = 16
+"""So many distances of a far end are paired, each with each."""
 FEWEST = 3
 """So many distances, from distance 1 on, make a curve; and so many at least its far end."""
 REACHED, FEW_SAMPLES = 0.25, 5
 """A distance is judged that this share of the samples reaches, and at least so many (all, where there are fewer)."""
-GAP, FOR_CHANCE = 0.5, 0.6
-"""Two classes are apart where the gap between their inner quartiles is this share of what lies between the outer ones,
-and more of few samples: so that of 16 or of 100 from one bell curve some 3% or fewer are taken for two."""
-NOTHING = -120.0
-"""log of a norm that no float32 holds: stands for zero where samples are told apart."""
-
-
-@dataclass(frozen=True)
-class SampleGroup:
-    """A class of samples: `share` of all, the typical far ratio among them (0: exactly zero), and their typical slope
-    in nats per application."""
-
-    share: float
-    ratio: float
-    slope: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +58,7 @@ class Typical:
     error: float
     """Its standard error over samples; 0 where there is none."""
     spread: float
-    """The standard error of `log` over samples, root of the mean square over the distances judged."""
+    """The standard error of `log` over samples, root of the mean square over the distances judged (of many, some)."""
     under: bool
     """Whether the norms have sunk below what float32 holds at the far end: `far` is only a bound then."""
     gone: float
@@ -93,11 +82,11 @@ class Typical:
 
     @property
     def zero_from(self) -> int | None:
-        """The distance from which on the typical norm is exactly zero, to the farthest judged; None if it isn't."""
-        log = self.log[self.judged]
+        """The distance from which on the typical norm is exactly zero, to the farthest there is; None if it isn't."""
+        log = self.log[self.origin :]
         alive = np.flatnonzero(~np.isneginf(log))
         start = alive[-1] + 1 if len(alive) else 0
-        return int(self.distance[self.judged][start]) if start < len(log) else None
+        return int(self.distance[self.origin :][start]) if start < len(log) else None
 
 
 def typical(curve: Curve, resamples: int = RESAMPLES) -> Typical:
@@ -117,10 +106,10 @@ def typical(curve: Curve, resamples: int = RESAMPLES) -> Typical:
     if under:  # what it is at most; the samples' interval is of rounding
         value, low, high, error = float(np.log(FLOOR) - start), np.nan, np.nan, 0.0
     classes = np.where(np.isnan(own), -1, np.searchsorted(np.log([HALF, DOUBLE]), own))
-    groups = [_group(own, score, classes == number, known) for number in range(3)]
+    groups = [group(own, score, classes == number, known) for number in range(3)]
     return Typical(
         curve.distance, log, origin, last, weight, score, value, low, high, error, spread, under, share, *groups,
-        differ=_apart(own, score, classes),
+        differ=apart(own, score, classes),
     )  # fmt: skip
 
 
@@ -153,11 +142,26 @@ def far_end(distance: np.ndarray, log: Float[np.ndarray, "... distance"]) -> np.
 
     What is not finite is left out; -inf where all that is left is, NaN where there is nothing.
     """
-    window = max(FEWEST, int(np.ceil(TENTH * len(distance))))
-    x, y = distance[-window:].astype(np.float64), log[..., -window:]
-    if not y.shape[-1]:
-        return np.full(log.shape[:-1], np.nan)
-    x, y = x[thinned(len(x))], y[..., thinned(len(x))]
+    end = _end(len(distance))
+    return _moved(distance[end], log[..., end])
+
+
+def _window(count: int) -> int:
+    """So many of the last distances are a far end: a tenth, and at least 3."""
+    return max(FEWEST, int(np.ceil(TENTH * count)))
+
+
+def _end(count: int) -> np.ndarray:
+    """The last tenth of so many indices, at least 3; of many a few, evenly spread."""
+    first = max(count - _window(count), 0)
+    return first + thinned(count - first, FAR_PAIRED) if count else np.arange(0)
+
+
+def _moved(distance: np.ndarray, y: Float[np.ndarray, "... distance"]) -> np.ndarray:
+    """The median over the last axis of `y`, each value moved along the median slope to the last distance."""
+    x = distance.astype(np.float64)
+    if not len(x):
+        return np.full(y.shape[:-1], np.nan)
     finite = np.where(np.isfinite(y), y, np.nan)
     slope = np.nan_to_num(theil_sen(x, finite)) if len(x) > 1 else np.zeros(y.shape[:-1])
     value = nanmedian(finite + np.expand_dims(slope, -1) * (x[-1] - x))
@@ -174,7 +178,11 @@ def _ends(curve: Curve) -> tuple[int, int]:
     if not len(beyond):
         return len(curve.distance), -1
     alive = beyond[curve.zero.sum(0)[beyond] <= 0.5 * reach[beyond]]
-    return int(alive[0] if len(alive) else beyond[0]), int(beyond[-1])
+    if not len(alive):
+        return int(beyond[0]), int(beyond[-1])
+    dead = int(np.sum(beyond > alive[-1]))  # too few to say that the gradient is gone: it is judged where it still is
+    last = alive[-1] if dead < _window(len(beyond)) else beyond[-1]
+    return int(alive[0]), int(last)
 
 
 def _of_samples(curve: Curve, origin: int, last: int) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +193,8 @@ def _of_samples(curve: Curve, origin: int, last: int) -> tuple[np.ndarray, np.nd
     there = curve.there[:, origin : last + 1]
     x = curve.distance[origin : last + 1].astype(np.float64)
     log = np.where(curve.zero, -np.inf, np.where(curve.infinite, np.inf, curve.log_norm))[:, origin : last + 1]
-    patterns, which = np.unique(there, axis=0, return_inverse=True)
+    whole = bool(there.all())  # as in a chain's table: no need to look for who reaches what
+    patterns, which = (there[:1], np.zeros(len(own))) if whole else np.unique(there, axis=0, return_inverse=True)
     for number, pattern in enumerate(patterns):
         if pattern.sum() < 2:
             continue
@@ -211,9 +220,17 @@ def _over_samples(
     samples, nan = len(curve.log_norm), float("nan")
     if samples < 2 or not resamples or last - origin < 1:
         return nan, nan, 0.0, 0.0
-    draws = drawn(samples, resamples)
-    logs = relative(curve, curve.log_norm, central(score, draws), origin)[:, origin : last + 1]
-    far = far_end(curve.distance[origin : last + 1], logs)
+    weights = central(score, drawn(samples, resamples))
+    judged = slice(origin, last + 1)
+    distance = curve.distance[judged]
+    if np.isnan(curve.log_norm).any() or curve.infinite.any():
+        logs = relative(curve, curve.log_norm, weights, origin)[:, judged]
+        far = far_end(distance, logs)
+    else:  # of the same samples everywhere, each distance is had without those before it
+        end, some = _end(len(distance)), thinned(len(distance))
+        values = curve.log_norm[:, judged][:, np.concatenate([[0], end, some])]
+        logs = linked(values, weights)[:, 1:]
+        far, logs = _moved(distance[end], logs[:, : len(end)]), logs[:, len(end) :]
     far = far[np.isfinite(far)]
     logs = np.where(np.isfinite(logs), logs, 0.0)
     spread = float(np.sqrt(np.mean(logs.var(0))))
@@ -223,6 +240,7 @@ def _over_samples(
     return float(low), float(high), float(far.std(ddof=1)), spread
 
 
+@functools.lru_cache(maxsize=8)
 def drawn(samples: int, resamples: int) -> Float[np.ndarray, "resample sample"]:
     """How often each sample is drawn, in each resample (Efron 1979; the same each time)."""
     return np.random.default_rng(0).multinomial(samples, np.full(samples, 1 / samples), size=resamples).astype(float)
@@ -247,35 +265,3 @@ def _sinks(distance: np.ndarray, log: np.ndarray, start: float, far: float) -> b
         step = (log[alive[-1]] - log[alive[-2]]) / (distance[alive[-1]] - distance[alive[-2]])
         end += min(step, 0.0)
     return bool(end < np.log(FLOOR))
-
-
-def _group(own: np.ndarray, score: np.ndarray, members: np.ndarray, known: np.ndarray) -> SampleGroup:
-    if not members.any():
-        return SampleGroup(0.0, float("nan"), float("nan"))
-    with np.errstate(over="ignore"):
-        ratio = float(np.exp(_middle(own[members])))
-    return SampleGroup(float(members.sum() / known.sum()), ratio, _middle(score[members]))
-
-
-def _middle(own: np.ndarray) -> float:
-    ranked = np.sort(own)
-    return float(ranked[(len(ranked) - 1) // 2])
-
-
-def _apart(own: np.ndarray, score: np.ndarray, classes: np.ndarray) -> bool:
-    """Whether two classes of a quarter of the samples each are two populations and not the two ends of one bell curve:
-    a factor of 2 apart, few samples between, and a gap between the inner quartiles of their slopes, of more than half
-    of what lies between the outer ones (of a bell curve cut in two it is a quarter, of a flat one a third)."""
-    far, slopes = (np.clip(values, NOTHING, -NOTHING) for values in (own, score))
-    known = int((classes >= 0).sum())
-    least, wide = max(TRIMMED * known, 2), GAP + FOR_CHANCE / max(known, 1) ** 0.5
-    counts = [int((classes == number).sum()) for number in range(3)]
-    for low, high in ((0, 1), (1, 2), (0, 2)):
-        smaller = min(counts[low], counts[high])
-        if smaller < least or (high - low == 2 and counts[1] > smaller / 2):
-            continue
-        one, other = (np.quantile(slopes[classes == number], (0.25, 0.75)) for number in (low, high))
-        gap = other[0] - one[1] >= wide * (other[1] - one[0])
-        if gap and np.median(far[classes == high]) - np.median(far[classes == low]) > np.log(2):
-            return True
-    return False

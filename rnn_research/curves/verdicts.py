@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnn_research.curves.bounds import DOUBLE, FALL, FEW, LADDER, MARGIN, RISE, rung
+from rnn_research.curves.far_ratio import FarRatio
 from rnn_research.curves.norms import Curve
-from rnn_research.curves.rate import Decay, FarRatio
-from rnn_research.curves.typical import FEWEST, SampleGroup
+from rnn_research.curves.rate import Decay
+from rnn_research.curves.samples import SampleGroup
+from rnn_research.curves.typical import FEWEST
 
 MENTIONED = 0.05
 """Samples of another class than the rest are said where they are so many."""
@@ -99,7 +101,7 @@ def reason(decay: Decay) -> str:
     """How much arrives, how fast it changes on the way, and in how many samples: "0.05 [0.02, 0.1] of the norm at
     distance 1 arrives over 62 applications; rate -0.05 [-0.06, -0.04] per application, half-life 14"."""
     sunk = f"{decay.sunk} of {decay.seeds} seeds sink below what float32 holds" if decay.sunk else ""
-    told = (_arrives(decay.far), sunk, _on_the_way(decay.far), _law(decay), _samples(decay.far))
+    told = (_arrives(decay.far), _zeros(decay.far), sunk, _on_the_way(decay.far), _law(decay), _samples(decay.far))
     return "; ".join(filter(None, told))
 
 
@@ -169,6 +171,13 @@ def _arrives(far: FarRatio) -> str:
     return f"{ratio_spoken(far)} of {start} arrives {over}"
 
 
+def _zeros(far: FarRatio) -> str:
+    """That nothing arrives from beyond, where too few distances are exactly zero to call the gradient gone."""
+    if far.zero_from is None or far.zero_from <= far.last or far.ratio == 0:
+        return ""
+    return f"exactly zero for most samples from distance {far.zero_from} on"
+
+
 def _on_the_way(far: FarRatio) -> str:
     word, _ = _word(far)
     if word == "falls and rises":
@@ -198,7 +207,11 @@ def _law(decay: Decay) -> str:
     if law.bend is not None:
         before, after = map(_piece, law.slopes)
         return f"no single rate: {law.name}, {before} to distance {law.bend} and {after} beyond{beyond(decay)}"
-    return f"no single rate: no simple law fits{beyond(decay)}" if law.name == "none" else beyond(decay).lstrip("; ")
+    if law.name == "none":
+        return f"no single rate: no simple law fits{beyond(decay)}"
+    if law.exponential and not decay.agrees:
+        return f"no single rate: {short(decay.far.ratio)} is not what {decay.rate:.2g} per application gives"
+    return beyond(decay).lstrip("; ")
 
 
 def beyond(decay: Decay) -> str:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from rnn_research.checks import flag, integer
 from rnn_research.datasets.baselines import majority_baseline, mean_baseline, position_labels, targets_of
-from rnn_research.datasets.checking import check_disjoint, check_samples, without_tree
+from rnn_research.datasets.checking import check_disjoint, check_labelled, check_samples, without_tree
 from rnn_research.datasets.sampling import Batches, SampleDataset, silence_lost_connection
 from rnn_research.datasets.streams import SampleStream
 from rnn_research.datasets.task import SPLITS, SolvedCriterion, Task
@@ -78,8 +78,10 @@ class DataModule(LightningDataModule, ABC):
         """
 
     def _load(self) -> tuple[Task, Mapping[str, Sequence[Any]]]:  # samples, once `check` has seen them
+        if not hasattr(self, "_loaded"):
+            raise ValueError(f"{type(self).__name__}: its __init__ does not call super().__init__(...); add that first")
         if self._loaded is None:
-            self._loaded = self.load()
+            self._loaded = _as_promised(self.load())
             if self.checked:
                 self.check()
         return self._loaded
@@ -91,11 +93,21 @@ class DataModule(LightningDataModule, ABC):
             ValueError: a split is missing, or a sample does not fit: names it by its number in its split.
         """
         task, sets = self._load()
+        for split, samples in sets.items():
+            if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
+                raise ValueError(f"{split}: given a {type(samples).__name__}, expected a sequence; use list(...)")
         if missing := [split for split in SPLITS if split not in sets]:
             raise ValueError(f"load: gives no {' and no '.join(missing)}, expected samples of {', '.join(SPLITS)}")
         for name, samples in sets.items():
             block = samples.block(0) if isinstance(samples, SampleStream) and len(samples) else samples
             check_samples(name, block, task, _checked_count(samples))
+
+    def check_labelled(self) -> None:
+        """Raise a ValueError where no sample of a split that is learnt from or chosen by has a label."""
+        task, sets = self._load()
+        for split in ("train", "val"):
+            block = sets[split].block(0) if isinstance(sets[split], SampleStream) else sets[split]  # type: ignore[attr-defined]
+            check_labelled(split, block, task, min(len(block), _checked_count(sets[split])))
 
     def check_trees(self) -> None:
         """Every sample has a parse.
@@ -111,7 +123,8 @@ class DataModule(LightningDataModule, ABC):
         """What to say of the first sample that is in two sets which must share none; empty where there is none. Of
         generated samples the first block is read."""
         sets = self._load()[1]
-        return check_disjoint(sets, {name: _checked_count(samples) for name, samples in sets.items()})
+        most = {name: _checked_count(samples) for name, samples in sets.items()}
+        return check_disjoint(sets, most, self.layout.needs_parse)
 
     @property
     def task(self) -> Task:
@@ -200,6 +213,16 @@ class DataModule(LightningDataModule, ABC):
             persistent_workers=self.num_workers > 0,
             worker_init_fn=silence_lost_connection,
         )
+
+
+def _as_promised(loaded: Any) -> tuple[Task, Mapping[str, Sequence[Any]]]:
+    """What `load` gave, if it is a task and its sets."""
+    if isinstance(loaded, tuple) and len(loaded) == 2:
+        task, sets = loaded
+        if isinstance(task, Task) and isinstance(sets, Mapping):
+            return task, sets
+    given = ", ".join(type(one).__name__ for one in loaded) if isinstance(loaded, tuple) else type(loaded).__name__
+    raise ValueError(f"load: given {given}, expected a Task and a mapping of samples: {', '.join(SPLITS)}")
 
 
 def _checked_count(samples: Sequence[Any]) -> int:

@@ -58,6 +58,24 @@ def check_samples(split: str, samples: Sequence[Any], task: Task, most: int | No
             _check_values(names, values, of)
 
 
+def check_labelled(split: str, samples: Sequence[Sample], task: Task, most: int) -> None:
+    """Raise a ValueError where none of the first `most` samples has a label."""
+    if (task.step_targets or task.tree_targets) and not any(_labelled(samples[n], task) for n in range(most)):
+        raise ValueError(
+            f"{split}: no sample has a label, all are {NO_TARGET}; expected some: there is nothing to learn"
+        )
+
+
+def _labelled(sample: Sample, task: Task) -> bool:
+    """Whether there is a label to learn from: the sample's own, or one at a step or a node."""
+    labels = [
+        given
+        for expected, given in ((task.step_targets, sample.step_targets), (task.tree_targets, sample.tree_targets))
+        if expected and given is not None
+    ]
+    return not labels or any((np.asarray(given) != NO_TARGET).any() for given in labels)
+
+
 def _check_padding(split: str, stack: SampleArrays) -> None:
     """No label stands behind a sample's last step: it would be learnt from padding."""
     if stack.step_targets is None:
@@ -214,16 +232,29 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 20 else f"a {name}"
 
 
-def check_disjoint(sets: Mapping[str, Sequence[Sample]], most: Mapping[str, int]) -> str:
+def _read_as(sample: Sample, trees: bool) -> bytes:
+    """A digest of what a model reads of a sample: equal numbers give one, whatever their type."""
+    digest = hashlib.blake2b(digest_size=16)
+    parts = (sample.tree_inputs, sample.tree.arity) if trees and sample.tree is not None else ()
+    for values in (sample.inputs, *parts):
+        array = np.ascontiguousarray(values)
+        if array.dtype.kind == "f":
+            array = array.astype(np.float64) + 0.0  # -0.0 is 0.0
+        array = array.astype(np.int64) if array.dtype.kind in "iub" else array
+        digest.update(f"{array.dtype.kind}{array.shape}".encode() + array.tobytes())
+    return digest.digest()
+
+
+def check_disjoint(sets: Mapping[str, Sequence[Sample]], most: Mapping[str, int], trees: bool = False) -> str:
     """What to say of the first sample that is in two sets by its inputs; empty where there is none.
 
-    No sample of train is in another set, and none of val in test. Of each set the first `most` are read.
+    No sample of train is in another set, and none of val in test. Of each set the first `most` are read. With `trees` a
+    sample's tree is one of its inputs.
     """
     seen: dict[bytes, tuple[str, int]] = {}
     for name in ("train", "val", *(name for name in sets if name not in ("train", "val"))):
         for number in range(most[name]):
-            inputs = np.ascontiguousarray(sets[name][number].inputs).tobytes()
-            key = hashlib.blake2b(inputs, digest_size=16).digest()
+            key = _read_as(sets[name][number], trees)
             where, before = seen.setdefault(key, (name, number)) if name in ("train", "val") else seen.get(key, ("", 0))
             apart = where == "train" or (where == "val" and name == "test")
             if apart and where != name:

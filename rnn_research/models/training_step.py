@@ -6,6 +6,7 @@ Lightning says when, through the hooks of `Model`; what happens then is here.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -70,7 +71,8 @@ class TrainingStep:
     ) -> Tensor:
         """Count one more batch. Returns what is to be differentiated: its loss, with what regularizers add, weighed
         among those that the step accumulates."""
-        self.parts, self.inputs, self.loss, self.labels, self.terminal = parts, inputs, loss, labels, terminal
+        self.parts = {name: replace(part, labels=labels) for name, part in parts.items()}
+        self.inputs, self.loss, self.labels, self.terminal = inputs, loss, labels, terminal
         if self.recorded:
             loss.retain_grad()
         self._weight = weight = self.window.weight(labels)

@@ -34,6 +34,15 @@ def csv_cell(value: Any) -> Any:
     return f"'{text}" if text.startswith(FORMULA) and not _number(text) else text
 
 
+def middle(text: str, most: int) -> str:
+    """`text` in at most `most` signs: what is left out is in the middle, where names differ least, and marked by …."""
+    if len(text) <= most:
+        return text
+    head = most // 2
+    tail = most - head - 1
+    return f"{text[:head]}…{text[len(text) - tail :]}" if most > 1 else "…"[:most]
+
+
 def _obeyed(sign: str) -> bool:
     """Controls (Cc), signs that format, as those of direction (Cf), and halves of pairs (Cs)."""
     return unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -15,12 +15,12 @@ folder:
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import IO, Any, get_args, get_origin, get_type_hints
@@ -109,8 +109,12 @@ def check_tables(probes: Iterable[str]) -> None:
         )
 
 
-def replace_atomically(path: Path, write: Any, mode: str = "w") -> None:
-    """Call `write(file)` on a temporary file beside `path`, sync it, and move it over `path` in one step."""
+def replace_atomically(path: Path, write: Any, mode: str = "w", sync: bool = True) -> None:
+    """Call `write(file)` on a temporary file beside `path`, sync it, and move it over `path` in one step.
+
+    Args:
+        sync: False for what can be made again: a machine that loses power may lose it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile: its files are readable by their owner alone, and os.replace would hand that on.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -118,7 +122,8 @@ def replace_atomically(path: Path, write: Any, mode: str = "w") -> None:
         with open(temporary, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -170,13 +175,23 @@ def load(folder: str | Path) -> RunRecord:
 
 
 def find(folders: Iterable[Path]) -> Iterator[Path]:
-    """Every folder at or below `folders` that holds a `run.json`, each once, in sorted order."""
+    """Every folder at or below `folders` that holds a `run.json`, each once, in sorted order; links to folders are
+    followed, also into a circle."""
     seen: set[Path] = set()
     for folder in folders:
-        for path in sorted(folder.rglob(RECORD)):
-            if path.parent.resolve() not in seen:
-                seen.add(path.parent.resolve())
-                yield path.parent
+        found, walked = [], set()
+        for at, below, files in os.walk(folder, followlinks=True):
+            real = os.path.realpath(at)
+            if real in walked:
+                below.clear()
+                continue
+            walked.add(real)
+            if RECORD in files:
+                found.append(Path(at))
+        for path in sorted(found, key=lambda path: path / RECORD):
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield path
 
 
 def write_table(folder: Path, name: str, table: np.ndarray) -> None:
@@ -225,26 +240,6 @@ def _table(file: IO[bytes]) -> np.ndarray:
     return table
 
 
-def read_metrics(folder: Path) -> list[dict[str, str]]:
-    """The whole rows of `metrics.csv` as text; a torn last line (a run killed while writing) is dropped.
-
-    Raises:
-        DamagedRecord: the file can't be read.
-    """
-    path = folder / METRICS
-    if not path.exists():
-        return []
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
-    lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
-    try:
-        return [row for row in csv.DictReader(lines) if None not in row and None not in row.values()]
-    except csv.Error as error:
-        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
-
-
 def plain(value: Any) -> Any:
     """Return `value` in what any reader of JSON takes: non-finite numbers as text, numpy's scalars as Python's, an
     integer that no int64 holds as the nearest float, or as text where none is near."""
@@ -261,13 +256,18 @@ def plain(value: Any) -> Any:
     return value
 
 
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(RunRecord)
+
+
 def _typed(raw: dict[str, Any]) -> dict[str, Any]:
     """`raw`, whose metrics are numbers again.
 
     Raises:
         TypeError, ValueError: a value isn't of its field's type.
     """
-    for key, hint in get_type_hints(RunRecord).items():
+    for key, hint in _hints().items():
         options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
         if key in raw and not isinstance(raw[key], tuple(get_origin(option) or option for option in options)):
             expected = getattr(hint, "__name__", hint)

@@ -25,8 +25,8 @@ class Step:
 
     `cells` are the layers from the bottom up, `inputs` what the lowest reads, at the structure's positions. `unrolled`
     has the states and, after the backward pass, where the regularizer `needs_adjoints`, their adjoints. `number` counts
-    the optimiser's steps taken before it. `inside`: a clipping strategy acts inside backpropagation, so that an adjoint
-    is not what the later state's adjoint gives.
+    the optimiser's steps taken before it; so many `labels` make up its mean loss. `inside`: a clipping strategy acts
+    inside backpropagation, so that an adjoint is not what the later state's adjoint gives.
     """
 
     cells: Sequence[Cell]
@@ -35,6 +35,7 @@ class Step:
     unrolled: Unrolled
     number: int = 0
     inside: bool = False
+    labels: int = 1
 
 
 class Regularizer(nn.Module):
@@ -50,6 +51,9 @@ class Regularizer(nn.Module):
 
     needs_whole: ClassVar[bool] = False
     """Whether it has no meaning where backpropagation through time is truncated."""
+
+    accumulates: ClassVar[bool] = True
+    """Whether what it does to accumulated batches is what it does to all of them as one batch."""
 
     counts: ClassVar[bool] = False
     """Whether accumulated batches weigh by what `counted` says, and not by their labels, in what `after_backward` adds

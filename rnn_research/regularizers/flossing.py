@@ -48,6 +48,7 @@ class Flossing(Regularizer):
     """
 
     needs_whole = True
+    accumulates = False  # of each batch some samples, and not all of those: the mean would weigh them otherwise
 
     def __init__(
         self,

@@ -29,7 +29,8 @@ class Omega(Regularizer):
     * `form=code`: as the authors' program (github.com/pascanur/trainingRNNs), whose numbers the paper reports: ratios
       of squared norms, and the mean over samples is divided by the mean number of steps that count.
 
-    Steps with ||d_{k+1}||^2 < 1e-20, in units of the batch's mean loss, do not count. d is of the total loss. Each
+    Steps with ||d_{k+1}||^2 < 4e-18 do not count, d being of the sample's own loss: whether one does hangs on no other
+    sample. (The authors' 1e-20 is of the mean over their batches of 20.) In the ratios d is of the total loss. Each
     layer has its own Omega; the value recorded is their sum, without alpha.
 
     Args:
@@ -44,7 +45,7 @@ class Omega(Regularizer):
     needs_adjoints = True
     needs_whole = True
     counts = True
-    BOUND = 1e-20  # of the squared norm: `bound` in the authors' program
+    BOUND = 1e-20 * 20**2  # of the squared norm: `bound` in the authors' program, whose batches had 20 samples
 
     def __init__(self, alpha: float = 4.0, form: str = "code") -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class Omega(Regularizer):
         value = count = torch.zeros((), dtype=torch.float64, device=weight.device)
         gradient = torch.zeros_like(weight)
         for one in updates:
-            counts = ~(one.norms < self.BOUND**0.5 * unit.abs())  # NaN counts: it must be seen
+            counts = ~(one.norms < self.BOUND**0.5 * unit.abs() / max(step.labels, 1))  # NaN counts: it must be seen
             terms, slopes = (torch.where(counts, values, 0.0) for values in self._terms(one))
             value, count = value + terms.sum(), count + counts.sum()
             if adds_to is not None:

@@ -8,7 +8,7 @@ from rnn_research.compare import Comparison
 from rnn_research.records.runs import replace_atomically
 from rnn_research.report import tables
 from rnn_research.report.page import Pictures, page
-from rnn_research.report.tables import text
+from rnn_research.report.terminal import text
 
 __all__ = ["text", "write"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from rnn_research.compare.honesty import few_distances, near_underflow
 from rnn_research.curves import Reading, beyond, format_interval, ratio_spoken
 from rnn_research.curves import short as brief
 from rnn_research.statistics.intervals import Interval
@@ -54,13 +55,15 @@ def half_life(reading: Reading) -> str:
 
 
 def rate(reading: Reading) -> str:
-    """Nothing where one rate does not say what the curve does; and how many seeds have none."""
+    """Nothing where one rate does not say what the curve does; and how many seeds have none. † marks a rate fitted over
+    few distances, ‡ one without the norms that underflow (`compare.caveats` says so in words)."""
     decay = reading.decay
     if decay.bounded:
         said = f"{'≤' if decay.rate < 0 else '≥'} {decay.rate:.3g}"
     else:
         said = format_interval(decay.rate, decay.low, decay.high) if decay.holds else NOTHING
-    return said + beyond(decay)
+    marks = FEW * few_distances(reading) + UNDERFLOW * near_underflow(reading)
+    return said + marks + beyond(decay)
 
 
 def law(reading: Reading) -> str:
@@ -102,3 +105,4 @@ def interval(found: Interval | None) -> str:
 
 
 NOTHING = "–"
+FEW, UNDERFLOW = "†", "‡"

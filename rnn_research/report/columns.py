@@ -10,17 +10,21 @@ from typing import Literal
 from rnn_research.compare import ComparedRun, Comparison, Condition, Success
 from rnn_research.compare.factors import short
 from rnn_research.curves import JOINT, Reading
+from rnn_research.records.runs import RunRecord
 from rnn_research.report import as_text
+from rnn_research.report.fitting import KEPT
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table: its title, what it means, and its cell for a condition."""
+    """A column of the table: its title, what it means, and its cell for a condition. Where a terminal is too narrow,
+    the column with the lowest `keep` is left out first."""
 
     title: str
     meaning: str
     cell: Callable[[Condition], str]
     kind: Literal["number", "option", "verdict"] = "number"
+    keep: int = 50
 
 
 def factor_columns(comparison: Comparison) -> list[Column]:
@@ -29,7 +33,7 @@ def factor_columns(comparison: Comparison) -> list[Column]:
     def cell(factor: str) -> Callable[[Condition], str]:
         return lambda condition: condition.options[factor]
 
-    return [Column(names[factor], factor, cell(factor), "option") for factor in comparison.distinguishing_factors]
+    return [Column(names[factor], factor, cell(factor), "option", KEPT) for factor in comparison.distinguishing_factors]
 
 
 def gradient_columns(comparison: Comparison) -> list[Column]:
@@ -46,26 +50,31 @@ def law_columns(comparison: Comparison) -> list[Column]:
             "what the norm does with distance",
             lambda c: _of(c.chosen, as_text.law),
             "option",
+            keep=60,
         ),
         Column(
             "rate [95%]",
             "nats per cell application, where one exponential fits",
             lambda c: _of(c.chosen, as_text.rate),
+            keep=90,
         ),
         Column(
             "half-life",
             "cell applications that halve the norm",
             lambda c: _of(c.chosen, as_text.half_life),
+            keep=40,
         ),
         Column(
             "horizon",
             f"first distance that stays below {fraction} of the norm at 1",
             lambda c: _of(c.chosen, as_text.horizon),
+            keep=70,
         ),
         Column(
             "fall/keep/rise",
             "per cent of samples below 1/2, between, above 2",
             lambda c: _of(c.chosen, as_text.samples),
+            keep=30,
         ),
     ]
 
@@ -83,12 +92,14 @@ def verdict_columns(comparison: Comparison) -> list[Column]:
         "verdict at the step of the numbers",
         lambda c: _of(c.chosen, as_text.words),
         "verdict",
+        keep=99,
     )
     return [
         Column(
             "far ratio [95%]",
             "norm at the farthest distance over that at distance 1",
             lambda c: _of(c.chosen, as_text.far),
+            keep=95,
         ),
         *([start] if start.title != chosen.title else []),
         chosen,
@@ -109,19 +120,23 @@ def task_columns(comparison: Comparison) -> list[Column]:
     """How the task went, and what clipping did."""
     metric = metric_title(comparison)
     return [
-        Column(f"{metric} [95%]", "mean over the seeds that did not diverge", lambda c: metric_cell(comparison, c)),
+        Column(
+            f"{metric} [95%]", "mean over the seeds that did not diverge", lambda c: metric_cell(comparison, c), keep=95
+        ),
         Column(
             "baseline",
             f"{metric} of a predictor without memory",
             lambda c: as_text.number(c.baseline),
+            keep=40,
         ),
         *(success_columns(comparison) if comparison.rules else []),
         Column(
             "clipped",
             "share of steps with a finite norm in which clipping fired",
             lambda c: as_text.percent(c.clipped),
+            keep=70,
         ),
-        Column("diverged", "runs that diverged", diverged),
+        Column("diverged", "runs that diverged", diverged, keep=65),
         Column("parameters", "trained numbers", parameters),
     ]
 
@@ -129,8 +144,10 @@ def task_columns(comparison: Comparison) -> list[Column]:
 def success_columns(comparison: Comparison) -> list[Column]:
     """How many runs solved the task, and after how many steps."""
     return [
-        Column("solved", f"runs that reached {rules(comparison)}", lambda c: solved(c.success)),
-        Column("steps to success", "median and range over the runs that solved it", lambda c: steps(c.success)),
+        Column("solved", f"runs that reached {rules(comparison)}", lambda c: solved(c.success), keep=85),
+        Column(
+            "steps to success", "median and range over the runs that solved it", lambda c: steps(c.success), keep=60
+        ),
     ]
 
 
@@ -175,7 +192,7 @@ def answer(comparison: Comparison, condition: Condition, feature: str, index: in
 
 
 def seeds_column() -> Column:
-    return Column("seeds", "runs in this condition", lambda condition: str(len(condition.runs)))
+    return Column("seeds", "runs in this condition", lambda condition: str(len(condition.runs)), keep=KEPT)
 
 
 def metric_title(comparison: Comparison) -> str:
@@ -245,9 +262,14 @@ def title(comparison: Comparison) -> str:
 
 def command(run: ComparedRun) -> str:
     """The command line that repeats a run: what was typed for it, and its seed."""
-    typed = run.record.overrides
+    return repeating(run.record)
+
+
+def repeating(record: RunRecord) -> str:
+    """The same of a record alone."""
+    typed = record.overrides
     seeded = any(text.startswith("seed=") for text in typed)
-    return shlex.join(["rnn-train", *typed, *([] if seeded else [f"seed={run.record.seed}"])])
+    return shlex.join(["rnn-train", *typed, *([] if seeded else [f"seed={record.seed}"])])
 
 
 def _count(count: int, noun: str) -> str:

@@ -44,6 +44,7 @@ def page(comparison: Comparison, pictures: Pictures | None = None) -> str:
     gradient = columns.gradient_columns(comparison)
     parts = [
         _first_screen(comparison, pictures),
+        sections.beware(comparison),
         "<h2>The gradient</h2>",
         sections.table(comparison, gradient, "How much of the gradient arrives, and what it does on the way", keys),
         sections.beside(comparison),

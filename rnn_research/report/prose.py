@@ -6,15 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from html import escape
 
-from rnn_research.compare import Comparison, Condition, Effect, Success
+from rnn_research.compare import Comparison, Condition, Success
 from rnn_research.compare.factors import is_of_clipping
 from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, RISE, Reading, verdicts
 from rnn_research.report import as_text, columns
 from rnn_research.report.names import joined, names
-from rnn_research.statistics.intervals import Interval
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-MOST_EFFECTS = 4
 MOST_SETTINGS = 12
 """Of more settings the sentence says how many a word is said of."""
 MOST_NAMED = 6
@@ -60,22 +58,6 @@ def verdict(comparison: Comparison) -> str:
         said = [f"No run says how far the gradient reaches{why}.", ""]
     looks = ("lead", "lead quiet")
     return "".join(f'<p class="{look}">{one}</p>' for look, one in zip(looks, said, strict=True) if one)
-
-
-def answers(comparison: Comparison) -> str:
-    """Where the gradient vanishes, at the chosen step and at the first, and what clipping changed."""
-    return verdict(comparison) + "".join(f'<p class="lead">{paragraph}</p>' for paragraph in changes(comparison))
-
-
-def changes(comparison: Comparison) -> list[str]:
-    """What clipping changed, a sentence a strategy and setting, where these are few."""
-    # More are a table, and they have one.
-    few = comparison.effects if len(comparison.effects) <= MOST_EFFECTS else ()
-    count = sum(found is not None and found.n > 1 for effect in few for found in (effect.rate, effect.metric))
-    said = [_changed(comparison, effect, count) for effect in few]
-    if count > 1:
-        said.append(f"Higher and lower are said where the difference holds for all {count} of these at once.")
-    return said
 
 
 def sentence(comparison: Comparison, condition: Condition) -> str:
@@ -245,7 +227,7 @@ def _told(comparison: Comparison, view: Callable[[Condition], Reading | None]) -
     for condition in comparison.conditions:
         reading = view(condition)
         if reading is not None:
-            found.setdefault(_setting(comparison, condition), {})[
+            found.setdefault(setting_of(comparison, condition), {})[
                 joined(comparison, condition, comparison.distinguishing_factors) or "all runs"
             ] = reading
     told: dict[str, list[Reading]] = {}
@@ -255,38 +237,10 @@ def _told(comparison: Comparison, view: Callable[[Condition], Reading | None]) -
     return told
 
 
-def _setting(comparison: Comparison, condition: Condition) -> str:
+def setting_of(comparison: Comparison, condition: Condition) -> str:
     """The condition's label without its clipping."""
     factors = [factor for factor in comparison.distinguishing_factors if not is_of_clipping(factor)]
     return joined(comparison, condition, factors)
-
-
-def _changed(comparison: Comparison, effect: Effect, count: int) -> str:
-    """`On lstm, global_norm clipped 26% of steps: decay rate +0.01 [..] (no difference shown); ...`, as one of
-    `count` intervals."""
-    option = ", ".join(value for key, value in effect.clipped.options.items() if is_of_clipping(key))
-    setting = _setting(comparison, effect.plain)
-    changes = [
-        f"{name} {as_text.signed(found)} ({_conclusion(found, count)})"
-        for name, found in (("decay rate", effect.rate), (columns.metric_title(comparison), effect.metric))
-        if found is not None
-    ]
-    share = as_text.percent(effect.clipped.clipped)
-    clipped = f"{f'On {setting}, ' if setting else ''}{option} clipped {share} of steps"
-    return typeset(f"{clipped}: {'; '.join(changes)}." if changes else f"{clipped}.")
-
-
-def _conclusion(found: Interval, count: int) -> str:
-    """What the interval shows as one of `count`."""
-    if found.n < 2:
-        return "one seed, so no interval"
-    if found.low != found.low:
-        return "all seeds alike, so no interval"
-    wider = found.as_one_of(count)
-    if wider.low <= 0 <= wider.high:
-        alone = not found.low <= 0 <= found.high
-        return f"no difference shown, as one of {count}" if alone else "no difference shown"
-    return "higher" if wider.low > 0 else "lower"
 
 
 def _listed(labels: list[str], most: int) -> str:

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from rnn_research.compare import Comparison, Condition
-from rnn_research.report import as_text, columns, prose
+from rnn_research.compare import Comparison, Condition, caveats
+from rnn_research.report import changes, columns, prose
 from rnn_research.report.columns import Column
 from rnn_research.report.prose import typeset
 
@@ -127,25 +127,29 @@ def answers(comparison: Comparison) -> str:
 
 
 def effects(comparison: Comparison) -> str:
-    """What clipping changed, in words and as a table; nothing where nothing was clipped."""
+    """What a strategy changed, in words and as a table; nothing where there is nothing to compare with."""
     if not comparison.effects:
         return ""
-    head = ("condition", "#decay rate", f"#{columns.metric_title(comparison)}", "#seeds")
+    metric = columns.metric_title(comparison)
+    measured = ("p", "detectable")
+    head = ("condition", "#decay rate", *(f"#{one}" for one in measured), f"#{metric}")
+    head = (*head, *(f"#{one}" for one in measured), "#seeds", "note")
     rows = (
-        f'<th scope="row">{escape(comparison.label(effect.clipped))}</th>'
-        f'<td class="n">{typeset(as_text.signed(effect.rate))}</td>'
-        f'<td class="n">{typeset(as_text.signed(effect.metric))}</td>'
-        f'<td class="n">{max((found.n for found in (effect.rate, effect.metric) if found), default=0)}</td>'
-        for effect in comparison.effects
+        f'<th scope="row">{first}</th>{"".join(f"<td{NUMBER}>{cell}</td>" for cell in cells)}'
+        f'<td class="wrap">{note}</td>'
+        for first, *cells, note in changes.rows(comparison)
     )
-    about = (
-        "With clipping less without, all else equal, paired by seed; 95% interval by Student's t. "
-        "An interval that contains 0 shows no difference; one in twenty excludes it by chance. Seeds that all differ "
-        "by the same have no interval, and show nothing."
+    said = "".join(f"<p>{sentence}</p>" for sentence in changes.sentences(comparison))
+    return (
+        f'<h3>What it changed</h3>{said}{_plain(head, rows, "Less the baseline")}<p class="quiet">{changes.ABOUT}</p>'
     )
-    found = _plain(head, rows, "With clipping less without")
-    said = "".join(f"<p>{paragraph}</p>" for paragraph in prose.changes(comparison))
-    return f"<h3>What clipping changed</h3>{said}<p>{about}</p>{found}"
+
+
+def beware(comparison: Comparison) -> str:
+    """What to know before believing it; nothing where there is nothing."""
+    found = caveats(comparison)
+    items = "".join(f"<li>{escape(caveat.text)}.</li>" for caveat in found)
+    return f"<h2>Before you believe it</h2><ul>{items}</ul>" if items else ""
 
 
 def left_out(comparison: Comparison) -> str:

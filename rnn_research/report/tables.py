@@ -1,47 +1,18 @@
-"""The comparison as plain text for a terminal, and as CSV with every digit."""
+"""The comparison's numbers by row, and as CSV with every digit."""
 
 from __future__ import annotations
 
 import csv
 import io
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from rnn_research.compare import ComparedRun, Comparison, Condition, GradientAtStep, Success
-from rnn_research.compare.reading import share_clipped
 from rnn_research.curves import Reading
 from rnn_research.records.printable import csv_cell
-from rnn_research.report import as_text, columns
-from rnn_research.report.columns import Column
 from rnn_research.statistics.intervals import Interval
 
-WIDTH = 100
 Row = dict[str, Any]
-
-
-def text(comparison: Comparison) -> str:
-    """Two aligned tables, one on the gradient and one on the task, and above them what all runs share."""
-    conditions = [*columns.factor_columns(comparison), columns.seeds_column()]
-    blocks = [
-        _wrapped(f"{columns.title(comparison)}. {constant(comparison)}"),
-        f"GRADIENT: how much of the adjoint of {columns.state(comparison)} arrives, relative to distance 1",
-        _aligned(comparison, [*conditions, *columns.verdict_columns(comparison)]),
-        "ON THE WAY: the norm against distance, in cell applications to the loss",
-        _aligned(comparison, [*columns.factor_columns(comparison), *columns.law_columns(comparison)]),
-        *_beside(comparison),
-        "TASK AND CLIPPING",
-        _aligned(comparison, [*conditions, *columns.task_columns(comparison)]),
-    ]
-    for feature in comparison.against:
-        answers = columns.answer_columns(comparison, feature)
-        blocks += [
-            f"{comparison.measure.upper()} AGAINST {feature}: mean over seeds [95%]",
-            _aligned(comparison, [*columns.factor_columns(comparison), *answers]),
-        ]
-    if comparison.effects:
-        blocks += ["WHAT CLIPPING CHANGED: with it less without, paired by seed [95%]", _effects(comparison)]
-    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def constant(comparison: Comparison) -> str:
@@ -54,9 +25,14 @@ def constant(comparison: Comparison) -> str:
     return " ".join(part for part in (f"The same in all: {same}." if same else "", follow, pooled, notes) if part)
 
 
+def condition_rows(comparison: Comparison) -> list[Row]:
+    """One row a condition, by column; a column that it lacks is not there."""
+    return [_condition_row(comparison, condition) for condition in comparison.conditions]
+
+
 def conditions_csv(comparison: Comparison) -> str:
     """One row a condition."""
-    return _csv([_condition_row(comparison, condition) for condition in comparison.conditions])
+    return _csv(condition_rows(comparison))
 
 
 def runs_csv(comparison: Comparison) -> str:
@@ -82,52 +58,6 @@ def answers_csv(comparison: Comparison) -> str:
         for low, high, mean, samples in zip(found.bins.low, found.bins.high, found.mean, found.samples, strict=True)
     ]
     return _csv(rows) if rows else ""
-
-
-def _aligned(comparison: Comparison, columns: Sequence[Column]) -> str:
-    lines = [[column.title for column in columns]]
-    lines += [[column.cell(condition) for column in columns] for condition in comparison.conditions]
-    return _lines(lines, [column.kind == "number" for column in columns])
-
-
-def _beside(comparison: Comparison) -> list[str]:
-    """The parts of the state and the layers, where there are several."""
-    beside = columns.beside_columns(comparison)
-    if not beside:
-        return []
-    title = "EACH FOR ITSELF: far ratio and verdict of the parts of the state, and of layers"
-    return [title, _aligned(comparison, [*columns.factor_columns(comparison), *beside])]
-
-
-def _lines(cell_rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    widths = [max(map(len, column)) for column in zip(*cell_rows, strict=True)]
-    padded = (
-        [
-            cell.rjust(width) if flush else cell.ljust(width)
-            for cell, width, flush in zip(row, widths, right, strict=True)
-        ]
-        for row in cell_rows
-    )
-    return "\n".join("  ".join(row).rstrip() for row in padded)
-
-
-def _effects(comparison: Comparison) -> str:
-    metric = columns.metric_title(comparison)
-    head = ["condition", "rate", metric, "without", "with"]
-    rows = [
-        [
-            comparison.label(effect.clipped),
-            as_text.signed(effect.rate),
-            as_text.signed(effect.metric),
-            *(c.chosen.verdict.said if c.chosen else as_text.NOTHING for c in (effect.plain, effect.clipped)),
-        ]
-        for effect in comparison.effects
-    ]
-    return _lines([head, *rows], [False, True, True, False, False])
-
-
-def _wrapped(paragraph: str) -> str:
-    return "\n".join(textwrap.wrap(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 def _condition_row(comparison: Comparison, condition: Condition) -> Row:
@@ -231,13 +161,13 @@ def _run_row(comparison: Comparison, condition: Condition, run: ComparedRun) -> 
             row |= {f"{prefix}{key}": value for key, value in _decay_cells(seen).items()}
             row |= {
                 f"{prefix}step": curve.step,
-                f"{prefix}samples": len(curve.log_norm),
+                f"{prefix}samples": curve.samples,
                 f"{prefix}state": curve.state,
                 f"{prefix}layer": "all" if curve.layer is None else curve.layer,
             }
     for name, seen in run.beside.items():
         row |= {f"{name} far_ratio": seen.decay.far_ratio, f"{name} verdict": seen.verdict.word}
-    row["clipped"] = None if run.clipping is None else share_clipped(run.clipping)
+    row["clipped"] = None if run.clipping is None else run.clipping.share
     row |= {"parameters": run.record.parameters, "steps": run.record.steps, "missing": "; ".join(run.missing)}
     return row | {"left_out": None}
 

@@ -21,6 +21,15 @@ def thinned(count: int, most: int = PAIRED) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
+def nested(count: int, most: int) -> np.ndarray:
+    """The indices of about `most` of `count`: every 1st, 2nd, 4th, 8th, and the last. Those of a shorter sequence are,
+    but for its last, among those that a longer one has, or the other way round."""
+    stride = 1
+    while -(-count // stride) > most:
+        stride *= 2
+    return np.union1d(np.arange(0, count, stride), [count - 1]).astype(int) if count else np.arange(0)
+
+
 def nanmedian(values: np.ndarray) -> np.ndarray:
     """The median over the last axis of what isn't NaN; NaN where nothing is."""
     if not np.isnan(values).any():

@@ -74,6 +74,11 @@ def claim(folder: Path) -> None:
         return
 
 
+def holder(folder: Path) -> str:
+    """Who holds `folder`; empty where nobody does that is still there."""
+    return next(filter(None, map(_alive, sorted(folder.glob(NAME.format("*"))))), "")
+
+
 def release(folder: Path) -> None:
     """Give `folder` back, where this thread has it."""
     _remove(_held.pop(_key(folder), None))

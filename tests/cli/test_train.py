@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from rnn_research.cli.train import main
 from rnn_research.config.groups import CONF, options
 from rnn_research.records import runs
+from rnn_research.records.metrics_file import read_metrics
 from rnn_research.training.signals import DeferredSignals
 
 
@@ -493,7 +494,7 @@ def test_kill_leaves_a_running_record_and_the_bar_no_flood(tmp_path: Path) -> No
     run, record = the_record(tmp_path)
     assert record.status == "running"
     assert record.end is None
-    metrics = runs.read_metrics(run)
+    metrics = read_metrics(run)
     assert len(metrics) > 20
     assert log.stat().st_size < 300
 

@@ -1,5 +1,6 @@
 """The wheel, away from the checkout: it brings its configs and types, and finds a user's configs too."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from folders import write_run
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
@@ -99,3 +101,69 @@ def test_the_installed_package_composes_its_configs(installed: Path, tmp_path: P
     assert "_target_: rnn_research.cells.lstm.LSTM" in shown
     assert "seed: 7" in shown.splitlines()
     assert not list(tmp_path.iterdir())
+
+
+LIGHT = ("numpy", "scipy", "jaxtyping", "wadler_lindig")
+"""What comparing needs; the last is jaxtyping's own. Figures need matplotlib too."""
+HEAVY = ("torch", "lightning", "hydra", "omegaconf", "torchmetrics", "sklearn", "tqdm", "matplotlib")
+BLOCKED = f"""
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+from rnn_research.cli.compare import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the light packages alone, and the libraries that they bring."""
+    folder = tmp_path_factory.mktemp("light")
+    for name in LIGHT:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        home = Path(spec.origin).parents[1]
+        for path in (home / name, *home.glob(f"{name}.libs"), *home.glob(f"{name}-*.dist-info")):
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("study")
+    for seed in range(2):
+        write_run(root / f"run{seed}", seed=seed)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("{study}", "--no-figures", "--out", "{out}"), "2 runs in 1 condition"),
+        (("{study}", "--format", "latex"), r"\begin{tabular}"),
+        (("best", "{study}"), "highest of 2 runs"),
+        (("show", "{study}/run0"), "vanishes over 31"),
+        (("diff", "{study}/run0", "{study}/run1"), "second less first"),
+    ],
+)
+def test_comparing_from_the_wheel_needs_nothing_that_trains(
+    installed: Path, light: Path, study: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+):
+    typed = [argument.format(study=study, out=tmp_path / "out") for argument in arguments]
+    assert said in python(installed, "-c", BLOCKED, *typed, cwd=tmp_path)
+    # -S: without site-packages, so that nothing else is there to be imported, as where nothing else is installed
+    alone = os.environ | {"PYTHONPATH": f"{installed}{os.pathsep}{light}"}
+    module = ("-m", "rnn_research.cli.compare")
+    assert said in run(sys.executable, "-S", *module, *typed, cwd=tmp_path, env=alone)
+
+
+def test_there_nothing_that_trains_could_be_imported(installed: Path, light: Path, tmp_path: Path):
+    alone = os.environ | {"PYTHONPATH": f"{installed}{os.pathsep}{light}"}
+    code = f"import importlib.util as u; print([name for name in {HEAVY} if u.find_spec(name)])"
+    assert run(sys.executable, "-S", "-c", code, cwd=tmp_path, env=alone).strip() == "[]"

@@ -133,13 +133,18 @@ def test_the_record_says_where_it_acted(tmp_path: Path) -> None:
     assert (steps["global_norm.norm_after"] <= 0.05).all()
 
 
-def test_h_detach_draws_anew_each_batch_and_again_after_a_reload() -> None:
+def test_h_detach_draws_anew_each_step_and_again_after_a_reload() -> None:
     data = Given(SEQUENCES, sequences(6))
     structure, model = data.layout.collate(data.samples("train")).structure, model_of(data, LSTM)
     cell, unit = model.cells[0], model._scale
 
     def draws(strategy: HDetach, count: int) -> list[list[float]]:
-        found = [strategy.intervention(cell, structure, 0, unit) for _ in range(count)]
+        found = []
+        for _ in range(count):
+            found.append(strategy.intervention(cell, structure, 0, unit))
+            again = strategy.intervention(cell, structure, 0, unit)  # of a batch that the same step accumulates
+            assert torch.equal(again.keep[0], found[-1].keep[0])  # type: ignore[index,union-attr]
+            strategy([])
         assert all(one is not None and one.keep[1] is None for one in found)
         assert all((one.keep[0] == one.keep[0][:1]).all() for one in found)  # type: ignore[index,union-attr]
         return [one.keep[0][0].tolist() for one in found]  # type: ignore[index,union-attr]

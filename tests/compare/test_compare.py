@@ -23,7 +23,7 @@ from rnn_research.cli.compare import main
 from rnn_research.compare import Comparison, NothingToCompare, compare
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
-from rnn_research.report import as_text, columns, prose, style, vanishing
+from rnn_research.report import as_text, changes, columns, prose, style, vanishing
 from rnn_research.statistics.intervals import Interval
 
 MODELS = {"rnn": 0.6, "lstm": 0.97, "gru": 1.25}
@@ -809,17 +809,17 @@ def test_a_far_ratio_that_underflows_is_below_a_number(tmp_path: Path):
     assert condition.chosen.verdict.word == "vanishes"
 
 
-def test_what_is_higher_in_words_is_so_among_all_intervals_of_the_lead(compared: Comparison):
-    def lead(half: float) -> str:
-        # with two degrees of freedom one of six at once is 7.65 / 4.30 = 1.78 times as wide
-        changes = {"rate": interval_of(0.1, half), "metric": interval_of(-0.1, half)}
-        effects = tuple(dataclasses.replace(effect, **changes) for effect in compared.effects)
-        return prose.answers(dataclasses.replace(compared, effects=effects))
+def test_what_is_higher_in_words_is_so_by_its_p_among_all(compared: Comparison):
+    def said(p: float, half: float = 0.01) -> str:
+        changed = {"rate": interval_of(0.1, half), "metric": interval_of(-0.1, half), "rate_p": p, "metric_p": p}
+        changed |= {"rate_detectable": 0.25, "metric_detectable": None, "notes": ()}
+        effects = tuple(dataclasses.replace(effect, **changed) for effect in compared.effects)
+        return " ".join(changes.sentences(dataclasses.replace(compared, effects=effects)))
 
-    wide = float(scipy.stats.t.ppf(1 - 0.025 / 6, 2) / scipy.stats.t.ppf(0.975, 2))
-    assert lead(0.101 / wide).count("(no difference shown, as one of 6)") == 6
-    assert lead(0.099 / wide).count("(higher)") == lead(0.099 / wide).count("(lower)") == 3
-    assert lead(0.11).count("(no difference shown)") == 6
+    assert said(0.051).count("(no difference shown; one of 0.25 would be seen in 4 of 5 studies)") == 3
+    assert said(0.051).count("(no difference shown)") == 3
+    assert said(0.049).count("(higher, p = 0.049)") == said(0.049).count("(lower, p = 0.049)") == 3
+    assert said(float("nan")).count("so no interval") == 6
 
 
 def test_where_trees_and_chains_share_a_panel_its_axis_says_so(tmp_path: Path):

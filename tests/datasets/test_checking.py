@@ -16,7 +16,8 @@ from small import SEQUENCES, STEPS, TREES, Given, sentences, sequences
 
 from rnn_research.datasets.streams import SampleStream
 from rnn_research.datasets.task import Task
-from rnn_research.structures import Sample, SampleArrays
+from rnn_research.structures import Sample, SampleArrays, Tree
+from rnn_research.structures.layouts import ParseTreeLayout
 
 NUMBERS = Task("regression", input_size=2, output_size=1)
 
@@ -156,6 +157,32 @@ def test_a_sample_in_two_splits_is_named() -> None:
         assert found == f"sample 6 of {split}: its inputs are those of sample {index} of {among}"
 
 
+@pytest.mark.parametrize(
+    "made", [lambda x: x.astype(np.float64), lambda x: np.where(x == 0, -0.0, x), np.asfortranarray]
+)
+def test_equal_numbers_are_one_sample_whatever_their_type(made: Callable[[np.ndarray], np.ndarray]) -> None:
+    train, val, test = (sequences(6, seed=seed) for seed in range(3))
+    train[2].inputs[0, 0] = 0.0
+    val = [replace(sample, inputs=made(sample.inputs)) for sample in (*val, train[2])]
+    assert "sample 6 of val" in Given(SEQUENCES, {"train": train, "val": val, "test": test}).shared()
+
+
+def test_two_parses_of_the_same_words_are_two_samples_where_parses_are_read() -> None:
+    """And one where the words alone are."""
+    words = np.array([1, 2, 3])
+    left, right = (Tree.of(parent)[0] for parent in ([-1, 0, 0, 1, 1], [-1, 0, 0, 2, 2]))
+    one, other = (
+        Sample(words, 0, tree=tree, tree_inputs=np.array(read), tree_targets=np.zeros(5, dtype=np.int64))
+        for tree, read in ((left, [0, 0, 3, 1, 2]), (right, [0, 1, 0, 2, 3]))
+    )
+    more = sentences(4)
+    sets = {"train": [one, *more[:1]], "val": [other, *more[1:2]], "test": more[2:]}
+    assert Given(TREES, sets, ParseTreeLayout()).shared() == ""
+    assert "sample 0 of val" in Given(TREES, sets).shared()
+    again = {**sets, "val": [one]}
+    assert "sample 0 of val" in Given(TREES, again, ParseTreeLayout()).shared()
+
+
 MINE = """
 import numpy as np
 from rnn_research.datasets.base import DataModule
@@ -177,18 +204,43 @@ class Mine(DataModule):
 """
 
 
+def test_a_split_without_a_label_is_named() -> None:
+    unlabelled = [replace(one, step_targets=np.full(len(one.inputs), -1)) for one in sequences(4, steps=True)]
+    sets = {"train": sequences(4, steps=True), "val": sequences(4, steps=True), "test": unlabelled}
+    Given(STEPS, sets).check_labelled()
+    for split in ("train", "val"):
+        with pytest.raises(ValueError, match=rf"^{split}: no sample has a label, all are -1"):
+            Given(STEPS, sets | {split: unlabelled}).check_labelled()
+
+
 @pytest.mark.parametrize(
     ("fourth", "line"),
     [
         ("Sample(inputs[0], 2)", "dataset: sample 4 of val: target: given 2, expected a class from 0 to 1"),
         ('sets["train"][1]', "dataset: sample 4 of val: its inputs are those of sample 1 of train; leave it out"),
+        (
+            "Sample(inputs[0], 0)\n        return {}",
+            "dataset.load: given dict, expected a Task and a mapping of samples",
+        ),
+        (
+            "Sample(inputs[0], 0)\n        return Task('classification', 2, 2), [1]",
+            "dataset.load: given Task, list, expected a Task and a mapping of samples",
+        ),
+        (
+            "Sample(inputs[0], 0)\n        sets['val'] = (one for one in sets['val'])",
+            "dataset.val: given a generator, expected a sequence; use list(...)",
+        ),
+        (
+            "0\n        return made(sets)\n\n    def __init__(self, **_):\n        pass\n\n\ndef made(sets):",
+            "dataset.Mine: its __init__ does not call super().__init__(...)",
+        ),
     ],
 )
 def test_the_command_says_so_in_one_line(
     fourth: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    name = f"checked_{len(fourth)}"
+    name = f"checked_{abs(hash(fourth))}"
     (tmp_path / "own" / "dataset").mkdir(parents=True)
     (tmp_path / "own" / "dataset" / "mine.yaml").write_text(f"# mine\n_target_: {name}.Mine\n")
     (tmp_path / "own" / f"{name}.py").write_text(MINE.format(fourth=fourth, overlaps=False))

@@ -27,6 +27,7 @@ from rnn_research.clipping.autoclip import AutoClip
 from rnn_research.clipping.depth_detach import DepthDetach
 from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.graves import Graves
+from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
 from rnn_research.clipping.tbptt import TBPTT
 from rnn_research.clipping.value import Value
@@ -63,6 +64,7 @@ STRATEGIES: dict[str, tuple[Callable[[], Clipping], str]] = {
     "graves": (lambda: Graves(0.02), "steps"),
     "depth_detach": (lambda: DepthDetach(1), "nodes"),
     "tbptt": (lambda: TBPTT(2), "steps"),
+    "h_detach": (lambda: HDetach(0.5), "steps"),
     "composed": (lambda: Composed({"graves": Graves(0.02), "global_norm": GlobalNorm(0.05)}), "nodes"),
 }
 REGULARIZERS: dict[str, tuple[Callable[[], Regularizer], str]] = {
@@ -100,6 +102,29 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
     for expected, found in zip(one["metrics"][1:], other["metrics"][1:], strict=True):
         assert found[:3] == expected[:3]
         assert found[3:] == pytest.approx(expected[3:], rel=1e-6)
+
+
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_omega_counts_the_same_steps_of_batches_and_of_all_as_one(form: str, tmp_path: Path) -> None:
+    """Where the gradient vanishes on the way, so that far steps do not count."""
+    found, counted = [], []
+    for size, batches in ((6, 1), (2, 3)):
+        data = Given(SEQUENCES, sequences(9, (30, 60)), batch_size=size)
+        model = model_of(
+            data, RNN, optimizer=partial(torch.optim.SGD, lr=0.01), regularizers={"mine": Omega(4.0, form)}
+        )
+        model = model.double()
+        with torch.no_grad():
+            model.cells[0].weight_hh.mul_(0.3)  # type: ignore[operator,union-attr]
+        run(data, model, tmp_path / str(size), max_epochs=2, accumulate_grad_batches=batches, precision="64-true")
+        counted.append(float(model.regularizers["mine"]._counted))
+        found.append(
+            {"weights": model.state_dict(), "regularizer": runs.read_table(tmp_path / str(size), "regularizer")}
+        )
+    for name, value in found[0]["weights"].items():
+        torch.testing.assert_close(found[1]["weights"][name], value, rtol=1e-11, atol=1e-12, msg=name)
+    np.testing.assert_allclose(found[1]["regularizer"]["mine"], found[0]["regularizer"]["mine"], rtol=1e-11)
+    assert 0 < counted[1] < 2 * 30
 
 
 def cases(made: dict[str, tuple[Any, str]]) -> list[tuple[str, str]]:

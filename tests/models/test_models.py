@@ -25,7 +25,7 @@ from rnn_research.models.metrics import MeanLoss, RunningMetrics
 from rnn_research.models.model import count_parameters
 from rnn_research.models.objective import objective_of
 from rnn_research.models.sizing import hidden_size_for
-from rnn_research.records import runs
+from rnn_research.records.metrics_file import read_metrics
 from rnn_research.structures import BalancedTreeLayout, ParseTreeLayout, Sample
 
 SUMS = Task("regression", input_size=2, output_size=2, tolerance=2.0)
@@ -114,7 +114,7 @@ def test_metrics_are_counts_over_uneven_batches(layout: str, tmp_path: Path) -> 
     data = Given(GIVEN[layout].of, GIVEN[layout].given, GIVEN[layout].layout)
     model = model_of(data, LSTM).double()
     record = run(data, model, tmp_path, max_steps=3)
-    rows = {row["split"]: row for row in runs.read_metrics(tmp_path)}
+    rows = {row["split"]: row for row in read_metrics(tmp_path)}
     with torch.no_grad():
         samples = data.samples("test")
         answers = torch.cat([model(_lone(data, sample)) for sample in samples])

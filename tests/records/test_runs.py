@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rnn_research.records import runs
+from rnn_research.records.metrics_file import read_metrics
 from rnn_research.records.runs import DamagedRecord, RunRecord
 
 
@@ -307,7 +308,7 @@ def test_a_negative_step_is_damaged(tmp_path: Path):
 def test_a_field_of_metrics_too_long_for_csv_is_damaged(tmp_path: Path):
     (tmp_path / "metrics.csv").write_text(HEAD + "1,0,train,2.3," + "9" * 200_000 + "\n")
     with pytest.raises(DamagedRecord, match="field limit"):
-        runs.read_metrics(tmp_path)
+        read_metrics(tmp_path)
 
 
 # -- metrics and folders -----------------------------------------------------------------------------
@@ -330,17 +331,17 @@ HEAD = "step,epoch,split,loss,accuracy\n"
 )
 def test_only_whole_rows_of_metrics_are_read(tmp_path: Path, text: str, steps: list[str]):
     (tmp_path / "metrics.csv").write_text(text)
-    assert [row["step"] for row in runs.read_metrics(tmp_path)] == steps
+    assert [row["step"] for row in read_metrics(tmp_path)] == steps
 
 
 def test_metrics_that_can_not_be_read_are_damaged(tmp_path: Path):
     (tmp_path / "metrics.csv").mkdir()
     with pytest.raises(DamagedRecord, match=r"metrics\.csv: damaged"):
-        runs.read_metrics(tmp_path)
+        read_metrics(tmp_path)
 
 
 def test_a_run_without_metrics_has_no_rows(tmp_path: Path):
-    assert runs.read_metrics(tmp_path) == []
+    assert read_metrics(tmp_path) == []
 
 
 def test_every_run_below_is_found_once_in_order(tmp_path: Path):

@@ -20,6 +20,7 @@ from rnn_research.curves import (
     curve,
     decay,
     law,
+    summary,
     together,
     typical,
     verdict,
@@ -48,7 +49,8 @@ def told(log: np.ndarray) -> tuple[Curve, Decay, Verdict]:
 
 
 def reading(*logs: np.ndarray) -> Reading:
-    found = together(*map(list, zip(*map(told, logs), strict=True)))
+    found, rates, words = zip(*map(told, logs), strict=True)
+    found = together([summary(one) for one in found], rates, words)
     assert found is not None
     return found
 

@@ -23,6 +23,7 @@ from rnn_research.compare.reading import split_metric
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.task import Task
 from rnn_research.records import runs
+from rnn_research.records.metrics_file import read_metrics
 from rnn_research.structures import ParseTreeLayout, Sample
 from rnn_research.training.answers import answers_of, together
 
@@ -96,7 +97,7 @@ def test_answers_are_those_of_each_sample_alone(kind: str, bucket: bool, tmp_pat
             assert record.final[f"{name}_accuracy"] == pytest.approx(rows["correct"].mean())
         if kind not in ("steps", "trees"):  # whose loss is of every position
             assert record.final[f"{name}_loss"] == pytest.approx(rows["loss"].mean(), rel=1e-5)
-    measured = [row["split"] for row in runs.read_metrics(tmp_path) if row["step"] == "3"]
+    measured = [row["split"] for row in read_metrics(tmp_path) if row["step"] == "3"]
     assert measured[-3:] == ["test", "longer", "other_set"]
     assert data.fingerprint == record.data["fingerprint"]
 

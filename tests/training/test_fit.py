@@ -32,6 +32,7 @@ from rnn_research.models import Model
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.base import Probe
 from rnn_research.records import runs
+from rnn_research.records.metrics_file import read_metrics
 from rnn_research.structures import ChainLayout
 from rnn_research.training import provenance
 from rnn_research.training.fit import Diverged, RunSpec, fit
@@ -198,7 +199,7 @@ def test_the_csv_logger_writes_beside(tmp_path: Path) -> None:
     for name, value in record.final.items():
         (found,) = [row[name] for row in rows if row[name]][-1:]
         assert float(found) == pytest.approx(value)
-    assert runs.read_metrics(tmp_path) == metrics(tmp_path)
+    assert read_metrics(tmp_path) == metrics(tmp_path)
 
 
 def test_the_tensorboard_logger_writes_beside(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from rnn_research.records import checksum as seal
 from rnn_research.records import runs
 from rnn_research.records.canonical import leaves
 from rnn_research.records.identity import may_differ
+from rnn_research.records.metrics_file import read_metrics
 from rnn_research.structures import ParseTreeLayout
 from rnn_research.training import resume
 from rnn_research.training.checkpoints import CheckpointWriter
@@ -289,7 +290,7 @@ def test_a_run_that_was_interrupted_is_resumed(
     whole, second = uninterrupted[accumulate], tmp_path / "second"
     for key in ("state_dict", "optimizer_states"):
         assert same(state(whole)[key], state(second)[key])
-    rows = [[row for row in runs.read_metrics(folder) if row["split"] != "train"] for folder in (whole, second)]
+    rows = [[row for row in read_metrics(folder) if row["split"] != "train"] for folder in (whole, second)]
     assert rows[0] == rows[1]
     for name in ("adjoint", "gradient_norm", "clipping"):
         np.testing.assert_array_equal(runs.read_table(whole, name), runs.read_table(second, name))

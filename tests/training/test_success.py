@@ -23,6 +23,7 @@ from rnn_research.compare import compare
 from rnn_research.compare.success import success
 from rnn_research.datasets.task import SolvedCriterion
 from rnn_research.records import runs
+from rnn_research.records.metrics_file import read_metrics
 from rnn_research.records.runs import RunRecord
 from rnn_research.training.fit import RunSpec, fit
 
@@ -48,7 +49,7 @@ def learn(rule: SolvedCriterion | None, folder: Path, steps: int = 60, **more: A
 )
 def test_the_first_validation_that_meets_the_rule_is_kept(rule: SolvedCriterion, tmp_path: Path) -> None:
     record = learn(rule, tmp_path)
-    rows = [row for row in runs.read_metrics(tmp_path) if row["split"] == "val"]
+    rows = [row for row in read_metrics(tmp_path) if row["split"] == "val"]
     assert [int(row["step"]) for row in rows] == list(range(2, 61, 2))
     met = [
         float(row[rule.metric]) >= rule.bound if rule.above else float(row[rule.metric]) < rule.bound for row in rows
@@ -78,7 +79,7 @@ def test_training_may_stop_there(tmp_path: Path) -> None:
     assert record.status == "done"
     assert record.steps == record.success["step"] == whole.success["step"] < 60
     assert record.final["test_accuracy"] == 1.0
-    rows = [(row["step"], row["split"]) for row in runs.read_metrics(tmp_path / "stopped")]
+    rows = [(row["step"], row["split"]) for row in read_metrics(tmp_path / "stopped")]
     assert rows[-2:] == [(str(record.steps), "train"), (str(record.steps), "test")]
     assert rows.count((str(record.steps), "val")) == 1
     state = torch.load(tmp_path / "stopped" / "checkpoint.ckpt", weights_only=True)

@@ -1,0 +1,156 @@
+"""What was read of a run is kept beside its record, so that a second comparison reads no table.
+
+A file holds one view of one run: what `read_run` found for one state, step, metric and fraction. It counts while the
+run's files have the sizes and times that they had when it was written, and the package is the one that wrote it; else
+the run is read again. Nothing in it is trusted: what can't be read as written is as if it were not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rnn_research
+from rnn_research.compare.breakdown import AnswersByValue
+from rnn_research.compare.clipping_norms import ClippingSummary
+from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunSummary, Series
+from rnn_research.curves import CurveSummary, Decay, FarRatio, Law, SampleGroup, Verdict
+from rnn_research.records import runs
+
+PREFIX = ".comparison-"
+KINDS = {
+    kind.__name__: kind
+    for kind in (
+        AnswersByValue,
+        ClippingSummary,
+        CurveSummary,
+        Decay,
+        FarRatio,
+        GradientAtStep,
+        Law,
+        RateSeries,
+        RunSummary,
+        SampleGroup,
+        Series,
+        Verdict,
+    )
+}
+"""What a file may hold, by name."""
+ARRAYS = ("<f8", "<i8", "|b1")
+READ = ("adjoint", "clipping", runs.ANSWERS)
+"""The tables that a comparison reads."""
+
+
+def cached(folder: Path, view: Mapping[str, Any], read: Callable[[], RunSummary]) -> RunSummary:
+    """What `read` returns; from the file beside the record where that still holds, else the file is written.
+
+    Args:
+        view: what `read` looks at and how, in plain values.
+    """
+    state = _state(folder, view)
+    path = folder / f"{PREFIX}{_digest(dict(view))[:16]}"
+    if (found := _load(path, state)) is not None:
+        return found
+    summary = read()
+    if _state(folder, view) == state:  # else the run is being written
+        with suppress(OSError):
+            runs.replace_atomically(path, lambda file: file.write(_dump(summary, state)), "wb", sync=False)
+    return summary
+
+
+def _state(folder: Path, view: Mapping[str, Any]) -> str:
+    """A digest of the view, the package, and the sizes and times of the run's files."""
+    paths = [folder / runs.RECORD, folder / runs.METRICS, *(folder / runs.PROBES / f"{name}.npy" for name in READ)]
+    files = []
+    for path in paths:
+        try:
+            found = path.stat()
+            files.append((found.st_size, found.st_mtime_ns))
+        except OSError:
+            files.append(None)
+    return _digest([_package(), dict(view), files])
+
+
+@cache
+def _package() -> str:
+    """The version and the sources of what reads: another way to read a table is another summary."""
+    root = Path(rnn_research.__file__).parent
+    sources = sorted(
+        path for room in ("compare", "curves", "statistics", "records") for path in (root / room).glob("*.py")
+    )
+    digest = hashlib.blake2b(rnn_research.__version__.encode())
+    for path in sources:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+
+
+def _dump(summary: RunSummary, state: str) -> bytes:
+    """One line of JSON, then the arrays that it names by their place."""
+    arrays: list[bytes] = []
+    size = 0
+
+    def plain(value: Any) -> Any:
+        nonlocal size
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind == "U":
+                return {"text": value.tolist()}
+            kind = {"f": "<f8", "b": "|b1"}.get(value.dtype.kind, "<i8")
+            arrays.append(np.ascontiguousarray(value, dtype=kind).tobytes())
+            size += len(arrays[-1])
+            return {"array": [kind, size - len(arrays[-1]), list(value.shape)]}
+        if is_dataclass(value):
+            return {
+                "kind": type(value).__name__,
+                **{item.name: plain(getattr(value, item.name)) for item in fields(value)},
+            }
+        if isinstance(value, tuple | list):
+            return {"tuple": [plain(item) for item in value]}
+        if isinstance(value, dict):
+            return {"dict": [[key, plain(item)] for key, item in value.items()]}
+        return value.item() if isinstance(value, np.generic) else value
+
+    head = json.dumps({"state": state, "summary": plain(summary)})
+    return head.encode() + b"\n" + b"".join(arrays)
+
+
+def _load(path: Path, state: str) -> RunSummary | None:
+    try:
+        data = path.read_bytes()
+        end = data.index(b"\n")
+        head = json.loads(data[:end])
+        if head["state"] != state:
+            return None
+        found = _object(head["summary"], memoryview(data)[end + 1 :])
+        return found if isinstance(found, RunSummary) else None
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return None
+
+
+def _object(value: Any, arrays: memoryview) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "kind" in value:
+        kind = KINDS[value["kind"]]
+        return kind(**{key: _object(item, arrays) for key, item in value.items() if key != "kind"})
+    if "array" in value:
+        kind, start, shape = value["array"]
+        if kind not in ARRAYS:
+            raise ValueError(kind)
+        return np.frombuffer(arrays, kind, int(np.prod(shape)), start).reshape(shape)
+    if "tuple" in value:
+        return tuple(_object(item, arrays) for item in value["tuple"])
+    if "text" in value:
+        return np.array(value["text"])
+    return {key: _object(item, arrays) for key, item in value["dict"]}

@@ -1,0 +1,45 @@
+"""Reads `metrics.csv`, the dense rows that a run leaves: step, epoch, split, loss, metrics."""
+
+from __future__ import annotations
+
+import csv
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnn_research.records.runs import METRICS, DamagedRecord
+
+
+def read_metrics(folder: Path) -> list[dict[str, str]]:
+    """The whole rows of `metrics.csv` as text; a torn last line (a run killed while writing) is dropped.
+
+    Raises:
+        DamagedRecord: the file can't be read.
+    """
+    header, rows = _rows(folder)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def read_columns(folder: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """These columns of `metrics.csv` as text, a tuple a whole row; none where one of them is not there. Raises as
+    `read_metrics`."""
+    header, rows = _rows(folder)
+    if not set(names) <= set(header):
+        return []
+    pick = operator.itemgetter(*(len(header) - 1 - header[::-1].index(name) for name in names))
+    return [pick(row) for row in rows]
+
+
+def _rows(folder: Path) -> tuple[list[str], list[list[str]]]:
+    """The header and the whole rows of `metrics.csv`."""
+    path = folder / METRICS
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    except OSError as error:
+        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+    lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
+    try:
+        header, *rows = [row for row in csv.reader(lines) if row] or [[]]
+    except csv.Error as error:
+        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+    return header, [row for row in rows if len(row) == len(header)]

@@ -1,0 +1,121 @@
+"""The comparison as plain text for a terminal: never wider than 100 columns, whatever is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rnn_research.compare import Comparison, caveats
+from rnn_research.records.printable import middle, printable_values
+from rnn_research.report import as_text, columns, tables
+from rnn_research.report.columns import Column
+from rnn_research.report.fitting import GAP, KEPT, READABLE, TextColumn, fitted, lines, wrapped
+from rnn_research.report.sparkline import Scale
+
+WIDTH = 100
+WHOLE = "the options that tell a condition apart"
+FACTORS = 56
+"""So wide may the factors be at their shortest; wider ones are one column, the condition's name with its number."""
+
+
+def text(comparison: Comparison) -> str:
+    """Aligned tables on the gradient, on its way and on the task, above them what all runs share, and below what to
+    know before believing them."""
+    names = condition_columns(comparison)
+    seeds = [*names, columns.seeds_column()]
+    scale = Scale([condition.chosen for condition in comparison.conditions])
+    blocks = [
+        _wrapped(f"{columns.title(comparison)}. {tables.constant(comparison)}"),
+        f"GRADIENT: how much of the adjoint of {columns.state(comparison)} arrives, relative to distance 1",
+        _table(comparison, [*seeds, *columns.verdict_columns(comparison)]),
+        f"ON THE WAY: the norm against distance, in cell applications to the loss\n{_of_the_curve(scale)}",
+        _table(comparison, [*names, _curve_column(scale), *columns.law_columns(comparison)]),
+        *_beside(comparison, names),
+        "TASK AND CLIPPING",
+        _table(comparison, [*seeds, *columns.task_columns(comparison)]),
+    ]
+    for feature in comparison.against:
+        answers = columns.answer_columns(comparison, feature)
+        blocks += [
+            _wrapped(f"{comparison.measure.upper()} AGAINST {feature}: mean over seeds [95%]"),
+            _table(comparison, [*names, *answers]),
+        ]
+    if comparison.effects:
+        blocks += ["WHAT CLIPPING CHANGED: with it less without, paired by seed [95%]", _effects(comparison)]
+    blocks += honestly(comparison)
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def condition_columns(comparison: Comparison) -> list[Column]:
+    """The factors that tell the conditions apart; where they are too many or too wide, one column of whole names, with
+    a number before each."""
+    factors = columns.factor_columns(comparison)
+    shortest = [min(_column(comparison, column).width, READABLE) + len(GAP) for column in factors]
+    if sum(shortest) <= FACTORS:
+        return factors
+    numbers = {id(condition): str(index) for index, condition in enumerate(comparison.conditions, 1)}
+    return [
+        Column("#", "number of the condition", lambda c: numbers[id(c)], keep=KEPT),
+        Column("condition", WHOLE, comparison.label, "option", KEPT),
+    ]
+
+
+def honestly(comparison: Comparison) -> list[str]:
+    """What to know before believing the tables, one paragraph each after a title; nothing where there is nothing."""
+    said = [_wrapped(f"* {caveat.text}.", "  ") for caveat in caveats(comparison)]
+    return ["READ WITH CARE\n" + "\n".join(said)] if said else []
+
+
+def _table(comparison: Comparison, shown: Sequence[Column]) -> str:
+    return _fit([_column(comparison, column) for column in shown])
+
+
+def _column(comparison: Comparison, column: Column) -> TextColumn:
+    cells = tuple(map(column.cell, comparison.conditions))
+    return TextColumn(column.title, cells, column.kind == "number", column.keep, column.meaning != WHOLE)
+
+
+def _fit(shown: Iterable[TextColumn]) -> str:
+    kept, dropped = fitted(list(shown), WIDTH)
+    table = lines(kept)
+    if not dropped:
+        return table
+    titles = ", ".join(middle(title, READABLE * 2) for title in sorted(dropped, key=dropped.index, reverse=True)[:12])
+    more = f" and {len(dropped) - 12} more" if len(dropped) > 12 else ""
+    note = printable_values(f"(no room for {titles}{more}: --format csv has all)")
+    return f"{table}\n{_wrapped(note)}"
+
+
+def _curve_column(scale: Scale) -> Column:
+    return Column("curve", "the norm against distance", lambda c: scale.drawn(c.chosen), "option", 80)
+
+
+def _of_the_curve(scale: Scale) -> str:
+    return f"curve: from distance 1 to the farthest, on one log scale; {scale.said()}"
+
+
+def _beside(comparison: Comparison, names: Sequence[Column]) -> list[str]:
+    """The parts of the state and the layers, where there are several."""
+    beside = columns.beside_columns(comparison)
+    if not beside:
+        return []
+    title = "EACH FOR ITSELF: far ratio and verdict of the parts of the state, and of layers"
+    return [title, _table(comparison, [*names, *beside])]
+
+
+def _effects(comparison: Comparison) -> str:
+    effects = comparison.effects
+    readings = [[c.chosen for c in found] for found in zip(*((e.plain, e.clipped) for e in effects), strict=True)]
+    words = [[reading.verdict.said if reading else as_text.NOTHING for reading in found] for found in readings]
+    metric = columns.metric_title(comparison)
+    shown = [
+        TextColumn("condition", tuple(comparison.label(effect.clipped) for effect in effects), keep=KEPT),
+        TextColumn("rate", tuple(as_text.signed(effect.rate) for effect in effects), True, 90),
+        TextColumn(metric, tuple(as_text.signed(effect.metric) for effect in effects), True, 95),
+        TextColumn("without", tuple(words[0]), keep=50),
+        TextColumn("with", tuple(words[1]), keep=51),
+    ]
+    return _fit(shown)
+
+
+def _wrapped(paragraph: str, indent: str = "") -> str:
+    return wrapped(paragraph, WIDTH, indent)
