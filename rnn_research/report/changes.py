@@ -71,10 +71,8 @@ def _sentence(comparison: Comparison, effect: Effect) -> str:
 
 def conclusion(found: Interval, p: float, detectable: float | None) -> str:
     """What a difference shows: never that there is none, but which one could have been seen."""
-    if found.n < 2:
-        return "one seed, so no interval"
-    if found.low != found.low or p != p:
-        return "all seeds alike, so no interval"
+    if found.why or p != p:
+        return f"no interval: {found.why or 'no test'}"
     if p < SHOWN:
         return f"{'higher' if found.mean > 0 else 'lower'}, p = {p:.2g}"
     seen = "" if detectable is None else f"; one of {detectable:.2g} would be seen in 4 of 5 studies"

@@ -70,7 +70,7 @@
     const apart = Math.max(...finite) - Math.min(...finite);
     const equal = apart <= 1e-9 * Math.max(...finite.map(Math.abs));
     const t = given.t[n - 1] ?? given.t[given.t.length - 1];
-    const half = n > 1 && !equal ? t * Math.sqrt(square / (n - 1) / n) : NaN;
+    const half = n >= given.fewest && !equal ? t * Math.sqrt(square / (n - 1) / n) : NaN;
     return { mean, low: mean - half, high: mean + half, n };
   };
   const rowAt = (run, step) => (run.step ? (step === null ? run.step.length - 1 : run.step.indexOf(step)) : -1);

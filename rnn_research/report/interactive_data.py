@@ -11,7 +11,8 @@ from rnn_research.compare import ComparedRun, Comparison, Condition
 from rnn_research.compare.page_data import PageData, RunDetail, config
 from rnn_research.report import columns
 from rnn_research.report.names import joined, names
-from rnn_research.statistics.intervals import Band, t_quantile
+from rnn_research.report.norms import MOST_PANELS
+from rnn_research.statistics.intervals import SEEDS, Band, t_quantile
 from rnn_research.statistics.slopes import thinned
 
 VERSION = 1
@@ -20,6 +21,8 @@ MOST_RUNS_SHOWN = 2_000
 DEGREES = 60
 """Of freedom, up to which the script is given Student's t."""
 MOST_POINTS, FEW_POINTS = 200, 40
+POINTS = 40_000
+"""Of all lines of a figure together, about."""
 MANY = 400
 """Of more runs a learning curve has few points."""
 Block = dict[str, Any]
@@ -29,6 +32,7 @@ def block(comparison: Comparison, data: PageData, panels: Mapping[str, Sequence[
     """All of it; `panels` are where each figure's axes lie, by the figure's name."""
     common, own = config(comparison)
     runs = comparison.runs[:MOST_RUNS_SHOWN]
+    most = max(FEW_POINTS, min(MOST_POINTS, POINTS // len(comparison.conditions)))
     places = {run.folder: index for index, run in enumerate(runs)}
     return {
         "version": VERSION,
@@ -46,13 +50,15 @@ def block(comparison: Comparison, data: PageData, panels: Mapping[str, Sequence[
             for c, over in zip(comparison.conditions, data.over_training, strict=True)
         ],
         "figures": {
-            name: {"panels": list(where), "series": _series(comparison, data, name)} for name, where in panels.items()
+            name: {"panels": list(where), "series": _series(comparison, data, name, most)}
+            for name, where in panels.items()
         },
         "common": common,
         "runs": [
             _run(comparison, run, settings, data.details.get(run.folder))
             for run, settings in zip(runs, own, strict=False)
         ],
+        "fewest": SEEDS,
         "t": [None, *(_number(t_quantile(df), 17) for df in range(1, DEGREES + 1))],
     }
 
@@ -94,7 +100,7 @@ def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], 
     return found
 
 
-def _series(comparison: Comparison, data: PageData, name: str) -> list[Block]:
+def _series(comparison: Comparison, data: PageData, name: str, most: int) -> list[Block]:
     """The numbers that a figure draws, by condition: the page's CSV."""
     makers = {
         "vanishing": lambda c: [("distance", "log_ratio", c.chosen and c.chosen.curve, "chosen")],
@@ -106,10 +112,10 @@ def _series(comparison: Comparison, data: PageData, name: str) -> list[Block]:
     found = []
     for place, c in enumerate(comparison.conditions):
         if name in makers:
-            found += [_band(place, *one) for one in makers[name](c) if one[2] is not None]
+            found += [_band(place, *one, most) for one in makers[name](c) if one[2] is not None]
         elif name == "success" and c.success:
             found.append({"c": place, "columns": {"step": c.success.step.tolist(), "solved": numbers(c.success.share)}})
-        elif name == "clipping" and c.norms:
+        elif name == "clipping" and c.norms and len(found) < MOST_PANELS:
             parts = ("step", "before", "before_low", "before_high", "after", "fired")
             found.append({"c": place, "columns": {part: numbers(getattr(c.norms, part)) for part in parts}})
         elif name == "beside_task":
@@ -121,8 +127,8 @@ def _series(comparison: Comparison, data: PageData, name: str) -> list[Block]:
     return found
 
 
-def _band(place: int, x: str, y: str, found: Band, at: str) -> Block:
-    kept = _thin(len(found.x))
+def _band(place: int, x: str, y: str, found: Band, at: str, most: int) -> Block:
+    kept = _thin(len(found.x), most)
     ends = {y: found.mean, "low": found.low, "high": found.high}
     values = {x: np.asarray(found.x)[kept].tolist()} | {name: numbers(column[kept]) for name, column in ends.items()}
     return {"c": place, "columns": values, "n": found.n} | ({"at": at} if at else {})

@@ -17,7 +17,7 @@ from rnn_research.compare import Comparison, Condition
 from rnn_research.report import style
 from rnn_research.report.palette import marker_of
 from rnn_research.report.style import INK, Look
-from rnn_research.statistics.intervals import Band
+from rnn_research.statistics.intervals import SEEDS, Band
 
 MOST_ENTRIES = 18
 """More conditions are told by the table; a legend of them would be most of the figure."""
@@ -132,6 +132,8 @@ def band_says(conditions: Sequence[Condition], look: Look, apart: bool = False) 
         return ""
     if crowded(conditions, look, apart):
         return "Intervals over seeds are left out: there are too many conditions to see them; the table has them."
+    if all(len(c.runs) < SEEDS for c in conditions):
+        return f"Fewer than {SEEDS} seeds give no interval."
     return "Band: 95% interval over seeds (Student's t)."
 
 

@@ -28,6 +28,7 @@ from rnn_research.report.names import names, told_option
 from rnn_research.report.palette import COLOURS, DASHES, key, marker_of, slots
 
 INK, MUTED, GRID, PAPER = "#1c1c1f", "#63636a", "#e3e3e6", "#ffffff"
+MOST_SIGNS = 60
 MOST_PANELS = 12
 """More sorts of data are not told apart by panels."""
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"} | {
@@ -133,6 +134,10 @@ class Look:
         if not self.marker_factors:
             return marker_of(self.number(condition))
         return self.markers[joined_options(condition, self.marker_factors)]
+
+    def sign(self, condition: Condition) -> str:
+        """The marker on a line; none where there are so many lines that nobody could tell it."""
+        return self.marker(condition) if len(self.places) <= MOST_SIGNS else ""
 
     def dash(self, condition: Condition) -> LineStyleType:
         """One of `DASHES`."""

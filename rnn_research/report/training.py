@@ -86,7 +86,7 @@ def _over_steps(
         for condition in alike:
             if look.dash(condition) == look.dashes[column]:
                 stroke = {"color": look.colour(condition), "linewidth": 1.6, "gid": look.gid(condition)}
-                line(axes, view(condition), stroke, look.marker(condition), dense)
+                line(axes, view(condition), stroke, look.sign(condition), dense)
         axes.set_title(style.shortened(", ".join(filter(None, (row, column and f"{names}: {column}"))), 44))
         axes.set_xlabel("optimiser step")
         _to_means(axes, [view(c) for c in alike], levels(alike))

@@ -115,7 +115,7 @@ def _panel(axes: Axes, members: Sequence[Condition], see: View, look: Look) -> l
     """Draw the curves of one panel; returns them in decades."""
     bands = [(c, band) for c in members if (band := see(c)) is not None]
     crowd = crowded(members, look)
-    drawn = [_curve(axes, band, look.stroke(c), look.marker(c), crowd) for c, band in bands]
+    drawn = [_curve(axes, band, look.stroke(c), look.sign(c), crowd) for c, band in bands]
     for threshold, _ in VERDICTS:
         axes.axhline(np.log10(threshold), color=MUTED, linewidth=0.9, linestyle=DOTS)
     decades.in_decades(axes.yaxis)
@@ -140,7 +140,8 @@ def _curve(axes: Axes, band: Band, stroke: dict[str, Any], marker: str, crowd: b
     apart = band.x < 1
     line(axes, Band(band.x[~apart], mean[~apart], low[~apart], high[~apart], band.n), stroke, marker, crowd)
     hollow = {"marker": "o", "markersize": 4, "markerfacecolor": "none", "linestyle": ""}
-    axes.plot(band.x[apart], mean[apart], color=stroke["color"], gid=stroke["gid"], **hollow)
+    if marker:
+        axes.plot(band.x[apart], mean[apart], color=stroke["color"], gid=stroke["gid"], **hollow)
     gone = np.flatnonzero(np.isneginf(mean))
     if len(gone) and gone[0] > 0:
         last = max(mean[gone[0] - 1], np.log10(decades.DEEPEST))

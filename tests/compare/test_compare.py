@@ -819,7 +819,7 @@ def test_what_is_higher_in_words_is_so_by_its_p_among_all(compared: Comparison):
     assert said(0.051).count("(no difference shown; one of 0.25 would be seen in 4 of 5 studies)") == 3
     assert said(0.051).count("(no difference shown)") == 3
     assert said(0.049).count("(higher, p = 0.049)") == said(0.049).count("(lower, p = 0.049)") == 3
-    assert said(float("nan")).count("so no interval") == 6
+    assert said(float("nan")).count("(no interval: no test)") == 6
 
 
 def test_where_trees_and_chains_share_a_panel_its_axis_says_so(tmp_path: Path):
