@@ -151,14 +151,22 @@
 
   // -- lighting up ------------------------------------------------------------------------------------
 
+  const marked = conditions.map(() => []); // everything that is of a condition, but for what is moved
+  for (const one of all(document, "[data-c]")) marked[+one.dataset.c]?.push(one);
+  const off = conditions.map(() => false);
   let lit = null;
   const light = (c) => {
     if (c === lit) return;
+    const moved = all(document, ".moved");
+    if (lit !== null) {
+      for (const one of [...marked[lit], ...moved]) {
+        one.classList.remove("lit");
+        one.closest("svg:not(.key)")?.classList.remove("lighting");
+      }
+    }
     lit = c;
-    all(document, "svg.lighting").forEach((svg) => svg.classList.remove("lighting"));
-    all(document, ".lit").forEach((one) => one.classList.remove("lit"));
     if (c === null) return;
-    for (const one of all(document, `[data-c="${c}"]`)) {
+    for (const one of [...marked[c], ...moved.filter((copy) => +copy.dataset.c === c)]) {
       one.classList.add("lit");
       one.closest("svg:not(.key)")?.classList.add("lighting");
     }
@@ -280,12 +288,16 @@
   const headings = [...main.tHead.rows[0].cells].map((one) => one.textContent);
   const verdictAt = headings.indexOf("verdict");
   const aside = new Set(headings.map((_, i) => i).filter((i) => headings[i].startsWith("far ratio") || (verdictAt >= 0 && i > verdictAt)));
+  let wide = false;
+  let order = "";
   const added = () => all(main, ".added").forEach((one) => one.remove());
   const columnsOf = () => {
+    const before = wide;
     const ranged = state.range ?? (state.base !== null && reach[1] > reach[0] ? [...reach] : null);
     added();
     rows.forEach((row) => row.classList.toggle("base", +row.dataset.c === state.base));
-    for (const row of main.rows) [...row.cells].forEach((one, i) => one.classList.toggle("aside", ranged !== null && aside.has(i)));
+    wide = ranged !== null;
+    if (wide !== before) for (const row of main.rows) [...row.cells].forEach((one, i) => one.classList.toggle("aside", wide && aside.has(i)));
     if (!ranged) return "";
     const at = state.step ?? given.step;
     const named = `d ${ranged[0]}–${ranged[1]}`;
@@ -580,12 +592,15 @@
     }
   };
   const renew = () => {
-    for (const one of all(document, "[data-c]")) {
-      const off = !shown(+one.dataset.c);
-      if (one.ownerSVGElement) one.classList.toggle("off", off);
-      else one.hidden = off;
-    }
-    const left = conditions.filter((_, c) => shown(c)).length;
+    conditions.forEach((_, c) => {
+      if (off[c] === !shown(c)) return;
+      off[c] = !off[c];
+      for (const one of marked[c]) {
+        if (one.ownerSVGElement) one.classList.toggle("off", off[c]);
+        else one.hidden = off[c];
+      }
+    });
+    const left = off.filter((hidden) => !hidden).length;
     count.textContent = left === conditions.length ? "" : `${left} of ${conditions.length}`;
     menus.forEach((menu, f) => {
       menu.classList.toggle("some", state.hide[f].size > 0);
@@ -606,7 +621,8 @@
     ends.forEach((input, end) => { input.value = (state.range ?? reach)[end]; });
     base.value = state.base ?? "";
     const named = columnsOf();
-    sorted(main, ...(state.sort ?? [null, false]));
+    const asked = state.sort ? `${state.sort}${state.sort[0] >= headings.length ? `${named}${state.base}${state.step}` : ""}` : "";
+    if (asked !== order) { sorted(main, ...(state.sort ?? [null, false])); order = asked; }
     if (state.theme) document.documentElement.dataset.theme = state.theme;
     else delete document.documentElement.dataset.theme;
     theme.textContent = `theme: ${state.theme ?? "auto"}`;

@@ -165,6 +165,8 @@ class Look:
 
     def pen(self, dash: LineStyleType) -> dict[str, Any]:
         """Where dashes tell options apart the solid line is broad and pale, to be seen below a dashed one."""
+        if len(self.places) > MOST_SIGNS:
+            return {"linestyle": dash, "linewidth": 0.7, "alpha": 0.7}
         broad = len(self.dashes) > 1 and dash == DASHES[0]
         return {"linestyle": dash, "linewidth": 3.0 if broad else 1.5, "alpha": 0.5 if broad else 1.0}
 
