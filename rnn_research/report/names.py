@@ -1,4 +1,4 @@
-"""What factors and conditions are called in words and figures: short, and never a bare number."""
+"""What factors and conditions are called in words and figures: short, and never a bare number or `none`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rnn_research.compare import Comparison, Condition
 from rnn_research.compare.factors import short
 
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|null|nan|inf", re.IGNORECASE)
+NONE = "none"
 VAGUE = ("value",)
 """Last parts of a factor's name that say nothing: the part before is its name."""
 
@@ -30,5 +31,7 @@ def joined(comparison: Comparison, condition: Condition, factors: Sequence[str],
 
 
 def told_option(name: str, option: str) -> str:
-    """An option as it is; a number with the name of its factor."""
+    """An option as it is; a number with the name of its factor, and of none what there is none of."""
+    if option == NONE:
+        return f"no {name}"
     return f"{name} {option}" if NUMBER.fullmatch(option) else option

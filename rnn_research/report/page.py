@@ -98,7 +98,8 @@ def _telling(comparison: Comparison) -> list[Column]:
     told = columns.verdict_columns(comparison)
     word = Column("verdict", told[-1].meaning, _word, "verdict")
     task = [column for column in columns.task_columns(comparison) if _says_something(column, comparison)]
-    return [told[0], word, *task[:1]]
+    solved = [column for column in task[1:] if column.title == "solved"]
+    return [told[0], word, *task[:1], *solved]
 
 
 def _word(condition: Condition) -> str:

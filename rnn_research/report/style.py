@@ -172,10 +172,10 @@ class Look:
 
 
 def look(comparison: Comparison) -> Look:
-    """Panels by data and structure, colour by the first of the other factors, as a rule the model, dashes by clipping,
+    """Panels by data, colour by the first of the other factors, as a rule the model, dashes by clipping,
     or where that is one by the others; markers by what is left."""
     varying = comparison.distinguishing_factors
-    panels = tuple(f for f in varying if f.split(".")[0] in ("dataset", "structure"))
+    panels = tuple(f for f in varying if f.split(".")[0] == "dataset")
     dashed = tuple(f for f in varying if is_of_clipping(f))
     rest = tuple(f for f in varying if f not in (*panels, *dashed))
     if len(_options(comparison, panels)) > MOST_PANELS:

@@ -119,7 +119,9 @@ def _panel(axes: Axes, members: Sequence[Condition], see: View, look: Look) -> l
     for threshold, _ in VERDICTS:
         axes.axhline(np.log10(threshold), color=MUTED, linewidth=0.9, linestyle=DOTS)
     decades.in_decades(axes.yaxis)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    if not any(np.isfinite(decade[band.x >= 1]).any() for (_, band), decade in zip(bands, drawn, strict=True)):
+        axes.set_xlim(-0.5, 2.5)  # nothing to see, but an axis that says of what
     return drawn
 
 

@@ -251,7 +251,7 @@ def test_a_run_is_opened_with_its_curves_log_and_difference(opened: Opened) -> N
     page.locator("#main tbody tr").nth(2).locator("button.open").click()
     dialog = page.locator("dialog")
     assert dialog.is_visible()
-    assert "lstm, none, seed 0" in dialog.inner_text()
+    assert "lstm, no clipping, seed 0" in dialog.inner_text()
     assert "the last line of seed 0" in dialog.locator("#log").inner_text()
     assert dialog.locator("svg").count() == 2
     assert dialog.locator("image").get_attribute("href").startswith("data:image/png")
@@ -353,7 +353,7 @@ def test_names_that_are_html_are_text(opened: Opened) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("state", ["", "#d=3-20&base=rnn%2C%20none", "run"])
+@pytest.mark.parametrize("state", ["", "#d=3-20&base=rnn%2C%20no%20clipping", "run"])
 def test_axe_finds_nothing_against_wcag_aa(opened: Opened, theme: str, state: str) -> None:
     found = importlib.util.find_spec("axe_playwright_python")
     if found is None or found.origin is None:
