@@ -29,6 +29,7 @@ MOST_DISTANCES = 64
 MOST_RUNS = 400
 """Of more runs, the page shows each at the chosen step alone, and no log: it would be too large."""
 FEWER_DISTANCES = 32
+MOST_LEFT_OUT = 1_000
 LOG = "run.log"
 TAIL = 12
 """Lines of a log."""
@@ -109,17 +110,22 @@ def difference_within(
     return paired_difference(slopes(ours), slopes(others), 0.0)
 
 
-def started(comparison: Comparison, factors: Sequence[str]) -> list[str]:
-    """The joined options of `factors` of every run whose record can be read, in the order in which they first started:
-    also of runs that failed, or were left out for another reason."""
-    found = [(run.record.start, _joined(run.settings, factors)) for run in comparison.runs]
-    for item in comparison.excluded:
+def beginnings(comparison: Comparison) -> list[dict[str, str]]:
+    """The settings of every run whose record can be read, those that started earlier first: also of runs that failed,
+    or were left out for another reason (of more than 1,000 such runs, of so many)."""
+    found = [(run.record.start, run.settings) for run in comparison.runs]
+    for item in comparison.excluded[:MOST_LEFT_OUT]:
         try:
             record = runs.read(item.folder)
         except (runs.DamagedRecord, OSError):
             continue
-        found.append((record.start, printable(_joined(settings_of([record])[0], factors))))
-    return list(dict.fromkeys(name for _, name in sorted(found)))
+        found.append((record.start, settings_of([record])[0]))
+    return [settings for _, settings in sorted(found, key=lambda one: one[0])]
+
+
+def started(began: Sequence[dict[str, str]], factors: Sequence[str]) -> list[str]:
+    """The joined options of `factors`, in the order in which they first started."""
+    return list(dict.fromkeys(printable(", ".join(option(own, factor) for factor in factors)) for own in began))
 
 
 def config(comparison: Comparison) -> tuple[dict[str, str], list[dict[str, str]]]:
@@ -127,10 +133,6 @@ def config(comparison: Comparison) -> tuple[dict[str, str], list[dict[str, str]]
     settings = [run.settings for run in comparison.runs]
     common = {key: value for key, value in settings[0].items() if all(own.get(key) == value for own in settings[1:])}
     return common, [{key: value for key, value in own.items() if key not in common} for own in settings]
-
-
-def _joined(settings: dict[str, str], factors: Sequence[str]) -> str:
-    return ", ".join(option(settings, factor) for factor in factors)
 
 
 def _detail(run: ComparedRun, state: str, steps: Sequence[int]) -> RunDetail:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rnn_research.compare import Comparison
 from rnn_research.compare.page_data import PageData
-from rnn_research.report import maps, norms, style, success, training, vanishing
+from rnn_research.report import looks, maps, norms, style, success, training, vanishing
 from rnn_research.report.legends import Made
 
 
@@ -49,7 +49,7 @@ def draw(comparison: Comparison, look: str = "screen", data: PageData | None = N
         maps.beside_task,
     )
     with style.styled(look):
-        told = style.look(comparison)
+        told = looks.look(comparison)
         return [_drawing(made) for make in makers if (made := make(comparison, told)) is not None]
 
 

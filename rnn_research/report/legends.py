@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.report import style
+from rnn_research.report import looks, style
+from rnn_research.report.looks import Look
 from rnn_research.report.palette import marker_of
-from rnn_research.report.style import INK, Look
+from rnn_research.report.style import INK
 from rnn_research.statistics.intervals import SEEDS, Band
 
 MOST_ENTRIES = 18
@@ -83,7 +84,7 @@ def legend(
     ]
     handles = [*_few(colours, "colours"), *_few(signs, "markers")]
     if dashes and len(look.dashes) > 1:
-        names = style.joined_names(look.dash_factors, comparison)
+        names = looks.joined_names(look.dash_factors, comparison)
         handles += [
             Line2D([], [], color=INK, **look.pen(dash), label=style.shortened(f"{names}: {name}"))
             for name, dash in look.dashes.items()

@@ -15,9 +15,10 @@ from rnn_research.compare import ComparedRun, Comparison, Condition
 from rnn_research.compare.page_data import PageData
 from rnn_research.report import as_text, columns, decades, style
 from rnn_research.report.legends import Made, legend, seeds_say
+from rnn_research.report.looks import Look
 from rnn_research.report.names import joined, names
 from rnn_research.report.prose import typeset
-from rnn_research.report.style import MUTED, Look
+from rnn_research.report.style import MUTED
 from rnn_research.statistics.intervals import Band
 
 MOST_MAPS = 12

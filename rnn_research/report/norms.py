@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from rnn_research.compare import Comparison, Condition
 from rnn_research.report import as_text, decades, style
 from rnn_research.report.legends import Made, seeds_say
+from rnn_research.report.looks import Look
 from rnn_research.report.names import joined
-from rnn_research.report.style import MUTED, Look
+from rnn_research.report.style import MUTED
 
 MOST_PANELS = 24
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from rnn_research.compare import Bins, Comparison, Condition
 from rnn_research.report import columns, style
 from rnn_research.report.legends import Made, band_says, crowded, legend, panels, seeds_say
-from rnn_research.report.style import Look
+from rnn_research.report.looks import Look
 
 WIDE = 3
 """Panels a row."""

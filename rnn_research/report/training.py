@@ -12,9 +12,10 @@ from matplotlib.lines import Line2D
 
 from rnn_research.compare import Comparison, Condition
 from rnn_research.compare.reading import split_metric
-from rnn_research.report import style
+from rnn_research.report import looks, style
 from rnn_research.report.legends import Made, band_says, crowded, legend, line, seeds_say
-from rnn_research.report.style import MUTED, Look
+from rnn_research.report.looks import Look
+from rnn_research.report.style import MUTED
 from rnn_research.statistics.intervals import Band
 
 SHORT_DASHES = (0, (3, 2))
@@ -61,7 +62,7 @@ def learning(comparison: Comparison, look: Look) -> Made | None:
 
 
 def _names(comparison: Comparison, look: Look) -> str:
-    return style.joined_names(look.dash_factors, comparison)
+    return looks.joined_names(look.dash_factors, comparison)
 
 
 def _baselines(members: Sequence[Condition]) -> list[float]:

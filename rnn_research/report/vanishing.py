@@ -15,7 +15,8 @@ from rnn_research.compare import Comparison, Condition
 from rnn_research.curves import DOUBLE, FALL, HALF, RISE
 from rnn_research.report import columns, decades
 from rnn_research.report.legends import Made, band_says, crowded, legend, line, panels, seeds_say
-from rnn_research.report.style import MUTED, Look
+from rnn_research.report.looks import Look
+from rnn_research.report.style import MUTED
 from rnn_research.statistics.intervals import Band
 
 DOTS = (0, (1, 2))

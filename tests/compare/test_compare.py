@@ -23,7 +23,7 @@ from rnn_research.cli.compare import main
 from rnn_research.compare import Comparison, NothingToCompare, compare
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
-from rnn_research.report import as_text, changes, columns, prose, style, vanishing
+from rnn_research.report import as_text, changes, columns, looks, prose, vanishing
 from rnn_research.statistics.intervals import Interval
 
 MODELS = {"rnn": 0.6, "lstm": 0.97, "gru": 1.25}
@@ -838,7 +838,7 @@ def test_many_conditions_are_drawn_without_bands_and_with_a_legend_that_fits(tmp
     for name, seed in itertools.product(names, range(2)):
         write_run(tmp_path / f"{name}{seed}", factors={"clipping": name}, seed=seed)
     comparison = compare([tmp_path])
-    look = style.look(comparison)
+    look = looks.look(comparison)
     made = vanishing.curves(comparison, look)
     assert made is not None
     assert "too many conditions" in made.caption

@@ -13,7 +13,7 @@ from folders import write_run
 
 from rnn_research import report
 from rnn_research.compare import compare
-from rnn_research.report import palette, style
+from rnn_research.report import looks, palette
 from rnn_research.report.palette import COLOURS, DARK, DASHES, MARKERS, slots
 
 NAMES = ["rnn", "lstm", "gru", "my_cell", "other", "0.5", "a name of 300 characters " * 12, "Ünïcode", "<b>"]
@@ -22,7 +22,7 @@ NAMES = ["rnn", "lstm", "gru", "my_cell", "other", "0.5", "a name of 300 charact
 def told(folder: Path) -> dict[tuple[str, ...], tuple[Any, ...]]:
     """Colour, marker and line of each condition, by its options."""
     found = compare([folder])
-    look = style.look(found)
+    look = looks.look(found)
     strokes = [look.stroke(c) for c in found.conditions]
     return {
         tuple(c.options[factor] for factor in ("model", "clipping") if factor in c.options): (
@@ -93,7 +93,7 @@ def test_a_page_of_a_part_has_the_colours_of_the_whole(tmp_path: Path) -> None:
 def test_every_figure_draws_a_condition_in_its_colour(tmp_path: Path) -> None:
     grid(tmp_path, ["rnn", "my_cell", "gru"])
     found = compare([tmp_path])
-    look = style.look(found)
+    look = looks.look(found)
     report.write(found, tmp_path / "out")
     for name in ("vanishing", "rates", "learning"):
         svg = (tmp_path / "out" / f"{name}.svg").read_text()
@@ -109,7 +109,7 @@ def test_conditions_of_one_figure_are_told_apart_without_colour(tmp_path: Path) 
         factors = {"model.cell.hidden_size": gain, "optimizer.lr": bias}
         write_run(tmp_path / str(place), factors=factors, distances=9)
     found = compare([tmp_path])
-    look = style.look(found)
+    look = looks.look(found)
     assert len(found.conditions) == 12
     plain = {(look.marker(c), str(look.stroke(c)["linestyle"])) for c in found.conditions}
     assert len(plain) == 12

@@ -20,6 +20,7 @@ from rnn_research import report
 from rnn_research.compare import Comparison, compare
 from rnn_research.compare.page_data import (
     MOST_STEPS,
+    beginnings,
     difference_within,
     page_data,
     rate_within,
@@ -28,7 +29,7 @@ from rnn_research.compare.page_data import (
 )
 from rnn_research.curves import curve, decay
 from rnn_research.records import runs
-from rnn_research.report import figures, interactive, prose, style
+from rnn_research.report import figures, interactive, looks, prose, style
 from rnn_research.report.decades import DecadeLocator, power_of_ten
 from rnn_research.report.interactive import escaped
 
@@ -118,7 +119,7 @@ def test_many_conditions_are_counted_and_their_cards_folded_behind_the_table(tmp
     assert html.index("<table") < html.index('<ul class="conditions">')
     assert "<summary>In words, all 30</summary>" in html
     with style.styled():
-        look = style.look(found)
+        look = looks.look(found)
         made = figures.vanishing.curves(found, look)
         assert made is not None
         made.figure.canvas.draw()
@@ -147,6 +148,14 @@ def test_pdfs_are_small_and_carry_their_letters(compared: Comparison, look: str)
         assert fonts
         assert b"Type3" not in fonts
         assert b"/FontFile2" in drawing.pdf
+
+
+def test_files_on_paper_differ_and_the_page_does_not(compared: Comparison, page: Path, tmp_path: Path) -> None:
+    assert report.write(compared, tmp_path, look="paper").read_bytes() == page.read_bytes()
+    assert "DejaVu Serif" in (tmp_path / "vanishing.svg").read_text()
+    assert "DejaVu Serif" not in page.with_name("vanishing.svg").read_text()
+    with pytest.raises(KeyError):
+        report.write(compared, tmp_path, look="wood")
 
 
 def test_captions_say_how_many_and_axes_have_names(compared: Comparison) -> None:
@@ -249,7 +258,7 @@ def test_runs_that_failed_count_where_they_started(tmp_path: Path) -> None:
     write_run(tmp_path / "c", factors={"model": "gru"}, start="2026-01-01T00:00:03+00:00")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "run.json").write_text("{")
-    assert started(compare([tmp_path]), ["model"]) == ["rnn", "lstm", "gru"]
+    assert started(beginnings(compare([tmp_path])), ["model"]) == ["rnn", "lstm", "gru"]
 
 
 def test_a_name_in_any_script_is_drawn_without_a_word(tmp_path: Path) -> None:
