@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from rnn_research.compare.as_json import SCHEMA, as_json
+from rnn_research.compare.asked import NothingToCompare
 from rnn_research.compare.breakdown import Bins, Breakdown
 from rnn_research.compare.clipping_norms import GradientNorms
-from rnn_research.compare.comparison import Comparison, NothingToCompare, compare
+from rnn_research.compare.comparison import Comparison, compare
 from rnn_research.compare.conditions import Condition
 from rnn_research.compare.effects import Effect
+from rnn_research.compare.explained import explained_rates
 from rnn_research.compare.frame import read
 from rnn_research.compare.honesty import Caveat, caveats
 from rnn_research.compare.reading import ComparedRun
@@ -15,6 +18,7 @@ from rnn_research.compare.select import ExcludedRun
 from rnn_research.compare.success import Success
 
 __all__ = [
+    "SCHEMA",
     "Bins",
     "Breakdown",
     "Caveat",
@@ -28,7 +32,9 @@ __all__ = [
     "NothingToCompare",
     "Series",
     "Success",
+    "as_json",
     "caveats",
     "compare",
+    "explained_rates",
     "read",
 ]

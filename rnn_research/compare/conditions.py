@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from rnn_research.compare.breakdown import Bins, Breakdown, breakdown
 from rnn_research.compare.clipping_norms import GradientNorms, gradient_norms
@@ -12,11 +14,13 @@ from rnn_research.compare.run_summary import GradientAtStep, Series
 from rnn_research.compare.success import Success, success
 from rnn_research.curves import Reading, together
 from rnn_research.statistics.intervals import Band, Interval, band, interval
+from rnn_research.statistics.intervals import at as at_x
 
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """What is compared: a row of the table.
+    """What is compared: a row of the table. Of several runs of one seed, which differ in what is pooled, the mean
+    counts: intervals are over seeds.
 
     `metric` and `learning` are of the runs that didn't diverge. `start` is at the first recorded step,
     `chosen` at the one asked for; `beside` are the state's parts and layers at that step. `rates` is the slope of the
@@ -65,34 +69,69 @@ def condition(
     return Condition(
         options,
         tuple(members),
-        metric=interval([run.record.final.get(metric or "", nan) for run in finished]),
+        metric=interval(_of_seeds(finished, lambda run: run.record.final.get(metric or "", nan))),
         baseline=baselines.mean if baselines else None,
         start=_reading(members, lambda run: run.start),
         chosen=_reading(members, lambda run: run.chosen),
-        rates=_band([run.rates for run in members]),
-        learning=_band([run.learning for run in finished]),
+        rates=_band(members, lambda run: run.rates),
+        learning=_band(finished, lambda run: run.learning),
         norms=gradient_norms(clipping),
-        clipped=interval([one.share for one in clipping]),
+        clipped=interval(_of_seeds(members, lambda run: nan if run.clipping is None else run.clipping.share)),
         success=success([run.record for run in members]),
         answers={name: found for name, found in broken.items() if found is not None},
         beside=_beside(members),
     )
 
 
+def _seeds(members: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
+    """The runs of each seed."""
+    found: dict[int, list[ComparedRun]] = {}
+    for run in members:
+        found.setdefault(run.record.seed, []).append(run)
+    return list(found.values())
+
+
+def _of_seeds(members: Sequence[ComparedRun], view: Callable[[ComparedRun], float]) -> list[float]:
+    """The mean over each seed's runs of what is finite; NaN where nothing is."""
+    values = [np.array([view(run) for run in runs]) for runs in _seeds(members)]
+    return [float(some[np.isfinite(some)].mean()) if np.isfinite(some).any() else float("nan") for some in values]
+
+
 def _reading(members: Sequence[ComparedRun], look: Callable[[ComparedRun], GradientAtStep | None]) -> Reading | None:
-    return _together([found for found in map(look, members) if found is not None])
+    of_seeds = [_of_one_seed([at for at in map(look, runs) if at is not None]) for runs in _seeds(members)]
+    seen = [at for at in of_seeds if at is not None]
+    return together([at.curve for at in seen], [at.decay for at in seen], [at.verdict for at in seen])
 
 
-def _together(seen: Sequence[GradientAtStep]) -> Reading | None:
-    return together([s.curve for s in seen], [s.decay for s in seen], [s.verdict for s in seen])
+def _of_one_seed(seen: Sequence[GradientAtStep]) -> GradientAtStep | None:
+    """What a seed's runs say together, as one run."""
+    if len(seen) < 2:
+        return seen[0] if seen else None
+    found = together([at.curve for at in seen], [at.decay for at in seen], [at.verdict for at in seen])
+    if found is None:
+        return None
+    sums = found.depth_sum
+    curve = replace(
+        seen[0].curve,
+        distance=found.curve.x,
+        log=found.curve.mean,
+        log_depth_sum=found.curve.mean if sums is None else at_x(found.curve.x, [sums.x], [sums.mean])[0],
+        branching=any(at.curve.branching for at in seen),
+    )
+    return GradientAtStep(curve, found.decay, found.verdict)
 
 
 def _beside(members: Sequence[ComparedRun]) -> dict[str, Reading]:
     names = dict.fromkeys(name for run in members for name in run.beside)
-    found = {name: _together([run.beside[name] for run in members if name in run.beside]) for name in names}
+    found = {name: _reading(members, lambda run, name=name: run.beside.get(name)) for name in names}  # type: ignore[misc]
     return {name: reading for name, reading in found.items() if reading is not None}
 
 
-def _band(series: Sequence[Series | None]) -> Band | None:
-    present = [item for item in series if item is not None]
-    return band([item.x for item in present], [item.y for item in present])
+def _band(members: Sequence[ComparedRun], look: Callable[[ComparedRun], Series | None]) -> Band | None:
+    """The mean over seeds, of each seed's mean over its runs."""
+    of_seeds = []
+    for runs in _seeds(members):
+        series = [one for one in map(look, runs) if one is not None]
+        if (found := band([one.x for one in series], [one.y for one in series])) is not None:
+            of_seeds.append(found)
+    return band([one.x for one in of_seeds], [one.mean for one in of_seeds])

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnn_research.checks import nearest
-
-# Private: which metric is meant by a name, or by none, must be the same here as in a whole comparison.
-from rnn_research.compare.comparison import NothingToCompare, _check_folders, _check_found, _metric
+from rnn_research.compare.asked import NothingToCompare, check_folders, check_found, choose_metric
 from rnn_research.compare.factors import settings_of
 from rnn_research.compare.reading import ComparedRun, TableView, read_run, split_metric
 from rnn_research.compare.select import SelectedRun, printable_record, select
@@ -47,10 +45,10 @@ def best(folders: Sequence[Path], metric: str | None = None, higher: bool | None
     Raises:
         NothingToCompare: no such folder, no run that is done, no such metric, or a name that says not what is better.
     """
-    _check_folders(folders)
+    check_folders(folders)
     selection = select(folders)
-    _check_found(folders, selection)
-    name = _metric(selection.found, metric)
+    check_found(folders, selection)
+    name = choose_metric(selection.found, metric)
     finals = [(item, item.record.final) for item in selection.found if item.record.status == "done"]
     known = dict.fromkeys(key for _, final in finals for key in final)
     if name is not None and metric != name and (other := f"val_{split_metric(name)[1]}") in known:
@@ -79,7 +77,7 @@ def single(folder: Path, metric: str | None = None) -> ComparedRun:
     except runs.DamagedRecord as error:
         raise NothingToCompare(str(error)) from None
     item = SelectedRun(folder, record, settings_of([record])[0])
-    return read_run(item, TableView(None, "last", _metric([item], metric), FRACTION))
+    return read_run(item, TableView(None, "last", choose_metric([item], metric), FRACTION))
 
 
 def readings(run: ComparedRun) -> dict[str, Reading]:

@@ -10,6 +10,8 @@ from jaxtyping import Float
 
 from rnn_research.records.runs import RunRecord
 from rnn_research.statistics.censoring import kaplan_meier
+from rnn_research.statistics.intervals import Interval
+from rnn_research.statistics.proportions import clopper_pearson
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,13 @@ class Success:
     @property
     def solved(self) -> int:
         return len(self.steps)
+
+    @property
+    def share_solved(self) -> Interval:
+        """The share of runs that solved the task, with Clopper and Pearson's exact interval: 3 of 3 is from .29."""
+        found = clopper_pearson(self.solved, self.runs)
+        assert found is not None
+        return found
 
     @property
     def median(self) -> float | None:

@@ -92,6 +92,11 @@ def percent(share: Interval | None) -> str:
     return ">99%" if 99 < value < 100 else f"{value:.0f}%"
 
 
+def p_value(p: float) -> str:
+    """`<0.001`, `0.012`; nothing where there is no test."""
+    return NOTHING if p != p else "<0.001" if p < 1e-3 else f"{p:.2g}"
+
+
 def number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3g}"
 

@@ -157,8 +157,11 @@ def rules(comparison: Comparison) -> str:
 
 
 def solved(found: Success | None) -> str:
-    """`3 of 5`."""
-    return as_text.NOTHING if found is None else f"{found.solved} of {found.runs}"
+    """`3 of 5 [0.15, 0.95]`: how many runs, and the interval of their share (Clopper and Pearson)."""
+    if found is None:
+        return as_text.NOTHING
+    share = found.share_solved
+    return f"{found.solved} of {found.runs} [{share.low:.2f}, {share.high:.2f}]"
 
 
 def steps(found: Success | None) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rnn_research.compare import Comparison, caveats
+from rnn_research.compare import Comparison, caveats, explained_rates
+from rnn_research.compare.factors import short
 from rnn_research.records.printable import middle, printable_values
 from rnn_research.report import as_text, columns, tables
 from rnn_research.report.columns import Column
@@ -40,7 +41,12 @@ def text(comparison: Comparison) -> str:
             _table(comparison, [*names, *answers]),
         ]
     if comparison.effects:
-        blocks += ["WHAT CLIPPING CHANGED: with it less without, paired by seed [95%]", _effects(comparison)]
+        against = ", ".join(f"{factor}={chosen}" for factor, chosen in comparison.baseline.items())
+        said = (
+            f"WHAT CHANGED against {against}: the difference, paired by seed [95%]; p by Holm for all that is here; "
+        )
+        blocks += [_wrapped(f"{said}detects: what so many pairs would show in 4 of 5 studies"), _effects(comparison)]
+    blocks += _explained(comparison)
     blocks += honestly(comparison)
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -57,6 +63,24 @@ def condition_columns(comparison: Comparison) -> list[Column]:
         Column("#", "number of the condition", lambda c: numbers[id(c)], keep=KEPT),
         Column("condition", WHOLE, comparison.label, "option", KEPT),
     ]
+
+
+def _explained(comparison: Comparison) -> list[str]:
+    """How much of the decay rate each factor explains."""
+    found = explained_rates(comparison)
+    if found is None:
+        return []
+    if found.why:
+        return [_wrapped(f"WHAT EXPLAINS THE DECAY RATE: not to be told ({found.why})")]
+    names = short(tuple(dict.fromkeys(factor for term in found.terms for factor in term.factors)))
+    said = [
+        f"{' x '.join(names[factor] for factor in term.factors)} {100 * term.share:.0f}%"
+        + (f" (p {term.p:.2g})" if term.p == term.p else "")
+        for term in found.terms
+        if term.df
+    ]
+    seeds = f"; seeds {100 * found.seeds:.0f}%" if found.blocked else ""
+    return [_wrapped(f"WHAT EXPLAINS THE DECAY RATE, of {found.n} runs, share of variance: {', '.join(said)}{seeds}")]
 
 
 def honestly(comparison: Comparison) -> list[str]:
@@ -110,11 +134,16 @@ def _effects(comparison: Comparison) -> str:
     shown = [
         TextColumn("condition", tuple(comparison.label(effect.clipped) for effect in effects), keep=KEPT),
         TextColumn("rate", tuple(as_text.signed(effect.rate) for effect in effects), True, 90),
+        TextColumn("p", tuple(as_text.p_value(effect.rate_p) for effect in effects), True, 80),
+        TextColumn("detects", tuple(as_text.number(effect.rate_detectable) for effect in effects), True, 70),
         TextColumn(metric, tuple(as_text.signed(effect.metric) for effect in effects), True, 95),
+        TextColumn("p ", tuple(as_text.p_value(effect.metric_p) for effect in effects), True, 79),
+        TextColumn("detects ", tuple(as_text.number(effect.metric_detectable) for effect in effects), True, 69),
         TextColumn("without", tuple(words[0]), keep=50),
         TextColumn("with", tuple(words[1]), keep=51),
     ]
-    return _fit(shown)
+    notes = (_wrapped(f"{comparison.label(e.clipped)}: {'; '.join(e.notes)}.", "  ") for e in effects if e.notes)
+    return "\n".join([_fit(shown), *notes])
 
 
 def _wrapped(paragraph: str, indent: str = "") -> str:

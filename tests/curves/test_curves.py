@@ -748,7 +748,12 @@ def test_seeds_of_different_depth_are_compared_where_they_meet():
     parts = [told(powers(0.9, far=far)) for far in (10, 12)]
     found = whole(parts)
     assert found is not None
-    assert found.curve.x.tolist() == list(range(10))
+    assert found.curve.x.tolist() == list(range(12))
+    assert found.curve.seeds is not None
+    assert found.curve.seeds.tolist() == [2] * 10 + [1] * 2
+    assert found.curve.mean == pytest.approx(np.log(0.9) * (np.arange(12) - 1))
+    assert (found.decay.far.last, found.decay.far_ratio) == (9, pytest.approx(0.9**8))
+    assert found.verdict.length == 8
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""What was asked of a comparison, checked against what there is: folders, metric, factors, state and step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rnn_research import checks
+from rnn_research.compare.factors import factors_of, short
+from rnn_research.compare.filters import Filter, filters
+from rnn_research.compare.reading import ComparedRun, StepChoice, split_metric
+from rnn_research.compare.select import SelectedRun, Selection
+from rnn_research.curves import JOINT
+from rnn_research.records.identity import is_factor
+
+
+class NothingToCompare(ValueError):
+    """What was asked for can't be had: the message says what was given, what was expected, and the repair."""
+
+
+def checked_fraction(fraction: float) -> float:
+    """The fraction that defines the horizon, if it is one."""
+    try:
+        return checks.number("fraction", fraction, above=0.0, most=1.0)
+    except ValueError as error:
+        raise NothingToCompare(str(error)) from None
+
+
+def check_folders(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        if folder.is_file():
+            raise NothingToCompare(f"folder: given the file {folder}, expected a folder; give {folder.parent}")
+        if not folder.is_dir():
+            raise NothingToCompare(f"folder: given {folder}, which does not exist; give the folder of a run or a sweep")
+
+
+def check_found(folders: Sequence[Path], selection: Selection) -> None:
+    if selection.found:
+        return
+    given = ", ".join(map(str, folders))
+    if not selection.excluded:
+        raise NothingToCompare(f"folder: no run.json at or below {given}; train first: rnn-train")
+    why = "; ".join(f"{item.folder}: {item.reason}" for item in selection.excluded)
+    raise NothingToCompare(
+        f"folder: none of the {len(selection.excluded)} runs at or below {given} can be compared: {why}"
+    )
+
+
+def choose_metric(found: Iterable[SelectedRun], asked: str | None) -> str | None:
+    """`<split>_<name>` for what was asked; by default of the test split what has a baseline, accuracy first.
+
+    What only has a baseline is known too: where all runs diverged, none was tested.
+    """
+    found = list(found)
+    baselines = {key for item in found for key in item.record.baselines}
+    known = dict.fromkeys(key for item in found for key in (*item.record.final, *item.record.baselines))
+    ranked = sorted(
+        known,
+        key=lambda key: (
+            not key.startswith("test_"),
+            key not in baselines,
+            not key.endswith("accuracy"),
+            key.endswith("loss"),
+        ),
+    )
+    if asked is None:
+        return ranked[0] if ranked else None
+    matching = [key for key in ranked if key == asked or split_metric(key)[1] == asked]
+    if not matching:
+        raise NothingToCompare(
+            choice("metric", asked, [*ranked, *dict.fromkeys(split_metric(key)[1] for key in ranked)])
+        )
+    return matching[0]
+
+
+def factor_names(selection: Selection) -> dict[str, str]:
+    """The factors of the runs by their whole names and by short ones."""
+    factors = selection.factors
+    known = dict.fromkeys((*factors.varying, *factors.constant))
+    for item in selection.found:
+        known |= dict.fromkeys(key for key in item.settings if is_factor(key))
+    return {tail: factor for factor, tail in short(tuple(known)).items()} | {factor: factor for factor in known}
+
+
+def chosen_factors(name: str, given: Sequence[str], selection: Selection) -> tuple[str, ...]:
+    """The factors that an argument of this name gives."""
+    names = factor_names(selection)
+    for factor in given:
+        if factor not in names:
+            raise NothingToCompare(_no_factor(name, factor, selection, names))
+    return tuple(dict.fromkeys(names[factor] for factor in given))
+
+
+def filtered(selection: Selection, where: Sequence[str]) -> Selection:
+    """The runs that fulfil every condition, with what varies among them."""
+    if not where:
+        return selection
+    asked = _filters("where", where, selection)
+    found = tuple(item for item in selection.found if all(one(item.settings) for one in asked))
+    if not found:
+        names = ", ".join(
+            f"{one.factor}: {', '.join(sorted({item.settings.get(one.factor, '-') for item in selection.found})[:10])}"
+            for one in asked
+        )
+        raise NothingToCompare(f"where: given {' '.join(where)}, which no run fulfils; the runs have {names}")
+    factors = factors_of([item.record for item in found], [item.settings for item in found])
+    return replace(selection, found=found, factors=factors)
+
+
+def baseline_of(given: Sequence[str], selection: Selection) -> dict[str, str] | None:
+    """The option by factor that conditions are compared with; None where none is asked for."""
+    if not given:
+        return None
+    asked = _filters("baseline", given, selection)
+    for one, text in zip(asked, given, strict=True):
+        there = sorted({item.settings.get(one.factor, "-") for item in selection.found})
+        if one.sign != "=" or one.value not in there:
+            raise NothingToCompare(choice("baseline", text, [f"{one.factor}={value}" for value in there]))
+    return {one.factor: one.value for one in asked}
+
+
+def _filters(name: str, given: Sequence[str], selection: Selection) -> list[Filter]:
+    names = factor_names(selection)
+    try:
+        return filters(given, names)
+    except KeyError as error:
+        raise NothingToCompare(_no_factor(name, str(error.args[0]), selection, names)) from None
+    except ValueError as error:
+        raise NothingToCompare(f"{name}: {error}") from None
+
+
+def _no_factor(name: str, given: str, selection: Selection, names: Mapping[str, str]) -> str:
+    return choice(name, given, [*selection.factors.varying, *selection.factors.constant], names)
+
+
+def check_read(read: Sequence[ComparedRun], state: str | None, step: StepChoice) -> None:
+    """Refuse a state or step that no run has; where only some lack it, their `missing` says so."""
+    states = dict.fromkeys(name for run in read for name in (JOINT, *run.states))
+    if state is not None and state not in states:
+        raise NothingToCompare(choice("state", state, list(states)))
+    steps = sorted({number for run in read for number in run.steps})
+    if isinstance(step, int) and step not in steps:
+        raise NothingToCompare(choice("step", str(step), ["first", "last", *map(str, steps)]))
+
+
+def choice(name: str, given: str, expected: Sequence[str], near: Iterable[str] = ()) -> str:
+    listed = ", ".join(expected[:20]) + (", …" if len(expected) > 20 else "")
+    suggestion = checks.nearest(given, near or expected)
+    return (
+        f"{name}: given {given}, expected one of {listed}{suggestion}"
+        if expected
+        else f"{name}: given {given}, but no run has any"
+    )
