@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from rnn_research import curves
 from rnn_research.compare.comparison import Comparison
-from rnn_research.compare.factors import option, settings_of
+from rnn_research.compare.factors import option, place, settings_of
 from rnn_research.compare.reading import ComparedRun
 from rnn_research.records import runs
 from rnn_research.records.printable import printable
@@ -112,8 +112,8 @@ def difference_within(
 
 def beginnings(comparison: Comparison) -> list[dict[str, str]]:
     """The settings of every run whose record can be read, those that started earlier first: also of runs that failed,
-    or were left out for another reason (of more than 1,000 such runs, of so many)."""
-    found = [(run.record.start, run.settings) for run in comparison.runs]
+    or were left out for another reason, as by `where` (of more than 1,000 such runs, of so many)."""
+    found = [(run.record.start, run.settings) for run in comparison.whole or comparison.runs]
     for item in comparison.excluded[:MOST_LEFT_OUT]:
         try:
             record = runs.read(item.folder)
@@ -121,6 +121,20 @@ def beginnings(comparison: Comparison) -> list[dict[str, str]]:
             continue
         found.append((record.start, settings_of([record])[0]))
     return [settings for _, settings in sorted(found, key=lambda one: one[0])]
+
+
+def telling(comparison: Comparison, began: Sequence[dict[str, str]]) -> tuple[str, ...]:
+    """The factors that tell all runs of `beginnings` apart, the model's first and clipping's last: those of the
+    conditions, and those that are the same in all of them, but not in runs that failed or were left out."""
+    shown = comparison.distinguishing_factors
+    others = [name for name in comparison.constant if len({option(own, name) for own in began}) > 1]
+    chosen: list[str] = []
+    for factor in sorted((*shown, *others), key=place):
+        more = [*chosen, factor]
+        apart = [len({tuple(option(own, name) for name in names) for own in began}) for names in (chosen, more)]
+        if factor in shown or apart[0] < apart[1]:
+            chosen = more
+    return tuple(chosen)
 
 
 def started(began: Sequence[dict[str, str]], factors: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rnn_research.compare import Comparison
 from rnn_research.records.runs import replace_atomically
-from rnn_research.report import looks, tables
+from rnn_research.report import tables
 from rnn_research.report.page import Pictures, page
 from rnn_research.report.terminal import text
 
@@ -41,7 +41,7 @@ def _draw(comparison: Comparison, out: Path, look: str) -> Pictures:
     """Write the figures; returns what the page shows of them, with its interactive layer."""
     # Here and not above: matplotlib takes longer to import than everything else, and may not be wanted.
     from rnn_research.compare.page_data import page_data
-    from rnn_research.report import figures, interactive, style
+    from rnn_research.report import figures, interactive, looks, style
 
     data = page_data(comparison)
     drawings = figures.draw(comparison, data=data)

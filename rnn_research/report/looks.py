@@ -9,8 +9,8 @@ from typing import Any
 from matplotlib.typing import LineStyleType
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.compare.factors import is_of_clipping
-from rnn_research.compare.page_data import beginnings, started
+from rnn_research.compare.factors import is_of_clipping, option
+from rnn_research.compare.page_data import beginnings, started, telling
 from rnn_research.report.names import names, told_option
 from rnn_research.report.palette import COLOURS, DASHES, key, marker_of, slots
 
@@ -48,7 +48,7 @@ class Look:
 
     def panel(self, condition: Condition) -> str:
         """The options that make the condition's panel: `digits`, `length 20`."""
-        options = ((self.factor_names[factor], condition.options[factor]) for factor in self.panel_factors)
+        options = ((self.factor_names[factor], option_of(condition, factor)) for factor in self.panel_factors)
         return ", ".join(told_option(*option) for option in options)
 
     def number(self, condition: Condition) -> int:
@@ -104,7 +104,8 @@ class Look:
 def look(comparison: Comparison) -> Look:
     """Panels by data, colour by the first of the other factors, as a rule the model, dashes by clipping,
     or where that is one by the others; markers by what is left."""
-    varying = comparison.distinguishing_factors
+    began = beginnings(comparison)
+    varying = telling(comparison, began)
     panels = tuple(f for f in varying if f.split(".")[0] == "dataset")
     dashed = tuple(f for f in varying if is_of_clipping(f))
     rest = tuple(f for f in varying if f not in (*panels, *dashed))
@@ -117,7 +118,6 @@ def look(comparison: Comparison) -> Look:
         dashed, left = left, ()
     if len(_options(comparison, dashed)) > len(DASHES):
         dashed, left = (), (*left, *dashed)
-    began = beginnings(comparison)
     return Look(
         panels,
         rest,
@@ -130,9 +130,11 @@ def look(comparison: Comparison) -> Look:
         },
         {name: marker_of(slot) for name, slot in _of_those_shown(comparison, began, left, len(COLOURS)).items()},
         {tuple(condition.options.values()): place for place, condition in enumerate(comparison.conditions)},
-        told := names(comparison),
+        told := names(comparison, varying),
         {
-            (some, joined_options(c, some)): ", ".join(told_option(told[factor], c.options[factor]) for factor in some)
+            (some, joined_options(c, some)): ", ".join(
+                told_option(told[factor], option_of(c, factor)) for factor in some
+            )
             for some in (rest, left)
             for c in comparison.conditions
         },
@@ -158,12 +160,17 @@ def _of_those_shown(
 
 def joined_options(condition: Condition, factors: Sequence[str]) -> str:
     """The condition's options of `factors`, as one text."""
-    return ", ".join(condition.options[factor] for factor in factors)
+    return ", ".join(option_of(condition, factor) for factor in factors)
+
+
+def option_of(condition: Condition, factor: str) -> str:
+    """A condition's option, also of a factor that is the same in all conditions."""
+    return condition.options.get(factor) or option(condition.runs[0].settings, factor)
 
 
 def joined_names(factors: Sequence[str], comparison: Comparison) -> str:
     """What the factors are called, as one text."""
-    told = names(comparison)
+    told = names(comparison, factors)
     return ", ".join(told[factor] for factor in factors)
 
 

@@ -14,14 +14,14 @@ VAGUE = ("value",)
 """Last parts of a factor's name that say nothing: the part before is its name."""
 
 
-def names(comparison: Comparison) -> dict[str, str]:
-    """The name of each factor that tells conditions apart: `length`, `forget bias`."""
-    found = {}
-    for factor, name in short(comparison.distinguishing_factors).items():
+def names(comparison: Comparison, more: Sequence[str] = ()) -> dict[str, str]:
+    """The name of each factor that tells conditions apart, and of `more`: `length`, `forget bias`."""
+    found, brief = {}, short(tuple(dict.fromkeys((*comparison.distinguishing_factors, *more))))
+    for factor, name in brief.items():
         parts = factor.split(".")
         vague = name in VAGUE and len(parts) > 1
         found[factor] = (parts[-2] if vague else name).replace("_", " ")
-    return found if len(set(found.values())) == len(found) else short(comparison.distinguishing_factors)
+    return found if len(set(found.values())) == len(found) else brief
 
 
 def joined(comparison: Comparison, condition: Condition, factors: Sequence[str], between: str = ", ") -> str:

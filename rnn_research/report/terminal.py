@@ -42,9 +42,7 @@ def text(comparison: Comparison) -> str:
         ]
     if comparison.effects:
         against = ", ".join(f"{factor}={chosen}" for factor, chosen in comparison.baseline.items())
-        said = (
-            f"WHAT CHANGED against {against}: the difference, paired by seed [95%]; p by Holm for all that is here; "
-        )
+        said = f"WHAT CHANGED against {against}: the difference, paired by seed [95%]; p by Holm for all that is here; "
         blocks += [_wrapped(f"{said}detects: what so many pairs would show in 4 of 5 studies"), _effects(comparison)]
     blocks += _explained(comparison)
     blocks += honestly(comparison)

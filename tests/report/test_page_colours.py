@@ -90,6 +90,32 @@ def test_a_page_of_a_part_has_the_colours_of_the_whole(tmp_path: Path) -> None:
     assert {options: whole[options][0] for options in part} == {options: look[0] for options, look in part.items()}
 
 
+def test_what_is_filtered_keeps_its_colour_and_its_line(tmp_path: Path) -> None:
+    grid(tmp_path, ["my_cell", "rnn", "lstm", "another_cell"])
+
+    def lines(*where: str) -> dict[tuple[str, str], tuple[str, str, str]]:
+        found = compare([tmp_path], where=where)
+        look = looks.look(found)
+        return {
+            (c.runs[0].record.choices["model"], c.runs[0].record.choices["clipping"]): (
+                look.colour(c),
+                look.marker(c),
+                str(look.dash(c)),
+            )
+            for c in found.conditions
+        }
+
+    whole = lines()
+    for where in (
+        ["model=lstm"],
+        ["clipping=none"],
+        ["model!=my_cell"],
+        ["model=another_cell", "clipping=global_norm"],
+    ):
+        part = lines(*where)
+        assert part == {name: whole[name] for name in part}
+
+
 def test_every_figure_draws_a_condition_in_its_colour(tmp_path: Path) -> None:
     grid(tmp_path, ["rnn", "my_cell", "gru"])
     found = compare([tmp_path])
