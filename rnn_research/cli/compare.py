@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import rnn_research.cli.one_thread  # noqa: F401  # before numpy
 from rnn_research.cli.compare_options import COMMANDS, options_of
 from rnn_research.cli.console import forgiving
 from rnn_research.compare import Comparison, NothingToCompare, caveats, compare

@@ -55,8 +55,7 @@ def cached(folder: Path, view: Mapping[str, Any], read: Callable[[], RunSummary]
     Args:
         view: what `read` looks at and how, in plain values.
     """
-    state = _state(folder, view)
-    path = folder / f"{PREFIX}{_digest(dict(view))[:16]}"
+    state, path = _state(folder, view), _path(folder, view)
     if (found := _load(path, state)) is not None:
         return found
     summary = read()
@@ -64,6 +63,15 @@ def cached(folder: Path, view: Mapping[str, Any], read: Callable[[], RunSummary]
         with suppress(OSError):
             runs.replace_atomically(path, lambda file: file.write(_dump(summary, state)), "wb", sync=False)
     return summary
+
+
+def is_kept(folder: Path, view: Mapping[str, Any]) -> bool:
+    """Whether there is a file of this view, which may hold or not."""
+    return _path(folder, view).exists()
+
+
+def _path(folder: Path, view: Mapping[str, Any]) -> Path:
+    return folder / f"{PREFIX}{_digest(dict(view))[:16]}"
 
 
 def _state(folder: Path, view: Mapping[str, Any]) -> str:

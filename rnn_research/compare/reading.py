@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import repeat
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from rnn_research import curves
 from rnn_research.compare.breakdown import AnswersByValue, answers_by_feature, measure
-from rnn_research.compare.cached import cached
+from rnn_research.compare.cached import cached, is_kept
 from rnn_research.compare.clipping_norms import COLUMNS, ClippingSummary, clipping_summary
 from rnn_research.compare.factors import Settings
 from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunSummary, Series
@@ -62,11 +61,13 @@ def read_runs(
     found: Sequence[SelectedRun], view: TableView, alone: Sequence[bool], processes: int = 1
 ) -> list[ComparedRun]:
     """`read_run` of each. Several processes read what many runs have not kept; here it is then read from there."""
-    if processes > 1 and len(found) >= FEW_FOR_A_POOL:
+    both = list(zip(found, alone, strict=True))
+    new = [(item, one) for item, one in both if not is_kept(item.folder, _asked(item, view, one))]
+    if processes > 1 and len(new) >= FEW_FOR_A_POOL:
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(processes, mp_context=context) as pool:
-            list(pool.map(_keep, found, repeat(view), alone, chunksize=16))
-    return [read_run(item, view, one) for item, one in zip(found, alone, strict=True)]
+            list(pool.map(_keep, *zip(*((item, view, one) for item, one in new), strict=True), chunksize=16))
+    return [read_run(item, view, one) for item, one in both]
 
 
 def _keep(item: SelectedRun, view: TableView, alone: bool) -> None:
@@ -80,10 +81,15 @@ def read_run(item: SelectedRun, view: TableView, alone: bool = True) -> Compared
     Args:
         alone: whether no other seed is of its condition, so that the interval of its rate is over its samples.
     """
-    diverged = item.record.diverged_step if item.record.status == "diverged" else None
-    asked = asdict(view) | {"alone": alone, "diverged": diverged}
-    found = cached(item.folder, asked, lambda: summarise(item.folder, view, diverged, alone))
+    asked = _asked(item, view, alone)
+    found = cached(item.folder, asked, lambda: summarise(item.folder, view, asked["diverged"], alone))
     return ComparedRun(**vars(found), folder=item.folder, record=item.record, settings=item.settings)
+
+
+def _asked(item: SelectedRun, view: TableView, alone: bool) -> dict[str, Any]:
+    """All that what is kept of a run depends on, beside its files."""
+    diverged = item.record.diverged_step if item.record.status == "diverged" else None
+    return asdict(view) | {"alone": alone, "diverged": diverged}
 
 
 def summarise(folder: Path, view: TableView, diverged: int | None, alone: bool) -> RunSummary:

@@ -10,6 +10,7 @@ would show the loudest sample. And samples differ in length or depth, so each is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,10 +75,24 @@ class Curve:
         """Whether some sample has several positions at one distance, as trees do."""
         return bool(np.any(self.positions > self.samples))
 
-    @property
+    @cached_property
     def there(self) -> Bool[np.ndarray, "sample distance"]:
         """Whether a sample has a norm at a distance, zero or not."""
         return self.zero | self.infinite | ~np.isnan(self.log_norm)
+
+    @cached_property
+    def zero_samples(self) -> Int[np.ndarray, " distance"]:
+        """In how many samples every norm is exactly zero; `infinite_samples` likewise."""
+        return self.zero.sum(0)
+
+    @cached_property
+    def infinite_samples(self) -> Int[np.ndarray, " distance"]:
+        return self.infinite.sum(0)
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether every sample has a norm at every distance that is neither zero nor infinite."""
+        return not np.isnan(self.log_norm).any() and not self.infinite_samples.any()
 
 
 def curve(table: np.ndarray, step: int | None = None, state: str = JOINT, layer: int | None = None) -> Curve:
@@ -112,7 +127,8 @@ def _of_grid(sample: np.ndarray, distance: np.ndarray, norm: np.ndarray) -> dict
         return None
     norms = norms[np.argsort(who[:, 0])]
     plain = (norms > 0) & np.isfinite(norms)
-    log_norm = np.log(norms, where=plain, out=np.full(norms.shape, np.nan))
+    whole = bool(plain.all())
+    log_norm = np.log(norms) if whole else np.log(norms, where=plain, out=np.full(norms.shape, np.nan))
     zero, infinite = norms == 0, np.isinf(norms)
     zeros, infinities = zero.mean(0), infinite.mean(0)
     count = np.full(width, len(norms))
@@ -126,7 +142,7 @@ def _of_grid(sample: np.ndarray, distance: np.ndarray, norm: np.ndarray) -> dict
         "depth_sum": np.exp(mean),
         "log_ratio": np.where(zeros > 0.5, -np.inf, np.where(infinities > 0.5, np.inf, linked(log_norm))),
         "log_norm": log_norm,
-        "smallest": np.where(plain, norms, np.inf),
+        "smallest": norms if whole else np.where(plain, norms, np.inf),
         "zero": zero,
         "infinite": infinite,
     }

@@ -191,12 +191,16 @@ def ratio(log_ratio: float) -> float:
 
 def _measured(curve: Curve) -> np.ndarray:
     """`log_norm` of the samples whose every nonzero norm at a distance is at least `FLOOR`, else NaN."""
-    return np.where(curve.smallest >= FLOOR, curve.log_norm, np.nan)
+    low = curve.smallest < FLOOR
+    return np.where(low, np.nan, curve.log_norm) if low.any() else curve.log_norm
 
 
 def _usable(curve: Curve, seen: Typical) -> np.ndarray:
     """Where the typical curve can be fitted: of the distances judged, or fewer."""
-    measured = ~np.all(np.isnan(_measured(curve)[seen.weight > 0]), axis=0)
+    known = _measured(curve)
+    measured = np.ones(len(curve.distance), dtype=bool)
+    if known is not curve.log_norm or not curve.whole:
+        measured = ~np.all(np.isnan(known[seen.weight > 0]), axis=0)
     judged = np.zeros(len(curve.distance), dtype=bool)
     judged[seen.judged] = True
     return judged & np.isfinite(seen.log) & (curve.geometric_mean >= FLOOR) & measured

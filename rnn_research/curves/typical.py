@@ -131,9 +131,11 @@ def relative(curve: Curve, log_norm: np.ndarray, weight: np.ndarray, origin: int
     log = linked(log_norm, weight)
     if origin < log.shape[-1]:
         log = log - log[..., origin : origin + 1]
+    if curve.whole:
+        return log
     count = np.maximum(curve.there.sum(0), 1)
-    log = np.where(curve.infinite.sum(0) / count > 0.5, np.inf, log)
-    return np.where(curve.zero.sum(0) / count > 0.5, -np.inf, log)
+    log = np.where(curve.infinite_samples / count > 0.5, np.inf, log)
+    return np.where(curve.zero_samples / count > 0.5, -np.inf, log)
 
 
 def far_end(distance: np.ndarray, log: Float[np.ndarray, "... distance"]) -> np.ndarray:
@@ -177,7 +179,7 @@ def _ends(curve: Curve) -> tuple[int, int]:
     beyond = np.flatnonzero((curve.distance >= 1 + curve.above) & enough)
     if not len(beyond):
         return len(curve.distance), -1
-    alive = beyond[curve.zero.sum(0)[beyond] <= 0.5 * reach[beyond]]
+    alive = beyond[curve.zero_samples[beyond] <= 0.5 * reach[beyond]]
     if not len(alive):
         return int(beyond[0]), int(beyond[-1])
     dead = int(np.sum(beyond > alive[-1]))  # too few to say that the gradient is gone: it is judged where it still is
@@ -190,11 +192,15 @@ def _of_samples(curve: Curve, origin: int, last: int) -> tuple[np.ndarray, np.nd
     fewer than two of them."""
     own = np.full(len(curve.log_norm), np.nan)
     score = own.copy()
-    there = curve.there[:, origin : last + 1]
     x = curve.distance[origin : last + 1].astype(np.float64)
+    if curve.whole:  # as in a chain's table: no need to look for who reaches what
+        log = curve.log_norm[:, origin : last + 1]
+        if len(x) > 1:
+            own = far_end(x, log) - _start(log[:, :1])
+        return own, own / (x[-1] - x[0]) if len(x) > 1 else score
+    there = curve.there[:, origin : last + 1]
     log = np.where(curve.zero, -np.inf, np.where(curve.infinite, np.inf, curve.log_norm))[:, origin : last + 1]
-    whole = bool(there.all())  # as in a chain's table: no need to look for who reaches what
-    patterns, which = (there[:1], np.zeros(len(own))) if whole else np.unique(there, axis=0, return_inverse=True)
+    patterns, which = np.unique(there, axis=0, return_inverse=True)
     for number, pattern in enumerate(patterns):
         if pattern.sum() < 2:
             continue
@@ -223,7 +229,7 @@ def _over_samples(
     weights = central(score, drawn(samples, resamples))
     judged = slice(origin, last + 1)
     distance = curve.distance[judged]
-    if np.isnan(curve.log_norm).any() or curve.infinite.any():
+    if not curve.whole:
         logs = relative(curve, curve.log_norm, weights, origin)[:, judged]
         far = far_end(distance, logs)
     else:  # of the same samples everywhere, each distance is had without those before it

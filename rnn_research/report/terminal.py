@@ -16,6 +16,8 @@ WIDTH = 100
 WHOLE = "the options that tell a condition apart"
 FACTORS = 56
 """So wide may the factors be at their shortest; wider ones are one column, the condition's name with its number."""
+MOST_EFFECTS = 40
+"""So many are printed."""
 
 
 def text(comparison: Comparison) -> str:
@@ -125,7 +127,7 @@ def _beside(comparison: Comparison, names: Sequence[Column]) -> list[str]:
 
 
 def _effects(comparison: Comparison) -> str:
-    effects = comparison.effects
+    effects = comparison.effects[:MOST_EFFECTS]
     readings = [[c.chosen for c in found] for found in zip(*((e.plain, e.clipped) for e in effects), strict=True)]
     words = [[reading.verdict.said if reading else as_text.NOTHING for reading in found] for found in readings]
     metric = columns.metric_title(comparison)
@@ -141,7 +143,9 @@ def _effects(comparison: Comparison) -> str:
         TextColumn("with", tuple(words[1]), keep=51),
     ]
     notes = (_wrapped(f"{comparison.label(e.clipped)}: {'; '.join(e.notes)}.", "  ") for e in effects if e.notes)
-    return "\n".join([_fit(shown), *notes])
+    left = len(comparison.effects) - len(effects)
+    more = [f"(and {left} more: the page and --format json have all)"] if left else []
+    return "\n".join([_fit(shown), *more, *notes])
 
 
 def _wrapped(paragraph: str, indent: str = "") -> str:

@@ -146,7 +146,9 @@ def band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
     """
     if not xs:
         return None
-    known, counts = np.unique(np.concatenate(xs), return_counts=True)
+    alike = all(len(own) == len(xs[0]) and (own == xs[0]).all() for own in xs[1:])
+    shared = xs[0], np.full(len(xs[0]), len(xs))
+    known, counts = shared if alike else np.unique(np.concatenate(xs), return_counts=True)
     x, seeds = known[2 * counts >= len(xs)], counts[2 * counts >= len(xs)]
     if not len(x):
         x, seeds = known, counts
@@ -163,6 +165,9 @@ def at(x: np.ndarray, xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Flo
     """The curves (x, y), a row each, at the given x: NaN where one has none."""
     rows = np.full((len(xs), len(x)), np.nan)
     for row, own, y in zip(rows, xs, ys, strict=True):
+        if len(own) == len(x) and (own == x).all():
+            row[:] = y
+            continue
         _, there, place = np.intersect1d(x, own, return_indices=True)
         row[there] = np.asarray(y, dtype=np.float64)[place]
     return rows
