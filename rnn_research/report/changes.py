@@ -34,10 +34,10 @@ def rows(comparison: Comparison) -> list[list[str]]:
         [
             escape(comparison.label(effect.clipped)),
             typeset(as_text.signed(effect.rate)),
-            _p(effect.rate_p),
+            spoken_p(effect.rate_p),
             typeset(as_text.number(effect.rate_detectable)),
             typeset(as_text.signed(effect.metric)),
-            _p(effect.metric_p),
+            spoken_p(effect.metric_p),
             typeset(as_text.number(effect.metric_detectable)),
             str(max((found.n for found in (effect.rate, effect.metric) if found), default=0)),
             escape("; ".join(effect.notes)),
@@ -79,5 +79,6 @@ def conclusion(found: Interval, p: float, detectable: float | None) -> str:
     return f"no difference shown{seen}"
 
 
-def _p(value: float) -> str:
+def spoken_p(value: float) -> str:
+    """A p-value in two digits; nothing where there is no test."""
     return as_text.NOTHING if value != value else "<0.001" if value < 1e-3 else f"{value:.2g}"

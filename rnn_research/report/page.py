@@ -47,6 +47,7 @@ def page(comparison: Comparison, pictures: Pictures | None = None) -> str:
         sections.beware(comparison),
         "<h2>The gradient</h2>",
         sections.table(comparison, gradient, "How much of the gradient arrives, and what it does on the way", keys),
+        sections.explained(comparison),
         sections.beside(comparison),
         drawn(OF_THE_GRADIENT),
         "<h2>The task and clipping</h2>",

@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from rnn_research.compare import Comparison, Condition, caveats
+from rnn_research.compare import Comparison, Condition, caveats, explained_rates
 from rnn_research.report import changes, columns, prose
 from rnn_research.report.columns import Column
+from rnn_research.report.names import names
 from rnn_research.report.prose import typeset
 
 NUMBER = ' class="n"'
@@ -143,6 +144,32 @@ def effects(comparison: Comparison) -> str:
     return (
         f'<h3>What it changed</h3>{said}{_plain(head, rows, "Less the baseline")}<p class="quiet">{changes.ABOUT}</p>'
     )
+
+
+def explained(comparison: Comparison) -> str:
+    """How much of the decay rate each factor explains; nothing where there is no question."""
+    found = explained_rates(comparison)
+    if found is None:
+        return ""
+    title = "<h3>What explains the decay rate</h3>"
+    if found.why:
+        return f"{title}<p>Not to be told: {escape(found.why)}.</p>"
+    told = names(comparison)
+    rows = [
+        (
+            " × ".join(told.get(factor, factor) for factor in term.factors),
+            f"{100 * term.share:.0f}%",
+            changes.spoken_p(term.p),
+        )
+        for term in found.terms
+        if term.df
+    ]
+    rows += [("seeds", f"{100 * found.seeds:.0f}%", "")] if found.blocked else []
+    cells = (
+        f'<th scope="row">{escape(name)}</th><td{NUMBER}>{share}</td><td{NUMBER}>{p}</td>' for name, share, p in rows
+    )
+    caption = f"Share of the variance over {found.n} runs whose gradient one rate describes"
+    return f"{title}{_plain(('factor', '#share', '#p'), cells, caption)}"
 
 
 def beware(comparison: Comparison) -> str:
