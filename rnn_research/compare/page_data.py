@@ -154,7 +154,7 @@ def _detail(run: ComparedRun, state: str, steps: Sequence[int]) -> RunDetail:
     recorded = [step for step in steps if step in run.steps] if table is not None else []
     found = {step: one for step in recorded if (one := _at(table, state, step)) is not None}
     distance = np.unique(np.concatenate([x for x, _, _ in found.values()])) if found else np.array([], dtype=np.int64)
-    distance = distance[thinned(len(distance), MOST_DISTANCES)] if len(distance) else distance
+    distance = distance[_kept(distance, MOST_DISTANCES)]
     curve, norm = (np.full((len(found), len(distance)), np.nan) for _ in range(2))
     for row, (x, log, size) in enumerate(found.values()):
         here = np.isin(distance, x)
@@ -169,9 +169,16 @@ def _chosen(run: ComparedRun) -> RunDetail:
         nothing = np.full((0, 0), np.nan)
         return RunDetail(np.array([], dtype=np.int64), np.array([], dtype=np.int64), nothing, nothing, ())
     found = run.chosen.curve
-    kept = thinned(len(found.distance), FEWER_DISTANCES)
+    kept = _kept(found.distance, FEWER_DISTANCES)
     unknown = np.full((1, len(kept)), np.nan)
     return RunDetail(np.array([found.step]), found.distance[kept], found.log[kept][None], unknown, ())
+
+
+def _kept(distance: np.ndarray, most: int) -> np.ndarray:
+    """Where so many distances from 1 on are, evenly spread with both ends among them, and those below 1."""
+    below = int(np.sum(distance < 1))
+    beyond = len(distance) - below
+    return np.concatenate([np.arange(below), below + thinned(beyond, most)]) if beyond else np.arange(below)
 
 
 def _log10(found: curves.Curve) -> Float[np.ndarray, " distance"]:

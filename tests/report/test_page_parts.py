@@ -252,6 +252,13 @@ def test_steps_are_few_and_the_ends_among_them(tmp_path: Path) -> None:
     assert (data.steps[0], data.steps[-1]) == (0, 295)
 
 
+def test_of_many_distances_the_first_and_the_last_are_kept(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", 0.99, distances=300)
+    (found,) = page_data(compare([tmp_path])).details.values()
+    assert found.distance[[0, 1, -1]].tolist() == [0, 1, 299]
+    assert len(found.distance) == 65
+
+
 def test_runs_that_failed_count_where_they_started(tmp_path: Path) -> None:
     write_run(tmp_path / "a", factors={"model": "lstm"}, start="2026-01-01T00:00:02+00:00")
     write_run(tmp_path / "b", factors={"model": "rnn"}, start="2026-01-01T00:00:01+00:00", status="failed", error="no")
