@@ -60,6 +60,8 @@ class Comparison:
     baseline: Mapping[str, str] = field(default_factory=lambda: REFERENCE)
     """What conditions are compared with: option by factor."""
     where: tuple[str, ...] = ()
+    whole: tuple[SelectedRun, ...] = ()
+    """Every comparable run that was found, also those that `where` leaves out."""
 
     @property
     def measure(self) -> str:
@@ -133,10 +135,9 @@ def compare(
         NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
     """
     folders = [Path(folder) for folder in folders]
-    fraction = checked_fraction(fraction)
-    selection = filtered(_selected(folders), where)
+    selection = filtered(whole := _selected(folders), where)
     reference, pairing = baseline_of(baseline, selection), chosen_factors("pair", pair, selection) or None
-    view = TableView(state, step, choose_metric(selection.found, metric), fraction)
+    view = TableView(state, step, choose_metric(selection.found, metric), checked_fraction(fraction))
     varying = chosen_factors("by", by, selection) or selection.factors.varying
     read = _read(selection.found, view, varying, processes)
     check_read(read, state, step)
@@ -148,7 +149,7 @@ def compare(
         metric=view.metric,
         state=state or _state(read),
         step=step,
-        fraction=fraction,
+        fraction=view.fraction,
         varying=varying,
         pooled=pooled,
         constant=selection.factors.constant,
@@ -160,6 +161,7 @@ def compare(
         against=tuple(dict.fromkeys(against)),
         baseline=reference or REFERENCE,
         where=tuple(where),
+        whole=whole.found,
     )
 
 

@@ -82,7 +82,7 @@ def factors_of(records: Sequence[RunRecord], settings: Sequence[Settings]) -> Fa
         elif not (_is_seed(key, typed) and _follow(options, seeds)) and not _of_an_option(key, records, settings):
             varying.append(key)
     unnamed = _disagreements(settings, Factors(tuple(varying), constant), seeds, typed)
-    return Factors(tuple(sorted([*varying, *unnamed], key=_place)), constant)
+    return Factors(tuple(sorted([*varying, *unnamed], key=place)), constant)
 
 
 def is_of_clipping(factor: str) -> bool:
@@ -135,7 +135,7 @@ def _typed(record: RunRecord, settings: Settings) -> Iterator[tuple[str, str]]:
         yield from ((name, value) for name in names or others)
 
 
-def _place(factor: str) -> int:
+def place(factor: str) -> int:
     """The model first and clipping last: the question is what clipping does to a model."""
     return 2 if is_of_clipping(factor) else int(factor.partition(".")[0] != "model")
 

@@ -7,41 +7,56 @@ from pathlib import Path
 from rnn_research.compare import Comparison
 from rnn_research.records.runs import replace_atomically
 from rnn_research.report import tables
-from rnn_research.report.page import page
+from rnn_research.report.page import Pictures, page
 from rnn_research.report.terminal import text
 
 __all__ = ["text", "write"]
 
 
-def write(comparison: Comparison, out: Path, figures: bool = True) -> Path:
+def write(comparison: Comparison, out: Path, figures: bool = True, look: str = "screen") -> Path:
     """Write `comparison.html`, `conditions.csv`, `runs.csv`, where there are answers `answers.csv`, and each figure as
-    PNG and SVG, to `out`.
+    PNG, SVG and PDF, to `out`.
+
+    Args:
+        look: of the figures' files: `screen`, or `paper`, with letters as the text around, thin lines and no grid. The
+            page has its own.
 
     Returns:
         The page.
 
     Raises:
         OSError: `out` can't be written.
+        KeyError: there is no such look.
     """
     _put(out / "conditions.csv", tables.conditions_csv(comparison))
     _put(out / "runs.csv", tables.runs_csv(comparison))
     if answers := tables.answers_csv(comparison):
         _put(out / "answers.csv", answers)
-    inline = _draw(comparison, out) if figures else {}
-    _put(out / "comparison.html", page(comparison, inline))
+    pictures = _draw(comparison, out, look) if figures else None
+    _put(out / "comparison.html", page(comparison, pictures))
     return out / "comparison.html"
 
 
-def _draw(comparison: Comparison, out: Path) -> dict[str, tuple[str, str, str]]:
-    """Write the figures; returns for the page, by name: title, caption, inline SVG."""
+def _draw(comparison: Comparison, out: Path, look: str) -> Pictures:
+    """Write the figures; returns what the page shows of them, with its interactive layer."""
     # Here and not above: matplotlib takes longer to import than everything else, and may not be wanted.
-    from rnn_research.report import figures, style
+    from rnn_research.compare.page_data import page_data
+    from rnn_research.report import figures, interactive, looks, style
 
-    drawings = figures.draw(comparison)
-    for drawing in drawings:
+    data = page_data(comparison)
+    drawings = figures.draw(comparison, data=data)
+    for drawing in drawings if look == "screen" else figures.draw(comparison, look, data):
         _put(out / f"{drawing.name}.svg", drawing.svg)
         _put(out / f"{drawing.name}.png", drawing.png)
-    return {each.name: (each.title, each.caption, style.inline(each.svg, each.name)) for each in drawings}
+        _put(out / f"{drawing.name}.pdf", drawing.pdf)
+    inline = {
+        each.name: (each.title, each.caption, style.inline(each.svg, each.name, each.title, each.caption))
+        for each in drawings
+    }
+    told = looks.look(comparison)
+    with style.styled():
+        layer = interactive.layer(comparison, drawings, data)
+    return Pictures(inline, [told.key(c) for c in comparison.conditions], layer, interactive.allowed())
 
 
 def _put(path: Path, content: str | bytes) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from rnn_research.compare import Comparison
-from rnn_research.report import norms, style, success, training, vanishing
+from rnn_research.compare.page_data import PageData
+from rnn_research.report import looks, maps, norms, style, success, training, vanishing
+from rnn_research.report.legends import Made
 
 
 @dataclass(frozen=True)
@@ -17,15 +20,42 @@ class Drawing:
     caption: str
     svg: str
     png: bytes
+    pdf: bytes
+    panels: tuple[dict[str, Any], ...]
+    """Where the axes lie that the page's script works on: see `style.placed`, and `view`, what they show."""
 
 
-def draw(comparison: Comparison) -> list[Drawing]:
-    """Every figure that has something to show."""
-    makers = (vanishing.curves, training.rates, norms.clipping, training.learning, success.success, success.answers)
-    with style.styled():
-        look = style.look(comparison)
-        return [
-            Drawing(made.name, made.title, made.caption, style.svg(made.figure), style.png(made.figure))
-            for make in makers
-            if (made := make(comparison, look)) is not None
-        ]
+def draw(comparison: Comparison, look: str = "screen", data: PageData | None = None) -> list[Drawing]:
+    """Every figure that has something to show.
+
+    Args:
+        data: for the figure over training; without it there is none.
+        look: `screen`, or `paper`: letters as the text around, thin lines, no grid.
+
+    Raises:
+        KeyError: there is no such look.
+    """
+    makers = (
+        vanishing.curves,
+        vanishing.beginning,
+        vanishing.nodes,
+        maps.phases,
+        lambda compared, told: maps.training_map(compared, told, data),
+        training.rates,
+        norms.clipping,
+        training.learning,
+        success.success,
+        success.answers,
+        maps.beside_task,
+    )
+    with style.styled(look):
+        told = looks.look(comparison)
+        return [_drawing(made) for make in makers if (made := make(comparison, told)) is not None]
+
+
+def _drawing(made: Made) -> Drawing:
+    drawn = style.svg(made.figure)
+    panels = tuple({"view": view, **style.placed(made.figure, axes)} for axes, view in made.views)
+    made.figure.set_layout_engine("none")  # found once: the other files have the same places
+    files = style.png(made.figure), style.pdf(made.figure)
+    return Drawing(made.name, made.title, made.caption, drawn, *files, panels)

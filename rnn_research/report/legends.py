@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.report import style
-from rnn_research.report.style import INK, Look
-from rnn_research.statistics.intervals import Band
+from rnn_research.report import looks, style
+from rnn_research.report.looks import Look
+from rnn_research.report.palette import marker_of
+from rnn_research.report.style import INK
+from rnn_research.statistics.intervals import SEEDS, Band
 
+MOST_ENTRIES = 18
+"""More conditions are told by the table; a legend of them would be most of the figure."""
 ACROSS = 105
 """Characters of a legend's line."""
 CROWD = 8
@@ -31,17 +36,22 @@ class Made:
     title: str
     caption: str
     figure: Figure
+    views: tuple[tuple[Axes, str], ...] = ()
+    """The axes that the page's script works on, each with the name of what they show."""
 
 
-def line(axes: Axes, band: Band | None, stroke: dict[str, Any], crowded: bool = False) -> None:
-    """A mean with its interval, or alone where it is `crowded`."""
+def line(axes: Axes, band: Band | None, stroke: dict[str, Any], marker: str = "o", crowded: bool = False) -> None:
+    """A mean with its interval, or alone where it is `crowded`; markers at some eight points, each condition's at
+    others."""
     if band is None:
         return
     mean = np.where(np.isfinite(band.mean), band.mean, np.nan)
-    axes.plot(band.x, mean, marker="o" if len(band.x) <= 10 else "", markersize=3.2, **stroke)
+    every = max(1, len(band.x) // 8)
+    shifted = (zlib.crc32(f"{stroke['color']}{stroke.get('linestyle')}".encode()) % every, every)
+    axes.plot(band.x, mean, marker=marker, markersize=3.6, markevery=shifted, **stroke)
     wide = np.isfinite(band.low) & np.isfinite(band.high)
     if wide.any() and not crowded:
-        shade = {"color": stroke["color"], "alpha": 0.12, "linewidth": 0}
+        shade = {"color": stroke["color"], "alpha": 0.13, "linewidth": 0, "gid": stroke.get("gid")}
         axes.fill_between(band.x, band.low, band.high, where=wide, **shade)
     axes.margins(x=0.02)
 
@@ -54,19 +64,29 @@ def panels(conditions: Sequence[Condition], look: Look) -> list[tuple[str, list[
 def legend(
     figure: Figure, comparison: Comparison, look: Look, more: Sequence[Line2D] = (), dashes: bool = True
 ) -> None:
-    """Colours and dashes apart where they tell different factors."""
-    handles = [
-        Line2D([], [], color=colour, label=style.shortened(name)) for name, colour in look.colours.items() if name
+    """Colours, markers and dashes apart where they tell different factors; of more than fit, how many there are."""
+    own = not look.marker_factors
+
+    def repeated(name: str) -> dict[str, Any]:
+        return {} if look.dash_factors else {"linestyle": look.repeated[name]}
+
+    colours = [
+        _entry(
+            look.told[look.colour_factors, name], color=look.colours[name], **(_sign(number) if own else repeated(name))
+        )
+        for name, number in look.numbers.items()
+        if name
     ]
+    signs = [
+        _entry(look.told[look.marker_factors, name], color=INK, marker=marker, linestyle="")
+        for name, marker in look.markers.items()
+        if name
+    ]
+    handles = [*_few(colours, "colours"), *_few(signs, "markers")]
     if dashes and len(look.dashes) > 1:
+        names = looks.joined_names(look.dash_factors, comparison)
         handles += [
-            Line2D(
-                [],
-                [],
-                color=INK,
-                **look.pen(dash),
-                label=style.shortened(f"{style.joined_names(look.dash_factors, comparison)}: {name}"),
-            )
+            Line2D([], [], color=INK, **look.pen(dash), label=style.shortened(f"{names}: {name}"))
             for name, dash in look.dashes.items()
         ]
     handles += more
@@ -74,6 +94,21 @@ def legend(
         columns = _columns([len(str(handle.get_label())) + 7 for handle in handles])
         rowwise = [handle for column in range(columns) for handle in handles[column::columns]]
         figure.legend(handles=rowwise, loc="outside upper left", ncols=columns, handlelength=2.4)
+
+
+def _sign(number: int) -> dict[str, Any]:
+    return {"marker": marker_of(number)}
+
+
+def _entry(name: str, **look: Any) -> Line2D:
+    return Line2D([], [], markersize=4, label=style.shortened(name), **look)
+
+
+def _few(handles: list[Line2D], what: str) -> list[Line2D]:
+    """All, or where there are too many one that says so."""
+    if len(handles) <= MOST_ENTRIES:
+        return handles
+    return [Line2D([], [], linestyle="", label=f"{len(handles)} {what}: see the table")]
 
 
 def _columns(widths: Sequence[int]) -> int:
@@ -98,4 +133,15 @@ def band_says(conditions: Sequence[Condition], look: Look, apart: bool = False) 
         return ""
     if crowded(conditions, look, apart):
         return "Intervals over seeds are left out: there are too many conditions to see them; the table has them."
+    if all(len(c.runs) < SEEDS for c in conditions):
+        return f"Fewer than {SEEDS} seeds give no interval."
     return "Band: 95% interval over seeds (Student's t)."
+
+
+def seeds_say(conditions: Sequence[Condition]) -> str:
+    """`n = 3 seeds.`, `n = 2 to 5 seeds.`: how many runs a mean is of."""
+    counts = sorted({len(c.runs) for c in conditions})
+    if not counts:
+        return ""
+    said = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"n = {said} {'seed' if counts == [1] else 'seeds'} a condition."

@@ -6,12 +6,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.report import as_text, style
-from rnn_research.report.legends import Made
-from rnn_research.report.style import MUTED, Look
+from rnn_research.report import as_text, decades, style
+from rnn_research.report.legends import Made, seeds_say
+from rnn_research.report.looks import Look
+from rnn_research.report.names import joined
+from rnn_research.report.style import MUTED
 
 MOST_PANELS = 24
 
@@ -25,12 +27,20 @@ def clipping(comparison: Comparison, look: Look) -> Made | None:
     figure, grid = _pairs(len(drawn), across)
     typical = [values for c in drawn if c.norms for values in (c.norms.before, c.norms.after)]
     extreme = [values for c in drawn if c.norms for values in (c.norms.before_low, c.norms.before_high)]
-    low, high = style.limits(np.log10(np.concatenate(typical)), margin=0.0)
+    low, high = decades.limits(np.log10(np.concatenate(typical)), margin=0.0)
     # A spike of many decades would flatten everything else.
     spikes = np.clip(np.log10(np.concatenate(extreme)), low - 1.5, high + 2.5)
-    limits = style.limits(spikes, margin=0.1)
+    limits = decades.limits(spikes, margin=0.1)
     for (norms, share), condition in zip(grid, drawn, strict=True):
-        _norms(norms, share, condition, look.colour(condition), comparison.label(condition))
+        _norms(
+            norms,
+            share,
+            condition,
+            look.colour(condition),
+            joined(comparison, condition, comparison.distinguishing_factors) or "all runs",
+        )
+        for axes in (norms, share):
+            axes.set_gid(look.gid(condition))
         norms.set_ylim(*limits)
     colours = list(dict.fromkeys(look.colour(c) for c in drawn if c.clipped and c.clipped.mean > 0))
     handles = [
@@ -43,11 +53,12 @@ def clipping(comparison: Comparison, look: Look) -> Made | None:
     caption = (
         "The global L2 norm of the parameter gradient before and after clipping: geometric mean over seeds "
         "and neighbouring steps. The pale area reaches from the smallest to the largest norm before "
-        "clipping. Below each panel: the share of steps in which clipping fired, from 0 to 1."
+        "clipping. Below each panel: the share of steps in which clipping fired, from 0 to 1. "
+        f"{seeds_say(drawn)}"
     )
     if len(drawn) < len(shown):
         caption += f" The first {len(drawn)} of {len(shown)} conditions are drawn."
-    return Made("clipping", "What clipping did", caption, figure)
+    return Made("clipping", "What clipping did", caption, figure, tuple((axes, "clipping") for axes, _ in grid))
 
 
 def _norms(norms: Axes, share: Axes, condition: Condition, colour: str, label: str) -> None:
@@ -61,8 +72,7 @@ def _norms(norms: Axes, share: Axes, condition: Condition, colour: str, label: s
         norms.plot(x, np.log10(found.after), color=colour, linewidth=1.3)
     note = f"clipped {as_text.percent(condition.clipped)} of steps" if fires else "never clipped"
     norms.set_title(f"{style.shortened(label, 30)}\n{note}", fontsize=8)
-    norms.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    norms.yaxis.set_major_formatter(FuncFormatter(style.power_of_ten))
+    decades.in_decades(norms.yaxis)
     norms.tick_params(labelbottom=False)
     share.fill_between(x, found.fired, color=colour, alpha=0.45, linewidth=0, step="mid")
     share.set_ylim(0, 1)

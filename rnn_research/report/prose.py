@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 
-from rnn_research.compare import Comparison, Condition, Effect, Success
+from rnn_research.compare import Comparison, Condition, Success
 from rnn_research.compare.factors import is_of_clipping
 from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, RISE, Reading, verdicts
 from rnn_research.report import as_text, columns
-from rnn_research.statistics.intervals import Interval
+from rnn_research.report.names import joined, names
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-MOST_EFFECTS = 4
+MOST_SETTINGS = 12
+"""Of more settings the sentence says how many a word is said of."""
+MOST_NAMED = 6
+"""Conditions that a sentence names for one word; of more it says how many."""
 PHRASES = {
     "keeps": ("the gradient ", " its norm"),
     "gone": ("the gradient is ", ""),
@@ -25,20 +28,36 @@ PHRASES = {
 """What stands before and after a word in a sentence; before verbs, the gradient."""
 
 
-def answers(comparison: Comparison) -> str:
-    """Where the gradient vanishes, at the chosen step and at the first, and what clipping changed."""
+def question(comparison: Comparison) -> str:
+    """What the study asks, from what varies in it: `Does the gradient vanish, for which model and clipping?`"""
+    told = list(names(comparison).values())
+    if not told:
+        return "Does the gradient vanish?"
+    listed = ", ".join(told[:-1]) + (" and " if len(told) > 1 else "") + told[-1]
+    return f"Does the gradient vanish, for which {listed}?"
+
+
+def study(comparison: Comparison) -> str:
+    """How much was run, and on which data: `18 runs in 6 conditions, 3 seeds each, on digits.`"""
+    seeds = sorted({len(condition.runs) for condition in comparison.conditions})
+    each = f"{seeds[0]} {'seed' if seeds == [1] else 'seeds'} each" if len(seeds) == 1 else (
+        f"{seeds[0]} to {seeds[-1]} seeds")  # fmt: skip
+    data = comparison.constant.get("dataset")
+    return f"{columns.title(comparison)}, {each}{f', on {data}' if data else ''}."
+
+
+def verdict(comparison: Comparison) -> str:
+    """One sentence at the chosen step, and one at the first."""
     steps = [columns.at(title(comparison)).capitalize() for title in (columns.step_title, columns.start_title)]
     said = [
-        _verdicts(comparison, steps[0], lambda condition: condition.chosen),
-        _verdicts(comparison, steps[1], lambda condition: condition.start) if len(set(steps)) > 1 else "",
+        _verdicts(comparison, steps[0], lambda condition: condition.chosen, MOST_NAMED),
+        _verdicts(comparison, steps[1], lambda condition: condition.start, MOST_NAMED) if len(set(steps)) > 1 else "",
     ]
-    # More are a table, and they have one.
-    few = comparison.effects if len(comparison.effects) <= MOST_EFFECTS else ()
-    count = sum(found is not None and found.n > 1 for effect in few for found in (effect.rate, effect.metric))
-    paragraphs = [" ".join(filter(None, said)), *(_changed(comparison, effect, count) for effect in few)]
-    if count > 1:
-        paragraphs.append(f"Higher and lower are said where the difference holds for all {count} of these at once.")
-    return "".join(f'<p class="lead">{paragraph}</p>' for paragraph in paragraphs if paragraph)
+    if not any(said):
+        why = next((f": {escape(lack)}" for run in comparison.runs for lack in run.missing), "")
+        said = [f"No run says how far the gradient reaches{why}.", ""]
+    looks = ("lead", "lead quiet")
+    return "".join(f'<p class="{look}">{one}</p>' for look, one in zip(looks, said, strict=True) if one)
 
 
 def sentence(comparison: Comparison, condition: Condition) -> str:
@@ -66,7 +85,7 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
     if condition.clipped is not None:
         share = typeset(as_text.percent(condition.clipped))
         said.append(f"Clipped {share} of steps." if condition.clipped.mean > 0 else "Never clipped.")
-    label = escape(comparison.label(condition))
+    label = escape(joined(comparison, condition, comparison.distinguishing_factors) or "all runs")
     return f"<strong>{label}</strong><br>{' '.join(said) or 'Nothing was recorded.'}"
 
 
@@ -147,16 +166,39 @@ def _of_success(comparison: Comparison) -> dict[str, str]:
     return said
 
 
-def _verdicts(comparison: Comparison, opening: str, view: Callable[[Condition], Reading | None]) -> str:
+def _verdicts(
+    comparison: Comparison, opening: str, view: Callable[[Condition], Reading | None], most: int = MOST_NAMED
+) -> str:
     """`At step 200, over 62 applications, the gradient vanishes in rnn (8e-8); keeps its norm in lstm (0.9 to 1).`"""
     told = _told(comparison, view)
     lengths = {reading.verdict.length for readings in told.values() for reading in readings} - {0}
-    by_word: dict[str, list[str]] = {}
-    for label, readings in told.items():
-        by_word.setdefault(_phrase(readings[0]), []).append(_arriving(label, readings, len(lengths) > 1))
-    said = "; ".join(f"{phrase} in {_listed(labels)}" for phrase, labels in by_word.items())
     over = f", over {verdicts.applications(lengths.pop())}," if len(lengths) == 1 else ""
+    by_word: dict[str, list[str]] = {}
+    if len(told) > MOST_SETTINGS:
+        readings = [found for condition in comparison.conditions if (found := view(condition)) is not None]
+        return f"{escape(opening + over)} {_tallied(readings)}."
+    for label, readings in told.items():
+        by_word.setdefault(_phrase(readings[0]), []).append(_arriving(label, readings, len(lengths) > 0 and not over))
+    said = "; ".join(f"{phrase} in {_listed(labels, most)}" for phrase, labels in by_word.items())
     return f"{escape(opening + over)} {said}." if said else ""
+
+
+def _tallied(readings: Sequence[Reading]) -> str:
+    """Of many conditions how many each word is said of: `the gradient vanishes in 35 of 44 (to 1e-9 to 0.006), ...`"""
+    by_word: dict[str, list[Reading]] = {}
+    for reading in readings:
+        by_word.setdefault(reading.verdict.said if not reading.verdict.doubt else "in doubt", []).append(reading)
+    said = []
+    for word, alike in sorted(by_word.items(), key=lambda item: (item[0] == "in doubt", -len(item[1]))):
+        ends = dict.fromkeys(
+            as_text.far(reading).partition(" [")[0]
+            for reading in sorted(alike, key=lambda reading: reading.decay.far_ratio)[:: max(1, len(alike) - 1)]
+        )
+        phrase = "it is in doubt" if word == "in doubt" else _phrase(alike[0])
+        share = f" in {len(alike)} of {len(readings)} conditions" if not said else f" in {len(alike)}"
+        far = "" if as_text.NOTHING in ends else typeset(f" (to {' … '.join(ends)})")
+        said.append(f"{phrase}{share}{far}")
+    return "; ".join(said)
 
 
 def _phrase(reading: Reading) -> str:
@@ -185,7 +227,9 @@ def _told(comparison: Comparison, view: Callable[[Condition], Reading | None]) -
     for condition in comparison.conditions:
         reading = view(condition)
         if reading is not None:
-            found.setdefault(_setting(comparison, condition), {})[comparison.label(condition)] = reading
+            found.setdefault(setting_of(comparison, condition), {})[
+                joined(comparison, condition, comparison.distinguishing_factors) or "all runs"
+            ] = reading
     told: dict[str, list[Reading]] = {}
     for setting, by_label in found.items():
         alike = len({reading.verdict.said + reading.verdict.doubt for reading in by_label.values()}) == 1 and setting
@@ -193,42 +237,17 @@ def _told(comparison: Comparison, view: Callable[[Condition], Reading | None]) -
     return told
 
 
-def _setting(comparison: Comparison, condition: Condition) -> str:
+def setting_of(comparison: Comparison, condition: Condition) -> str:
     """The condition's label without its clipping."""
     factors = [factor for factor in comparison.distinguishing_factors if not is_of_clipping(factor)]
-    return ", ".join(condition.options[factor] for factor in factors)
+    return joined(comparison, condition, factors)
 
 
-def _changed(comparison: Comparison, effect: Effect, count: int) -> str:
-    """`On lstm, global_norm clipped 26% of steps: decay rate +0.01 [..] (no difference shown); ...`, as one of
-    `count` intervals."""
-    option = ", ".join(value for key, value in effect.clipped.options.items() if is_of_clipping(key))
-    setting = _setting(comparison, effect.plain)
-    changes = [
-        f"{name} {as_text.signed(found)} ({_conclusion(found, count)})"
-        for name, found in (("decay rate", effect.rate), (columns.metric_title(comparison), effect.metric))
-        if found is not None
-    ]
-    share = as_text.percent(effect.clipped.clipped)
-    clipped = f"{f'On {setting}, ' if setting else ''}{option} clipped {share} of steps"
-    return typeset(f"{clipped}: {'; '.join(changes)}." if changes else f"{clipped}.")
-
-
-def _conclusion(found: Interval, count: int) -> str:
-    """What the interval shows as one of `count`."""
-    if found.n < 2:
-        return "one seed, so no interval"
-    if found.low != found.low:
-        return "all seeds alike, so no interval"
-    wider = found.as_one_of(count)
-    if wider.low <= 0 <= wider.high:
-        alone = not found.low <= 0 <= found.high
-        return f"no difference shown, as one of {count}" if alone else "no difference shown"
-    return "higher" if wider.low > 0 else "lower"
-
-
-def _listed(labels: list[str]) -> str:
-    return ", ".join(labels)
+def _listed(labels: list[str], most: int) -> str:
+    """All where they are few; else the first ones, and how many more."""
+    if len(labels) <= most:
+        return ", ".join(labels)
+    return f"{', '.join(labels[: most - 1])} and {len(labels) - most + 1} more"
 
 
 def _close(label: str) -> str:

@@ -1,44 +1,34 @@
-"""How figures look: one colour and line style a condition, the same in every figure; ink that follows the
-page.
+"""How figures look: one colour, marker and line style a condition, the same in every figure (see `palette`); ink that
+follows the page.
 
-Colours are Paul Tol's bright scheme (SRON/EPS/TN/09-002), told apart with every kind of colour blindness.
-In the page each is a CSS variable, so that a dark page has its own.
+In the page each colour is a CSS variable, so that a dark page has its own.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.typing import LineStyleType
 
-from rnn_research.compare import Comparison, Condition
-from rnn_research.compare.factors import is_of_clipping, short
+from rnn_research.report.palette import COLOURS
 
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#66ccee", "#ccbb44", "#777777")
-DASHES: tuple[LineStyleType, ...] = (
-    "solid",
-    (0.0, (4.0, 1.6)),
-    (0.0, (1.0, 1.3)),
-    (0.0, (5.0, 1.4, 1.0, 1.4)),
-)
-INK, MUTED, GRID, PAPER = "#1c1c1e", "#6d6d72", "#e3e3e6", "#ffffff"
-DEEPEST, HIGHEST = 1e-20, 1e20
-"""Where the axis of a norm ends at the latest: what lies below is gone by any standard."""
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+INK, MUTED, GRID, PAPER = "#1c1c1f", "#63636a", "#e3e3e6", "#ffffff"
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"} | {
     colour: f"c{index}" for index, colour in enumerate(COLOURS)
 }
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # whole letters as TrueType: what publishers ask for, and what can be searched
+    "axes.unicode_minus": True,
     "text.parse_math": False,  # a dollar in a name is a dollar
     "svg.hashsalt": "rnn_research",
     "font.family": "sans-serif",
@@ -74,60 +64,20 @@ SETTINGS: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Look:
-    """How the conditions are told apart: the colour and dashes of each option, and the panel each is drawn
-    in."""
-
-    panel_factors: tuple[str, ...]
-    colour_factors: tuple[str, ...]
-    dash_factors: tuple[str, ...]
-    colours: dict[str, str]
-    dashes: dict[str, LineStyleType]
-
-    def panel(self, condition: Condition) -> str:
-        return joined_options(condition, self.panel_factors)
-
-    def colour(self, condition: Condition) -> str:
-        return self.colours[joined_options(condition, self.colour_factors)]
-
-    def dash(self, condition: Condition) -> LineStyleType:
-        return self.dashes[joined_options(condition, self.dash_factors)]
-
-    def stroke(self, condition: Condition) -> dict[str, Any]:
-        return {"color": self.colour(condition), **self.pen(self.dash(condition))}
-
-    def pen(self, dash: LineStyleType) -> dict[str, Any]:
-        """Where dashes tell options apart the solid line is broad and pale, to be seen below a dashed one."""
-        broad = len(self.dashes) > 1 and dash == DASHES[0]
-        return {"linestyle": dash, "linewidth": 3.0 if broad else 1.5, "alpha": 0.45 if broad else 1.0}
-
-
-def look(comparison: Comparison) -> Look:
-    """Panels by data and structure, colour by model (and what else varies), dashes by clipping."""
-    varying = comparison.distinguishing_factors
-    panels = tuple(f for f in varying if f.split(".")[0] in ("dataset", "structure"))
-    dashed = tuple(f for f in varying if is_of_clipping(f))
-    rest = tuple(f for f in varying if f not in (*panels, *dashed))
-    if not rest:
-        rest, dashed = dashed, ()
-    elif not dashed and len(rest) > 1:
-        rest, dashed = rest[:1], rest[1:]
-    if len(_options(comparison, dashed)) > len(DASHES):
-        rest, dashed = (*rest, *dashed), ()
-    colours, dashes = _options(comparison, rest), _options(comparison, dashed)
-    return Look(
-        panels,
-        rest,
-        dashed,
-        dict(zip(colours, _palette(len(colours)), strict=True)),
-        dict(zip(dashes, DASHES, strict=False)),
-    )
-
-
-def joined_options(condition: Condition, factors: Sequence[str]) -> str:
-    """The condition's options of `factors`, as one text."""
-    return ", ".join(condition.options[factor] for factor in factors)
+PAPER_SETTINGS: dict[Any, Any] = {
+    "font.family": "serif",
+    "font.serif": ["DejaVu Serif"],
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.1,
+    "axes.grid": False,
+}
+"""What differs in print: letters as the text around, thin lines, no grid."""
+STYLES = {"screen": {}, "paper": PAPER_SETTINGS}
 
 
 def shortened(label: str, most: int = 36) -> str:
@@ -135,67 +85,68 @@ def shortened(label: str, most: int = 36) -> str:
     return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
-def joined_names(factors: Sequence[str], comparison: Comparison) -> str:
-    names = short(comparison.distinguishing_factors)
-    return ", ".join(names[factor] for factor in factors)
-
-
 @contextmanager
-def styled() -> Iterator[None]:
-    """Figures made inside look alike, whatever the user's own matplotlib settings are."""
-    with mpl.rc_context():
+def styled(style: str = "screen") -> Iterator[None]:
+    """Figures made inside look alike, whatever the user's own matplotlib settings are.
+
+    Raises:
+        KeyError: `style` is none of `STYLES`.
+    """
+    with mpl.rc_context(), warnings.catch_warnings():
+        # a sign of a name that the font lacks is drawn as a box: nothing that a user could mend
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         mpl.rcdefaults()
-        mpl.rcParams.update(SETTINGS)
+        mpl.rcParams.update(SETTINGS | STYLES[style])
         yield
 
 
-def limits(decades: np.ndarray, margin: float) -> tuple[float, float]:
-    """Of an axis that shows the finite `decades` (log10)."""
-    finite = decades[np.isfinite(decades)]
-    low, high = max(finite.min(), np.log10(DEEPEST)), min(finite.max(), np.log10(HIGHEST))
-    pad = margin if margin > 0.5 else margin + 0.03 * (high - low)
-    return float(low - pad), float(high + pad)
-
-
-def power_of_ten(decade: float, _position: int | None = None) -> str:
-    """The label of a tick at 10^decade."""
-    return {0: "1", 1: "10"}.get(round(decade), f"10{str(round(decade)).translate(SUPERSCRIPTS)}")
+def shade(ramp: str, share: float) -> str:
+    """The colour of a map of matplotlib's at a share of its range, 0 to 1."""
+    return to_hex(mpl.colormaps[ramp](share))
 
 
 def png(figure: Figure) -> bytes:
+    """A file of its own."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=200)
+    figure.savefig(file, format="png", dpi=160)
+    return file.getvalue()
+
+
+def pdf(figure: Figure) -> bytes:
+    """A file of its own, with its letters: the same bytes for the same figure."""
+    file = io.BytesIO()
+    figure.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return file.getvalue()
 
 
 def svg(figure: Figure) -> str:
-    """A file of its own: the same bytes for the same figure."""
+    """A file of its own: the same bytes for the same figure. What is of a condition has its number as `data-c`."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return file.getvalue()
+    return re.sub(r'\bid="cond(\d+)"', r'class="cond" data-c="\1"', file.getvalue())
 
 
-def inline(drawing: str, name: str) -> str:
+def placed(figure: Figure, axes: Axes) -> dict[str, list[float]]:
+    """Where axes lie in the figure's SVG, after it was drawn: the ends of `x` and `y` in its points, and their
+    limits."""
+    width, height = (72 * side for side in figure.get_size_inches())
+    box = axes.get_position()
+    x, y = [box.x0 * width, box.x1 * width], [(1 - box.y0) * height, (1 - box.y1) * height]
+    rounded = {"x": x, "y": y, "xlim": axes.get_xlim(), "ylim": axes.get_ylim()}
+    return {name: [round(float(end), 5) for end in ends] for name, ends in rounded.items()}
+
+
+def inline(drawing: str, name: str, title: str = "", text: str = "") -> str:
     """An SVG file as a part of a page: colours as the page's variables, ids of its own, the width of the
-    page."""
+    page; `title` and `text` are what is read out instead of it."""
     drawing = drawing[drawing.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>\s*", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', drawing)
     drawing = re.sub(r'(url\(#|href="#)', rf"\1{name}-", drawing)
     for colour, variable in VARIABLES.items():
         drawing = drawing.replace(colour, f"var(--{variable})")
-    drawing = re.sub(r'<svg ([^>]*?)(width|height)="[^"]+pt" ', r"<svg \1", drawing, count=1)
-    drawing = re.sub(r'<svg ([^>]*?)(width|height)="[^"]+pt" ', r"<svg \1", drawing, count=1)
+    for _ in range(2):
+        drawing = re.sub(r'<svg ([^>]*?)(width|height)="[^"]+pt" ', r"<svg \1", drawing, count=1)
+    said = escape(f"{title}. {text}".strip(". "))
+    drawing = drawing.replace("<svg ", f'<svg role="img" aria-label="{said}" ', 1)
     return re.sub(r"\s*\n\s*", "\n", drawing)
-
-
-def _options(comparison: Comparison, factors: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(joined_options(condition, factors) for condition in comparison.conditions))
-
-
-def _palette(count: int) -> list[str]:
-    if count <= len(COLOURS):
-        return list(COLOURS[:count])
-    # More than can be told apart by name: at least the order can be seen.
-    shades = mpl.colormaps["viridis"].resampled(count)
-    return [to_hex(shades(index)) for index in range(count)]

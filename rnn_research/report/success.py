@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from rnn_research.compare import Bins, Comparison, Condition
 from rnn_research.report import columns, style
-from rnn_research.report.legends import Made, band_says, crowded, legend, panels
-from rnn_research.report.style import Look
+from rnn_research.report.legends import Made, band_says, crowded, legend, panels, seeds_say
+from rnn_research.report.looks import Look
 
 WIDE = 3
 """Panels a row."""
@@ -37,9 +37,10 @@ def success(comparison: Comparison, look: Look) -> Made | None:
     legend(figure, comparison, look)
     caption = (
         f"The share of runs that had reached {columns.rules(comparison)} by each step (Kaplan and Meier's estimate). "
-        "A tick marks a run that ended unsolved; a run that diverged counts as unsolved for good."
+        "A tick marks a run that ended unsolved; a run that diverged counts as unsolved for good. "
+        f"{seeds_say(shown)}"
     )
-    return Made("success", "Success against budget", caption, figure)
+    return Made("success", "Success against budget", caption, figure, tuple((axes, "success") for axes in grid))
 
 
 def answers(comparison: Comparison, look: Look) -> Made | None:
@@ -85,7 +86,9 @@ def _share(axes: Axes, condition: Condition, look: Look, end: float) -> None:
     axes.step(x, share, where="post", **look.stroke(condition))
     ends = sorted(set(found.censored))
     heights = [found.share_at(end) for end in ends]
-    axes.plot(ends, heights, linestyle="", marker="|", markersize=7, color=look.colour(condition))
+    axes.plot(
+        ends, heights, linestyle="", marker="|", markersize=7, color=look.colour(condition), gid=look.gid(condition)
+    )
 
 
 def _by_bin(axes: Axes, condition: Condition, feature: str, comparison: Comparison, look: Look, aside: float) -> None:
@@ -96,14 +99,14 @@ def _by_bin(axes: Axes, condition: Condition, feature: str, comparison: Comparis
     x = _middles(found.bins)[there] + (aside if found.bins.named else 0.0)
     kept = [mean for mean in means if mean is not None]
     joined = {**stroke, "linestyle": "" if found.bins.named else stroke["linestyle"]}
-    axes.plot(x, [mean.mean for mean in kept], marker="o", markersize=3.2, **joined)
+    axes.plot(x, [mean.mean for mean in kept], marker=look.marker(condition), markersize=3.6, **joined)
     low, high = np.array([mean.low for mean in kept]), np.array([mean.high for mean in kept])
     if crowded(comparison.conditions, look):
         return
     if np.isfinite(low).any() and not found.bins.named:
-        axes.fill_between(x, low, high, color=stroke["color"], alpha=0.12, linewidth=0)
+        axes.fill_between(x, low, high, color=stroke["color"], alpha=0.13, linewidth=0, gid=stroke["gid"])
     elif np.isfinite(low).any():
-        axes.vlines(x, low, high, color=stroke["color"], alpha=0.4)
+        axes.vlines(x, low, high, color=stroke["color"], alpha=0.4, gid=stroke["gid"])
 
 
 def _middles(among: Bins) -> np.ndarray:

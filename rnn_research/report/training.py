@@ -12,9 +12,10 @@ from matplotlib.lines import Line2D
 
 from rnn_research.compare import Comparison, Condition
 from rnn_research.compare.reading import split_metric
-from rnn_research.report import style
-from rnn_research.report.legends import Made, band_says, crowded, legend, line
-from rnn_research.report.style import MUTED, Look
+from rnn_research.report import looks, style
+from rnn_research.report.legends import Made, band_says, crowded, legend, line, seeds_say
+from rnn_research.report.looks import Look
+from rnn_research.report.style import MUTED
 from rnn_research.statistics.intervals import Band
 
 SHORT_DASHES = (0, (3, 2))
@@ -28,17 +29,18 @@ def rates(comparison: Comparison, look: Look) -> Made | None:
     if not any(len(c.rates.x) > 1 for c in shown if c.rates):
         return None
     figure, grid = _over_steps(shown, lambda c: c.rates, look, lambda _: [0.0], _names(comparison, look), False)
+    views = tuple((axes, "rates") for axes in grid.flat)
     for axes in grid[:, 0]:
-        axes.set_ylabel("slope (nats/application)")
+        axes.set_ylabel("slope (nats per application)")
     for axes in grid.flat:
         axes.axhline(0, color=MUTED, linewidth=0.8)
     legend(figure, comparison, look, dashes=False)
     caption = (
         "The slope b of log n = a + b d from distance 1 on (Theil-Sen) at each recorded step: at 0 the norm is kept, "
         "below it falls, above it rises. It is a rate only where one exponential fits. Mean over seeds. "
-        f"{band_says(shown, look, apart=True)}"
+        f"{band_says(shown, look, apart=True)} {seeds_say(shown)}"
     )
-    return Made("rates", "The slope over training", caption, figure)
+    return Made("rates", "The slope over training", caption, figure, views)
 
 
 def learning(comparison: Comparison, look: Look) -> Made | None:
@@ -54,13 +56,13 @@ def learning(comparison: Comparison, look: Look) -> Made | None:
     legend(figure, comparison, look, [baseline] if _baselines(shown) else [], dashes=False)
     caption = (
         f"{metric.capitalize()} on the validation data against the optimiser step: mean over the "
-        f"seeds that did not diverge. {band_says(shown, look, apart=True)}"
+        f"seeds that did not diverge. {band_says(shown, look, apart=True)} {seeds_say(shown)}"
     )
-    return Made("learning", "The task", caption, figure)
+    return Made("learning", "The task", caption, figure, tuple((axes, "learning") for axes in grid.flat))
 
 
 def _names(comparison: Comparison, look: Look) -> str:
-    return style.joined_names(look.dash_factors, comparison)
+    return looks.joined_names(look.dash_factors, comparison)
 
 
 def _baselines(members: Sequence[Condition]) -> list[float]:
@@ -84,8 +86,8 @@ def _over_steps(
             axes.axhline(level, color=MUTED, linewidth=1, linestyle=SHORT_DASHES)
         for condition in alike:
             if look.dash(condition) == look.dashes[column]:
-                stroke = {"color": look.colour(condition), "linewidth": 1.6}
-                line(axes, view(condition), stroke, dense)
+                stroke = {"color": look.colour(condition), "linewidth": 1.6, "gid": look.gid(condition)}
+                line(axes, view(condition), stroke, look.sign(condition), dense)
         axes.set_title(style.shortened(", ".join(filter(None, (row, column and f"{names}: {column}"))), 44))
         axes.set_xlabel("optimiser step")
         _to_means(axes, [view(c) for c in alike], levels(alike))

@@ -1,4 +1,4 @@
-"""The figure of vanishing curves."""
+"""The figures of vanishing curves: at the chosen step, at the first, and in trees summed over the nodes at a depth."""
 
 from __future__ import annotations
 
@@ -9,93 +9,154 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from rnn_research.compare import Comparison, Condition
 from rnn_research.curves import DOUBLE, FALL, HALF, RISE
-from rnn_research.report import columns, style
-from rnn_research.report.legends import Made, band_says, crowded, legend, line, panels
-from rnn_research.report.style import MUTED, Look
+from rnn_research.report import columns, decades
+from rnn_research.report.legends import Made, band_says, crowded, legend, line, panels, seeds_say
+from rnn_research.report.looks import Look
+from rnn_research.report.style import MUTED
 from rnn_research.statistics.intervals import Band
 
 DOTS = (0, (1, 2))
+VERDICTS = ((FALL, "vanishes"), (HALF, "weakens"), (DOUBLE, "keeps"), (RISE, "grows"))
+WIDE = 3
+"""Panels a row."""
+View = Callable[[Condition], Band | None]
 
 
 def curves(comparison: Comparison, look: Look) -> Made | None:
-    """The vanishing curves at the chosen step, beside those at the first, and in trees the sum over nodes."""
+    """The vanishing curves at the chosen step; where there is one panel beside those at the first."""
     shown = [c for c in comparison.conditions if c.chosen is not None and len(c.chosen.curve.x)]
     if not shown:
         return None
-    trees = any(c.chosen and c.chosen.depth_sum for c in shown)
     rows = panels(shown, look)
-    across = 3 if trees else 2
-    figure = Figure(figsize=(7.6, 0.5 + 3.2 * len(rows)), layout="constrained")
-    ratios = (1.9, *[1.0] * (across - 1))
-    grid = figure.subplots(len(rows), across, squeeze=False, sharey="row", width_ratios=ratios)
-    for row, (name, members) in zip(grid, rows, strict=True):
-        _vanishing_row(row, name, members, look, comparison)
-    dotted = Line2D([], [], color=MUTED, linewidth=0.9, linestyle=DOTS, label="bounds of the verdict")
-    legend(figure, comparison, look, [dotted])
+    views: list[tuple[str, View]] = [(columns.at(columns.step_title(comparison)), _chosen)]
+    if len(rows) == 1 and _moved(comparison):
+        views.append((columns.at(columns.start_title(comparison)), _start))
+    figure, made = _drawn(comparison, look, shown, views)
     caption = (
         f"The norm of the adjoint of {columns.state(comparison)} ({columns.loss(comparison)}) against distance, as a "
         "ratio to that at distance 1: geometric mean over the middle half of the probed samples, then over seeds. The "
-        f"circle at distance 0 is the readout's own gradient. {band_says(shown, look)} A triangle marks where the "
-        f"typical norm becomes exactly zero. Dotted: {FALL:g}, {HALF:g}, {DOUBLE:g} and {RISE:g}, the bounds of the "
-        "verdict."
+        f"circle at distance 0 is the readout's own gradient. {band_says(shown, look)} {seeds_say(shown)} A triangle "
+        "marks where the typical norm becomes exactly zero. Dotted: the bounds of the verdict, below "
+        f"{FALL:g} vanishes, below {HALF:g} weakens, up to {DOUBLE:g} keeps, up to {RISE:g} grows, above explodes."
     )
-    if trees:
-        caption += " On the right the norms of all nodes at a depth are summed: nodes grow in number with depth."
-    return Made("vanishing", "How far back the gradient reaches", caption, figure)
+    return Made("vanishing", "How far back the gradient reaches", caption, figure, made)
 
 
-def _vanishing_row(
-    row: np.ndarray, name: str, members: Sequence[Condition], look: Look, comparison: Comparison
-) -> None:
-    """At the chosen step, at the first, and in trees summed over the nodes at a depth."""
-    trees = any(c.chosen and c.chosen.depth_sum for c in members)
-    chains = any(c.chosen and not c.chosen.depth_sum for c in members)
-    views: list[tuple[str, Callable[[Condition], Band | None]]] = [
-        (columns.at(columns.step_title(comparison)), lambda c: c.chosen and c.chosen.curve),
-        (columns.at(columns.start_title(comparison)), lambda c: c.start and c.start.curve),
-        ("summed over nodes", lambda c: c.chosen and c.chosen.depth_sum),
-    ]
-    drawn: list[np.ndarray] = [np.array([-2.3, 0.3])]
-    for axes, (title, view) in zip(row, views, strict=False):
-        bands = [(c, band) for c in members if (band := view(c)) is not None]
-        if not bands:
-            axes.set_axis_off()
-            continue
-        drawn += [_curve(axes, band, look.stroke(c), crowded(members, look)) for c, band in bands]
-        for threshold in (FALL, HALF, DOUBLE, RISE):
-            axes.axhline(np.log10(threshold), color=MUTED, linewidth=0.9, linestyle=DOTS)
-        axes.set_title(f"{name}\n{title}" if name and axes is row[0] else title)
-        axes.set_xlabel("tree depth" if trees and not chains else "distance d")
-    row[0].set_ylim(*style.limits(np.concatenate(drawn), margin=0.15))
-    row[0].set_ylabel("gradient norm, relative to d = 1")
-    row[0].set_xlabel(_x_label(trees, chains))
+def beginning(comparison: Comparison, look: Look) -> Made | None:
+    """The vanishing curves at the first recorded step, where they do not stand beside the others."""
+    shown = [c for c in comparison.conditions if c.start is not None and len(c.start.curve.x)]
+    if not shown or not _moved(comparison) or len(panels(shown, look)) == 1:
+        return None
+    figure, made = _drawn(comparison, look, shown, [(columns.at(columns.start_title(comparison)), _start)])
+    caption = f"As the figure above, at the first recorded step. {band_says(shown, look)} {seeds_say(shown)}"
+    return Made("beginning", "How far it reached at the start", caption, figure, made)
 
 
-def _curve(axes: Axes, band: Band, stroke: dict[str, Any], crowded: bool) -> np.ndarray:
+def nodes(comparison: Comparison, look: Look) -> Made | None:
+    """In trees, the norms of all nodes at a depth together."""
+    shown = [c for c in comparison.conditions if c.chosen and c.chosen.depth_sum is not None]
+    if not shown:
+        return None
+    view: tuple[str, View] = ("summed over nodes at a depth", lambda c: c.chosen and c.chosen.depth_sum)
+    figure, made = _drawn(comparison, look, shown, [view])
+    caption = (
+        "The norms of all nodes at a depth summed, relative to depth 1: nodes grow in number with depth, so this may "
+        f"rise where the norm of each one falls. {band_says(shown, look)} {seeds_say(shown)}"
+    )
+    return Made("nodes", "What arrives at a depth of a tree in all", caption, figure, made)
+
+
+def _chosen(condition: Condition) -> Band | None:
+    return condition.chosen and condition.chosen.curve
+
+
+def _start(condition: Condition) -> Band | None:
+    return condition.start and condition.start.curve
+
+
+def _moved(comparison: Comparison) -> bool:
+    """Whether the first recorded step is another than the chosen one."""
+    return columns.start_title(comparison) != columns.step_title(comparison)
+
+
+def _drawn(
+    comparison: Comparison, look: Look, shown: Sequence[Condition], views: Sequence[tuple[str, View]]
+) -> tuple[Figure, tuple[tuple[Axes, str], ...]]:
+    """A panel for each sort of data, three a row; with several views of one sort side by side."""
+    rows = panels(shown, look)
+    count = len(rows) * len(views)
+    across = min(count, WIDE)
+    high = -(-count // across)
+    figure = Figure(figsize=(7.6, 0.45 + (3.3 if high == 1 else 2.7) * high), layout="constrained")
+    ratios = (1.9, 1.0) if len(views) == 2 else [1.0] * across
+    grid = list(figure.subplots(high, across, squeeze=False, sharey=True, width_ratios=ratios).flat)
+    drawn: list[np.ndarray] = [np.array([-0.8, 0.4])]
+    places = [(axes, name, members, *view) for axes, (view, (name, members)) in zip(
+        grid, [(view, row) for row in rows for view in views], strict=False)]  # fmt: skip
+    for axes, name, members, title, see in places:
+        drawn += _panel(axes, members, see, look)
+        axes.set_title(f"{name}\n{title}" if name else title)
+        axes.set_xlabel(_x_label(members, short=across > 2 or axes is not grid[0]))
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    for axes in grid[::across]:
+        axes.set_ylabel("gradient norm, relative to d = 1")
+    grid[0].set_ylim(*decades.limits(np.concatenate(drawn), margin=0.12))
+    _name_bounds(grid[count - 1])
+    dotted = Line2D([], [], color=MUTED, linewidth=0.9, linestyle=DOTS, label="bounds of the verdict")
+    legend(figure, comparison, look, [dotted])
+    return figure, tuple((axes, "start" if see is _start else "curve") for axes, _, _, _, see in places)
+
+
+def _panel(axes: Axes, members: Sequence[Condition], see: View, look: Look) -> list[np.ndarray]:
+    """Draw the curves of one panel; returns them in decades."""
+    bands = [(c, band) for c in members if (band := see(c)) is not None]
+    crowd = crowded(members, look)
+    drawn = [_curve(axes, band, look.stroke(c), look.sign(c), crowd) for c, band in bands]
+    for threshold, _ in VERDICTS:
+        axes.axhline(np.log10(threshold), color=MUTED, linewidth=0.9, linestyle=DOTS)
+    decades.in_decades(axes.yaxis)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    if not any(np.isfinite(decade[band.x >= 1]).any() for (_, band), decade in zip(bands, drawn, strict=True)):
+        axes.set_xlim(-0.5, 2.5)  # nothing to see, but an axis that says of what
+    return drawn
+
+
+def _name_bounds(axes: Axes) -> None:
+    """The word of the verdict at its bound, where there is room for it."""
+    low, high = axes.get_ylim()
+    for threshold, word in VERDICTS[:2]:
+        if low < np.log10(threshold) < high and high - low < 9:
+            where = {"xy": (1, np.log10(threshold)), "xycoords": ("axes fraction", "data"), "ha": "right", "va": "top"}
+            offset = {"xytext": (-2, -1), "textcoords": "offset points"}
+            axes.annotate(f"{word} ↓", fontsize=7, color=MUTED, **where, **offset)
+
+
+def _curve(axes: Axes, band: Band, stroke: dict[str, Any], marker: str, crowd: bool) -> np.ndarray:
     """Draw a vanishing curve in decades (log10), with a triangle where it ends in exact zeros; returns
     them."""
     mean, low, high = (values / np.log(10) for values in (band.mean, band.low, band.high))
     apart = band.x < 1
-    line(axes, Band(band.x[~apart], mean[~apart], low[~apart], high[~apart], band.n), stroke, crowded)
+    line(axes, Band(band.x[~apart], mean[~apart], low[~apart], high[~apart], band.n), stroke, marker, crowd)
     hollow = {"marker": "o", "markersize": 4, "markerfacecolor": "none", "linestyle": ""}
-    axes.plot(band.x[apart], mean[apart], color=stroke["color"], **hollow)
+    if marker:
+        axes.plot(band.x[apart], mean[apart], color=stroke["color"], gid=stroke["gid"], **hollow)
     gone = np.flatnonzero(np.isneginf(mean))
     if len(gone) and gone[0] > 0:
-        last = max(mean[gone[0] - 1], np.log10(style.DEEPEST))
-        axes.plot(band.x[gone[0] - 1], last, marker="v", markersize=6, color=stroke["color"], clip_on=False)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(style.power_of_ten))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        last = max(mean[gone[0] - 1], np.log10(decades.DEEPEST))
+        end = {"marker": "v", "markersize": 6, "color": stroke["color"], "gid": stroke["gid"], "clip_on": False}
+        axes.plot(band.x[gone[0] - 1], last, **end)
     return mean
 
 
-def _x_label(trees: bool, chains: bool) -> str:
-    if not trees:
-        return "distance d (cell applications to the loss)"
-    if not chains:
-        return "tree depth d (cell applications from the root)"
-    return "distance d (cell applications to the loss; in a tree, depth)"
+def _x_label(members: Sequence[Condition], short: bool) -> str:
+    trees = [bool(c.chosen and c.chosen.depth_sum) for c in members]
+    if not any(trees):
+        return "distance d (applications)" if short else "distance d (cell applications to the loss)"
+    if all(trees):
+        return "tree depth d (applications)" if short else "tree depth d (cell applications from the root)"
+    return "distance d; in a tree, depth" if short else "distance d (cell applications to the loss; in a tree, depth)"
