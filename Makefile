@@ -8,12 +8,13 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 STAMP       := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
+BROWSER_STAMP := $(VENV)/.installed-browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-widths test-slow lint bench clean
+.PHONY: help setup study test test-widths test-slow test-browser lint bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  PYTHON=python3.12 make setup   makes .venv with another Python (3.11 or newer)"
 
 setup: $(STAMP) ## make .venv and install the project with its tools (nothing to do when up to date)
@@ -33,6 +34,9 @@ test-widths: $(STAMP) ## run the laws of the native engine for x86-64-v2, v3 and
 test-slow: $(STAMP) ## run the tests marked slow
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+test-browser: $(BROWSER_STAMP) ## run the tests of the page in a browser (Debian: apt-get install chromium)
+	$(BIN)/python -m pytest tests/browser $(ARGS)
+
 lint: $(STAMP) ## ruff, pyright and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,9 +51,9 @@ clean: ## remove caches and build products (.venv and outputs stay)
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # One thread a process: on tensors this small, more threads only cost time.
-test test-widths test-slow bench: export OMP_NUM_THREADS = 1
+test test-widths test-slow test-browser bench: export OMP_NUM_THREADS = 1
 # Compiled once and kept, whatever the environment says: the tests start many processes.
-test test-widths test-slow: export PYTHONDONTWRITEBYTECODE =
+test test-widths test-slow test-browser: export PYTHONDONTWRITEBYTECODE =
 # The wrapper would ask the registry for a newer pyright at every call.
 lint: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 
@@ -60,4 +64,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(BENCH_STAMP): $(STAMP)
 	$(PIP) install --constraint constraints.txt --editable '.[dev,bench]'
+	@touch $@
+
+$(BROWSER_STAMP): $(STAMP)
+	$(PIP) install --constraint constraints.txt --editable '.[dev,browser]'
 	@touch $@

@@ -57,7 +57,7 @@ def test_files_and_modules_that_the_text_names_exist() -> None:
 
 
 def test_the_rooms_of_the_tests_are_those_of_the_package() -> None:
-    assert folders(ROOT / "tests") - {"support"} <= folders(PACKAGE)
+    assert folders(ROOT / "tests") - {"support", "browser"} <= folders(PACKAGE)
 
 
 @pytest.mark.parametrize("command", commands())

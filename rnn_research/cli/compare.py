@@ -59,6 +59,7 @@ def compare_and_report(
     out: Path | None = None,
     *,
     figures: bool = True,
+    look: str = "screen",
     sort: str | None = None,
     form: str = "table",
     **options: Any,
@@ -69,6 +70,7 @@ def compare_and_report(
     Args:
         out: default `comparison` in the folder, or in what the folders have in common.
         figures: without them it is faster and needs no matplotlib.
+        look: of the figures' files: `screen` or `paper`.
         sort: the column by which what is printed is sorted; -COLUMN descending. What is written keeps its order.
         form: of what is printed, one of `report.formats.FORMATS`. Other than a table it is alone on stdout, and the
             rest is written only where `out` is given.
@@ -90,7 +92,7 @@ def compare_and_report(
     if form == "table" or out is not None:
         out = comparison.folder / "comparison" if out is None else out
         try:
-            page = report.write(comparison, out, figures)
+            page = report.write(comparison, out, figures, look)
         except OSError as error:
             reason = error.strerror or str(error)
             raise NothingToCompare(f"out: given {out}, which can't be written ({reason}); give another --out") from None

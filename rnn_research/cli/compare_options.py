@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         "best prints the best run and the command that repeats it, diff what two runs differ in, show one run with "
         "its gradient by layer and the end of its log; a folder of such a name is given as ./best.",
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a run, a sweep, or what holds them")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: FOLDER/comparison)")
+    parser.add_argument("folders", nargs="+", type=_folder, metavar="FOLDER", help="a run, a sweep, or what holds them")
+    parser.add_argument("--out", type=_folder, metavar="DIR", help="where to write (default: FOLDER/comparison)")
     _add_views(parser)
     for name, (metavar, said) in OF_COMPARE.items():
         if name in inspect.signature(compare).parameters:
@@ -95,6 +95,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help=f"look again after so many seconds ({EVERY:g} where none are given), and renew table and page, while runs "
         "there are running",
+    )
+    parser.add_argument(
+        "--look",
+        type=_look,
+        default="screen",
+        metavar="screen|paper",
+        help="of the figures' files: for a screen (default), or for print, with letters as the text around",
     )
     parser.add_argument(
         "--no-figures", dest="figures", action="store_false", help="the table alone, without matplotlib"
@@ -142,6 +149,18 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
         metavar="FEATURE",
         help="print the accuracy by a feature of the samples, such as length, depth, or set (the page has all)",
     )
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"given {text!r}, expected a folder")
+    return Path(text)
+
+
+def _look(text: str) -> str:
+    if text not in ("screen", "paper"):
+        raise argparse.ArgumentTypeError(f"given {text}, expected screen or paper")
+    return text
 
 
 def _step(text: str) -> int | str:
