@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from rnn_research.compare import Comparison
+from rnn_research.compare.fingerprint import fingerprint
 from rnn_research.records.runs import replace_atomically
 from rnn_research.report import tables
 from rnn_research.report.page import Pictures, page
@@ -12,10 +14,13 @@ from rnn_research.report.terminal import text
 
 __all__ = ["text", "write"]
 
+STAMP = ".comparison.json"
+WRITTEN = (".html", ".csv", ".svg", ".png", ".pdf")
+
 
 def write(comparison: Comparison, out: Path, figures: bool = True, look: str = "screen") -> Path:
     """Write `comparison.html`, `conditions.csv`, `runs.csv`, where there are answers `answers.csv`, and each figure as
-    PNG, SVG and PDF, to `out`.
+    PNG, SVG and PDF, to `out`. Where the last comparison wrote all of that from the same files, it is kept.
 
     Args:
         look: of the figures' files: `screen`, or `paper`, with letters as the text around, thin lines and no grid. The
@@ -28,13 +33,34 @@ def write(comparison: Comparison, out: Path, figures: bool = True, look: str = "
         OSError: `out` can't be written.
         KeyError: there is no such look.
     """
+    made = out / "comparison.html"
+    stamp = f"{fingerprint(comparison)} {look} {figures}"
+    if _is_kept(out, stamp):
+        return made
+    (out / STAMP).unlink(missing_ok=True)
     _put(out / "conditions.csv", tables.conditions_csv(comparison))
     _put(out / "runs.csv", tables.runs_csv(comparison))
     if answers := tables.answers_csv(comparison):
         _put(out / "answers.csv", answers)
     pictures = _draw(comparison, out, look) if figures else None
-    _put(out / "comparison.html", page(comparison, pictures))
-    return out / "comparison.html"
+    _put(made, page(comparison, pictures))
+    _put(out / STAMP, json.dumps({"stamp": stamp, "files": _sizes(out)}))
+    return made
+
+
+def _is_kept(out: Path, stamp: str) -> bool:
+    """Whether `out` holds what was written for this stamp, every file as it was."""
+    try:
+        last = json.loads((out / STAMP).read_text(encoding="utf-8"))
+        return last["stamp"] == stamp and last["files"] == _sizes(out)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _sizes(out: Path) -> dict[str, list[int]]:
+    """Size and time of each file that a comparison writes."""
+    found = [path for path in sorted(out.iterdir()) if path.suffix in WRITTEN and path.is_file()]
+    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in found}
 
 
 def _draw(comparison: Comparison, out: Path, look: str) -> Pictures:

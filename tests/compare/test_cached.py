@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from folders import adjoint_table, clipping_table, write_run
 
+from rnn_research import report
 from rnn_research.compare import Comparison, compare
 from rnn_research.compare.cached import PREFIX
 from rnn_research.compare.clipping_norms import BINS, clipping_summary, gradient_norms
@@ -120,6 +121,34 @@ def test_a_copied_run_takes_its_summary_along_only_if_its_files_are_the_same(fol
     shutil.copytree(folder, copied)
     os.utime(copied / "alone" / "run.json", (0, 0))
     assert same([c.chosen for c in compare([copied]).conditions], [c.chosen for c in first.conditions])
+
+
+def test_what_nothing_has_changed_for_is_not_written_again(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Anything else is: another question, a run's files, a picture that is gone or was changed."""
+    out = tmp_path_factory.mktemp("out")
+
+    def written(changes: dict[str, Any] | None = None, **given: Any) -> bool:
+        before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+        page = report.write(compare([folder], **(changes or {})), out, **given)
+        return before.get(page) != page.stat().st_mtime_ns
+
+    assert written()
+    assert not written()
+    assert written({"step": 50})
+    assert written()
+    assert not written()
+    (out / "vanishing.pdf").unlink()
+    assert written()
+    (out / "vanishing.svg").write_text("changed by hand")
+    assert written()
+    assert written(look="paper")
+    assert written(figures=False)
+    assert written()
+    (folder / "alone" / "run.log").write_text("another line")
+    assert written()
+    assert not written()
 
 
 # -- norms before and after clipping ------------------------------------------------------------------
