@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rnn_research.compare import ComparedRun, Comparison, Condition, Success
-from rnn_research.compare.factors import short
 from rnn_research.curves import JOINT, Reading
 from rnn_research.records.runs import RunRecord
 from rnn_research.report import as_text
 from rnn_research.report.fitting import KEPT
+from rnn_research.report.names import names as factor_names
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Column:
 
 
 def factor_columns(comparison: Comparison) -> list[Column]:
-    names = short(comparison.distinguishing_factors)
+    names = {factor: told.replace(" ", "_") for factor, told in factor_names(comparison).items()}
 
     def cell(factor: str) -> Callable[[Condition], str]:
         return lambda condition: condition.options[factor]

@@ -481,7 +481,7 @@ def test_the_command_prints_the_table_and_where_the_page_is(study: Path, tmp_pat
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out.splitlines()[-1] == str(tmp_path / "out" / "comparison.html")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [
         "comparison.html",
         "conditions.csv",
         "runs.csv",
