@@ -29,6 +29,7 @@ from rnn_research.models.model import Model
 from rnn_research.records import runs
 from rnn_research.records.identity import GROUPS, SCALARS
 from rnn_research.regularizers.base import Regularizer
+from rnn_research.training.resume import checkpoint_of
 from rnn_research.unroll import ENGINES
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def _check_scalars(cfg: DictConfig) -> None:
         choice("engine", cfg.engine, ENGINES)
         flag("stop_when_solved", cfg.stop_when_solved)
         if cfg.resume is not None:
-            path_of("resume", cfg.resume)
+            checkpoint_of(path_of("resume", cfg.resume))  # else the notices of a config would be said before it
         trainer_keys.check(plain(cfg.trainer))
     for key, what in REFUSED.items():
         if OmegaConf.select(cfg, key) is not None:

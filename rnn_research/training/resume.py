@@ -155,6 +155,21 @@ def restore(place: TrainingPosition, device: torch.device) -> None:
     random.setstate((version, tuple(state), gauss))
 
 
+def checkpoint_of(given: Path) -> Path:
+    """The checkpoint in a run's folder, or the file that is given.
+
+    Raises:
+        ResumeError: there is none.
+    """
+    path = given / runs.CHECKPOINT if given.is_dir() else given
+    if not path.is_file():
+        raise ResumeError(
+            f"resume: given {given}, which is no run's folder with a {runs.CHECKPOINT}; give the folder of a run that "
+            "was stopped or is done (a run that was killed before its first epoch ended has none)"
+        )
+    return path
+
+
 def load(
     given: Path, data: DataModule, model: Model, seed: int, config: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> ResumedRun:
@@ -166,12 +181,7 @@ def load(
         ResumeError: there is no checkpoint or record, one is damaged, or they are of another model, other data, or
             another training.
     """
-    path = given / runs.CHECKPOINT if given.is_dir() else given
-    if not path.is_file():
-        raise ResumeError(
-            f"resume: given {given}, which is no run's folder with a {runs.CHECKPOINT}; give the folder of a run that "
-            "was stopped or is done (a run that was killed before its first epoch ended has none)"
-        )
+    path = checkpoint_of(given)
     try:
         record = runs.read(path.parent)
     except runs.DamagedRecord as error:

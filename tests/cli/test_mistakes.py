@@ -59,6 +59,7 @@ LINES = [
     ("-m seed=range(0,1000000000000)", "a sweep of 1000000000000 runs", "of memory"),
     ("-m seed=0,1 model=glob(*) dataset.batch_size=range(0,1000000000000)", "sweep of 14000000000000 runs"),
     ("-m seed=range(0,100000000)", "a sweep of 100000000 runs: their configs alone need", "TB of memory"),
+    ("dataset=adding model.embedding_size=3 resume=nowhere", "resume: given nowhere, which is no run's folder"),
     ("+=3", "given '+=3', expected GROUP=OPTION or KEY=VALUE"),
     ("--shell-completion", "--shell-completion: expected install=SHELL"),
     ("logger=csv logger.csv.version=../b", "logger.csv.version: given '../b', expected a name"),
