@@ -162,7 +162,8 @@ class _Gradient:
         key = number, state, layer
         if key not in self.seen:
             curve = curves.curve(self.rows.get(number, self.table), number, state, layer)
-            seen = curves.typical(curve)
+            # of several seeds the spread is theirs; of the samples', half as many draws tell enough
+            seen = curves.typical(curve, self.resamples or curves.RESAMPLES // 2)
             decay = curves.decay(curve, self.fraction, self.resamples, seen)
             verdict = curves.verdict(curve, decay, self.diverged)
             self.seen[key] = GradientAtStep(curves.summary(curve, seen), decay, verdict)

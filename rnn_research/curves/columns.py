@@ -163,9 +163,9 @@ def _columns(table: np.ndarray, state: str) -> tuple[list[str], bool]:
 
 
 def _of_layer(table: np.ndarray, layer: int | None) -> np.ndarray:
-    present = layers(table)
     if layer is None:
         return table
+    present = layers(table)
     if layer not in present:
         raise ValueError(f"layer: given {layer}, expected one of {', '.join(map(str, present))}")
     return _where(table, table["layer"] == layer)

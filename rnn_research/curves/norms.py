@@ -123,13 +123,16 @@ def _of_grid(sample: np.ndarray, distance: np.ndarray, norm: np.ndarray) -> dict
     who, where, norms = (values.reshape(-1, width) for values in (sample, distance, norm))
     if (who != who[:, :1]).any() or (where != where[:1]).any() or (np.diff(where[0]) <= 0).any():
         return None
-    if len(np.unique(who[:, 0])) < len(who) or not (norms >= 0).all() or not (norms > 0).any(1).all():
+    positive = norms > 0
+    whole = bool(positive.all()) and bool(np.isfinite(norms.max()))
+    if len(np.unique(who[:, 0])) < len(who) or not (whole or ((norms >= 0).all() and positive.any(1).all())):
         return None
-    norms = norms[np.argsort(who[:, 0])]
-    plain = (norms > 0) & np.isfinite(norms)
-    whole = bool(plain.all())
+    order = np.argsort(who[:, 0])
+    norms = norms if (np.diff(order) > 0).all() else norms[order]
+    plain = np.broadcast_to(True, norms.shape) if whole else (norms > 0) & np.isfinite(norms)
     log_norm = np.log(norms) if whole else np.log(norms, where=plain, out=np.full(norms.shape, np.nan))
-    zero, infinite = norms == 0, np.isinf(norms)
+    none = np.zeros(norms.shape, dtype=bool)
+    zero, infinite = (none, none) if whole else (norms == 0, np.isinf(norms))
     zeros, infinities = zero.mean(0), infinite.mean(0)
     count = np.full(width, len(norms))
     mean = _mean(log_norm, np.ones(len(norms)))
