@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rnn_research import checks
+from rnn_research.compare.effects import Effect
 from rnn_research.compare.factors import factors_of, short
 from rnn_research.compare.filters import Filter, filters
 from rnn_research.compare.reading import ComparedRun, StepChoice, split_metric
@@ -118,6 +119,16 @@ def baseline_of(given: Sequence[str], selection: Selection) -> dict[str, str] | 
         if one.sign != "=" or one.value not in there:
             raise NothingToCompare(choice("baseline", text, [f"{one.factor}={value}" for value in there]))
     return {one.factor: one.value for one in asked}
+
+
+def check_baseline(given: Sequence[str], effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+    """The effects; a baseline that no condition differs from in it alone is refused."""
+    if given and not effects:
+        raise NothingToCompare(
+            f"baseline: given {' '.join(given)}, but no condition differs from one with it in that alone; give the "
+            "option of a factor that varies"
+        )
+    return effects
 
 
 def _filters(name: str, given: Sequence[str], selection: Selection) -> list[Filter]:

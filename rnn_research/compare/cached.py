@@ -81,7 +81,7 @@ def _state(folder: Path, view: Mapping[str, Any]) -> str:
     for path in paths:
         try:
             found = path.stat()
-            files.append((found.st_size, found.st_mtime_ns))
+            files.append((found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
         except OSError:
             files.append(None)
     return _digest([_package(), dict(view), files])

@@ -13,6 +13,7 @@ from pathlib import Path
 from rnn_research.compare.asked import (
     NothingToCompare,
     baseline_of,
+    check_baseline,
     check_folders,
     check_found,
     check_read,
@@ -28,7 +29,7 @@ from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import REFERENCE, Effect, effects
 from rnn_research.compare.factors import Settings, option
 from rnn_research.compare.reading import ComparedRun, StepChoice, TableView, read_runs
-from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, select
+from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, beginnings, select
 from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION, JOINT
 from rnn_research.records.printable import printable_values
@@ -134,16 +135,16 @@ def compare(
     Raises:
         NothingToCompare: no such folder, no comparable run, or a value that fits none of them.
     """
-    folders = [Path(folder) for folder in folders]
-    selection = filtered(whole := _selected(folders), where)
+    selection = filtered(whole := _selected(folders := [Path(folder) for folder in folders]), where)
     reference, pairing = baseline_of(baseline, selection), chosen_factors("pair", pair, selection) or None
     view = TableView(state, step, choose_metric(selection.found, metric), checked_fraction(fraction))
     varying = chosen_factors("by", by, selection) or selection.factors.varying
     read = _read(selection.found, view, varying, processes)
     check_read(read, state, step)
-    bins = _bins(read, against)
-    conditions = tuple(condition(options, members, view.metric, bins) for options, members in _group(read, varying))
+    bins, grouped = _bins(read, against), _group(read, varying, beginnings(whole.found, whole.excluded))
+    conditions = tuple(condition(*group, view.metric, bins) for group in grouped)
     pooled = tuple(factor for factor in selection.factors.varying if factor not in varying)
+    differences = check_baseline(baseline, effects(conditions, pooled, view.metric, reference, pairing))
     return Comparison(
         folder=Path(os.path.commonpath([folder.resolve() for folder in folders])),
         metric=view.metric,
@@ -154,7 +155,7 @@ def compare(
         pooled=pooled,
         constant=selection.factors.constant,
         conditions=conditions,
-        effects=effects(conditions, pooled, view.metric, reference, pairing),
+        effects=differences,
         excluded=selection.excluded,
         notes=selection.notes,
         bins=bins,
@@ -191,11 +192,13 @@ def _options(settings: Settings, varying: Sequence[str]) -> tuple[str, ...]:
     return tuple(option(settings, factor) for factor in varying)
 
 
-def _group(read: Sequence[ComparedRun], varying: Sequence[str]) -> list[tuple[dict[str, str], list[ComparedRun]]]:
+def _group(
+    read: Sequence[ComparedRun], varying: Sequence[str], began: Sequence[Settings]
+) -> list[tuple[dict[str, str], list[ComparedRun]]]:
     groups: dict[tuple[str, ...], list[ComparedRun]] = defaultdict(list)
     for run in read:
         groups[_options(run.settings, varying)].append(run)
-    ranks = [_ranks(read, factor) for factor in varying]
+    ranks = [_ranks(began, factor) for factor in varying]
     conditions = sorted(groups, key=lambda options: [rank[o] for rank, o in zip(ranks, options, strict=True)])
     return [
         (dict(zip(varying, options, strict=True)), sorted(groups[options], key=lambda run: run.record.seed))
@@ -213,13 +216,17 @@ def _distinguishing(conditions: Sequence[Condition], varying: Sequence[str]) -> 
     return chosen
 
 
-def _ranks(read: Sequence[ComparedRun], factor: str) -> dict[str, int]:
-    """The order of a factor's options: none, numbers ascending, others as they were first started in the sweep."""
-    started = sorted(read, key=lambda run: run.record.start)
-    options = list(dict.fromkeys(option(run.settings, factor) for run in started))
-    with suppress(ValueError):
-        options = sorted(options, key=float)
-    return {name: rank for rank, name in enumerate(sorted(options, key=lambda name: name != "none"))}
+def _ranks(began: Sequence[Settings], factor: str) -> dict[str, int]:
+    """The order of a factor's options: none, numbers ascending, others as they first started in the sweep: of all runs
+    that there are, so that it stays when some are not asked for, or fail."""
+    options = list(dict.fromkeys(option(settings, factor) for settings in began))
+
+    def key(name: str) -> tuple[bool, bool, float]:
+        with suppress(ValueError):
+            return name != "none", False, float(name)
+        return name != "none", True, options.index(name)
+
+    return {name: rank for rank, name in enumerate(sorted(options, key=key))}
 
 
 def _state(read: Sequence[ComparedRun]) -> str:

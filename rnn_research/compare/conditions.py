@@ -47,6 +47,11 @@ class Condition:
         return tuple(run for run in self.runs if run.diverged)
 
     @property
+    def seeds(self) -> int:
+        """How many seeds its runs have."""
+        return len({run.record.seed for run in self.runs})
+
+    @property
     def parameters(self) -> tuple[int, ...]:
         """The different numbers of parameters among the runs."""
         return tuple(sorted({run.record.parameters for run in self.runs}))
@@ -118,7 +123,9 @@ def _of_one_seed(seen: Sequence[GradientAtStep]) -> GradientAtStep | None:
         log_depth_sum=found.curve.mean if sums is None else at_x(found.curve.x, [sums.x], [sums.mean])[0],
         branching=any(at.curve.branching for at in seen),
     )
-    return GradientAtStep(curve, found.decay, found.verdict)
+    nan = float("nan")  # levels are no seeds: their spread is no interval
+    far = replace(found.decay.far, low=nan, high=nan)
+    return GradientAtStep(curve, replace(found.decay, low=nan, high=nan, far=far, seeds=1), found.verdict)
 
 
 def _beside(members: Sequence[ComparedRun]) -> dict[str, Reading]:

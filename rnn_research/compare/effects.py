@@ -165,7 +165,11 @@ def _tested(pairs: Sequence[Pair], view: Callable[[ComparedRun], float], resolut
     """The mean difference with its interval, the p-value, and what could be detected."""
     ours, theirs = ([(k, view(run)) for k, pair in enumerate(pairs) for run in pair[side]] for side in (0, 1))
     differences = pair_differences(ours, theirs)
-    finite = differences[np.isfinite(differences)]
+    of_seeds: dict[int, list[float]] = {}  # levels that are pooled share their seed, and are no seeds of their own
+    for (runs, _), difference in zip(pairs, differences, strict=True):
+        if np.isfinite(difference):
+            of_seeds.setdefault(runs[0].record.seed, []).append(float(difference))
+    finite = np.array([np.mean(some) for some in of_seeds.values()])
     found = interval(finite, resolution)
     if found is None or found.why:
         return _Tested(found)

@@ -29,12 +29,12 @@ def _files(folder: Path) -> list[Path]:
     return [*(folder / name for name in FILES), *sorted((folder / runs.PROBES).glob("*.npy"))]
 
 
-def _state(path: Path) -> tuple[str, int, int] | None:
+def _state(path: Path) -> tuple[str, int, int, int] | None:
     try:
         found = path.stat()
     except OSError:
         return None
-    return path.name, found.st_size, found.st_mtime_ns
+    return path.name, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @cache

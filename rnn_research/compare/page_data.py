@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rnn_research import curves
+from rnn_research.compare import select
 from rnn_research.compare.comparison import Comparison
-from rnn_research.compare.factors import option, place, settings_of
+from rnn_research.compare.factors import option, place
 from rnn_research.compare.reading import ComparedRun
 from rnn_research.records import runs
 from rnn_research.records.printable import printable
@@ -29,7 +30,6 @@ MOST_DISTANCES = 64
 MOST_RUNS = 400
 """Of more runs, the page shows each at the chosen step alone, and no log: it would be too large."""
 FEWER_DISTANCES = 32
-MOST_LEFT_OUT = 1_000
 LOG = "run.log"
 TAIL = 12
 """Lines of a log."""
@@ -111,16 +111,8 @@ def difference_within(
 
 
 def beginnings(comparison: Comparison) -> list[dict[str, str]]:
-    """The settings of every run whose record can be read, those that started earlier first: also of runs that failed,
-    or were left out for another reason, as by `where` (of more than 1,000 such runs, of so many)."""
-    found = [(run.record.start, run.settings) for run in comparison.whole or comparison.runs]
-    for item in comparison.excluded[:MOST_LEFT_OUT]:
-        try:
-            record = runs.read(item.folder)
-        except (runs.DamagedRecord, OSError):
-            continue
-        found.append((record.start, settings_of([record])[0]))
-    return [settings for _, settings in sorted(found, key=lambda one: one[0])]
+    """`select.beginnings` of a comparison."""
+    return select.beginnings(comparison.whole or comparison.runs, comparison.excluded)
 
 
 def telling(comparison: Comparison, began: Sequence[dict[str, str]]) -> tuple[str, ...]:
@@ -129,7 +121,7 @@ def telling(comparison: Comparison, began: Sequence[dict[str, str]]) -> tuple[st
     shown = comparison.distinguishing_factors
     others = [name for name in comparison.constant if len({option(own, name) for own in began}) > 1]
     chosen: list[str] = []
-    for factor in sorted((*shown, *others), key=place):
+    for factor in sorted((*shown, *others), key=lambda name: (place(name), name)):  # whichever of them are shown
         more = [*chosen, factor]
         apart = [len({tuple(option(own, name) for name in names) for own in began}) for names in (chosen, more)]
         if factor in shown or apart[0] < apart[1]:

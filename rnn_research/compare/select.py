@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from rnn_research.compare.factors import Factors, Settings, factors_of, settings_of
 from rnn_research.records import runs
@@ -13,6 +14,7 @@ from rnn_research.records.identity import is_factor
 from rnn_research.records.printable import printable, printable_values
 from rnn_research.records.runs import RunRecord
 
+MOST_LEFT_OUT = 1_000
 # How samples are served, which changes none.
 BATCHING = ("batch_size", "bucket", "num_workers")
 UNFINISHED = {
@@ -28,6 +30,17 @@ class SelectedRun:
     folder: Path
     record: RunRecord
     settings: Settings
+
+
+@runtime_checkable
+class HasSettings(Protocol):
+    """A run with its record and settings."""
+
+    @property
+    def record(self) -> RunRecord: ...
+
+    @property
+    def settings(self) -> Settings: ...
 
 
 @dataclass(frozen=True)
@@ -159,6 +172,19 @@ def _latest(found: list[SelectedRun], factors: Factors) -> tuple[list[SelectedRu
         excluded += [ExcludedRun(item.folder, _repeated(item, latest)) for item in older]
     latest_of = set(map(id, kept))
     return [item for item in found if id(item) in latest_of], excluded
+
+
+def beginnings(found: Iterable[HasSettings], excluded: Sequence[ExcludedRun]) -> list[Settings]:
+    """The settings of every run whose record can be read, those that started earlier first: also of runs that failed,
+    or are left out for another reason (of more than 1,000 such runs, of so many)."""
+    known = [(run.record.start, run.settings) for run in found]
+    for item in excluded[:MOST_LEFT_OUT]:
+        try:
+            record = runs.read(item.folder)
+        except (runs.DamagedRecord, OSError):
+            continue
+        known.append((record.start, settings_of([printable_record(record)])[0]))
+    return [settings for _, settings in sorted(known, key=lambda one: one[0])]
 
 
 def _repeated(item: SelectedRun, latest: SelectedRun) -> str:

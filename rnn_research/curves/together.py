@@ -18,7 +18,17 @@ from rnn_research.curves.samples import SampleGroup
 from rnn_research.curves.summary import CurveSummary
 from rnn_research.curves.typical import far_end
 from rnn_research.curves.verdicts import Verdict, judged
-from rnn_research.statistics.intervals import Band, Interval, at, band, half_width, half_widths, interval, t_quantile
+from rnn_research.statistics.intervals import (
+    SEEDS,
+    Band,
+    Interval,
+    at,
+    band,
+    half_width,
+    half_widths,
+    interval,
+    t_quantile,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +65,14 @@ def together(curves: Sequence[CurveSummary], decays: Sequence[Decay], verdicts: 
     words = tuple(verdict.word for verdict in verdicts)
     if len(curves) == 1 or not len(shared.x):
         return Reading(shared, depth_sum, decays[0], verdicts[0], words)
-    common = _decay(shared, _to_common([curves[index] for index in speaking], [decays[index] for index in speaking]))
-    return Reading(shared, depth_sum, common, _verdict(common, decays, verdicts), words)
+    own = [decays[index] for index in speaking]
+    judged_to = _to_common([curves[index] for index in speaking], own)
+    common = _decay(shared, judged_to)
+    verdict = _verdict(common, decays, verdicts)
+    if short := len(own) - len(judged_to):
+        said = f"{short} of {len(own)} seeds end before distance {common.far.last}, and are not in this"
+        verdict = replace(verdict, reason=f"{verdict.reason}; {said}")
+    return Reading(shared, depth_sum, common, verdict, words)
 
 
 def _band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
@@ -71,7 +87,7 @@ def _band(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> Band | None:
     mean = mean - mean[zero[0]] if len(zero) else mean
     lost = np.where(np.isposinf(rows).any(0), np.inf, np.where(np.isneginf(rows).any(0), -np.inf, np.nan))
     mean = np.where(np.isnan(mean), lost, mean)
-    half = half_widths(finite)
+    half = np.where(np.sum(~np.isnan(finite), axis=0) >= SEEDS, half_widths(finite), np.nan)
     return replace(plain, mean=mean, low=mean - half, high=mean + half)
 
 
@@ -131,12 +147,14 @@ def _ends(decays: Sequence[Decay]) -> tuple[list[float], list[float]]:
 
 
 def _to_common(curves: Sequence[CurveSummary], decays: Sequence[Decay]) -> list[Decay]:
-    """The decays with far ratios at the farthest distance that all of them are judged to: ratios over different lengths
-    have no mean."""
-    last = min(decay.far.last for decay in decays)
+    """The decays with far ratios at the farthest distance that more than half of the seeds are judged to, of those:
+    ratios over different lengths have no mean, and one short seed does not cut the others short."""
+    last = sorted((decay.far.last for decay in decays), reverse=True)[len(decays) // 2]
     found = []
     for curve, decay in zip(curves, decays, strict=True):
         far = decay.far
+        if 0 < far.last < last and 0 < far.ratio < np.inf:
+            continue
         if far.last > last and 0 < far.ratio < np.inf and not far.under:
             inside = (curve.distance >= far.first) & (curve.distance <= last)
             log = curve.log[inside]
@@ -162,7 +180,7 @@ def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
     if there.any():
         mean, count = float(logs[there].mean()), int(there.sum())
         error = float(np.sqrt(np.mean([far.error**2 for far, ok in zip(fars, there, strict=True) if ok]) / count))
-        if count > 1:
+        if count >= SEEDS:
             half = max(float(half_width(logs[there])), t_quantile(count - 1) * error)
             low, high = ratio(mean - half), ratio(mean + half)
         else:

@@ -195,7 +195,7 @@ def answer(comparison: Comparison, condition: Condition, feature: str, index: in
 
 
 def seeds_column() -> Column:
-    return Column("seeds", "runs in this condition", lambda condition: str(len(condition.runs)), keep=KEPT)
+    return Column("seeds", "different seeds in this condition", lambda c: str(c.seeds), keep=KEPT)
 
 
 def metric_title(comparison: Comparison) -> str:

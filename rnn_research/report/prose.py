@@ -39,7 +39,7 @@ def question(comparison: Comparison) -> str:
 
 def study(comparison: Comparison) -> str:
     """How much was run, and on which data: `18 runs in 6 conditions, 3 seeds each, on digits.`"""
-    seeds = sorted({len(condition.runs) for condition in comparison.conditions})
+    seeds = sorted({condition.seeds for condition in comparison.conditions})
     each = f"{seeds[0]} {'seed' if seeds == [1] else 'seeds'} each" if len(seeds) == 1 else (
         f"{seeds[0]} to {seeds[-1]} seeds")  # fmt: skip
     data = comparison.constant.get("dataset")

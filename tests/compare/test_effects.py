@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +174,65 @@ def test_links_to_runs_are_followed_and_a_copy_is_called_one(tmp_path: Path) -> 
     found = compare([tmp_path / "real"])
     (left,) = found.excluded
     assert left.reason == f"repeated: a copy of {found.runs[0].folder}, with the same record"
+
+
+def test_pooled_levels_of_one_seed_are_one_pair(tmp_path: Path) -> None:
+    """A seed's own difference, which its levels share, is no six differences: 3 seeds give n = 3."""
+    random = np.random.default_rng(1)
+    for seed in range(3):
+        shared = random.normal(scale=0.05)
+        for level, threshold in itertools.product(range(6), (None, 1.0)):
+            rate = -0.3 + (shared if threshold else 0.0) + random.normal(scale=0.001)
+            factors = {"model": "rnn", "model.cell.hidden_size": str(16 + level)}
+            name = f"{seed}-{level}-{threshold}"
+            write_run(tmp_path / name, float(np.exp(rate)), seed=seed, threshold=threshold, factors=factors)
+    (effect,) = compare([tmp_path], by=["clipping"]).effects
+    assert effect.rate is not None
+    assert effect.rate.n == 3
+    assert effect.rate_p > 0.05
+
+
+def test_levels_of_one_seed_have_no_interval(tmp_path: Path) -> None:
+    for level in range(4):
+        factors = {"model": "rnn", "model.cell.hidden_size": str(16 + level)}
+        write_run(tmp_path / str(level), 0.5 + 0.02 * level, factors=factors)
+    (condition,) = compare([tmp_path], by=["model"]).conditions
+    assert condition.seeds == 1
+    assert condition.chosen is not None
+    decay = condition.chosen.decay
+    assert np.isnan([decay.low, decay.high, decay.far.low, decay.far.high]).all()
+
+
+def test_two_seeds_have_no_interval_and_no_band(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path / str(seed), 0.5 + 0.02 * seed, seed=seed)
+    (condition,) = compare([tmp_path]).conditions
+    assert condition.chosen is not None
+    assert np.isnan([condition.chosen.decay.far.low, condition.chosen.decay.far.high]).all()
+    assert np.isnan(condition.chosen.curve.low).all()
+
+
+def test_one_short_seed_is_not_what_all_are_judged_by(tmp_path: Path) -> None:
+    for seed, distances in enumerate((5, 33, 33)):
+        write_run(tmp_path / str(seed), 0.7, seed=seed, distances=distances)
+    (condition,) = compare([tmp_path]).conditions
+    assert condition.chosen is not None
+    assert condition.chosen.decay.far.last == 32
+    assert condition.chosen.decay.far_ratio == pytest.approx(0.7**31, rel=1e-3)
+    assert "1 of 3 seeds end before distance 32" in condition.chosen.verdict.reason
+
+
+def test_the_order_of_conditions_is_that_of_all_runs_there_are(tmp_path: Path) -> None:
+    """Whichever of them failed, or are asked for; and numbers ascend beside words."""
+    models = ("b", "a", "c")
+    for place, (model, seed) in enumerate(itertools.product(models, range(2))):
+        start = f"2026-01-01T00:{place:02d}:00+00:00"
+        write_run(tmp_path / f"{model}{seed}", 0.5, seed=seed, factors={"model": model}, start=start)
+
+    def order(**given: list[str]) -> list[str]:
+        return [condition.options["model"] for condition in compare([tmp_path], **given).conditions]
+
+    assert order() == list(models)
+    assert order(where=["model=c,a"]) == ["a", "c"]
+    write_run(tmp_path / "b0", 0.5, seed=0, factors={"model": "b"}, start="2026-01-01T00:00:00+00:00", status="failed")
+    assert order() == list(models)
