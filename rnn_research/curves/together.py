@@ -183,7 +183,7 @@ def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
         if count >= SEEDS:
             half = max(float(half_width(logs[there])), t_quantile(count - 1) * error)
             low, high = ratio(mean - half), ratio(mean + half)
-        else:
+        elif count == 1:
             low, high = next((far.low, far.high) for far, ok in zip(fars, there, strict=True) if ok)
         value = ratio(mean)
     else:

@@ -155,9 +155,12 @@ def test_more_words_than_two_are_unclear_and_the_range_is_said():
 
 def test_seeds_whose_samples_are_unsure_are_not_surer_together_than_these():
     walks = 0.4 * np.cumsum(np.random.default_rng(1).normal(size=(SAMPLES, FAR)), axis=1)
-    found = reading(walks, walks)  # equal seeds: no spread between, but samples that differ
+    found = reading(walks, walks, walks)  # equal seeds: no spread between, but samples that differ
     far = found.decay.far
     assert far.low < far.ratio / 1.2 < far.ratio * 1.2 < far.high
+    two = reading(walks, walks)
+    assert np.isnan([two.decay.far.low, two.decay.far.high]).all()
+    assert two.verdict.borderline
 
 
 def test_one_of_five_gone_is_said_in_the_cell():
