@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rnn_research.checks import nearest
-from rnn_research.compare import NothingToCompare, compare
+from rnn_research.compare import NothingToCompare
 
 COMMANDS = ("best", "diff", "show")
 FORMATS = ("table", "csv", "json", "latex", "markdown")
@@ -22,7 +21,7 @@ OF_COMPARE = {
     "pair": ("FACTOR", "pair runs by these beside the seed"),
     "baseline": ("CONDITION", "the condition that others are compared with, such as clipping=none"),
 }
-"""Options that are those of `compare`, where it has them: lists of text."""
+"""Options that are those of `compare`: lists of text."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -70,12 +69,11 @@ def _parser() -> argparse.ArgumentParser:
         "best prints the best run and the command that repeats it, diff what two runs differ in, show one run with "
         "its gradient by layer and the end of its log; a folder of such a name is given as ./best.",
     )
-    parser.add_argument("folders", nargs="+", type=_folder, metavar="FOLDER", help="a run, a sweep, or what holds them")
-    parser.add_argument("--out", type=_folder, metavar="DIR", help="where to write (default: FOLDER/comparison)")
+    parser.add_argument("folders", nargs="+", type=folder, metavar="FOLDER", help="a run, a sweep, or what holds them")
+    parser.add_argument("--out", type=folder, metavar="DIR", help="where to write (default: FOLDER/comparison)")
     _add_views(parser)
     for name, (metavar, said) in OF_COMPARE.items():
-        if name in inspect.signature(compare).parameters:
-            parser.add_argument(f"--{name}", nargs="+", metavar=metavar, help=said)
+        parser.add_argument(f"--{name}", nargs="+", metavar=metavar, help=said)
     parser.add_argument(
         "--sort",
         metavar="COLUMN",
@@ -151,7 +149,8 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _folder(text: str) -> Path:
+def folder(text: str) -> Path:
+    """A folder that was typed: an empty text, as of an empty variable of the shell, would be the current one."""
     if not text.strip():
         raise argparse.ArgumentTypeError(f"given {text!r}, expected a folder")
     return Path(text)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from rnn_research.cli.compare_options import OneLineParser
+from rnn_research.cli.compare_options import OneLineParser, folder
 from rnn_research.records.printable import printable
 
 
@@ -32,7 +31,7 @@ def _best(arguments: Sequence[str]) -> None:
         "metric is of the validation set, where the records have it: a run that was chosen by the test set looks "
         "better there than it is.",
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("folders", nargs="+", type=folder, metavar="FOLDER")
     parser.add_argument("--metric", metavar="NAME", help="such as val_accuracy, mse, loss")
     better = parser.add_mutually_exclusive_group()
     better.add_argument("--higher", action="store_true", default=None, help="more is better")
@@ -45,8 +44,8 @@ def _diff(arguments: Sequence[str]) -> None:
     from rnn_research.report.single import diff_text
 
     parser = OneLineParser(prog="rnn-compare diff", description="Print what two runs differ in, side by side.")
-    parser.add_argument("one", type=Path, metavar="RUN")
-    parser.add_argument("other", type=Path, metavar="RUN")
+    parser.add_argument("one", type=folder, metavar="RUN")
+    parser.add_argument("other", type=folder, metavar="RUN")
     options = _read(parser, arguments)
     _print(diff_text(single(options["one"]), single(options["other"])))
 
@@ -56,7 +55,7 @@ def _show(arguments: Sequence[str]) -> None:
     from rnn_research.report.single import show_text
 
     parser = OneLineParser(prog="rnn-compare show", description="Print what there is to know of one run.")
-    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("run", type=folder, metavar="RUN")
     parser.add_argument("--lines", type=_lines, default=15, metavar="N", help="of the log's end (default: 15)")
     options = _read(parser, arguments)
     _print(show_text(single(options["run"]), options["lines"]))

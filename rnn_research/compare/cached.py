@@ -7,25 +7,25 @@ the run is read again. Nothing in it is trusted: what can't be read as written i
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import rnn_research
 from rnn_research.compare.breakdown import AnswersByValue
 from rnn_research.compare.clipping_norms import ClippingSummary
 from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunSummary, Series
+from rnn_research.compare.stamps import digest, sources, stamp
 from rnn_research.curves import CurveSummary, Decay, FarRatio, Law, SampleGroup, Verdict
 from rnn_research.records import runs
 
 PREFIX = ".comparison-"
+ROOMS = ("compare", "curves", "statistics", "records")
+"""What reads a table: where their sources are others, it may come out as another summary."""
 KINDS = {
     kind.__name__: kind
     for kind in (
@@ -71,37 +71,13 @@ def is_kept(folder: Path, view: Mapping[str, Any]) -> bool:
 
 
 def _path(folder: Path, view: Mapping[str, Any]) -> Path:
-    return folder / f"{PREFIX}{_digest(dict(view))[:16]}"
+    return folder / f"{PREFIX}{digest(dict(view))[:16]}"
 
 
 def _state(folder: Path, view: Mapping[str, Any]) -> str:
     """A digest of the view, the package, and the sizes and times of the run's files."""
     paths = [folder / runs.RECORD, folder / runs.METRICS, *(folder / runs.PROBES / f"{name}.npy" for name in READ)]
-    files = []
-    for path in paths:
-        try:
-            found = path.stat()
-            files.append((found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
-        except OSError:
-            files.append(None)
-    return _digest([_package(), dict(view), files])
-
-
-@cache
-def _package() -> str:
-    """The version and the sources of what reads: another way to read a table is another summary."""
-    root = Path(rnn_research.__file__).parent
-    sources = sorted(
-        path for room in ("compare", "curves", "statistics", "records") for path in (root / room).glob("*.py")
-    )
-    digest = hashlib.blake2b(rnn_research.__version__.encode())
-    for path in sources:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _digest(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+    return digest([sources(*ROOMS), dict(view), [stamp(path) for path in paths]])
 
 
 def _dump(summary: RunSummary, state: str) -> bytes:

@@ -34,10 +34,10 @@ def rows(comparison: Comparison) -> list[list[str]]:
         [
             escape(comparison.label(effect.clipped)),
             typeset(as_text.signed(effect.rate)),
-            spoken_p(effect.rate_p),
+            as_text.p_value(effect.rate_p),
             typeset(as_text.number(effect.rate_detectable)),
             typeset(as_text.signed(effect.metric)),
-            spoken_p(effect.metric_p),
+            as_text.p_value(effect.metric_p),
             typeset(as_text.number(effect.metric_detectable)),
             str(max((found.n for found in (effect.rate, effect.metric) if found), default=0)),
             escape("; ".join(effect.notes)),
@@ -77,8 +77,3 @@ def conclusion(found: Interval, p: float, detectable: float | None) -> str:
         return f"{'higher' if found.mean > 0 else 'lower'}, p = {p:.2g}"
     seen = "" if detectable is None else f"; one of {detectable:.2g} would be seen in 4 of 5 studies"
     return f"no difference shown{seen}"
-
-
-def spoken_p(value: float) -> str:
-    """A p-value in two digits; nothing where there is no test."""
-    return as_text.NOTHING if value != value else "<0.001" if value < 1e-3 else f"{value:.2g}"

@@ -9,13 +9,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from rnn_research import compare as room
 from rnn_research.checks import nearest
-from rnn_research.compare import Comparison, NothingToCompare
+from rnn_research.compare import Comparison, NothingToCompare, as_json
 from rnn_research.compare.factors import short
 from rnn_research.curves import WORDS
 from rnn_research.records.printable import printable_values
-from rnn_research.records.runs import plain
 from rnn_research.report import columns, tables
 from rnn_research.report.columns import Column
 from rnn_research.report.latex import tabular
@@ -31,8 +29,8 @@ MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]|~#!$"} | {"&": 
 def formatted(comparison: Comparison, form: str) -> str:
     """The table of `comparison` in one of the `FORMATS` but the first, which is `report.text`.
 
-    csv: a row a condition, every column and digit. json: the comparison itself (`compare.as_json`), where there is no
-    such thing a list of the rows of the CSV. latex: a booktabs tabular. markdown: a pipe table.
+    csv: a row a condition, every column and digit. json: the comparison itself (`compare.as_json`). latex: a booktabs
+    tabular. markdown: a pipe table.
     """
     if form == "csv":
         return tables.conditions_csv(comparison)
@@ -97,11 +95,7 @@ def _values(found: Sequence[Any]) -> list[Any]:
 
 
 def _json(comparison: Comparison) -> str:
-    as_json = getattr(room, "as_json", None)
-    found = tables.condition_rows(comparison) if as_json is None else as_json(comparison)
-    if not isinstance(found, str):
-        found = json.dumps(plain(found), indent=1, allow_nan=False)
-    return f"{found.rstrip()}\n"
+    return f"{json.dumps(as_json(comparison), indent=1, allow_nan=False)}\n"
 
 
 def _grid(comparison: Comparison) -> tuple[list[str], list[list[str]], list[bool]]:

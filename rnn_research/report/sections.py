@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from rnn_research.compare import Comparison, Condition, caveats, explained_rates
-from rnn_research.report import changes, columns, prose
+from rnn_research.report import as_text, changes, columns, prose
 from rnn_research.report.columns import Column
 from rnn_research.report.names import names
 from rnn_research.report.prose import typeset
@@ -159,7 +159,7 @@ def explained(comparison: Comparison) -> str:
         (
             " × ".join(told.get(factor, factor) for factor in term.factors),
             f"{100 * term.share:.0f}%",
-            changes.spoken_p(term.p),
+            as_text.p_value(term.p),
         )
         for term in found.terms
         if term.df
