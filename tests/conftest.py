@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import checked
@@ -90,10 +91,25 @@ def treebank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_sst() -> Path:
+def data_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the tiny files of data sets that read some: see `files.files_for`."""
+    return tmp_path_factory.mktemp("files")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """The folder of a real data set by its name, such as `sst`; a test is skipped where it is not there."""
+    above = Path(os.environ.get("RNN_RESEARCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+    def found(name: str) -> Path:
+        if not (above / name).is_dir():
+            pytest.skip(f"{name}: the real data are not here; RNN_RESEARCH_DATA names the folder that holds {name}/")
+        return above / name
+
+    return found
+
+
+@pytest.fixture(scope="session")
+def real_sst(real_data: Callable[[str], Path]) -> Path:
     """The folder of the real Stanford Sentiment Treebank, where there is one."""
-    data = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("RNN_RESEARCH_DATA", data)) / "sst"
-    if not (folder / "train.txt").is_file():
-        pytest.skip("sst: the real treebank is not here; RNN_RESEARCH_DATA names the folder that holds sst/")
-    return folder
+    return real_data("sst")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from files import files_for
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
@@ -63,7 +64,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def config(pytestconfig: pytest.Config, treebank: Path) -> Callable[..., DictConfig]:
+def config(pytestconfig: pytest.Config, data_files: Path) -> Callable[..., DictConfig]:
     """Composes, as `rnn-train` with these arguments, and makes it small."""
     folders = pytestconfig.getoption("--config-dir")
     searched = ",".join(f"'file://{folder}'" for folder in folders)
@@ -79,8 +80,7 @@ def config(pytestconfig: pytest.Config, treebank: Path) -> Callable[..., DictCon
         for group, option in groups.items():
             chosen = f"{group}=[{option}]" if group in LISTS else f"{group}={option}"
             cfg[group] = copy.deepcopy(composed(chosen)[group])
-        downloads = {"dataset.root": str(treebank)} if has(cfg, "dataset.url") else {}
-        for key, value in {**SIZES, **downloads}.items():
+        for key, value in {**SIZES, **files_for(cfg.dataset, data_files)}.items():
             if has(cfg, key):
                 OmegaConf.update(cfg, key, value)
         cfg.merge_with_dotlist(list(overrides))

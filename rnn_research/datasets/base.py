@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from rnn_research.checks import flag, integer
 from rnn_research.datasets.baselines import majority_baseline, mean_baseline, position_labels, targets_of
 from rnn_research.datasets.checking import check_disjoint, check_labelled, check_samples, without_tree
+from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.sampling import Batches, SampleDataset, silence_lost_connection
 from rnn_research.datasets.streams import SampleStream
 from rnn_research.datasets.task import SPLITS, SolvedCriterion, Task
@@ -151,6 +152,16 @@ class DataModule(LightningDataModule, ABC):
             trees = (samples[index].tree for index in range(len(samples)))
             found["depth"] = np.array([tree.depth.max() for tree in trees if tree is not None], dtype=np.int64)
         return found
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """What makes samples of raw data, to be stored with a run; None: there is no such data beside these."""
+        return None
+
+    @property
+    def read_report(self) -> dict[str, Any]:
+        """What was read of a user's files, in types that JSON has, to be kept in the record."""
+        return {}
 
     @cached_property
     def fingerprint(self) -> str:

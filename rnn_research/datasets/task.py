@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Self
+
+import numpy as np
 
 SPLITS = ("train", "val", "test")
+Kind = Literal["classification", "regression", "next_token"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Task:
     """What a model must know of the data.
 
     Attributes:
-        kind: what the targets are.
+        kind: what the targets are. `next_token`: at every step the token that comes next.
         input_size: the features of a step; where `tokens`, the size of the vocabulary, with the empty token 0 counted.
         output_size: the classes, or the regression targets.
         tokens: whether inputs are token numbers.
@@ -40,9 +43,16 @@ class Task:
         tree_targets: whether every node of a parse has a label.
         tolerance: an answer within this absolute distance counts as correct (regression).
         success: when a run counts as solved; None where the literature has no rule.
+        classes: the names of the classes, in order; None: they have no names.
+        class_weights: what the training loss of a label of each class is multiplied by; None: by 1.
+        monitor: the metric of the validation set by which the best weights are chosen, without `val_`; None: there is
+            no such choice.
+        vectors: pretrained vectors of the tokens, (input_size, features) float32, NaN in rows of tokens without one;
+            None: there are none.
+        vectors_frozen: whether training leaves these vectors as they are.
     """
 
-    kind: Literal["classification", "regression"]
+    kind: Kind
     input_size: int
     output_size: int
     tokens: bool = False
@@ -51,8 +61,32 @@ class Task:
     tree_targets: bool = False
     tolerance: float | None = None
     success: SolvedCriterion | None = None
+    classes: tuple[str, ...] | None = None
+    class_weights: tuple[float, ...] | None = None
+    monitor: str | None = None
+    vectors: np.ndarray | None = field(default=None, repr=False, compare=False)
+    vectors_frozen: bool = False
 
     @property
     def has_parse(self) -> bool:
         """Whether every sample has a tree of its own."""
         return self.max_children is not None
+
+    def plain(self) -> dict[str, Any]:
+        """The task in types that JSON has, to make a model for it elsewhere: without the vectors, which are weights of
+        a model that was trained."""
+        found = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("success", "vectors")}
+        found["vectors_size"] = None if self.vectors is None else self.vectors.shape[1]
+        return found
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Self:
+        """The task that gave `plain`, with vectors of NaN where it had some."""
+        known = {one.name for one in fields(cls)}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in plain.items() if key != "vectors"
+        }
+        size = values.get("vectors_size")
+        vectors = None if size is None else np.full((values["input_size"], size), np.nan, dtype=np.float32)
+        arguments: dict[str, Any] = {key: value for key, value in values.items() if key in known}
+        return cls(**arguments, vectors=vectors)

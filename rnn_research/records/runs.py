@@ -10,6 +10,7 @@ folder:
 | `probes/<name>.npy`  | one structured array (a table with named columns) a probe, replaced atomically |
 | `probes/answers.npy` | a row a sample of the test set and of every further set: see `ANSWERS`         |
 | `checkpoint.ckpt`    | the last state of training                                                     |
+| `encoding.json`      | the task and what turns raw data into samples, as plain data: see `encoding`    |
 | `run.log`            | the log                                                                        |
 """
 

@@ -17,7 +17,7 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model, count_parameters
 from rnn_research.probes.base import Probe
 from rnn_research.probes.callback import ProbeCallback
-from rnn_research.records import runs
+from rnn_research.records import encoding, runs
 from rnn_research.sweeps import claims
 from rnn_research.training import provenance, resume
 from rnn_research.training.lean_loop import make_lean
@@ -70,6 +70,7 @@ def fit(
     recorder.live.change(actual=actual)
     with _claimed(run.folder):  # not before: nothing is left of a Trainer that can't be made
         recorder.live.write()
+        encoding.write(run.folder, _encoding(data))
         if earlier is not None and (lines := earlier.metrics()):
             runs.replace_atomically(run.folder / runs.METRICS, lambda file: file.write(lines))
         return recorder.run(live, model, data)
@@ -87,7 +88,7 @@ def _begun(
         seed=run.seed,
         config=dict(run.config),
         parameters=count_parameters(model),
-        data={"name": type(data).__name__, "fingerprint": data.fingerprint},
+        data=_described(data),
         versions=provenance.versions(),
         commit=provenance.commit(),
         machine=provenance.machine(),
@@ -97,6 +98,24 @@ def _begun(
         success=rule if earlier is None or not _same_rule(rule, earlier.success) else earlier.success,
         resumed={} if earlier is None else {"folder": str(earlier.folder.resolve()), "step": earlier.place.step},
     )
+
+
+def _described(data: DataModule) -> dict[str, Any]:
+    """What a record holds of the data."""
+    found: dict[str, Any] = {"name": type(data).__name__, "fingerprint": data.fingerprint}
+    if data.task.classes is not None:
+        found["classes"] = list(data.task.classes)
+    return found | ({"read": data.read_report} if data.read_report else {})
+
+
+def _encoding(data: DataModule) -> dict[str, Any]:
+    """What turns raw data into what the model reads, and the sizes it was made for: see `records.encoding`."""
+    encoder = data.encoder
+    return {
+        "task": data.task.plain(),
+        "structure": data.layout.name,
+        "encoder": None if encoder is None else {"kind": encoder.kind, **encoder.plain()},
+    }
 
 
 def _check_free(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from files import files_for
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from small import SIZES, has
@@ -17,7 +18,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("[!_]*.yam
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_an_experiment_runs(experiment: str, treebank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_runs(experiment: str, data_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All values of its first factor, and the last of each other one."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [f"experiment={experiment}"])
@@ -31,7 +32,7 @@ def test_an_experiment_runs(experiment: str, treebank: Path, tmp_path: Path, mon
         f"hydra.sweep.dir={tmp_path}",
         f"hydra.sweeper.params={{{fewer}}}",
         *(f"{key}={value}" for key, value in sizes.items() if has(cfg, key)),
-        *([f"dataset.root={treebank}"] if "sst" in cfg.dataset._target_ else []),
+        *(f"{key}={value}" for key, value in files_for(cfg.dataset, data_files).items()),
     ]
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit) as ended:

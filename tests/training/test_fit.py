@@ -184,7 +184,7 @@ def test_a_trainer_that_can_not_be_made_leaves_nothing(tmp_path: Path) -> None:
 
 def test_nothing_but_the_run_is_left(tmp_path: Path) -> None:
     Setting().fit(tmp_path)
-    names = {"run.json", "metrics.csv", "checkpoint.ckpt", "probes"}
+    names = {"run.json", "metrics.csv", "checkpoint.ckpt", "encoding.json", "probes"}
     names |= {f"probes/{name}.npy" for name in ("adjoint", "clipping", "answers")}
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == names
 

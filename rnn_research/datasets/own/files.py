@@ -1,0 +1,77 @@
+"""Files that a user gives: found, read as text, and refused in one line that names the file and the line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+REPAIR = "mend or delete it"
+
+
+def refusal(path: Path, found: str, line: int | None = None, repair: str = REPAIR) -> ValueError:
+    """The error for what was found in a file, at a line counted from 1."""
+    at = "" if line is None else f", line {line}"
+    return ValueError(f"dataset.path: {path}{at}: {found}; {repair}")
+
+
+def files_at(path: Path, endings: Iterable[str], what: str) -> list[Path]:
+    """The file at `path`; of a folder, every file in it and below whose name has one of these endings, in order.
+    Hidden ones are left out.
+
+    Args:
+        endings: with their dot, in lower case; a file that is itself given may have any.
+        what: what the files hold, for a message.
+
+    Raises:
+        ValueError: there is nothing there, or no such file in the folder.
+    """
+    endings = tuple(endings)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ValueError(f"dataset.path: given {path}, which is not there, expected {what}; check the path")
+    found = sorted(
+        one
+        for one in path.rglob("*")
+        if one.name.lower().endswith(endings)
+        and one.is_file()
+        and not any(part.startswith(".") for part in one.relative_to(path).parts)
+    )
+    if not found:
+        raise ValueError(
+            f"dataset.path: {path} has no file that ends in {' or '.join(endings)}, expected {what}; check the path"
+        )
+    return found
+
+
+def bytes_of(path: Path) -> bytes:
+    """A file's contents.
+
+    Raises:
+        ValueError: it can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"dataset.path: can't read {path} ({error.strerror}), expected a file that can be read; check the path"
+        ) from error
+
+
+def text_of(path: Path, encoding: str = "utf-8") -> str:
+    r"""A file's text, without a byte order mark, with every end of line as \n.
+
+    Raises:
+        ValueError: the file can't be read, is not text of this encoding, or holds a NUL byte: names the line.
+    """
+    content = bytes_of(path)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise refusal(path, "found UTF-16", repair="convert the file to UTF-8")
+    try:
+        text = content.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise refusal(path, f"found bytes that are not {encoding}", line, "convert the file to UTF-8") from None
+    if "\0" in text:
+        raise refusal(path, "found a NUL byte, expected text", text[: text.index("\0")].count("\n") + 1)
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

@@ -1,0 +1,32 @@
+"""Tiny files for every data set that reads some: what the tests of every option in conf/ train on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import files_audio
+import files_series
+import files_text
+import files_trees
+from omegaconf import DictConfig, OmegaConf
+from treebank import written
+
+MAKERS: dict[str, Callable[[Path], dict[str, str]]] = {
+    "SST": lambda folder: {"dataset.root": str(written(folder))},
+    **files_text.MAKERS,
+    **files_trees.MAKERS,
+    **files_audio.MAKERS,
+    **files_series.MAKERS,
+}
+
+
+def files_for(dataset: DictConfig, folder: Path) -> dict[str, str]:
+    """What to type so that a data set reads tiny files in `folder`, which are written there; nothing for one that
+    reads none."""
+    name = str(OmegaConf.select(dataset, "_target_")).rpartition(".")[2]
+    if name not in MAKERS:
+        return {}
+    own = folder / name
+    own.mkdir(parents=True, exist_ok=True)
+    return MAKERS[name](own)
