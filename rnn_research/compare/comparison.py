@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from rnn_research.compare.asked import (
-    NothingToCompare,
     baseline_of,
     check_baseline,
     check_folders,
     check_found,
     check_read,
     checked_fraction,
-    choice,
-    choose_metric,
     chosen_factors,
     filtered,
 )
@@ -28,7 +27,9 @@ from rnn_research.compare.breakdown import bins as bins_of
 from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import REFERENCE, Effect, effects
 from rnn_research.compare.factors import Settings, option
+from rnn_research.compare.metrics import choose_metric
 from rnn_research.compare.reading import ComparedRun, StepChoice, TableView, read_runs
+from rnn_research.compare.refused import NothingToCompare, choice
 from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, beginnings, select
 from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION, JOINT
@@ -95,7 +96,7 @@ class Comparison:
     def label(self, condition: Condition) -> str:
         return ", ".join(condition.options[factor] for factor in self.distinguishing_factors) or "all runs"
 
-    @property
+    @cached_property
     def runs(self) -> tuple[ComparedRun, ...]:
         return tuple(run for condition in self.conditions for run in condition.runs)
 
@@ -104,6 +105,7 @@ class Comparison:
         return printable_values(os.path.relpath(folder, self.folder) if folder != self.folder else folder.name)
 
 
+@np.errstate(all="ignore")  # what overflows is infinite, and what is nothing NaN: both are said as such
 def compare(
     folders: Sequence[Path | str],
     *,
@@ -123,7 +125,8 @@ def compare(
     Args:
         state: whose adjoint; default `joint`, all states of a cell together.
         step: of the optimiser, at which to look; `last` is the last recorded one with finite norms.
-        metric: `accuracy`, or with its split `val_accuracy`; default one of the test split that has a baseline.
+        metric: `accuracy`, or with its split `val_accuracy`; default one of the test split that has a baseline, and
+            that all tasks have where there is one.
         by: the factors that make conditions; default all that vary. Others are pooled.
         fraction: of the norm at distance 1, below which the horizon lies.
         against: features of the samples, such as `length`, that the answers are to be told by.

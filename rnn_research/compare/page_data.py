@@ -60,6 +60,7 @@ class PageData:
     over_training: tuple[dict[int, Band], ...]
 
 
+@np.errstate(all="ignore")  # as in compare
 def page_data(comparison: Comparison) -> PageData:
     """The curves over training, and every run in detail, at no more than 20 steps and 64 distances."""
     few = len(comparison.runs) <= MOST_RUNS

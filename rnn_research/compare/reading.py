@@ -128,7 +128,7 @@ def _table(folder: Path, name: str, missing: list[str]) -> np.ndarray | None:
     try:
         table = runs.read_table(folder, name)
     except runs.DamagedRecord as error:
-        missing.append(f"{name} table: {str(error).partition(': ')[2]}")
+        missing.append(f"{name} table: {error.reason}")
         return None
     if table is None:
         missing.append(f"{name} table: there is none; was the run without that probe?")
@@ -225,7 +225,7 @@ def _answers(folder: Path, missing: list[str]) -> tuple[dict[str, AnswersByValue
         table = runs.read_table(folder, runs.ANSWERS)
         return ({}, "") if table is None else (answers_by_feature(table), measure(table))
     except runs.DamagedRecord as error:
-        missing.append(f"{runs.ANSWERS} table: {str(error).partition(': ')[2]}")
+        missing.append(f"{runs.ANSWERS} table: {error.reason}")
     except (ValueError, TypeError) as error:
         missing.append(f"{runs.ANSWERS} table: {error}; run it again")
     return {}, ""
@@ -239,7 +239,7 @@ def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | 
     try:
         rows = read_columns(folder, ("split", "step", name))
     except runs.DamagedRecord as error:
-        missing.append(f"{runs.METRICS}: {str(error).partition(': ')[2]}")
+        missing.append(f"{runs.METRICS}: {error.reason}")
         return None
     points = _points([(step, value) for split, step, value in rows if split == "val"])
     if not points:

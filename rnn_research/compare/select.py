@@ -90,7 +90,7 @@ def _read(folders: Iterable[Path]) -> tuple[list[tuple[Path, RunRecord]], list[E
         try:
             found.append((folder, printable_record(runs.read(folder))))
         except runs.DamagedRecord as error:
-            excluded.append(ExcludedRun(folder, str(error).removeprefix(f"{folder / runs.RECORD}: ")))
+            excluded.append(ExcludedRun(folder, error.reason))
     return found, excluded
 
 

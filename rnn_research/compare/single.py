@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from rnn_research.checks import nearest
-from rnn_research.compare.asked import NothingToCompare, check_folders, check_found, choose_metric
+from rnn_research.compare.asked import check_folders, check_found
 from rnn_research.compare.factors import settings_of
+from rnn_research.compare.metrics import choose_metric
 from rnn_research.compare.reading import ComparedRun, TableView, read_run, split_metric
+from rnn_research.compare.refused import NothingToCompare
 from rnn_research.compare.select import SelectedRun, printable_record, select
 from rnn_research.curves import FRACTION, Reading, together
 from rnn_research.records import runs
@@ -64,6 +68,7 @@ def best(folders: Sequence[Path], metric: str | None = None, higher: bool | None
     return BestRun(first.folder, first.record, name, better, value, len(there), len(others))
 
 
+@np.errstate(all="ignore")  # as in compare
 def single(folder: Path, metric: str | None = None) -> ComparedRun:
     """The run in `folder` with what its tables say at the last recorded step, finished or not.
 

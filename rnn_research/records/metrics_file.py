@@ -36,10 +36,10 @@ def _rows(folder: Path) -> tuple[list[str], list[list[str]]]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     except OSError as error:
-        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+        raise DamagedRecord(path, f"damaged ({error}); run it again") from None
     lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
     try:
         header, *rows = [row for row in csv.reader(lines) if row] or [[]]
     except csv.Error as error:
-        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+        raise DamagedRecord(path, f"damaged ({error}); run it again") from None
     return header, [row for row in rows if len(row) == len(header)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 from rnn_research.compare import Comparison
 from rnn_research.compare.fingerprint import fingerprint
 from rnn_research.records.runs import replace_atomically
@@ -18,6 +20,7 @@ STAMP = ".comparison.json"
 WRITTEN = (".html", ".csv", ".svg", ".png", ".pdf")
 
 
+@np.errstate(all="ignore")  # an axis near the largest float is no news to who reads the page
 def write(comparison: Comparison, out: Path, figures: bool = True, look: str = "screen") -> Path:
     """Write `comparison.html`, `conditions.csv`, `runs.csv`, where there are answers `answers.csv`, and each figure as
     PNG, SVG and PDF, to `out`. Where the last comparison wrote all of that from the same files, it is kept.
