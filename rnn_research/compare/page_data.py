@@ -1,6 +1,7 @@
 """What a page shows beyond the comparison's table: curves over training, one run in detail, and whose colour is whose.
 
-Reads each run's adjoint table once more, at the steps that are shown. The page's own script computes one thing, the
+Reads each run's adjoint table once more, at the steps that are shown, and keeps what it finds as `cached` does. The
+page's own script computes one thing, the
 slope within a range of distances, by itself and paired by seed: `rates_within` and `difference_within` are what it must
 equal.
 """
@@ -12,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from rnn_research import curves
 from rnn_research.compare import select
+from rnn_research.compare.cached import cached
 from rnn_research.compare.comparison import Comparison
 from rnn_research.compare.factors import option, place
 from rnn_research.compare.reading import ComparedRun
+from rnn_research.compare.run_summary import RunDetail
 from rnn_research.records import runs
 from rnn_research.records.printable import printable
 from rnn_research.statistics.intervals import Band, Interval, band, interval
@@ -39,24 +42,12 @@ FEWEST_POINTS = 2
 
 
 @dataclass(frozen=True, eq=False)
-class RunDetail:
-    """One run: at each recorded step that is shown the typical curve, log(n_d / n_1), and the norm itself."""
-
-    step: Int[np.ndarray, " step"]
-    distance: Int[np.ndarray, " distance"]
-    curve: Float[np.ndarray, "step distance"]
-    norm: Float[np.ndarray, "step distance"]
-    """log10 of the geometric mean of the norms; NaN where there is none, -inf where most are exactly zero."""
-    log: tuple[str, ...]
-    """The last lines of its log."""
-
-
-@dataclass(frozen=True, eq=False)
 class PageData:
-    """`details` are by run, `over_training` by condition: at each of `steps` the mean curve over its seeds."""
+    """`details` are by run, `logs` the last lines of a run's log, and `over_training` by condition: at each of `steps` the mean curve over its seeds."""
 
     steps: tuple[int, ...]
     details: dict[Path, RunDetail]
+    logs: dict[Path, tuple[str, ...]]
     over_training: tuple[dict[int, Band], ...]
 
 
@@ -66,14 +57,15 @@ def page_data(comparison: Comparison) -> PageData:
     few = len(comparison.runs) <= MOST_RUNS
     recorded = sorted({step for run in comparison.runs for step in run.steps})
     steps = tuple(recorded[index] for index in thinned(len(recorded), MOST_STEPS)) if recorded and few else ()
-    details = {run.folder: _detail(run, comparison.state, steps) if few else _chosen(run) for run in comparison.runs}
+    details = {run.folder: _kept_detail(run, comparison, steps) if few else _chosen(run) for run in comparison.runs}
+    logs = {run.folder: _tail(run.folder) for run in comparison.runs} if few else {}
     over = tuple(
         {step: found for step in steps if (found := _together([details[run.folder] for run in c.runs], step))}
         if few
         else {}
         for c in comparison.conditions
     )
-    return PageData(steps, details, over)
+    return PageData(steps, details, logs, over)
 
 
 def rate_within(
@@ -142,6 +134,12 @@ def config(comparison: Comparison) -> tuple[dict[str, str], list[dict[str, str]]
     return common, [{key: value for key, value in own.items() if key not in common} for own in settings]
 
 
+def _kept_detail(run: ComparedRun, comparison: Comparison, steps: Sequence[int]) -> RunDetail:
+    """The run in detail, or what was kept of it beside its record."""
+    state = comparison.state
+    return cached(run.folder, {"detail": state}, lambda: _detail(run, state, steps), RunDetail, steps)
+
+
 def _detail(run: ComparedRun, state: str, steps: Sequence[int]) -> RunDetail:
     table = _table(run.folder) if run.steps and steps else None
     recorded = [step for step in steps if step in run.steps] if table is not None else []
@@ -153,18 +151,18 @@ def _detail(run: ComparedRun, state: str, steps: Sequence[int]) -> RunDetail:
         here = np.isin(distance, x)
         where = np.searchsorted(x, distance[here])
         curve[row, here], norm[row, here] = log[where], size[where]
-    return RunDetail(np.array(list(found), dtype=np.int64), distance, curve, norm, _tail(run.folder))
+    return RunDetail(np.array(list(found), dtype=np.int64), distance, curve, norm)
 
 
 def _chosen(run: ComparedRun) -> RunDetail:
     """At the chosen step alone: what the comparison has read already."""
     if run.chosen is None or not len(run.chosen.curve.distance):
         nothing = np.full((0, 0), np.nan)
-        return RunDetail(np.array([], dtype=np.int64), np.array([], dtype=np.int64), nothing, nothing, ())
+        return RunDetail(np.array([], dtype=np.int64), np.array([], dtype=np.int64), nothing, nothing)
     found = run.chosen.curve
     kept = _kept(found.distance, FEWER_DISTANCES)
     unknown = np.full((1, len(kept)), np.nan)
-    return RunDetail(np.array([found.step]), found.distance[kept], found.log[kept][None], unknown, ())
+    return RunDetail(np.array([found.step]), found.distance[kept], found.log[kept][None], unknown)
 
 
 def _kept(distance: np.ndarray, most: int) -> np.ndarray:

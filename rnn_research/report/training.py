@@ -66,7 +66,9 @@ def _names(comparison: Comparison, look: Look) -> str:
 
 
 def _baselines(members: Sequence[Condition]) -> list[float]:
-    return list(dict.fromkeys(c.baseline for c in members if c.baseline is not None and np.isfinite(style.drawn(c.baseline))))
+    return list(
+        dict.fromkeys(c.baseline for c in members if c.baseline is not None and np.isfinite(style.drawn(c.baseline)))
+    )
 
 
 def _over_steps(
