@@ -22,6 +22,7 @@ from rnn_research.compare.comparison import Comparison
 from rnn_research.compare.factors import option, place
 from rnn_research.compare.reading import ComparedRun
 from rnn_research.compare.run_summary import RunDetail
+from rnn_research.compare.stamps import LOG
 from rnn_research.records import runs
 from rnn_research.records.printable import printable
 from rnn_research.statistics.intervals import Band, Interval, band, interval
@@ -33,7 +34,6 @@ MOST_DISTANCES = 64
 MOST_RUNS = 400
 """Of more runs, the page shows each at the chosen step alone, and no log: it would be too large."""
 FEWER_DISTANCES = 32
-LOG = "run.log"
 TAIL = 12
 """Lines of a log."""
 LONGEST = 400

@@ -142,6 +142,10 @@ class _Gradient:
         self.fraction, self.diverged, self.resamples = fraction, diverged, resamples
         curves.check(table)
         number = np.ascontiguousarray(table["step"])
+        self.seen: dict[tuple[int, str, int | None], GradientAtStep] = {}
+        if (number == number[0]).all():  # one step, as in long tables
+            self.table, self.rows = table, {int(number[0]): table}
+            return
         if (np.diff(number) < 0).any():
             order = np.argsort(number, kind="stable")
             table, number = table[order], number[order]
@@ -150,7 +154,6 @@ class _Gradient:
         self.rows = {
             int(number[first]): table[first:last] for first, last in zip(starts, [*starts[1:], len(table)], strict=True)
         }
-        self.seen: dict[tuple[int, str, int | None], GradientAtStep] = {}
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -237,7 +240,7 @@ def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | 
         return None
     name = split_metric(metric)[1]
     try:
-        rows = read_columns(folder, ("split", "step", name))
+        rows = read_columns(folder, ("split", "step", name), having="val")
     except runs.DamagedRecord as error:
         missing.append(f"{runs.METRICS}: {error.reason}")
         return None

@@ -73,8 +73,9 @@ def _draw(comparison: Comparison, out: Path, look: str) -> Pictures:
     from rnn_research.report import figures, interactive, looks, style
 
     data = page_data(comparison)
-    drawings = figures.draw(comparison, data=data)
-    for drawing in drawings if look == "screen" else figures.draw(comparison, look, data):
+    alike = look == "screen"  # the page has its own look: of that, SVG is enough
+    drawings = figures.draw(comparison, data=data, files=alike)
+    for drawing in drawings if alike else figures.draw(comparison, look, data):
         _put(out / f"{drawing.name}.svg", drawing.svg)
         _put(out / f"{drawing.name}.png", drawing.png)
         _put(out / f"{drawing.name}.pdf", drawing.pdf)

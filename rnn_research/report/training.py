@@ -66,9 +66,8 @@ def _names(comparison: Comparison, look: Look) -> str:
 
 
 def _baselines(members: Sequence[Condition]) -> list[float]:
-    return list(
-        dict.fromkeys(c.baseline for c in members if c.baseline is not None and np.isfinite(style.drawn(c.baseline)))
-    )
+    known = [c.baseline for c in members if c.baseline is not None]
+    return [level for level in dict.fromkeys(known) if np.isfinite(style.drawn(level))]
 
 
 def _over_steps(
