@@ -156,6 +156,8 @@ def _object(value: Any, arrays: memoryview) -> Any:
         if kind not in ARRAYS:
             raise ValueError(kind)
         return np.frombuffer(arrays, kind, int(np.prod(shape)), start).reshape(shape)
+    if not all(isinstance(value[form], list) for form in ("tuple", "dict", "text") if form in value):
+        raise ValueError(list(value))
     if "tuple" in value:
         return tuple(_object(item, arrays) for item in value["tuple"])
     if "text" in value:

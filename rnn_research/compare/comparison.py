@@ -30,7 +30,7 @@ from rnn_research.compare.factors import Settings, option
 from rnn_research.compare.metrics import choose_metric
 from rnn_research.compare.reading import ComparedRun, StepChoice, TableView, read_runs
 from rnn_research.compare.refused import NothingToCompare, choice
-from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, beginnings, select
+from rnn_research.compare.select import Begun, ExcludedRun, SelectedRun, Selection, beginnings, select
 from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION, JOINT
 from rnn_research.records.printable import printable_values
@@ -196,7 +196,7 @@ def _options(settings: Settings, varying: Sequence[str]) -> tuple[str, ...]:
 
 
 def _group(
-    read: Sequence[ComparedRun], varying: Sequence[str], began: Sequence[Settings]
+    read: Sequence[ComparedRun], varying: Sequence[str], began: Sequence[Begun]
 ) -> list[tuple[dict[str, str], list[ComparedRun]]]:
     groups: dict[tuple[str, ...], list[ComparedRun]] = defaultdict(list)
     for run in read:
@@ -219,10 +219,10 @@ def _distinguishing(conditions: Sequence[Condition], varying: Sequence[str]) -> 
     return chosen
 
 
-def _ranks(began: Sequence[Settings], factor: str) -> dict[str, int]:
+def _ranks(began: Sequence[Begun], factor: str) -> dict[str, int]:
     """The order of a factor's options: none, numbers ascending, others as they first started in the sweep: of all runs
     that there are, so that it stays when some are not asked for, or fail."""
-    options = list(dict.fromkeys(option(settings, factor) for settings in began))
+    options = list(dict.fromkeys(option(one.settings, factor) for one in began))
 
     def key(name: str) -> tuple[bool, bool, float]:
         with suppress(ValueError):

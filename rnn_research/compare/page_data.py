@@ -22,6 +22,7 @@ from rnn_research.compare.comparison import Comparison
 from rnn_research.compare.factors import option, place
 from rnn_research.compare.reading import ComparedRun
 from rnn_research.compare.run_summary import RunDetail
+from rnn_research.compare.select import Begun
 from rnn_research.compare.stamps import LOG
 from rnn_research.records import runs
 from rnn_research.records.printable import printable
@@ -103,28 +104,47 @@ def difference_within(
     return paired_difference(slopes(ours), slopes(others), 0.0)
 
 
-def beginnings(comparison: Comparison) -> list[dict[str, str]]:
+def beginnings(comparison: Comparison) -> list[Begun]:
     """`select.beginnings` of a comparison."""
     return select.beginnings(comparison.whole or comparison.runs, comparison.excluded)
 
 
-def telling(comparison: Comparison, began: Sequence[dict[str, str]]) -> tuple[str, ...]:
-    """The factors that tell all runs of `beginnings` apart, the model's first and clipping's last: those of the
-    conditions, and those that are the same in all of them, but not in runs that failed or were left out."""
+def telling(comparison: Comparison, began: Sequence[Begun]) -> dict[str, int]:
+    """The factors that tell all runs of `beginnings` apart, with `age`: the oldest first, of one age the model's first
+    and clipping's last. They are those of the conditions, and those that are the same in all of them, but not in runs
+    that failed or were left out."""
     shown = comparison.distinguishing_factors
-    others = [name for name in comparison.constant if len({option(own, name) for own in began}) > 1]
-    chosen: list[str] = []
-    for factor in sorted((*shown, *others), key=lambda name: (place(name), name)):  # whichever of them are shown
-        more = [*chosen, factor]
-        apart = [len({tuple(option(own, name) for name in names) for own in began}) for names in (chosen, more)]
-        if factor in shown or apart[0] < apart[1]:
-            chosen = more
-    return tuple(chosen)
+    ages = {name: age(name, began) for name in (*shown, *comparison.constant)}
+    varying = {name: found for name, found in ages.items() if found is not None or name in shown}
+    ordered = sorted(varying.items(), key=lambda item: (item[1] or 0, place(item[0]), item[0]))
+    chosen: dict[str, int] = {}
+    for factor, found in ordered:  # whichever of them are shown
+        if factor in shown or _apart(began, [*chosen, factor]) > _apart(began, list(chosen)):
+            chosen[factor] = found or 0
+    return chosen
 
 
-def started(began: Sequence[dict[str, str]], factors: Sequence[str]) -> list[str]:
+def _apart(began: Sequence[Begun], factors: Sequence[str]) -> int:
+    """How many sorts of runs the factors tell apart."""
+    return len({tuple(option(one.settings, factor) for factor in factors) for one in began})
+
+
+def age(factor: str, began: Sequence[Begun]) -> int | None:
+    """When the sweep started that first varied a factor: the number of its first run. None where nothing varies it.
+
+    What is of one sweep is told by what was typed for its runs: values of the same keys. So of runs that start later
+    none changes the age of a factor that varied before, and a factor that they vary anew is younger, but where the
+    same keys were typed for them.
+    """
+    first = next((one for one in began if option(one.settings, factor) != option(began[0].settings, factor)), None)
+    return None if first is None else next(k for k, one in enumerate(began) if one.typed == first.typed)
+
+
+def started(began: Sequence[Begun], factors: Sequence[str]) -> list[str]:
     """The joined options of `factors`, in the order in which they first started."""
-    return list(dict.fromkeys(printable(", ".join(option(own, factor) for factor in factors)) for own in began))
+    return list(
+        dict.fromkeys(printable(", ".join(option(one.settings, factor) for factor in factors)) for one in began)
+    )
 
 
 def config(comparison: Comparison) -> tuple[dict[str, str], list[dict[str, str]]]:
