@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +27,11 @@ def checked_fraction(fraction: float) -> float:
 
 
 def check_folders(folders: Sequence[Path]) -> None:
+    """Refuse what is no folder that there is; a name that no disk can hold is none."""
     for folder in folders:
-        if folder.is_file():
+        if os.path.isfile(folder):  # of a name that is too long, pathlib's own raise
             raise NothingToCompare(f"folder: given the file {folder}, expected a folder; give {folder.parent}")
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise NothingToCompare(f"folder: given {folder}, which does not exist; give the folder of a run or a sweep")
 
 

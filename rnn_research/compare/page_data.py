@@ -44,7 +44,8 @@ FEWEST_POINTS = 2
 
 @dataclass(frozen=True, eq=False)
 class PageData:
-    """`details` are by run, `logs` the last lines of a run's log, and `over_training` by condition: at each of `steps` the mean curve over its seeds."""
+    """`details` are by run, `logs` the last lines of a run's log, and `over_training` by condition: at each of `steps` the
+    mean curve over its seeds."""
 
     steps: tuple[int, ...]
     details: dict[Path, RunDetail]
@@ -227,6 +228,8 @@ def _together(details: Sequence[RunDetail], step: int) -> Band | None:
 def _tail(folder: Path) -> tuple[str, ...]:
     """The last lines of the run's log, of what of it is at the end; nothing where there is none."""
     try:
+        if not (folder / LOG).is_file():
+            return ()
         with (folder / LOG).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL * LONGEST))
             text = file.read().decode("utf-8", "replace")

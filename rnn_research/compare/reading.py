@@ -22,6 +22,7 @@ from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunSumm
 from rnn_research.compare.select import SelectedRun
 from rnn_research.records import runs
 from rnn_research.records.metrics_file import read_columns
+from rnn_research.records.printable import printable
 from rnn_research.records.runs import RunRecord
 from rnn_research.statistics.slopes import nested
 
@@ -110,7 +111,17 @@ def summarise(folder: Path, view: TableView, diverged: int | None, alone: bool) 
     clipping, learning = _clipping(folder, missing), _learning(folder, view.metric, missing)
     answers, measured = _answers(folder, missing)
     return RunSummary(
-        states, steps, start, chosen, rates, clipping, learning, tuple(missing), answers, measured, beside
+        states,
+        steps,
+        start,
+        chosen,
+        rates,
+        clipping,
+        learning,
+        tuple(map(printable, missing)),
+        answers,
+        measured,
+        beside,
     )
 
 

@@ -85,7 +85,9 @@ def select(folders: Iterable[Path]) -> Selection:
     found, repeated = _latest(found, factors)
     # A run left out as a repetition may have been the only one with its option.
     factors = _factors(found) if repeated else factors
-    return Selection(tuple(found), factors, (*damaged, *unfinished, *strangers, *repeated), notes)
+    excluded = (*damaged, *unfinished, *strangers, *repeated)  # reasons name folders, whose names can be any bytes
+    excluded = tuple(replace(item, reason=printable(item.reason)) for item in excluded)
+    return Selection(tuple(found), factors, excluded, notes)
 
 
 def _factors(found: list[SelectedRun]) -> Factors:

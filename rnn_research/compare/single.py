@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def single(folder: Path, metric: str | None = None) -> ComparedRun:
     Raises:
         NothingToCompare: there is no run in it, or its record can't be read.
     """
-    if not (folder / runs.RECORD).is_file():
+    if not os.path.isfile(folder / runs.RECORD):
         raise NothingToCompare(_no_run(folder))
     try:
         record = printable_record(runs.read(folder))
@@ -103,13 +104,13 @@ def _higher(metric: str) -> bool:
 
 
 def _no_run(folder: Path) -> str:
-    if folder.is_dir():
+    if os.path.isdir(folder):
         below = list(runs.find([folder]))
         if below:
             said = f"expected the folder of one run; it holds {len(below)}"
             return f"run: given {folder}, {said}, such as {below[0]}"
         return f"run: given {folder}, which holds no run.json; give the folder of a run"
-    if folder.exists():
+    if os.path.exists(folder):
         return f"run: given the file {folder}, expected a folder; give {folder.parent}"
-    beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
+    beside = [path.name for path in folder.parent.iterdir()] if os.path.isdir(folder.parent) else []
     return f"run: given {folder}, which does not exist{nearest(folder.name, beside)}; give the folder of a run"

@@ -38,6 +38,8 @@ def _rows(folder: Path, having: str = "") -> tuple[list[str], list[list[str]]]:
     """The header and the whole rows of `metrics.csv`, of those lines that have a text in them."""
     path = folder / METRICS
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("not a file")
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     except OSError as error:
         raise DamagedRecord(path, f"damaged ({error}); run it again") from None

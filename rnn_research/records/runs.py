@@ -157,6 +157,8 @@ def read(folder: Path) -> RunRecord:
     """
     path = folder / RECORD
     try:
+        if not path.is_file():  # a pipe, or a device without an end, would be read for ever
+            raise ValueError("not a file")
         if path.stat().st_size > LARGEST:
             raise ValueError(f"{path.stat().st_size} bytes")
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -220,6 +222,8 @@ def read_table(folder: Path, name: str) -> np.ndarray | None:
     if not path.exists():
         return None
     try:
+        if not path.is_file():
+            raise ValueError("not a file")
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:  # numpy would speak of pickles, and how to load them
                 raise ValueError("not a .npy file")

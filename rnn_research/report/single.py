@@ -240,6 +240,8 @@ def _number(value: float | None) -> str:
 def _log_end(path: Path, count: int) -> str:
     """The last lines of a log, each within the terminal; empty where there is none."""
     try:
+        if not path.is_file():
+            return ""
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(file.tell() - TAIL, 0))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +115,38 @@ def test_numbers_near_the_largest_warn_nobody(huge: Path, options: list[str]) ->
         assert "Infinity" not in page.rpartition("<script>")[0]
         assert all(len(line) <= 100 for line in done.stdout.splitlines()[:-1])
     assert not re.search(r"\d{40}", done.stdout)
+
+
+def test_what_is_no_file_is_damaged_and_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Pipes, and links to devices that never end."""
+    names = ("run.json", "metrics.csv", "run.log", "probes/adjoint.npy", "probes/clipping.npy")
+    for seed, name in enumerate(names):
+        path = write_run(tmp_path / f"pipe{seed}", seed=seed, distances=5) / name
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+    path = write_run(tmp_path / "endless", seed=9, distances=5) / "metrics.csv"
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert main([str(tmp_path)]) == 0
+    told = capsys.readouterr().err
+    assert "left out pipe0: damaged (not a file)" in told
+    assert told.count("(not a file)") == 4
+    assert main(["show", str(tmp_path / "pipe2")]) == 0
+
+
+def test_names_in_no_encoding_reach_page_and_terminal_as_codes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff\x1bname"))
+    shutil.copytree(write_run(tmp_path / "source", distances=5), odd)
+    assert main([str(tmp_path), "--no-figures"]) == 0
+    page = (tmp_path / "comparison" / "comparison.html").read_text(encoding="utf-8")
+    assert "\\udcff\\x1bname" in page
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+
+
+@pytest.mark.parametrize("command", [(), ("show",), ("best",), ("diff", ".")])
+def test_a_name_that_no_disk_holds_is_refused(command: tuple[str, ...], capsys: pytest.CaptureFixture) -> None:
+    refused([*command, "x" * 5000], capsys)
 
 
 # -- what is kept of a run is read by nobody's leave ---------------------------------------------------
