@@ -125,8 +125,7 @@ def compare(
     Args:
         state: whose adjoint; default `joint`, all states of a cell together.
         step: of the optimiser, at which to look; `last` is the last recorded one with finite norms.
-        metric: `accuracy`, or with its split `val_accuracy`; default one of the test split that has a baseline, and
-            that all tasks have where there is one.
+        metric: `accuracy`, or with its split `val_accuracy`; default one of the test split that has a baseline.
         by: the factors that make conditions; default all that vary. Others are pooled.
         fraction: of the norm at distance 1, below which the horizon lies.
         against: features of the samples, such as `length`, that the answers are to be told by.

@@ -44,8 +44,8 @@ FEWEST_POINTS = 2
 
 @dataclass(frozen=True, eq=False)
 class PageData:
-    """`details` are by run, `logs` the last lines of a run's log, and `over_training` by condition: at each of `steps` the
-    mean curve over its seeds."""
+    """`details` are by run, `logs` the last lines of a run's log, and `over_training` by condition: at each of `steps`
+    the mean curve over its seeds."""
 
     steps: tuple[int, ...]
     details: dict[Path, RunDetail]
