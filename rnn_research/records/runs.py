@@ -157,7 +157,7 @@ def read(folder: Path) -> RunRecord:
     """
     path = folder / RECORD
     try:
-        if not path.is_file():  # a pipe, or a device without an end, would be read for ever
+        if path.exists() and not path.is_file():  # a pipe, or a device without an end, would be read for ever
             raise ValueError("not a file")
         if path.stat().st_size > LARGEST:
             raise ValueError(f"{path.stat().st_size} bytes")
