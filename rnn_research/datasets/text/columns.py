@@ -56,7 +56,7 @@ PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedColumns:
     """The columns that a user names: by the name in a header, or by a number counted from 1.
 
     Attributes:
@@ -84,7 +84,7 @@ class Columns:
     guessed: str = ""
 
 
-def columns_of(records: Sequence[Sequence[str]], asked: Asked, labelled: bool) -> Columns:
+def columns_of(records: Sequence[Sequence[str]], asked: AskedColumns, labelled: bool) -> Columns:
     """The columns of a table.
 
     Those asked for, else those whose names are known. Of a table of two columns with unknown names, or none, the

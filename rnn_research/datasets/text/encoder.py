@@ -10,8 +10,8 @@ from typing import Any, Self
 from rnn_research.checks import choice, flag, integer
 from rnn_research.datasets.encoder import Encoder, Item
 from rnn_research.datasets.own.files import files_at
-from rnn_research.datasets.text.columns import Asked
-from rnn_research.datasets.text.rows import FORMATS, Reading, rows_of
+from rnn_research.datasets.text.columns import AskedColumns
+from rnn_research.datasets.text.rows import FORMATS, TextReading, rows_of
 from rnn_research.datasets.text.tokens import TOKENS, tokeniser
 from rnn_research.datasets.text.vocabulary import Vocabulary
 from rnn_research.structures import Sample
@@ -41,12 +41,12 @@ class TextEncoder(Encoder):
         vocabulary: Vocabulary,
         classes: Sequence[str] = (),
         max_length: int | None = None,
-        reading: Reading | None = None,
+        reading: TextReading | None = None,
     ) -> None:
         self.tokens, self.lower = choice("tokens", tokens, TOKENS), flag("lower", lower)
         self.vocabulary, self.classes = vocabulary, tuple(classes)
         self.max_length = None if max_length is None else integer("max_length", max_length)
-        self.reading = Reading() if reading is None else reading
+        self.reading = TextReading() if reading is None else reading
         self._split = tokeniser(tokens, lower)
 
     def plain(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class TextEncoder(Encoder):
         try:
             how = dict(plain["reading"])
             choice("format", how["format"], (*FORMATS, "trec"))
-            reading = Reading(**{**how, "asked": Asked(**how["asked"])})
+            reading = TextReading(**{**how, "asked": AskedColumns(**how["asked"])})
             vocabulary = Vocabulary.of(plain["vocabulary"])
             shared = (plain["tokens"], plain["lower"], vocabulary, plain["classes"], plain["max_length"])
         except (KeyError, TypeError) as error:

@@ -19,9 +19,9 @@ from rnn_research.datasets.own.module import OwnData, RawSamples
 from rnn_research.datasets.own.report import ReadingReport
 from rnn_research.datasets.task import Task
 from rnn_research.datasets.text import kept
-from rnn_research.datasets.text.columns import PARTS, Asked
+from rnn_research.datasets.text.columns import PARTS, AskedColumns
 from rnn_research.datasets.text.encoder import FILES, TextEncoder
-from rnn_research.datasets.text.rows import FORMATS, Reading, Seen, rows_of
+from rnn_research.datasets.text.rows import FORMATS, TextReading, Seen, rows_of
 from rnn_research.datasets.text.tokens import TOKENS
 from rnn_research.datasets.text.vectors import coverage, read_vectors
 from rnn_research.datasets.text.vocabulary import Vocabulary
@@ -50,7 +50,7 @@ class TextData(OwnData):
     """
 
     LENGTHS_SAID = "dataset.max_length"
-    overlaps = True  # no text is in two splits, but texts that differ in unknown tokens alone look the same
+    overlaps = True
 
     def __init__(
         self,
@@ -75,12 +75,17 @@ class TextData(OwnData):
         self._seen = Seen()
         self._shared: Mapping[str, Any] = {}
 
+    def shared(self) -> str:
+        """Nothing: a text that is in two splits is dropped from one, by its tokens. Texts that differ in unknown tokens
+        alone may be in two, and look the same."""
+        return ""
+
     @abstractmethod
     def files(self) -> list[tuple[Path, str]]:
         """The files, each with the split that it is, "" where it is none."""
 
     @abstractmethod
-    def reading(self) -> Reading:
+    def reading(self) -> TextReading:
         """How they are read."""
 
     def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
@@ -216,7 +221,7 @@ class LabelledText(TextData):
         super().__init__(*shared, path=path, class_weights=class_weights, **own, **batches)
         self.format = choice("format", format, FORMATS)
         columns = [None if one is None else str(one) for one in (text_column, label_column, split_column)]
-        self.asked = Asked(text=columns[0], label=columns[1], split=columns[2])
+        self.asked = AskedColumns(text=columns[0], label=columns[1], split=columns[2])
 
     def files(self) -> list[tuple[Path, str]]:
         path = self.located()
@@ -226,5 +231,5 @@ class LabelledText(TextData):
         parts = [(one, PARTS[one.stem.lower()]) for one in found if one.stem.lower() in PARTS]
         return parts if any(part == "train" for _, part in parts) else [(one, "") for one in found]
 
-    def reading(self) -> Reading:
-        return Reading(self.format, self.asked)
+    def reading(self) -> TextReading:
+        return TextReading(self.format, self.asked)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_research.datasets.own.files import refusal, text_of
-from rnn_research.datasets.text.columns import LABEL, TEXT, Asked, Columns, columns_of, part_of
+from rnn_research.datasets.text.columns import LABEL, TEXT, AskedColumns, Columns, columns_of, part_of
 
 FORMATS = ("auto", "csv", "tsv", "jsonl", "fasttext", "tab")
 """The formats that a user may name. `trec` is that of one known data set, and `lines` has no label: for prediction."""
@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Reading:
+class TextReading:
     """How files are read.
 
     Attributes:
@@ -49,7 +49,7 @@ class Reading:
     """
 
     format: str = "auto"
-    asked: Asked = field(default_factory=Asked)
+    asked: AskedColumns = field(default_factory=AskedColumns)
     labelled: bool = True
     labels: str = "coarse"
 
@@ -58,7 +58,7 @@ class Reading:
 class Seen:
     """What was found in files: the columns of the last one that has some, and what was guessed, in sentences."""
 
-    columns: Asked = field(default_factory=Asked)
+    columns: AskedColumns = field(default_factory=AskedColumns)
     notes: list[str] = field(default_factory=list)
 
     def add(self, path: Path, found: Columns, first: Sequence[str]) -> None:
@@ -67,12 +67,12 @@ class Seen:
         def told(place: int | None) -> str | None:
             return None if place is None else first[place].strip() if found.header else str(place + 1)
 
-        self.columns = Asked(told(found.text), told(found.label), told(found.split), kept=False)
+        self.columns = AskedColumns(told(found.text), told(found.label), told(found.split), kept=False)
         if found.guessed:
             self.notes.append(f"{path.name}: {found.guessed}")
 
 
-def rows_of(path: Path, how: Reading, seen: Seen | None = None) -> Iterator[Row]:
+def rows_of(path: Path, how: TextReading, seen: Seen | None = None) -> Iterator[Row]:
     """The texts of a file, in order; lines that are empty are skipped.
 
     Args:
@@ -104,12 +104,12 @@ def rows_of(path: Path, how: Reading, seen: Seen | None = None) -> Iterator[Row]
             )
         yield from (Row(number, line.strip(), "") for number, line in _lines(text))
     else:
-        if how.format == "tab" and how.asked == Asked():
-            how = replace(how, asked=Asked(text="2", label="1"))
+        if how.format == "tab" and how.asked == AskedColumns():
+            how = replace(how, asked=AskedColumns(text="2", label="1"))
         yield from _table(path, _records(path, text, found), how, seen)
 
 
-def _format(path: Path, text: str, how: Reading) -> str:
+def _format(path: Path, text: str, how: TextReading) -> str:
     """The format of a file: the one asked for, or what its name and its first line say."""
     ending = ENDINGS.get(path.suffix.lower())
     first = next((line for _, line in _lines(text)), "")
@@ -145,7 +145,7 @@ def _fasttext(path: Path, text: str) -> Iterator[Row]:
         yield Row(number, rest.strip(), label.removeprefix(FASTTEXT))
 
 
-def _trec(path: Path, text: str, how: Reading) -> Iterator[Row]:
+def _trec(path: Path, text: str, how: TextReading) -> Iterator[Row]:
     for number, line in _lines(text):
         found = TREC.fullmatch(line.strip())
         if found is None:
@@ -154,7 +154,7 @@ def _trec(path: Path, text: str, how: Reading) -> Iterator[Row]:
         yield Row(number, question, coarse if how.labels == "coarse" else f"{coarse}:{fine}")
 
 
-def _jsonl(path: Path, text: str, how: Reading, seen: Seen) -> Iterator[Row]:
+def _jsonl(path: Path, text: str, how: TextReading, seen: Seen) -> Iterator[Row]:
     some = list(islice(_objects(path, text), GLANCED))
     if not some:
         return
@@ -227,7 +227,7 @@ def _delimiter(text: str) -> str:
     return max(DELIMITERS, key=lambda one: (outside.count(one), -DELIMITERS.index(one)))
 
 
-def _table(path: Path, records: Sequence[tuple[int, list[str]]], how: Reading, seen: Seen) -> Iterator[Row]:
+def _table(path: Path, records: Sequence[tuple[int, list[str]]], how: TextReading, seen: Seen) -> Iterator[Row]:
     if not records:
         return
     try:
