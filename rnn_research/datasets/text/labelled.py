@@ -21,7 +21,7 @@ from rnn_research.datasets.task import Task
 from rnn_research.datasets.text import kept
 from rnn_research.datasets.text.columns import PARTS, AskedColumns
 from rnn_research.datasets.text.encoder import FILES, TextEncoder
-from rnn_research.datasets.text.rows import FORMATS, TextReading, Seen, rows_of
+from rnn_research.datasets.text.rows import FORMATS, Seen, TextReading, rows_of
 from rnn_research.datasets.text.tokens import TOKENS
 from rnn_research.datasets.text.vectors import coverage, read_vectors
 from rnn_research.datasets.text.vocabulary import Vocabulary
@@ -81,15 +81,16 @@ class TextData(OwnData):
         return ""
 
     @abstractmethod
-    def files(self) -> list[tuple[Path, str]]:
-        """The files, each with the split that it is, "" where it is none."""
+    def files(self) -> list[tuple[Path, str, bytes | None]]:
+        """The files, each with the split that it is, "" where it is none, and what it holds where that is read
+        already."""
 
     @abstractmethod
     def reading(self) -> TextReading:
         """How they are read."""
 
     def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
-        place = kept.place_of(self.files(), self._options())
+        place = kept.place_of([(path, part) for path, part, _ in self.files()], self._options())
         found = None if place is None else kept.read(place)
         if found is not None:
             return self._restored(found)
@@ -121,8 +122,8 @@ class TextData(OwnData):
         files, how, longer = self.files(), self.reading(), 0
         split = TextEncoder(self.tokens, self.lower, Vocabulary(())).split
         same = dict[str, str]().setdefault  # one object a token, however often it is there
-        for number, (path, part) in enumerate(files):
-            for row in rows_of(path, how, self._seen):
+        for number, (path, part, content) in enumerate(files):
+            for row in rows_of(path, how, self._seen, content):
                 tokens = split(row.text)
                 if not tokens or not row.label:
                     self.report.drop("without text" if not tokens else "without a label")
@@ -223,13 +224,13 @@ class LabelledText(TextData):
         columns = [None if one is None else str(one) for one in (text_column, label_column, split_column)]
         self.asked = AskedColumns(text=columns[0], label=columns[1], split=columns[2])
 
-    def files(self) -> list[tuple[Path, str]]:
+    def files(self) -> list[tuple[Path, str, bytes | None]]:
         path = self.located()
         found = files_at(path, FILES, "a file of labelled texts")
         if path.is_file():
-            return [(path, "")]
-        parts = [(one, PARTS[one.stem.lower()]) for one in found if one.stem.lower() in PARTS]
-        return parts if any(part == "train" for _, part in parts) else [(one, "") for one in found]
+            return [(path, "", None)]
+        parts = [(one, PARTS[one.stem.lower()], None) for one in found if one.stem.lower() in PARTS]
+        return parts if any(part == "train" for _, part, _ in parts) else [(one, "", None) for one in found]
 
     def reading(self) -> TextReading:
         return TextReading(self.format, self.asked)

@@ -72,22 +72,23 @@ class Seen:
             self.notes.append(f"{path.name}: {found.guessed}")
 
 
-def rows_of(path: Path, how: TextReading, seen: Seen | None = None) -> Iterator[Row]:
+def rows_of(path: Path, how: TextReading, seen: Seen | None = None, content: bytes | None = None) -> Iterator[Row]:
     """The texts of a file, in order; lines that are empty are skipped.
 
     Args:
         seen: what is found in the file is added to it.
+        content: what the file holds, where that is read already.
 
     Raises:
         ValueError: the file can't be read, or is malformed; names the line.
     """
     seen = Seen() if seen is None else seen
     if how.format == "trec":
-        text = text_of(path, "iso-8859-1")
+        text = text_of(path, "iso-8859-1", content)
         if not how.labelled and not TREC.match(text.lstrip()):
-            how, text = replace(how, format="auto"), text_of(path)
+            how, text = replace(how, format="auto"), text_of(path, content=content)
     else:
-        text = text_of(path)
+        text = text_of(path, content=content)
     found = _format(path, text, how)
     if found == "fasttext":
         yield from _fasttext(path, text)
