@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell, Initialisation
-from rnn_research.checks import integer, number
+from rnn_research.checks import flag, integer, number
 from rnn_research.datasets.base import Task
 from rnn_research.structures import Batch
 from rnn_research.unroll import Unrolled
@@ -39,6 +39,7 @@ class Blueprint:
         dropout: probability of dropping a hidden unit between layers.
         embedding_size: where inputs are tokens, the size of their vectors; token 0 reads as zero.
         position_targets: whether batches label positions.
+        tie_weights: whether the readout's weights are the embedding's.
 
     Raises:
         ValueError: a value out of range.
@@ -52,8 +53,10 @@ class Blueprint:
     dropout: float = 0.0
     embedding_size: int = 64
     position_targets: bool = False
+    tie_weights: bool = False
 
     def __post_init__(self) -> None:
+        flag("tie_weights", self.tie_weights)
         integer("num_layers", self.num_layers)
         number("dropout", self.dropout, least=0.0, most=1.0)
         if self.task.tokens:
@@ -101,9 +104,20 @@ class Architecture(ABC):
 
     learns_positions: ClassVar[bool] = False
     """Whether the loss is that of labelled positions, where a batch has some."""
+    every_step: ClassVar[bool] = False
+    """Whether it says at every step what comes next, and has no answer to a sample as a whole."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
+        name = type(self).__name__
+        if self.every_step != (blueprint.task.kind == "next_token"):
+            fits = "label or position" if self.every_step else "next_token"
+            asks = "no next token" if self.every_step else "for the next token"
+            raise ValueError(f"architecture: given {name}, but these data ask {asks}; use architecture={fits}, or auto")
+        if blueprint.tie_weights and not self.every_step:
+            raise ValueError(
+                f"tie_weights: given true with the architecture {name}, whose classes are no tokens; expected false"
+            )
 
     def modules(self) -> dict[str, nn.Module | None]:
         """The model's modules by name, in the order in which they are made.
