@@ -36,7 +36,7 @@ class Blueprint:
         initialise: initialisations of each cell, in order.
         max_children: the most children of a node in the structures to come.
         num_layers: layers of cells, each reading the hidden states of the one below.
-        dropout: probability of dropping a hidden unit between layers.
+        dropout: probability of dropping a hidden unit between layers; of a language model before the readout, too.
         embedding_size: where inputs are tokens, the size of their vectors; token 0 reads as zero.
         position_targets: whether batches label positions.
         tie_weights: whether the readout's weights are the embedding's.

@@ -17,9 +17,9 @@ from rnn_research.unroll import Unrolled
 class NextToken(Architecture):
     """Embedding, recurrence, and o_t = W_o h_t + b_o at every step t, over the tokens that may come next.
 
-    h_t is the top layer's hidden state. Class k stands for token k + 1: the empty token 0 never comes. With
-    `tie_weights` W_o is the embedding's own matrix (Press and Wolf 2017, arXiv:1608.05859), so that a token's vector is
-    also what it is recognised by.
+    h_t is the top layer's hidden state, with dropout as between layers (Zaremba et al. 2014, arXiv:1409.2329). Class k
+    stands for token k + 1: the empty token 0 never comes. With `tie_weights` W_o is the embedding's own matrix (Press
+    and Wolf 2017, arXiv:1608.05859), so that a token's vector is also what it is recognised by.
 
     The loss is the mean over all steps of the batch, `answers` what comes after its last step. So a state at distance d
     from the end of a window has the losses of 0..d cell applications in its adjoint, none of later windows (gradients
@@ -48,15 +48,15 @@ class NextToken(Architecture):
         return made
 
     def answers(self, net: Any, batch: Batch, unrolled: Unrolled) -> Float[Tensor, "batch output"]:
-        return net.readout(batch.structure.terminal(unrolled.hidden))
+        return net.readout(net.between(batch.structure.terminal(unrolled.hidden)))
 
     def labelled(self, net: Any, batch: Batch, unrolled: Unrolled) -> tuple[Tensor, Tensor]:
         hidden, targets = unrolled.hidden, batch.position_targets
         assert targets is not None
         labelled = targets != NO_TARGET
         if bool(labelled.all()):  # as of whole windows: no step is picked, which costs a copy and a slow way back
-            return net.readout(hidden).flatten(0, 1), targets.flatten()
-        return net.readout(hidden[labelled]), targets[labelled]
+            return net.readout(net.between(hidden)).flatten(0, 1), targets.flatten()
+        return net.readout(net.between(hidden[labelled])), targets[labelled]
 
 
 class TiedReadout(nn.Module):
