@@ -34,7 +34,6 @@ class CarriedStates:
             raise RuntimeError(f"a batch of {split} goes on from one that was not seen, expected the stream's begin")
         return [type(state)(*(part[: len(batch)] for part in state)) for state in self._last[split]]
 
-    @torch.no_grad()
     def keep(self, split: str, batch: Batch, unrolled: Unrolled) -> None:
         """Keep where the batch's streams end.
 
@@ -43,7 +42,8 @@ class CarriedStates:
         """
         if batch.continues is None:
             return
-        ends = [[batch.structure.terminal(part.detach()) for part in layer.states] for layer in unrolled.layers]
+        states = [layer.states for layer in unrolled.layers]  # in the graph, in which the readout may want them too
+        ends = [[batch.structure.terminal(part.detach()) for part in state] for state in states]
         finite = torch.stack([part.isfinite().all(-1) for parts in ends for part in parts]).all(0)
         if not bool(finite.all()):
             ends = [[torch.where(finite[:, None], part, 0.0) for part in parts] for parts in ends]

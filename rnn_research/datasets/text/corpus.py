@@ -218,7 +218,7 @@ def _read(path: Path, key: str) -> Corpus | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             known = json.loads(kept["known"].tobytes().decode())
             parts = {name: kept[name] for name in SPLITS}
         return Corpus(parts, StreamEncoder.of(known["encoder"]), known["characters"], key)
