@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,15 +25,16 @@ from rnn_research.training.resume import ResumeError
 
 
 class Stops(Callback):
-    """Ctrl-C in the forward pass of one batch, counted in all epochs."""
+    """Ctrl-C after the forward pass of one batch, counted in all epochs: its states are carried, and the step is not
+    done."""
 
     def __init__(self, batch: int) -> None:
-        self.batch, self.seen = batch, 0
+        self.left = batch
 
-    def on_before_zero_grad(self, *rest: Any) -> None:
-        if self.seen == self.batch:
-            raise KeyboardInterrupt
-        self.seen += 1
+    def on_before_backward(self, *rest: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def trained(
@@ -60,7 +63,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def assert_same(whole: Path, resumed: Path) -> None:
+def assert_same(whole: Path, resumed: Path, rows: bool = True) -> None:
     one, other = (torch.load(folder / "checkpoint.ckpt", weights_only=True) for folder in (whole, resumed))
     for name, value in one["state_dict"].items():
         assert torch.equal(value, other["state_dict"][name]), name
@@ -69,10 +72,14 @@ def assert_same(whole: Path, resumed: Path) -> None:
     for layers in zip(*carried, strict=True):
         for parts in zip(*layers, strict=True):
             assert torch.equal(*parts)
-    assert (whole / runs.METRICS).read_text() == (resumed / runs.METRICS).read_text()
+    assert not rows or (whole / runs.METRICS).read_text() == (resumed / runs.METRICS).read_text()
     for name in ("adjoint", "clipping", "answers"):
         np.testing.assert_array_equal(runs.read_table(whole, name), runs.read_table(resumed, name))
-    assert runs.read(whole).final == runs.read(resumed).final
+    final = [
+        {key: value for key, value in runs.read(folder).final.items() if rows or not key.startswith("train_")}
+        for folder in (whole, resumed)
+    ]
+    assert final[0] == final[1]
 
 
 @pytest.mark.parametrize("stops", [1, 4, 9, 13])
@@ -90,7 +97,7 @@ def test_interrupted_within_a_step(batches: int, stop: int, text: Path, tmp_path
     with pytest.raises(KeyboardInterrupt):
         trained(text, tmp_path / "first", 7, stop=stop, batches=batches)
     trained(text, tmp_path / "second", 7, tmp_path / "first", batches=batches)
-    assert_same(tmp_path / "whole", tmp_path / "second")
+    assert_same(tmp_path / "whole", tmp_path / "second", rows=False)  # the tally of train begins anew, as for any data
 
 
 def test_independent_windows_go_on_as_well(text: Path, tmp_path: Path) -> None:
