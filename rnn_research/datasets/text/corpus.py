@@ -167,7 +167,7 @@ def _codes(text: str) -> Any:
         yield np.frombuffer(text[start : start + CHUNK].encode("utf-32-le"), np.uint32)
 
 
-class _Numbers(dict[str, int]):
+class _FirstSeen(dict[str, int]):
     """Words by the order in which they are first seen."""
 
     def __missing__(self, word: str) -> int:
@@ -176,7 +176,7 @@ class _Numbers(dict[str, int]):
 
 
 def _numbered_words(texts: dict[str, str], options: CorpusOptions) -> tuple[dict[str, np.ndarray], Vocabulary]:
-    seen = _Numbers()
+    seen = _FirstSeen()
     order = {name: _joined(_word_numbers(text, seen.__getitem__), np.dtype(np.uint32)) for name, text in texts.items()}
     counts, words = np.bincount(order["train"], minlength=len(seen)), list(seen)
     found = {words[place]: int(counts[place]) for place in np.flatnonzero(counts)}
