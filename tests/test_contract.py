@@ -183,7 +183,12 @@ def test_an_architecture_trains_any_cell(
     architecture: str, cell: str, config: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     """On data that label positions, so that each has a meaning; the answers are one output a sample."""
-    given = {"dataset": "copying_memory", "structure": "chain", "probe": "none", "model": cell}
+    given = {
+        "dataset": "text" if architecture == "next_token" else "copying_memory",
+        "structure": "chain",
+        "probe": "none",
+        "model": cell,
+    }
     parts = build(config("model.num_layers=2", architecture=architecture, **given))
     samples = [parts.data.samples("train")[number] for number in range(3)]
     with torch.no_grad():
@@ -284,7 +289,7 @@ def test_a_dataset_trains(dataset: str, config: Callable[..., DictConfig], tmp_p
         parts = build(cfg)
         record = _fit(parts, tmp_path / model)
         assert record.steps == 2
-        metric = "accuracy" if parts.data.task.kind == "classification" else "mse"
+        metric = {"classification": "accuracy", "regression": "mse", "next_token": "bits"}[parts.data.task.kind]
         assert {f"{split}_{metric}" for split in ("val", "test")} <= set(record.final)
         assert set(record.baselines) <= set(record.final)
 

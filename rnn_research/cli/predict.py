@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=FORMATS, default="csv", help="of what is printed (default: csv)")
     parser.add_argument("--probabilities", action="store_true", help="print the probability of every class too")
     parser.add_argument("--weights", default="measured", metavar="WHICH", help="measured (default), best or last")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="items read at a time; changes no answer")
+    parser.add_argument(
+        "--batch-size", type=int, default=64, metavar="N", help="items read at a time; changes no answer"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of on stdout")
     parser.add_argument("--trust", nargs="+", default=[], metavar="PACKAGE", help="packages that a class may come from")
     return parser

@@ -28,7 +28,7 @@ from rnn_research.statistics.slopes import nested
 
 StepChoice = int | Literal["first", "last"]
 SPLITS = ("train", "val", "test")
-METRICS = ("position_accuracy", "accuracy", "mse", "loss")
+METRICS = ("position_accuracy", "accuracy", "mse", "loss", "bits_per_character", "bits", "perplexity")
 # Enough to draw a rate over training by.
 MOST_STEPS = 60
 FEW_FOR_A_POOL = 64

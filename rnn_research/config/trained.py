@@ -214,7 +214,9 @@ def _model(record: runs.RunRecord, task: Task, layout: Layout, trust: Sequence[s
 def _weights(folder: Path, record: runs.RunRecord, weights: str) -> Mapping[str, torch.Tensor]:
     name = {"last": runs.CHECKPOINT, "best": runs.BEST}.get(weights) or record.weights.get("measured", runs.CHECKPOINT)
     if name not in (runs.CHECKPOINT, runs.BEST):
-        raise UsageError(f"{folder}: says that it was measured with {name!r}, expected {runs.CHECKPOINT} or {runs.BEST}")
+        raise UsageError(
+            f"{folder}: says that it was measured with {name!r}, expected {runs.CHECKPOINT} or {runs.BEST}"
+        )
     path = folder / name
     if not path.is_file():
         raise UsageError(f"{path}: not there, expected the weights; give another folder, or other weights")
@@ -233,8 +235,8 @@ def _fill(model: nn.Module, weights: Mapping[str, torch.Tensor], folder: Path) -
         held = weights.get(name)
         if not isinstance(held, torch.Tensor) or held.shape != parameter.shape:
             found = "none" if held is None else f"{tuple(getattr(held, 'shape', ()))}"
-            raise UsageError(f"{folder}: {name} has the shape {found}, expected {tuple(parameter.shape)}; train it again")
+            raise UsageError(
+                f"{folder}: {name} has the shape {found}, expected {tuple(parameter.shape)}; train it again"
+            )
         with torch.no_grad():
             parameter.copy_(held)
-
-

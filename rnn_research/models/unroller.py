@@ -38,6 +38,8 @@ class Unroller:
         record: see `unroll`.
         interventions: what acts inside the backward pass; None: nothing.
         number: the optimiser's steps taken before.
+
+    `start` are the states, one a layer, that the unroll named `cells` begins with where it is given none; None: zero.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Unroller:
         self.engine, self.interventions, self.number = engine, interventions, number
         self.record: Record = record
         self.parts: dict[str, Step] = {}
+        self.start: Sequence[State] | None = None
 
     def __call__(
         self,
@@ -64,6 +67,8 @@ class Unroller:
         """
         if name in self.parts:
             raise ValueError(f"unroll: given {name!r} a second time, expected another name")
+        if name == "cells" and initial is None:
+            initial = self.start
         acting = {} if self.interventions is None else self.interventions.of(cells, structure)
         how: dict[str, Any] = {"between": between, "engine": self.engine, "initial": initial, **acting}
         unrolled = unroll(cells, structure, inputs, record=self.record, **how)

@@ -88,6 +88,7 @@ BEFORE: dict[str, Any] = {
     "model.output_dropout": 0.0,
     "architecture._target_": "rnn_research.models.architectures.automatic.automatic_architecture",
     "architecture._partial_": True,
+    "model.tie_weights": False,
 }
 """What runs did before these keys were there to choose."""
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell, Initialisation
-from rnn_research.checks import choice, integer, number
+from rnn_research.checks import choice, flag, integer, number
 from rnn_research.datasets.base import Task
 from rnn_research.models.architectures.pooling import POOLINGS
 from rnn_research.structures import Batch
@@ -37,13 +37,14 @@ class Blueprint:
         initialise: initialisations of each cell, in order.
         max_children: the most children of a node in the structures to come.
         num_layers: layers of cells, each reading the hidden states of the one below.
-        dropout: probability of dropping a hidden unit between layers.
+        dropout: probability of dropping a hidden unit between layers; of a language model before the readout, too.
         embedding_size: where inputs are tokens without pretrained vectors, the size of their vectors; token 0 reads as
             zero.
         position_targets: whether batches label positions.
         pooling: which hidden states of the top layer an answer is read from: see `pooling.pooled`.
         input_dropout: probability of dropping a feature of what the lowest layer reads.
         output_dropout: probability of dropping a feature of what the readout reads.
+        tie_weights: whether the readout's weights are the embedding's.
 
     Raises:
         ValueError: a value out of range.
@@ -60,8 +61,10 @@ class Blueprint:
     pooling: str = "last"
     input_dropout: float = 0.0
     output_dropout: float = 0.0
+    tie_weights: bool = False
 
     def __post_init__(self) -> None:
+        flag("tie_weights", self.tie_weights)
         integer("num_layers", self.num_layers)
         for name in ("dropout", "input_dropout", "output_dropout"):
             number(name, getattr(self, name), least=0.0, most=1.0)
@@ -122,9 +125,20 @@ class Architecture(ABC):
 
     learns_positions: ClassVar[bool] = False
     """Whether the loss is that of labelled positions, where a batch has some."""
+    every_step: ClassVar[bool] = False
+    """Whether it says at every step what comes next, and has no answer to a sample as a whole."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
+        name = type(self).__name__
+        if self.every_step != (blueprint.task.kind == "next_token"):
+            fits = "label or position" if self.every_step else "next_token"
+            asks = "no next token" if self.every_step else "for the next token"
+            raise ValueError(f"architecture: given {name}, but these data ask {asks}; use architecture={fits}, or auto")
+        if blueprint.tie_weights and not self.every_step:
+            raise ValueError(
+                f"tie_weights: given true with the architecture {name}, whose classes are no tokens; expected false"
+            )
 
     def modules(self) -> dict[str, nn.Module | None]:
         """The model's modules by name, in the order in which they are made.

@@ -1,0 +1,67 @@
+"""What a batch's answers are worth: sample by sample, or, of a model that answers at every step, step by step."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnn_research.models.objective import Objective
+from rnn_research.structures import Batch
+from rnn_research.structures.layouts import NO_TARGET
+from rnn_research.unroll import Unrolled
+
+
+class StepLosses:
+    """The loss of each labelled step of a batch.
+
+    Args:
+        batch: whose position targets they are.
+        objective: compares.
+        outputs: (labels, classes), in the order of the batch's labelled positions.
+        targets: (labels,).
+    """
+
+    def __init__(self, batch: Batch, objective: Objective, outputs: Tensor, targets: Tensor) -> None:
+        self.batch, self.targets = batch, targets
+        self.losses = objective.losses(outputs, targets)
+        self.predictions = objective.predictions(outputs)
+        self.labels = len(targets)
+        self.mean = self.losses.sum() / max(self.labels, 1)  # 0 where the batch has no label
+
+    @cached_property
+    def _labelled(self) -> Tensor:
+        assert self.batch.position_targets is not None
+        return self.batch.position_targets != NO_TARGET
+
+    @property
+    def terminal(self) -> Tensor:
+        """The summed loss of the last steps alone."""
+        return self.losses[self.batch.structure.distance[self._labelled] == 0].sum()
+
+    @torch.no_grad()
+    def of_samples(self) -> dict[str, Tensor]:
+        """Each sequence's mean `loss`, in float64."""
+        sample = self.batch.structure.sample[self._labelled]
+        total = torch.zeros(len(self.batch), dtype=torch.float64, device=sample.device)
+        count = torch.bincount(sample, minlength=len(self.batch))
+        return {"loss": total.index_add(0, sample, self.losses.detach().double()) / count}
+
+
+def count_steps(model: Any, batch: Batch, unrolled: Unrolled, split: str) -> StepLosses:
+    """The losses of all labelled steps, counted in the split's metrics: a `Model` reads them out once."""
+    outputs, targets = model.architecture.labelled(model, batch, unrolled)
+    steps = StepLosses(batch, model.objective, outputs, targets)
+    model.tallies[f"{split}_"].add(steps.mean.detach(), steps.labels, None, (steps.predictions, targets))
+    return steps
+
+
+def answers_to_samples(model: Any, batch: Batch, unrolled: Unrolled) -> dict[str, Tensor]:
+    """Of each sample: `correct`, where the task says what that is, and `loss`, taken in float64."""
+    answers, objective = model.architecture.answers(model, batch, unrolled), model.objective
+    predictions, exact = objective.predictions(answers), answers.double()
+    right = objective.correct(predictions, objective.aligned(batch.target, answers))
+    loss = objective.losses(exact, objective.aligned(batch.target, exact))
+    return {"loss": loss} if right is None else {"correct": right, "loss": loss}
