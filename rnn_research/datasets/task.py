@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 SPLITS = ("train", "val", "test")
+LESS_IS_BETTER = ("loss", "bits", "perplexity", "mse")
+"""Metrics of which less is better, of all positions (`position_...`) too; of all others more is."""
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether the smaller of two values of a metric is the better one."""
+    return metric.removeprefix("position_") in LESS_IS_BETTER
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class Task:
         tree_targets: whether every node of a parse has a label.
         tolerance: an answer within this absolute distance counts as correct (regression).
         success: when a run counts as solved; None where the literature has no rule.
+        monitor: the validation metric by which `keep_best=auto` chooses the weights that are measured after training
+            (see `less_is_better`), such as "loss" or "accuracy"; None: they are the last ones.
     """
 
     kind: Literal["classification", "regression"]
@@ -51,6 +60,7 @@ class Task:
     tree_targets: bool = False
     tolerance: float | None = None
     success: SolvedCriterion | None = None
+    monitor: str | None = None
 
     @property
     def has_parse(self) -> bool:
