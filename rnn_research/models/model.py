@@ -25,6 +25,7 @@ from rnn_research.models.carried import CarriedStates
 from rnn_research.models.counting import answers_to_samples, count_steps
 from rnn_research.models.metrics import RunningMetrics
 from rnn_research.models.objective import objective_of
+from rnn_research.models.schedules import NoSchedule, RateSchedule
 from rnn_research.models.sizing import hidden_size_for
 from rnn_research.models.step_table import StepTable
 from rnn_research.models.training_step import TrainingStep
@@ -50,6 +51,7 @@ class Model(LightningModule):
         engine: what folds the cells; see `unroll.select`.
         regularizers: by name, what acts on training beside the loss.
         architecture: makes what stands around the cells, given a `Blueprint`.
+        scheduler: how the learning rate goes on; None: it stays.
 
     Raises:
         ValueError: a value out of range, or an architecture or a `loss` that has no meaning with these batches.
@@ -76,6 +78,7 @@ class Model(LightningModule):
         pooling: str = "last",
         input_dropout: float = 0.0,
         output_dropout: float = 0.0,
+        scheduler: RateSchedule | None = None,
     ) -> None:
         super().__init__()
         shared = (max_children, num_layers, dropout, embedding_size, position_targets)
@@ -90,6 +93,7 @@ class Model(LightningModule):
         if match_parameters is not None:
             blueprint = _sized(blueprint, make, match_parameters)
         self.task, self.clipping, self.optimizer = task, clipping, optimizer
+        self.scheduler = scheduler or NoSchedule()
         self.objective, self.architecture = objective_of(task), make(blueprint)
         self.engine = engine
         self.engines: tuple[EngineChoice, ...] = ()
@@ -260,8 +264,12 @@ class Model(LightningModule):
         """The loss and metrics of a split since they were last asked for; then they start anew."""
         return self.tallies[f"{split}_"].measured()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer(self.parameters())
+    def configure_optimizers(self) -> Any:
+        made = self.optimizer(self.parameters())
+        return self.scheduler.configured(made, lambda: self.trainer.estimated_stepping_batches)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        self.scheduler.updated(scheduler)
 
 
 def _unweighted(losses: Tensor, targets: Tensor) -> Tensor:
