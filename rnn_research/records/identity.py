@@ -85,6 +85,8 @@ BEFORE: dict[str, Any] = {
     "trainer.val_check_interval": 1.0,
     "architecture._target_": "rnn_research.models.architectures.automatic.automatic_architecture",
     "architecture._partial_": True,
+    "dataset.vectors": None,
+    "dataset.vectors_frozen": False,
 }
 """What runs did before these keys were there to choose."""
 
