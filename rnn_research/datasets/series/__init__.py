@@ -1,0 +1,1 @@
+"""Sequences of numbers: sensors, joints of a skeleton, coefficients of speech, pixels."""

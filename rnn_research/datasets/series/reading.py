@@ -1,0 +1,263 @@
+"""Series of numbers as users have them: a file a sample, a long table, or a `.ts` file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rnn_research.datasets.own.files import bytes_of, files_at, refusal
+from rnn_research.datasets.series.tables import column_named, is_header, number_of, numbers_of, rows_of
+from rnn_research.datasets.series.ts_files import cases_of
+from rnn_research.datasets.task import SPLITS
+
+FORMATS = ("auto", "files", "table", "ts")
+ONE_EACH = (".csv", ".tsv", ".txt", ".npy", ".npz")
+SPLIT_NAMES = {"train": "train", "val": "val", "dev": "val", "valid": "val", "validation": "val", "test": "test"}
+MANIFESTS = ("labels.csv", "manifest.csv", "labels.tsv", "manifest.tsv")
+
+
+@dataclass(eq=False)
+class ReadSeries:
+    """Series and what is known of each, in order. `labels` and `groups` are empty where the files have none; `given` is
+    the split that the files say, "" for none. `places` say where each is found."""
+
+    series: list[np.ndarray] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    given: list[str] = field(default_factory=list)
+    places: list[tuple[str, int | None]] = field(default_factory=list)
+
+    @property
+    def where(self) -> Callable[[int], str]:
+        """The file and the line of a series, by its number."""
+        return lambda number: _place(*self.places[number])
+
+
+def _place(path: str, line: int | None) -> str:
+    return path if line is None else f"{path}, line {line}"
+
+
+def read_series(
+    path: Path,
+    format: str = "auto",
+    label_column: str | None = None,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    group_column: str | None = None,
+    split_column: str | None = None,
+    group_pattern: str | None = None,
+) -> ReadSeries:
+    """All series at a path.
+
+    Args:
+        path: a file or a folder.
+        format: `files`: a file a sample (CSV of numbers, npy, or npz with one array), (steps, columns), labelled by the
+            folder it lies in, or by a manifest (labels.csv, manifest.csv) with the columns file, label and, where they
+            are there, split and group. `table`: one CSV with a row a step, an id that says the sample, and a label.
+            `ts`: files of the UEA archive. `auto`: what the path looks like.
+        label_column, id_column, time_column, group_column, split_column: of a table or a manifest; None: found by their
+            usual names.
+        group_pattern: of files: a regular expression whose first group, found in a file's path, names its group.
+
+    Raises:
+        ValueError: there is nothing to read, or it is malformed: names the file and the line.
+    """
+    format = _found_format(path) if format == "auto" else format
+    if format == "ts":
+        return _from_ts(path)
+    asked = {"label": label_column, "group": group_column, "split": split_column}
+    if format == "table":
+        return _from_table(path, {**asked, "id": id_column, "time": time_column})
+    return _from_files(path, asked, group_pattern)
+
+
+def _found_format(path: Path) -> str:
+    if path.is_file():
+        return {".ts": "ts", ".gz": "ts"}.get(path.suffix.lower(), "table")
+    there = {one.suffix.lower() for one in path.rglob("*")} if path.is_dir() else set()
+    if ".ts" in there:
+        return "ts"
+    tables = [one for one in path.glob("*.[ct]sv") if one.name not in MANIFESTS] if path.is_dir() else []
+    return "table" if tables and all(one.stem.lower() in SPLIT_NAMES for one in tables) else "files"
+
+
+def split_named(path: Path) -> str:
+    """The split that a file's name says, as `train.csv` and `NAME_TEST.ts` do; "" for none."""
+    return SPLIT_NAMES.get(re.split(r"[_.\- ]", path.stem.lower())[-1], "")
+
+
+def _from_ts(path: Path) -> ReadSeries:
+    read = ReadSeries()
+    for file in files_at(path, (".ts",), "files in the .ts format"):
+        for line, values, label in cases_of(file, bytes_of(file)):
+            read.series.append(values)
+            read.labels.append(label)
+            read.given.append(split_named(file))
+            read.places.append((str(file), line))
+    return read
+
+
+USUAL = {
+    "label": ("label", "class", "target", "y", "activity", "category"),
+    "id": ("id", "sample", "series", "series_id", "sample_id", "sequence", "case"),
+    "time": ("time", "t", "step", "timestamp", "frame"),
+    "group": ("group", "subject", "person", "speaker", "participant", "user"),
+    "split": ("split", "part", "set", "fold"),
+}
+
+
+def _columns(path: Path, header: Sequence[str], asked: dict[str, str | None]) -> dict[str, int | None]:
+    return {
+        name: column_named(path, header, wanted, USUAL[name], f"dataset.{name}_column")
+        for name, wanted in asked.items()
+    }
+
+
+def _split_said(path: Path, line: int, text: str) -> str:
+    if text and text.lower() not in SPLIT_NAMES:
+        raise refusal(path, f"found the split {text!r}, expected one of {', '.join(SPLITS)}", line)
+    return SPLIT_NAMES[text.lower()] if text else ""
+
+
+def _from_table(path: Path, asked: dict[str, str | None]) -> ReadSeries:
+    read = ReadSeries()
+    for file in files_at(path, (".csv", ".tsv", ".txt"), "a table with a row a step"):
+        _add_table(read, file, asked)
+    return read
+
+
+def _add_table(read: ReadSeries, file: Path, asked: dict[str, str | None]) -> None:
+    rows = rows_of(file)
+    _, header = next(rows, (0, []))
+    if not header or not is_header(header):
+        raise refusal(file, "found no header, expected the names of the columns, such as id,time,x,y,label", 1)
+    at = _columns(file, header, asked)
+    if at["id"] is None:
+        raise refusal(
+            file, f"found the columns {', '.join(header)}, but none that says the sample", 1, "set dataset.id_column"
+        )
+    values = [place for place in range(len(header)) if place not in at.values()]
+    steps: dict[str, list[tuple[float, list[float]]]] = {}
+    known: dict[str, tuple[int, dict[str, str]]] = {}
+    for line, row in rows:
+        if len(row) != len(header):
+            raise refusal(file, f"found {len(row)} columns, expected {len(header)} as in the header", line)
+        sample = row[at["id"]]
+        said = {name: row[place] for name in ("label", "group", "split") if (place := at[name]) is not None}
+        first, before = known.setdefault(sample, (line, said))
+        if said != before:
+            name = next(name for name in said if said[name] != before[name])
+            raise refusal(
+                file, f"found the {name} {said[name]!r} of sample {sample}, but line {first} has {before[name]!r}", line
+            )
+        try:
+            time = float(row[at["time"]]) if at["time"] is not None else float(line)
+            steps.setdefault(sample, []).append((time, [number_of(row[place]) for place in values]))
+        except ValueError as error:
+            raise refusal(file, f"found what is no number ({error})", line) from None
+    if not steps:
+        raise refusal(file, "found no row but the header, expected one a step")
+    for sample, found in steps.items():
+        line, said = known[sample]
+        found.sort(key=lambda one: one[0])
+        read.series.append(np.array([row for _, row in found]))
+        read.places.append((str(file), line))
+        if "label" in said:
+            if not said["label"]:
+                raise refusal(file, f"found no label of sample {sample}", line)
+            read.labels.append(said["label"])
+        if "group" in said:
+            read.groups.append(said["group"])
+        read.given.append(_split_said(file, line, said.get("split", "")) or split_named(file))
+
+
+def _from_files(path: Path, asked: dict[str, str | None], group_pattern: str | None) -> ReadSeries:
+    read, pattern = ReadSeries(), None if group_pattern is None else _compiled(group_pattern)
+    manifest = next((path / name for name in MANIFESTS if (path / name).is_file()), None)
+    listed = _from_folders(path) if manifest is None else _from_manifest(manifest, asked)
+    for file, label, split, group, line in listed:
+        read.series.append(array_of(file))
+        read.labels.append(label)
+        read.given.append(split)
+        read.places.append((str(file) if manifest is None else str(manifest), line))
+        if pattern is not None:
+            found = pattern.search(file.as_posix())
+            if found is None:
+                raise ValueError(f"dataset.group_pattern: {group_pattern!r} is not found in {file}")
+            group = found[1] if pattern.groups else found[0]
+        if group is not None:
+            read.groups.append(group)
+    return read
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"dataset.group_pattern: given {pattern!r}, expected a regular expression ({error})") from None
+
+
+Listed = tuple[Path, str, str, str | None, int | None]
+"""A sample's file, label, split ("" for none), group, and its line in a manifest."""
+
+
+def _from_folders(path: Path) -> list[Listed]:
+    """Files labelled by the folder each lies in; a folder above that is named as a split says the split."""
+    found: list[Listed] = []
+    for file in files_at(path, ONE_EACH, "folders by class with a file a sample"):
+        above = file.relative_to(path).parts[:-1] if file != path else ()
+        if not above:
+            raise refusal(
+                file, "lies in no folder that says its class", repair="put it into one, or write a labels.csv"
+            )
+        split = next((SPLIT_NAMES[part.lower()] for part in above[:-1] if part.lower() in SPLIT_NAMES), "")
+        found.append((file, above[-1], split, None, None))
+    return found
+
+
+def _from_manifest(manifest: Path, asked: dict[str, str | None]) -> list[Listed]:
+    rows = rows_of(manifest)
+    _, header = next(rows, (0, []))
+    at = _columns(manifest, header, asked)
+    file = column_named(manifest, header, None, ("file", "path", "filename", "name"), "file")
+    if file is None or at["label"] is None:
+        raise refusal(manifest, f"found the columns {', '.join(header)}, expected file and label", 1)
+    found: list[Listed] = []
+    for line, row in rows:
+        if len(row) != len(header):
+            raise refusal(manifest, f"found {len(row)} columns, expected {len(header)} as in the header", line)
+        path = manifest.parent / row[file]
+        if not path.is_file():
+            raise refusal(manifest, f"names {row[file]}, which is not there", line)
+        group = None if at["group"] is None else row[at["group"]]
+        split = "" if at["split"] is None else _split_said(manifest, line, row[at["split"]])
+        found.append((path, row[at["label"]], split, group, line))
+    return found
+
+
+def array_of(file: Path) -> np.ndarray:
+    """The series in a file, (steps, columns): CSV, npy, or npz with one array. One column may come without its axis.
+
+    Raises:
+        ValueError: it is none; says why.
+    """
+    if file.suffix.lower() not in (".npy", ".npz"):
+        return numbers_of(file)
+    try:
+        held = np.load(file, allow_pickle=False)
+        if isinstance(held, np.lib.npyio.NpzFile):
+            if len(held.files) != 1:
+                raise ValueError(f"{len(held.files)} arrays, expected one")
+            held = held[held.files[0]]
+        if held.dtype.kind not in "fiub":
+            raise ValueError(f"an array of {held.dtype}, expected numbers")
+    except Exception as error:  # numpy and zipfile each have their own
+        raise refusal(file, f"found what can't be read ({' '.join(str(error).split())[:120]})") from None
+    values = held[:, None] if held.ndim == 1 else held
+    if values.ndim != 2 or not values.size:
+        raise refusal(file, f"found an array of shape {held.shape}, expected (steps, columns)")
+    return values.astype(np.float64)
