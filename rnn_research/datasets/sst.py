@@ -15,7 +15,6 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.download import download
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.task import Task
-from rnn_research.datasets.text.vectors import coverage, read_vectors
 from rnn_research.datasets.text.vocabulary import Vocabulary
 from rnn_research.datasets.trees.brackets import read_brackets
 from rnn_research.datasets.trees.encoder import Reading, TreeEncoder
@@ -62,8 +61,8 @@ class SST(DataModule):
         min_count: words that train has less often are unknown.
         lower: read words in lower case.
         vectors: a file of pretrained vectors, a word and its numbers a line, as GloVe has them; `.gz` too. None: there
-            are none. `model.embedding_size` must be their length.
-        vectors_frozen: whether training leaves these vectors as they are.
+            are none.
+        freeze_vectors: leave all vectors as they were at the start, those of words without a pretrained one too.
 
     Raises:
         ValueError: an argument is out of range; on loading, a file is missing, malformed (says which line) or
@@ -83,7 +82,7 @@ class SST(DataModule):
         min_count: int = 1,
         lower: bool = True,
         vectors: str | None = None,
-        vectors_frozen: bool = False,
+        freeze_vectors: bool = False,
         batch_size: int = 25,
         num_workers: int = 0,
         bucket: bool = False,
@@ -98,7 +97,9 @@ class SST(DataModule):
         self.min_count = integer("min_count", min_count)
         self.lower = flag("lower", lower)
         self.vectors = None if vectors is None else path_of("vectors", vectors)
-        self.vectors_frozen = flag("vectors_frozen", vectors_frozen)
+        self.freeze_vectors = flag("freeze_vectors", freeze_vectors)
+        if freeze_vectors and vectors is None:
+            raise ValueError("freeze_vectors: given true without vectors, expected dataset.vectors=PATH beside it")
         self.vocabulary: dict[str, int] = {}
         self._encoder: TreeEncoder | None = None
         self._said: list[str] = []
@@ -106,18 +107,17 @@ class SST(DataModule):
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         read, reading = self._reader(), Reading(Brackets(), self.lower, MERGES[self.classes])
         trees = {split: _kept(reading, *read(name)) for split, name in FILES.items()}
-        counts = reading.counts(trees["train"])
-        vocabulary = Vocabulary.counted(counts, self.min_count)
+        vocabulary = Vocabulary.counted(reading.counts(trees["train"]), self.min_count)
         self.vocabulary = vocabulary.numbers
         encoder = self._encoder = TreeEncoder(reading, vocabulary, CLASSES[self.classes], self.labels)
-        vectors = None
-        if self.vectors is not None:
-            vectors = read_vectors(self.vectors, vocabulary)
-            self._said = [coverage(vectors, vocabulary, counts)]
-            log.info("dataset: %s", self._said[0])
         samples: dict[str, Sequence[Sample]] = {
             split: encoder.samples(kept, [encoder.target_of(tree) for tree in kept]) for split, kept in trees.items()
         }
+        vectors = None
+        if self.vectors is not None:
+            vectors, said = encoder.pretrained(self.vectors, samples["train"])
+            self._said = [said]
+            log.info("dataset: %s", said)
         task = Task(
             "classification",
             input_size=vocabulary.size,
@@ -128,7 +128,7 @@ class SST(DataModule):
             classes=CLASSES[self.classes],
             monitor="accuracy",
             vectors=vectors,
-            vectors_frozen=vectors is not None and self.vectors_frozen,
+            vectors_frozen=self.freeze_vectors,
         )
         return task, samples
 

@@ -40,7 +40,8 @@ class Model(LightningModule):
         cell: makes one layer's cell, given `input_size`, `initialise` and `max_children`.
         optimizer: makes the optimiser, given the parameters.
         clipping: the strategy applied to the gradient before each step of the optimiser, or inside backpropagation.
-        initialise, max_children, num_layers, dropout, embedding_size, position_targets: see `Blueprint`.
+        initialise, max_children, num_layers, dropout, embedding_size, position_targets, pooling, input_dropout,
+            output_dropout: see `Blueprint`.
         loss: `terminal`: at the last step or root; `every`: the mean over all labelled positions; `auto`: as the
             architecture says.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
@@ -69,9 +70,13 @@ class Model(LightningModule):
         engine: str = "auto",
         regularizers: Mapping[str, Regularizer] | None = None,
         architecture: Callable[[Blueprint], Architecture] = automatic_architecture,
+        pooling: str = "last",
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         shared = (max_children, num_layers, dropout, embedding_size, position_targets)
+        shared += (pooling, input_dropout, output_dropout)
         blueprint = Blueprint(task, cell, initialise, *shared)
         make = architecture_for_loss(loss, architecture, task, position_targets)
         choice("engine", engine, ENGINES)
@@ -227,13 +232,16 @@ class Model(LightningModule):
         all of it. Counts the batch in the split's metrics."""
         objective, answers = self.objective, self.architecture.answers(self, batch, unrolled)
         target, labelled = objective.aligned(batch.target, answers), self.architecture.labelled(self, batch, unrolled)
-        of_answers, positions = objective.losses(answers, target), None
+        weigh = objective.weighted if split == "train" else _unweighted
+        of_answers, positions = weigh(objective.losses(answers, target), target), None
         if labelled is None:
             loss, labels, terminal = of_answers.mean(), len(of_answers), None
         else:
             outputs, targets = labelled
             labels, terminal = len(targets), of_answers.sum()
-            loss = objective.losses(outputs, targets).sum() / max(labels, 1)  # 0 where the batch has no label
+            loss = weigh(objective.losses(outputs, targets), targets).sum() / max(
+                labels, 1
+            )  # 0 where the batch has no label
             positions = (objective.predictions(outputs), targets) if labels else None
         self.tallies[f"{split}_"].add(loss.detach(), labels, (objective.predictions(answers), target), positions)
         return loss, labels, terminal
@@ -244,6 +252,10 @@ class Model(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer(self.parameters())
+
+
+def _unweighted(losses: Tensor, targets: Tensor) -> Tensor:
+    return losses
 
 
 def _by_name(clipping: Clipping) -> dict[str, Clipping]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,24 +50,23 @@ def read_vectors(path: Path, vocabulary: Vocabulary) -> np.ndarray:
     return vectors
 
 
-def coverage(vectors: np.ndarray, vocabulary: Vocabulary, counts: Mapping[str, int]) -> str:
-    """A sentence: how many of the vocabulary's tokens, and of their occurrences, have a vector.
+def coverage(vectors: np.ndarray, counts: np.ndarray) -> str:
+    """A sentence: how many of the vocabulary's tokens, and of all tokens of the training part, have a vector.
 
     Args:
-        counts: how often each token occurs in the training part.
+        counts: how often each number is in the training part, that of unknown tokens too.
     """
-    there = ~np.isnan(vectors[FIRST:, 0])
-    often = np.array([counts[token] for token in vocabulary.tokens])
-    types, occurrences = int(there.sum()), int(often[there].sum())
-    return (
-        f"vectors: {types} of {len(there)} words of the vocabulary have one ({_share(types, len(there))}), and "
-        f"{occurrences} of {sum(counts.values())} words of the training part "
-        f"({_share(occurrences, sum(counts.values()))})"
+    there = ~np.isnan(vectors[:, 0])
+    types, known, occurrences, tokens = (
+        int(there.sum()),
+        len(there) - FIRST,
+        int(counts[there].sum()),
+        int(counts.sum()),
     )
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / max(whole, 1):.1%}"
+    return (
+        f"vectors: {types} of {known} tokens of the vocabulary have one ({types / max(known, 1):.1%}), and "
+        f"{occurrences} of {tokens} in the training part ({occurrences / max(tokens, 1):.1%})"
+    )
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from rnn_research.checks import choice, flag
 from rnn_research.datasets.encoder import Encoder, Item
+from rnn_research.datasets.text.vectors import coverage, read_vectors
 from rnn_research.datasets.text.vocabulary import UNKNOWN, Vocabulary
 from rnn_research.datasets.trees.formats import TreeFormat, format_of
 from rnn_research.datasets.trees.written import WrittenTree
@@ -110,6 +111,12 @@ class TreeEncoder(Encoder):
     def _target(self, label: str | None) -> int:
         name = self.reading.class_of(label)
         return NO_TARGET if name is None else self._number.get(name, NO_TARGET)
+
+    def pretrained(self, path: Path, train: Sequence[Sample]) -> tuple[np.ndarray, str]:
+        """The vocabulary's vectors in a file, see `read_vectors`, and a sentence of how many words have one."""
+        vectors = read_vectors(path, self.vocabulary)
+        counts = np.bincount(np.concatenate([sample.inputs for sample in train]), minlength=self.vocabulary.size)
+        return vectors, coverage(vectors, counts)
 
     def items(self, path: Path) -> Iterator[Item]:
         """A tree's label is the class of its root."""

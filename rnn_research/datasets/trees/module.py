@@ -13,7 +13,6 @@ from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.own.files import refusal
 from rnn_research.datasets.own.module import OwnData, RawSamples
 from rnn_research.datasets.task import Task
-from rnn_research.datasets.text.vectors import coverage, read_vectors
 from rnn_research.datasets.text.vocabulary import Vocabulary
 from rnn_research.datasets.trees.encoder import Reading, TreeEncoder
 from rnn_research.datasets.trees.formats import REPAIR, TreeFormat
@@ -51,12 +50,14 @@ class OwnTrees(OwnData):
         min_count: words that the training part has less often are unknown.
         lower: words in lower case.
         vectors: a file of pretrained vectors of words; None: there are none.
-        vectors_frozen: whether training leaves these vectors as they are.
+        freeze_vectors: leave all vectors as they were at the start, those of words without a pretrained one too.
         others: as `OwnData`.
 
     Raises:
         ValueError: an argument is out of range; on loading, a file is missing or malformed: says which, and the line.
     """
+
+    overlaps = True
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class OwnTrees(OwnData):
         min_count: int,
         lower: bool,
         vectors: str | None,
-        vectors_frozen: bool,
+        freeze_vectors: bool,
         **others: Any,
     ) -> None:
         super().__init__(**others)
@@ -74,10 +75,16 @@ class OwnTrees(OwnData):
         self.min_count = integer("min_count", min_count)
         self.lower = flag("lower", lower)
         self.vectors = None if vectors is None else path_of("vectors", vectors)
-        self.vectors_frozen = flag("vectors_frozen", vectors_frozen)
+        self.freeze_vectors = flag("freeze_vectors", freeze_vectors)
+        if freeze_vectors and vectors is None:
+            raise ValueError("freeze_vectors: given true without vectors, expected dataset.vectors=PATH beside it")
         self.reading = Reading(self.form(), self.lower, self.merge)
-        self._counted: dict[str, int] = {}
         self._children = 1
+
+    def shared(self) -> str:
+        """Nothing: a tree that is in two splits is dropped from one, by its words. Trees that differ in unknown words
+        alone may be in two, and look the same."""
+        return ""
 
     @abstractmethod
     def form(self) -> TreeFormat:
@@ -141,22 +148,22 @@ class OwnTrees(OwnData):
         return tuple(sorted({name for label in given if (name := self.reading.class_of(label)) is not None}))
 
     def make_encoder(self, items: Sequence[Any], labels: Sequence[str], classes: tuple[str, ...]) -> Encoder:
-        self._counted = self.reading.counts(items)
-        return TreeEncoder(self.reading, Vocabulary.counted(self._counted, self.min_count), classes, self.labels)
+        vocabulary = Vocabulary.counted(self.reading.counts(items), self.min_count)
+        return TreeEncoder(self.reading, vocabulary, classes, self.labels)
 
     def make_task(self, sets: Mapping[str, Sequence[Sample]], shared: Mapping[str, Any]) -> Task:
         assert isinstance(self._encoder, TreeEncoder)
         vocabulary, vectors = self._encoder.vocabulary, None
         if self.vectors is not None:
-            vectors = read_vectors(self.vectors, vocabulary)
-            self.report.notes.append(coverage(vectors, vocabulary, self._counted))
+            vectors, said = self._encoder.pretrained(self.vectors, sets["train"])
+            self.report.notes.append(said)
         return Task(
             input_size=vocabulary.size,
             tokens=True,
             max_children=self._children,
             tree_targets=self.labels == "nodes",
             vectors=vectors,
-            vectors_frozen=vectors is not None and self.vectors_frozen,
+            vectors_frozen=self.freeze_vectors,
             **shared,
         )
 
