@@ -41,9 +41,10 @@ from rnn_research.structures import (
     Chain,
     ChainLayout,
     Layout,
+    LeftBranchingLayout,
     ParseTreeLayout,
+    RightBranchingLayout,
     Sample,
-    balanced,
 )
 from rnn_research.structures.layouts import NO_TARGET
 from rnn_research.training.fit import RunSpec, fit
@@ -139,9 +140,10 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 # Models, on each structure.
 
 
-@pytest.mark.parametrize(
-    "layout", [ChainLayout(), BalancedTreeLayout(), ParseTreeLayout()], ids=lambda layout: layout.name
-)
+LAYOUTS = [ChainLayout(), BalancedTreeLayout(), LeftBranchingLayout(), RightBranchingLayout(), ParseTreeLayout()]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_a_model_trains(model: str, layout: Layout, config: Callable[..., DictConfig], tmp_path: Path) -> None:
     cfg = config("model.num_layers=2", model=model, dataset="boolean_trees", structure=layout.name, probe="none")
     before, parts = build(cfg).model.state_dict(), build(cfg)
@@ -151,9 +153,7 @@ def test_a_model_trains(model: str, layout: Layout, config: Callable[..., DictCo
     assert all((value != before[name]).any() for name, value in state.items())
 
 
-@pytest.mark.parametrize(
-    "layout", [ChainLayout(), BalancedTreeLayout(), ParseTreeLayout()], ids=lambda layout: layout.name
-)
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config: Callable[..., DictConfig]) -> None:
     """Against the cell applied to one position of one sample at a time, by recursion."""
     data = Given(TREES, sentences(5), layout)
@@ -167,7 +167,7 @@ def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config
     layers = live.step.parts["cells"].unrolled.layers
     early = [layer.adjoints_of(loss) for layer in layers]
     loss.backward()
-    expected_loss, expected = _by_hand(live, batch, data.samples("train"))
+    expected_loss, expected = _by_hand(live, batch, data.samples("train"), layout)
     expected_loss.backward()
     assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-12, abs=0)
     for layer, states, unreduced in zip(layers, expected, early, strict=True):
@@ -201,10 +201,10 @@ def test_an_architecture_trains_any_cell(
     assert all((after[name] != value).any() for name, value in before.items())
 
 
-def _by_hand(model: Any, batch: Batch, samples: list[Sample]) -> tuple[torch.Tensor, list[list[Any]]]:
+def _by_hand(model: Any, batch: Batch, samples: list[Sample], layout: Layout) -> tuple[torch.Tensor, list[list[Any]]]:
     """The loss, and each layer's state at each position (padding left out)."""
     inputs = list(model.embedding(batch.inputs)[batch.structure.mask])
-    children = _children(batch, samples)
+    children = _children(batch, samples, layout)
     layers = []
     for cell in model.cells:
         layers.append(_fold_by_hand(cell, inputs, children))
@@ -234,7 +234,7 @@ def _fold_by_hand(cell: Cell, inputs: list[torch.Tensor], children: list[list[in
     return [state(position) for position in range(len(inputs))]
 
 
-def _children(batch: Batch, samples: list[Sample]) -> list[list[int]]:
+def _children(batch: Batch, samples: list[Sample], layout: Layout) -> list[list[int]]:
     """The positions that feed each position."""
     if isinstance(batch.structure, Chain):
         lengths = batch.structure.lengths.tolist()
@@ -244,8 +244,8 @@ def _children(batch: Batch, samples: list[Sample]) -> list[list[int]]:
             for start, length in zip(starts, lengths, strict=False)
             for step in range(length)
         ]
-    parsed = batch.position_targets is not None
-    trees = [sample.tree if parsed else balanced(len(sample.inputs)) for sample in samples]
+    shape = getattr(layout, "shape", None)
+    trees = [sample.tree if shape is None else shape(len(sample.inputs)) for sample in samples]
     place = {int(own): row for row, own in enumerate(batch.structure.order)}
     children: list[list[int]] = [[] for _ in place]
     for start, tree in zip(np.cumsum([0, *map(len, trees)]), trees, strict=False):

@@ -106,6 +106,8 @@ BEFORE: dict[str, Any] = {
     "architecture._partial_": True,
     "model.tie_weights": False,
     "scheduler._target_": "rnn_research.models.schedules.NoSchedule",
+    "dataset.vectors": None,
+    "dataset.freeze_vectors": False,
 }
 """What runs did before these keys were there to choose: no data of theirs named a metric for `keep_best=auto`."""
 CHOSEN_BEFORE = {"scheduler": "none"}

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from files import MAKERS
 from sklearn.datasets import load_digits
 from small import Given
 
@@ -86,9 +87,14 @@ def settings(name: str) -> dict[str, Any]:
 
 def build(name: str, ptb: Path, **changed: Any) -> DataModule:
     """The option, small, and reading the small treebank instead of a download."""
-    changed = {"root": str(ptb)} | changed if "url" in settings(name) else changed
     keys = settings(name)
     module, _, target = keys.pop("_target_").rpartition(".")
+    if target in MAKERS and name != "sst":
+        own = ptb / target
+        own.mkdir(exist_ok=True)
+        changed = {key.removeprefix("dataset."): value for key, value in MAKERS[target](own).items()} | changed
+    elif "url" in keys:
+        changed = {"root": str(ptb)} | changed
     keys |= {key: size for key, size in (SIZES | SHORT).items() if key in keys} | changed
     return getattr(importlib.import_module(module), target)(**keys)
 
