@@ -215,8 +215,8 @@ class Model(LightningModule):
         self.answered.append(self._answer(batch, unrolled))
 
     def _answer(self, batch: Batch, unrolled: Unrolled) -> dict[str, Tensor]:
-        """Of each sample: of classes the `predicted` and the `true` one, `correct`, where the task says what that is, and
-        `loss`, taken in float64."""
+        """Of each sample: of classes the `predicted` and the `true` one; `correct`, where the task says what that is;
+        and `loss`, taken in float64."""
         answers, objective = self.architecture.answers(self, batch, unrolled), self.objective
         predictions, exact = objective.predictions(answers), answers.double()
         target = objective.aligned(batch.target, answers)

@@ -41,7 +41,7 @@ class Objective(ABC):
         """Whether each prediction is right; None where the task does not say what that is."""
 
     def classes(self, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """What the table of answers keeps of them: of classes `predicted` and `true`, their numbers; of others nothing."""
+        """What the table of answers keeps of them: of classes `predicted` and `true`, as numbers; else nothing."""
         return {}
 
     @abstractmethod
