@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from rnn_research.compare.breakdown import AnswersByValue
 from rnn_research.compare.clipping_norms import ClippingSummary
@@ -23,9 +23,9 @@ class GradientAtStep:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One run's y against the optimiser step x."""
+    """One run's y against the optimiser step x, or the middle of some steps."""
 
-    x: Int[np.ndarray, " step"]
+    x: Shaped[np.ndarray, " step"]
     y: Float[np.ndarray, " step"]
 
 

@@ -50,7 +50,7 @@ def foreseen(comparison: Comparison, look: Look) -> Made | None:
     handles = [Line2D([], [], markersize=4, label=_told(name, drawn), **strokes[name]) for name in strategies]
     figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 4), handlelength=2.8)
     caption = (
-        "What each strategy would have done to the gradients of these runs, which it did not act on: above the norm "
+        "What each strategy would have done to the gradients of these runs, before their own clipping: above the norm "
         "after as a share of that before (geometric mean), below the cosine of the angle between the two (1: the "
         "direction stays), over neighbouring steps and then over seeds. Steps that a strategy would have skipped are "
         f"not in its line. {seeds_say(drawn)}"

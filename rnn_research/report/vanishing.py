@@ -16,7 +16,7 @@ from rnn_research.curves import DOUBLE, FALL, HALF, RISE
 from rnn_research.report import columns, decades
 from rnn_research.report.legends import Made, band_says, crowded, legend, line, panels, seeds_say
 from rnn_research.report.looks import Look
-from rnn_research.report.style import MUTED
+from rnn_research.report.style import MUTED, PAPER
 from rnn_research.statistics.intervals import Band
 
 DOTS = (0, (1, 2))
@@ -155,7 +155,8 @@ def _name_bounds(axes: Axes) -> None:
         if low < np.log10(threshold) < high and high - low < 9:
             where = {"xy": (1, np.log10(threshold)), "xycoords": ("axes fraction", "data"), "ha": "right", "va": "top"}
             offset = {"xytext": (-2, -1), "textcoords": "offset points"}
-            axes.annotate(f"{word} ↓", fontsize=7, color=MUTED, **where, **offset)
+            behind = {"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 0.4}
+            axes.annotate(f"{word} ↓", fontsize=7, color=MUTED, bbox=behind, **where, **offset)
 
 
 def _curve(axes: Axes, band: Band, stroke: dict[str, Any], marker: str, crowd: bool) -> np.ndarray:
