@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from folders import STEPS, write_run
+from optional import STRATEGIES, write_optional_tables
 
 from rnn_research.compare import Comparison, compare
 from rnn_research.compare.page_data import page_data
@@ -16,27 +17,6 @@ from rnn_research.report import figures, interactive_data
 from rnn_research.report.figures import Drawing
 
 NEW = ("norm_map", "saturation", "foreseen", "confusion")
-STRATEGIES = ("global_norm", "value", "spam", "agc", "zclip")
-
-
-def tables(folder: Path, seed: int, classes: int = 3) -> None:
-    """What the probes and the answers of a run leave."""
-    random = np.random.default_rng(seed)
-    gates = [("step", "i8"), ("layer", "i2"), ("f", "f8"), ("hidden", "f8"), ("forget_timescale", "f8")]
-    saturated = [(step, 0, 0.1 + step / 1000, 0.02 * seed, 3.0 + step) for step in STEPS]
-    runs.write_table(folder, "saturation", np.array(saturated, gates))
-    parts = [f"{name}.{part}" for name in STRATEGIES for part in ("norm_after", "coefficient", "cosine", "skipped")]
-    seen = np.ones(100, [("step", "i8"), *((name, "f8") for name in ("norm_before", *parts))])
-    seen["step"] = np.arange(100)
-    for place, name in enumerate(STRATEGIES):
-        seen[f"{name}.norm_after"], seen[f"{name}.skipped"] = np.exp(-place * random.random(100)), 0
-        seen[f"{name}.cosine"] = 1 - 0.1 * place * random.random(100)
-    seen["spam.skipped"][::9] = 1
-    runs.write_table(folder, "counterfactual", seen)
-    answers = np.zeros(90, [("set", "U4"), ("predicted", "i8"), ("true", "i8"), ("correct", "?"), ("loss", "f8")])
-    answers["set"] = "test"
-    answers["true"], answers["predicted"] = random.integers(0, classes, (2, 90))
-    runs.write_table(folder, runs.ANSWERS, answers)
 
 
 def study(root: Path, models: tuple[str, ...] = ("rnn", "lstm"), classes: int = 3, seeds: int = 3) -> Comparison:
@@ -44,7 +24,7 @@ def study(root: Path, models: tuple[str, ...] = ("rnn", "lstm"), classes: int = 
         for seed in range(seeds):
             gammas = {step: 0.8 + 0.01 * seed - step / 4000 for step in STEPS}
             folder = write_run(root / f"{place}-{seed}", gammas, seed=seed, factors={"model": model}, distances=17)
-            tables(folder, seed, classes)
+            write_optional_tables(folder, seed, classes)
     return compare([root])
 
 
