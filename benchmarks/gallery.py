@@ -63,7 +63,7 @@ STUDIES = (
             Shown("norm_map", "The norm of the adjoint itself over training.", ("clipping=none",)),
             Shown("rates", "The decay rate over training."),
             Shown("saturation", "Saturated gates and states.", ("model!=gru", "clipping=none")),
-            Shown("clipping", "Norms before and after clipping, and when it fired."),
+            Shown("clipping", "Norms before and after clipping, and when it fired.", ("model!=gru",)),
             Shown("foreseen", "What other strategies would have done to the same gradients.", ("clipping=none",)),
             Shown("learning", "The task over training."),
             Shown("beside_task", "The task beside the decay rate, a point a run."),
