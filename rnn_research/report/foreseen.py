@@ -39,9 +39,9 @@ def foreseen(comparison: Comparison, look: Look) -> Made | None:
             axes.set_gid(look.gid(condition))
             axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         for name, found in condition.foreseen.items():
-            pen = strokes[name] | {"gid": None}
-            line(size, _decades(found.log_size), _without_marker(pen), pen["marker"], len(strategies) > CROWD)
-            line(cosine, found.cosine, _without_marker(pen), pen["marker"], len(strategies) > CROWD)
+            pen, marker = _without_marker(strokes[name]), str(strokes[name]["marker"])
+            line(size, _decades(found.log_size), pen, marker, len(strategies) > CROWD)
+            line(cosine, found.cosine, pen, marker, len(strategies) > CROWD)
         label = joined(comparison, condition, comparison.distinguishing_factors) or "all runs"
         size.set_title(style.shortened(label, 34))
         size.tick_params(labelbottom=False)
