@@ -80,8 +80,8 @@ class TrainedRun:
         """
         if self.encoder is None:
             raise UsageError(
-                f"{self.record.name}: its data ({self.record.data.get('name')}) were generated, and nothing reads files for "
-                "it; give a run of data that were read"
+                f"{self.record.name}: its data ({self.record.data.get('name')}) were generated, and nothing reads files "
+                "for it; give a run of data that were read"
             )
         return self.encoder
 
