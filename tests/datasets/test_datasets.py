@@ -349,9 +349,13 @@ def test_generated_splits_have_the_sizes_and_the_seed_asked_for(name, ptb):
     ]
 
 
+FREE = ("_target_", "root", "path", "url", "sha256", "cache", "vectors", "label_key", "token_key", "children_key")
+"""Keys that may be any text, or any path."""
+
+
 def test_constructors_refuse_bad_values(option, ptb):
     for key, default in settings(option).items():
-        if key in ("_target_", "root", "url", "sha256", "cache") or isinstance(default, bool):
+        if key in FREE or isinstance(default, bool):
             continue
         further = default is None and key.startswith("test_")  # the sizes of further sets: a list
         wrong = [-3] if further else {str: "nodez", float: -0.1}.get(type(default), -3)
