@@ -73,3 +73,14 @@ class RunSummary:
             return float("nan")
         found = self.rates.y[(self.rates.x == step) & self.rates.holds]
         return float(found[0]) if len(found) else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class RunDetail:
+    """One run at each recorded step that is shown: the typical curve, log(n_d / n_1), and the norm itself."""
+
+    step: Int[np.ndarray, " step"]
+    distance: Int[np.ndarray, " distance"]
+    curve: Float[np.ndarray, "step distance"]
+    norm: Float[np.ndarray, "step distance"]
+    """log10 of the geometric mean of the norms; NaN where there is none, -inf where most are exactly zero."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torchmetrics import MeanSquaredError, Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from rnn_research.datasets.base import SPLITS, Task
 from rnn_research.models.metrics import WithinTolerance, fraction_within
@@ -32,6 +32,10 @@ class Objective(ABC):
     @abstractmethod
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each label."""
+
+    def weighted(self, losses: Tensor, targets: Tensor) -> Tensor:
+        """What is learnt from: the losses, each times the weight of its label's class where the task has weights."""
+        return losses
 
     @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:
@@ -79,10 +83,20 @@ class Objective(ABC):
 
 
 class Classification(Objective):
-    """Cross-entropy; a prediction is the likeliest class; `accuracy` is the share of samples right."""
+    """Cross-entropy; a prediction is the likeliest class; `accuracy` is the share of samples right.
+
+    Where the task has class weights, the training loss is the mean over labels of weight x cross-entropy; the losses of
+    validation and test are without them. Where classes have names, `macro_f1` is the mean over classes of F1 = 2 right
+    / (predicted + labelled), of those that are predicted or labelled at all.
+    """
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+    def weighted(self, losses: Tensor, targets: Tensor) -> Tensor:
+        if self.task.class_weights is None:
+            return losses
+        return losses * losses.new_tensor(self.task.class_weights)[targets]
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return outputs.detach().argmax(-1)
@@ -91,7 +105,10 @@ class Classification(Objective):
         return predictions == targets
 
     def answer_metrics(self) -> MetricCollection:
-        return MetricCollection({"accuracy": self._accuracy()})
+        metrics: dict[str, Metric | MetricCollection] = {"accuracy": self._accuracy()}
+        if self.task.classes is not None:
+            metrics["macro_f1"] = MulticlassF1Score(self.task.output_size, average="macro", validate_args=False)
+        return MetricCollection(metrics, compute_groups=False)
 
     def position_metrics(self) -> MetricCollection:
         """`position_accuracy`."""

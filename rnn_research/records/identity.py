@@ -83,6 +83,9 @@ MAY_DIFFER = ("rounding", "length", "measured", "source", "watching", "speed", "
 BEFORE: dict[str, Any] = {
     "stop_when_solved": False,
     "trainer.val_check_interval": 1.0,
+    "model.pooling": "last",
+    "model.input_dropout": 0.0,
+    "model.output_dropout": 0.0,
     "architecture._target_": "rnn_research.models.architectures.automatic.automatic_architecture",
     "architecture._partial_": True,
     "model.tie_weights": False,

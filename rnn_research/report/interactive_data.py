@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnn_research.compare import ComparedRun, Comparison, Condition
-from rnn_research.compare.page_data import PageData, RunDetail, config
+from rnn_research.compare.page_data import PageData, config
 from rnn_research.report import columns
 from rnn_research.report.names import joined, names
 from rnn_research.report.norms import MOST_PANELS
@@ -54,10 +54,7 @@ def block(comparison: Comparison, data: PageData, panels: Mapping[str, Sequence[
             for name, where in panels.items()
         },
         "common": common,
-        "runs": [
-            _run(comparison, run, settings, data.details.get(run.folder))
-            for run, settings in zip(runs, own, strict=False)
-        ],
+        "runs": [_run(comparison, run, settings, data) for run, settings in zip(runs, own, strict=False)],
         "fewest": SEEDS,
         "t": [None, *(_number(t_quantile(df), 17) for df in range(1, DEGREES + 1))],
     }
@@ -71,7 +68,7 @@ def _factors(comparison: Comparison) -> list[Block]:
     ]
 
 
-def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], detail: RunDetail | None) -> Block:
+def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], data: PageData) -> Block:
     record = run.record
     found: Block = {
         "name": comparison.name(run.folder),
@@ -89,9 +86,9 @@ def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], 
     if run.learning is not None:
         kept = _thin(len(run.learning.x), FEW_POINTS if len(comparison.runs) > MANY else MOST_POINTS)
         found["learning"] = _xy(run.learning.x[kept], run.learning.y[kept])
-    if detail is not None:
+    if (detail := data.details.get(run.folder)) is not None:
         found |= {
-            "log": list(detail.log),
+            "log": list(data.logs.get(run.folder, ())),
             "step": detail.step.tolist(),
             "d": detail.distance.tolist(),
             "curve": [numbers(row) for row in detail.curve],
@@ -176,7 +173,11 @@ def numbers(values: Iterable[float], digits: int = DIGITS) -> list[float | None]
 
 
 def _number(value: float | None, digits: int = DIGITS) -> float | None:
-    return float(f"{value:.{digits}g}") if value is not None and np.isfinite(value) else None
+    """Rounded; nothing for what is not finite, or no longer where it is rounded up."""
+    if value is None or not np.isfinite(value):
+        return None
+    rounded = float(f"{value:.{digits}g}")
+    return rounded if np.isfinite(rounded) else None
 
 
 def _only(values: Sequence[int]) -> int | None:

@@ -45,14 +45,14 @@ def line(axes: Axes, band: Band | None, stroke: dict[str, Any], marker: str = "o
     others."""
     if band is None:
         return
-    mean = np.where(np.isfinite(band.mean), band.mean, np.nan)
+    mean, low, high = map(style.drawn, (band.mean, band.low, band.high))
     every = max(1, len(band.x) // 8)
     shifted = (zlib.crc32(f"{stroke['color']}{stroke.get('linestyle')}".encode()) % every, every)
     axes.plot(band.x, mean, marker=marker, markersize=3.6, markevery=shifted, **stroke)
-    wide = np.isfinite(band.low) & np.isfinite(band.high)
+    wide = np.isfinite(low) & np.isfinite(high)
     if wide.any() and not crowded:
         shade = {"color": stroke["color"], "alpha": 0.13, "linewidth": 0, "gid": stroke.get("gid")}
-        axes.fill_between(band.x, band.low, band.high, where=wide, **shade)
+        axes.fill_between(band.x, low, high, where=wide, **shade)
     axes.margins(x=0.02)
 
 

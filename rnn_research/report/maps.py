@@ -147,7 +147,7 @@ def _point(comparison: Comparison, run: ComparedRun) -> tuple[float, float] | No
     if run.chosen is None or run.diverged:
         return None
     point = (run.chosen.decay.rate, run.record.final.get(comparison.metric or "", float("nan")))
-    return point if np.isfinite(point).all() and not run.chosen.decay.bounded else None
+    return point if np.isfinite(style.drawn(point)).all() and not run.chosen.decay.bounded else None
 
 
 def _grid(over: dict[int, Band]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:

@@ -15,9 +15,12 @@ from html import escape
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from rnn_research.report.palette import COLOURS
 
@@ -77,6 +80,8 @@ PAPER_SETTINGS: dict[Any, Any] = {
     "axes.grid": False,
 }
 """What differs in print: letters as the text around, thin lines, no grid."""
+LARGEST = 1e100
+"""What is beyond is not drawn."""
 STYLES = {"screen": {}, "paper": PAPER_SETTINGS}
 
 
@@ -98,6 +103,13 @@ def styled(style: str = "screen") -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS | STYLES[style])
         yield
+
+
+def drawn(values: ArrayLike) -> Float[np.ndarray, " *shape"]:
+    """The values as they are drawn on a linear axis: NaN beyond 1e100, where an axis overflows, as for infinite ones;
+    the tables say what they are."""
+    found = np.asarray(values, dtype=np.float64)
+    return np.where(np.abs(found) <= LARGEST, found, np.nan)
 
 
 def shade(ramp: str, share: float) -> str:

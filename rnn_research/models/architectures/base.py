@@ -16,8 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell, Initialisation
-from rnn_research.checks import flag, integer, number
+from rnn_research.checks import choice, flag, integer, number
 from rnn_research.datasets.base import Task
+from rnn_research.models.architectures.pooling import POOLINGS
 from rnn_research.structures import Batch
 from rnn_research.unroll import Unrolled
 
@@ -36,10 +37,14 @@ class Blueprint:
         initialise: initialisations of each cell, in order.
         max_children: the most children of a node in the structures to come.
         num_layers: layers of cells, each reading the hidden states of the one below.
-        dropout: probability of dropping a hidden unit between layers; of a language model before the readout, too.
-        embedding_size: where inputs are tokens, the size of their vectors; token 0 reads as zero.
+        dropout: probability of dropping a hidden unit between layers.
+        embedding_size: where inputs are tokens without pretrained vectors, the size of their vectors; token 0 reads as
+            zero.
         position_targets: whether batches label positions.
         tie_weights: whether the readout's weights are the embedding's.
+        pooling: which hidden states of the top layer an answer is read from: see `pooling.pooled`.
+        input_dropout: probability of dropping a feature of what the lowest layer reads.
+        output_dropout: probability of dropping a feature of what the readout reads.
 
     Raises:
         ValueError: a value out of range.
@@ -54,24 +59,41 @@ class Blueprint:
     embedding_size: int = 64
     position_targets: bool = False
     tie_weights: bool = False
+    pooling: str = "last"
+    input_dropout: float = 0.0
+    output_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         flag("tie_weights", self.tie_weights)
         integer("num_layers", self.num_layers)
-        number("dropout", self.dropout, least=0.0, most=1.0)
+        for name in ("dropout", "input_dropout", "output_dropout"):
+            number(name, getattr(self, name), least=0.0, most=1.0)
+        choice("pooling", self.pooling, POOLINGS)
         if self.task.tokens:
             integer("embedding_size", self.embedding_size)
 
-    def embedding(self) -> nn.Embedding | None:
-        """Word vectors ~ N(0, 0.1^2), and zero for the empty token 0; None where the data are no tokens.
+    @property
+    def input_width(self) -> int:
+        """The features that the lowest layer reads: where inputs are tokens, the size of their vectors."""
+        if not self.task.tokens:
+            return self.task.input_size
+        return self.embedding_size if self.task.vectors is None else self.task.vectors.shape[1]
 
-        Torch's own N(0, 1) saturates gates from the start.
+    def embedding(self) -> nn.Embedding | None:
+        """Word vectors: the task's pretrained ones, others ~ N(0, 0.1^2), and zero for the empty token 0; None where
+        the data are no tokens.
+
+        Torch's own N(0, 1) saturates gates from the start. Where the task's vectors are frozen, all of them are.
         """
         if not self.task.tokens:
             return None
-        embedding = nn.Embedding(self.task.input_size, self.embedding_size, padding_idx=0)
+        embedding = nn.Embedding(self.task.input_size, self.input_width, padding_idx=0)
         with torch.no_grad():
             embedding.weight.mul_(0.1)
+            if self.task.vectors is not None and not embedding.weight.is_meta:
+                given = torch.from_numpy(self.task.vectors).to(embedding.weight)
+                embedding.weight.copy_(torch.where(given.isnan(), embedding.weight, given))
+        embedding.weight.requires_grad_(not self.task.vectors_frozen)
         return embedding
 
     def layers(self, input_size: int | None = None) -> nn.ModuleList:
@@ -80,8 +102,7 @@ class Blueprint:
         Args:
             input_size: of what the lowest reads; None: of the embedding, or of the data's features.
         """
-        own = self.embedding_size if self.task.tokens else self.task.input_size
-        size, cells = own if input_size is None else input_size, nn.ModuleList()
+        size, cells = self.input_width if input_size is None else input_size, nn.ModuleList()
         for _ in range(self.num_layers):
             cell = self.cell(input_size=size, initialise=self.initialise, max_children=self.max_children)
             cells.append(cell)
@@ -127,11 +148,17 @@ class Architecture(ABC):
         made = self.blueprint
         embedding, cells = made.embedding(), made.layers()
         between, readout = nn.Dropout(made.dropout), nn.Linear(cells[-1].hidden_size, made.task.output_size)  # type: ignore[arg-type]
-        return {"embedding": embedding, "cells": cells, "between": between, "readout": readout}
+        around = {"before": _dropout(made.input_dropout), "behind": _dropout(made.output_dropout)}
+        return {"embedding": embedding, "cells": cells, "between": between, "readout": readout, **around}
 
     def inputs(self, net: Any, batch: Batch) -> Tensor:
         """What the lowest layer reads, at the structure's positions."""
-        return batch.inputs.to(net.dtype) if net.embedding is None else net.embedding(batch.inputs)
+        read = batch.inputs.to(net.dtype) if net.embedding is None else net.embedding(batch.inputs)
+        return read if net.before is None else net.before(read)
+
+    def outputs(self, net: Any, states: Tensor) -> Tensor:
+        """What is read out of states of the top layer, or of what is pooled of them."""
+        return net.readout(states if net.behind is None else net.behind(states))
 
     def fold(self, net: Any, batch: Batch, unroll: Unroll) -> Unrolled:
         """Unroll the cells along the batch's structure. Returns what `answers` and `labelled` read."""
@@ -144,3 +171,8 @@ class Architecture(ABC):
     def labelled(self, net: Any, batch: Batch, unrolled: Unrolled) -> tuple[Tensor, Tensor] | None:
         """Outputs and targets of the labels that the loss is of; None: of the answers."""
         return None
+
+
+def _dropout(probability: float) -> nn.Dropout | None:
+    """None where it would drop nothing: it draws random numbers all the same."""
+    return nn.Dropout(probability) if probability else None
