@@ -58,6 +58,30 @@ def count_steps(model: Any, batch: Batch, unrolled: Unrolled, split: str) -> Ste
     return steps
 
 
+def count_samples(model: Any, batch: Batch, unrolled: Unrolled, split: str) -> tuple[Tensor, int, Tensor | None]:
+    """The mean loss of a `Model` that answers to samples, the number of labels it is the mean of, and the summed loss
+    of the answers where that is not all of it. Counts the batch in the split's metrics."""
+    objective, answers = model.objective, model.architecture.answers(model, batch, unrolled)
+    target, labelled = objective.aligned(batch.target, answers), model.architecture.labelled(model, batch, unrolled)
+    weigh = objective.weighted if split == "train" else _unweighted
+    of_answers, positions = weigh(objective.losses(answers, target), target), None
+    if labelled is None:
+        loss, labels, terminal = of_answers.mean(), len(of_answers), None
+    else:
+        outputs, targets = labelled
+        labels, terminal = len(targets), of_answers.sum()
+        loss = weigh(objective.losses(outputs, targets), targets).sum() / max(
+            labels, 1
+        )  # 0 where the batch has no label
+        positions = (objective.predictions(outputs), targets) if labels else None
+    model.tallies[f"{split}_"].add(loss.detach(), labels, (objective.predictions(answers), target), positions)
+    return loss, labels, terminal
+
+
+def _unweighted(losses: Tensor, targets: Tensor) -> Tensor:
+    return losses
+
+
 def answers_to_samples(model: Any, batch: Batch, unrolled: Unrolled) -> dict[str, Tensor]:
     """Of each sample: of classes the `predicted` and the `true` one; `correct`, where the task says what that is; and
     `loss`, taken in float64."""

@@ -22,7 +22,7 @@ from rnn_research.datasets.base import SPLITS, Task
 from rnn_research.models.architectures import Architecture, Blueprint, automatic_architecture
 from rnn_research.models.architectures.automatic import architecture_for_loss
 from rnn_research.models.carried import CarriedStates
-from rnn_research.models.counting import answers_to_samples, count_steps
+from rnn_research.models.counting import answers_to_samples, count_samples, count_steps
 from rnn_research.models.metrics import RunningMetrics
 from rnn_research.models.objective import objective_of
 from rnn_research.models.schedules import NoSchedule, RateSchedule
@@ -43,8 +43,8 @@ class Model(LightningModule):
         cell: makes one layer's cell, given `input_size`, `initialise` and `max_children`.
         optimizer: makes the optimiser, given the parameters.
         clipping: the strategy applied to the gradient before each step of the optimiser, or inside backpropagation.
-        initialise, max_children, num_layers, dropout, embedding_size, position_targets, pooling, input_dropout,
-            output_dropout, tie_weights: see `Blueprint`.
+        initialise, max_children, num_layers, dropout, embedding_size, position_targets, tie_weights, pooling,
+            input_dropout, output_dropout: see `Blueprint`.
         loss: `terminal`: at the last step or root; `every`: the mean over all labelled positions; `auto`: as the
             architecture says.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
@@ -81,8 +81,8 @@ class Model(LightningModule):
         scheduler: RateSchedule | None = None,
     ) -> None:
         super().__init__()
-        shared = (max_children, num_layers, dropout, embedding_size, position_targets)
-        shared += (pooling, input_dropout, output_dropout, tie_weights)
+        shared = (max_children, num_layers, dropout, embedding_size, position_targets, tie_weights)
+        shared += (pooling, input_dropout, output_dropout)
         blueprint = Blueprint(task, cell, initialise, *shared)
         make = architecture_for_loss(loss, architecture, task, position_targets)
         choice("engine", engine, ENGINES)
@@ -244,21 +244,7 @@ class Model(LightningModule):
         if self.architecture.every_step:
             steps = count_steps(self, batch, unrolled, split)
             return steps.mean, steps.labels, steps.terminal
-        objective, answers = self.objective, self.architecture.answers(self, batch, unrolled)
-        target, labelled = objective.aligned(batch.target, answers), self.architecture.labelled(self, batch, unrolled)
-        weigh = objective.weighted if split == "train" else _unweighted
-        of_answers, positions = weigh(objective.losses(answers, target), target), None
-        if labelled is None:
-            loss, labels, terminal = of_answers.mean(), len(of_answers), None
-        else:
-            outputs, targets = labelled
-            labels, terminal = len(targets), of_answers.sum()
-            loss = weigh(objective.losses(outputs, targets), targets).sum() / max(
-                labels, 1
-            )  # 0 where the batch has no label
-            positions = (objective.predictions(outputs), targets) if labels else None
-        self.tallies[f"{split}_"].add(loss.detach(), labels, (objective.predictions(answers), target), positions)
-        return loss, labels, terminal
+        return count_samples(self, batch, unrolled, split)
 
     def measured(self, split: str) -> dict[str, float]:
         """The loss and metrics of a split since they were last asked for; then they start anew."""
@@ -270,10 +256,6 @@ class Model(LightningModule):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         self.scheduler.updated(scheduler)
-
-
-def _unweighted(losses: Tensor, targets: Tensor) -> Tensor:
-    return losses
 
 
 def _by_name(clipping: Clipping) -> dict[str, Clipping]:

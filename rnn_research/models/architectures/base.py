@@ -37,14 +37,14 @@ class Blueprint:
         initialise: initialisations of each cell, in order.
         max_children: the most children of a node in the structures to come.
         num_layers: layers of cells, each reading the hidden states of the one below.
-        dropout: probability of dropping a hidden unit between layers; of a language model before the readout, too.
+        dropout: probability of dropping a hidden unit between layers.
         embedding_size: where inputs are tokens without pretrained vectors, the size of their vectors; token 0 reads as
             zero.
         position_targets: whether batches label positions.
+        tie_weights: whether the readout's weights are the embedding's.
         pooling: which hidden states of the top layer an answer is read from: see `pooling.pooled`.
         input_dropout: probability of dropping a feature of what the lowest layer reads.
         output_dropout: probability of dropping a feature of what the readout reads.
-        tie_weights: whether the readout's weights are the embedding's.
 
     Raises:
         ValueError: a value out of range.
@@ -58,10 +58,10 @@ class Blueprint:
     dropout: float = 0.0
     embedding_size: int = 64
     position_targets: bool = False
+    tie_weights: bool = False
     pooling: str = "last"
     input_dropout: float = 0.0
     output_dropout: float = 0.0
-    tie_weights: bool = False
 
     def __post_init__(self) -> None:
         flag("tie_weights", self.tie_weights)

@@ -17,7 +17,7 @@ from rnn_research.unroll import Unrolled
 class NextToken(Architecture):
     """Embedding, recurrence, and o_t = W_o h_t + b_o at every step t, over the tokens that may come next.
 
-    h_t is the top layer's hidden state, with dropout as between layers (Zaremba et al. 2014, arXiv:1409.2329). Class k
+    h_t is the top layer's hidden state (with `output_dropout` as in Zaremba et al. 2014, arXiv:1409.2329). Class k
     stands for token k + 1: the empty token 0 never comes. With `tie_weights` W_o is the embedding's own matrix (Press
     and Wolf 2017, arXiv:1608.05859), so that a token's vector is also what it is recognised by.
 
@@ -40,6 +40,10 @@ class NextToken(Architecture):
                 "architecture=next_token: these batches label no steps, since nothing comes next in a tree; use "
                 "structure=chain"
             )
+        if blueprint.pooling != "last":
+            raise ValueError(
+                f"pooling: given {blueprint.pooling}, but each step is read from its own state; leave it out"
+            )
 
     def modules(self) -> dict[str, nn.Module | None]:
         made = super().modules()
@@ -48,15 +52,15 @@ class NextToken(Architecture):
         return made
 
     def answers(self, net: Any, batch: Batch, unrolled: Unrolled) -> Float[Tensor, "batch output"]:
-        return net.readout(net.between(batch.structure.terminal(unrolled.hidden)))
+        return self.outputs(net, batch.structure.terminal(unrolled.hidden))
 
     def labelled(self, net: Any, batch: Batch, unrolled: Unrolled) -> tuple[Tensor, Tensor]:
         hidden, targets = unrolled.hidden, batch.position_targets
         assert targets is not None
         labelled = targets != NO_TARGET
         if bool(labelled.all()):  # as of whole windows: no step is picked, which costs a copy and a slow way back
-            return net.readout(net.between(hidden)).flatten(0, 1), targets.flatten()
-        return net.readout(net.between(hidden[labelled])), targets[labelled]
+            return self.outputs(net, hidden).flatten(0, 1), targets.flatten()
+        return self.outputs(net, hidden[labelled]), targets[labelled]
 
 
 class TiedReadout(nn.Module):
