@@ -30,6 +30,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rnn_research.config.composed_options import ComposedOptions, read_typed, with_values
 from rnn_research.config.counterfactual_keys import expand
 from rnn_research.config.groups import CONF, options
+from rnn_research.config.kept_yamls import KeptYamls, as_files, keep
 from rnn_research.config.short_keys import needs_options, register, written_out
 from rnn_research.config.untrusted_yamls import ALLOWED, check_hydra, check_swept, check_trust
 from rnn_research.errors import UsageError
@@ -153,6 +154,7 @@ class Composer:
         with composing(self.folders), warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             config = compose(PRIMARY, list(overrides), return_hydra_config=True)
+        as_files(config)
         for warning in told:
             if found := re.search(r"path=(\S+) is not available", str(warning.message)):
                 raise UsageError(
@@ -179,19 +181,23 @@ class Composer:
 
 
 class UsersFolders(SearchPathPlugin):
-    """Puts the folders of the command that is composing before the project's own."""
+    """While a command is composing: puts its folders before the project's own, whose yamls are kept."""
 
-    folders: ClassVar[tuple[Path, ...]] = ()
+    folders: ClassVar[tuple[Path, ...] | None] = None
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if self.folders is None:
+            return
         for folder in self.folders:
             search_path.prepend("command-line", f"file://{folder.resolve()}", anchor="main")
+        keep(CONF, search_path)
 
 
 @contextmanager
 def composing(folders: tuple[Path, ...]) -> Iterator[None]:
     """Let Hydra compose from the project's config, and from these folders before it."""
     with _one_at_a_time:
+        Plugins.instance().register(KeptYamls)
         Plugins.instance().register(UsersFolders)
         UsersFolders.folders = folders
         hydra = GlobalHydra.instance()
@@ -200,7 +206,7 @@ def composing(folders: tuple[Path, ...]) -> Iterator[None]:
             with initialize_config_dir(str(CONF), version_base="1.3", job_name=PRIMARY):
                 yield
         finally:
-            UsersFolders.folders = ()
+            UsersFolders.folders = None
             GlobalHydra.instance().hydra = before
 
 

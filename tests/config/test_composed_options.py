@@ -11,11 +11,15 @@ import pytest
 from composed import GROUPS, ROUNDS, chosen
 from composed import choices as of_round
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigLoadError
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
 from rnn_research.config.compose import PRIMARY, Composer
 from rnn_research.config.composed_options import ComposedOptions, read_typed, with_values
 from rnn_research.config.groups import CONF
+from rnn_research.config.kept_yamls import KeptYamls
 from rnn_research.config.short_keys import register
 
 
@@ -26,11 +30,9 @@ def by_hydra(*overrides: str) -> DictConfig:
 
 
 def quick(*overrides: str) -> DictConfig | None:
+    """What is composed without Hydra as a whole."""
     typed = read_typed(overrides, [CONF])
-    return with_values(kept.get(typed.choices, lambda choices: by_hydra(*choices)), typed) if typed else None
-
-
-kept = ComposedOptions()
+    return with_values(Composer()._of_options(typed.choices), typed) if typed else None
 
 
 def nodes(node: Any, path: str = "") -> Iterator[tuple[Any, ...]]:
@@ -67,7 +69,7 @@ def leaves(config: DictConfig, group: str) -> list[str]:
 def test_options_with_other_values_are_as_hydra_composes_them(number: int) -> None:
     experiment = GROUPS["experiment"][number % len(GROUPS["experiment"])]
     choices = [*of_round(number), f"experiment={experiment}"]
-    config = kept.get(tuple(choices), lambda choices: by_hydra(*choices))
+    config = Composer()._of_options(tuple(choices))
     values = [text for group in GROUPS for text in leaves(config, group)]
     overrides = ["seed=7", *values, *choices, "+trainer.unknown={a:[1,b]}", "hydra.run.dir='a=b'"]
     found = quick(*overrides)
@@ -177,3 +179,33 @@ def test_each_choice_is_composed_once_until_a_yaml_changes(tmp_path: Path) -> No
     (tmp_path / "model" / "b.yaml").write_text("a: 1")
     assert options.get(("model=a",), read).text == "a: 2"
     assert len(asked) == 3
+
+
+def test_a_yaml_is_parsed_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model" / "a.yaml"
+    path.parent.mkdir()
+    path.write_text("# what it is\n# @package _global_\na: 1\n")
+    source, files = (kind("main", f"{kind.scheme()}://{tmp_path}") for kind in (KeptYamls, FileConfigSource))
+    parsed: list[str] = []
+    monkeypatch.setattr(OmegaConf, "load", lambda file, load=OmegaConf.load: parsed.append("") or load(file))
+    first = source.load_config("model/a")
+    first.config.a = 2
+    assert source.load_config("model/a").config == {"a": 1}
+    assert len(parsed) == 1
+    assert vars(source.load_config("model/a.yaml")) == vars(files.load_config("model/a"))
+    path.write_text("a: 10\n")
+    assert (source.load_config("model/a").config, len(parsed)) == ({"a": 10}, 3)
+    path.unlink()
+    with pytest.raises(ConfigLoadError):
+        source.load_config("model/a")
+
+
+def test_a_folder_of_yamls_answers_as_one_of_files() -> None:
+    source, files = (kind("main", f"{kind.scheme()}://{CONF}") for kind in (KeptYamls, FileConfigSource))
+    for path in ("", "model", "model/rnn", "model/rnn.yaml", "model/no", "no", "train"):
+        for ask in ("is_group", "is_config", "exists"):
+            assert getattr(source, ask)(path) == getattr(files, ask)(path), (ask, path)
+    for path in ("", "model"):
+        for what in (None, ObjectType.GROUP, ObjectType.CONFIG):
+            assert source.list(path, what) == files.list(path, what)
+    assert (repr(source), source.full_path(), source.available()) == (repr(files), files.full_path(), True)
