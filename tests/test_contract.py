@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from composed import option_node
 from files import files_for
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from small import SIZES, TREES, Given, has, model_of, sentences
@@ -26,7 +26,8 @@ from rnn_research.cells import LSTM
 from rnn_research.cells.base import Cell
 from rnn_research.clipping.base import Clipping, ClippingEffect, clip
 from rnn_research.config.build import Parts, build
-from rnn_research.config.groups import CONF, first_line
+from rnn_research.config.compose import Composer
+from rnn_research.config.groups import CONF, LISTS, LONE, first_line
 from rnn_research.config.instantiate import LATER, instantiate_node, make_each, make_named
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.checking import check_disjoint, check_samples
@@ -49,9 +50,6 @@ from rnn_research.structures import (
 from rnn_research.structures.layouts import NO_TARGET
 from rnn_research.training.fit import RunSpec, fit
 
-LISTS = ("init", "probe", "logger")
-"""Groups of which several options can be taken at once, so that each is under its own name."""
-
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     folders = [CONF, *metafunc.config.getoption("--config-dir")]
@@ -69,19 +67,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def config(pytestconfig: pytest.Config, data_files: Path) -> Callable[..., DictConfig]:
     """Composes, as `rnn-train` with these arguments, and makes it small."""
     folders = pytestconfig.getoption("--config-dir")
-    searched = ",".join(f"'file://{folder}'" for folder in folders)
+    composer = Composer(tuple(folders))
 
-    @functools.cache
-    def composed(*overrides: str) -> DictConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", [f"hydra.searchpath=[{searched}]", *overrides])
+    def node(group: str, option: str) -> DictConfig:
+        if any((folder / group / f"{option}.yaml").exists() for folder in folders):
+            return composer.compose([f"{group}=[{option}]" if group in LISTS else f"{group}={option}"])[group]
+        return option_node(group, option)
 
     def small(*overrides: str, **groups: str) -> DictConfig:
-        cfg = copy.deepcopy(composed("dataset=temporal_order"))
+        cfg = composer.run(["dataset=temporal_order"]).task
         cfg.trust = [path.stem for folder in folders for path in folder.glob("*.py")]
         for group, option in groups.items():
-            chosen = f"{group}=[{option}]" if group in LISTS else f"{group}={option}"
-            cfg[group] = copy.deepcopy(composed(chosen)[group])
+            cfg[group] = copy.deepcopy(node(group, option))
         for key, value in {**SIZES, **files_for(cfg.dataset, data_files)}.items():
             if has(cfg, key):
                 OmegaConf.update(cfg, key, value)
@@ -116,8 +113,8 @@ def test_a_yaml_opens_with_what_it_is(yaml: Path) -> None:
 def test_a_yaml_binds_to_its_target(described: Path, config: Callable[..., DictConfig]) -> None:
     group, option = described.parent.name, described.stem
     cfg = OmegaConf.to_container(config(**{group: option})[group], resolve=True)
-    if group in LISTS:
-        assert set(cfg) == {option} - {"none"}
+    if group in LISTS and group not in LONE:  # so that each of several is under its own name
+        assert set(OmegaConf.load(described)) - {"defaults"} == set(cfg) == {option} - {"none"}
     for path, node in _targets(cfg, group):
         parameters = inspect.signature(get_object(node["_target_"])).parameters
         named = {name: one for name, one in parameters.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
