@@ -18,6 +18,7 @@ from rnn_research.compare.breakdown import AnswersByValue, answers_by_feature, m
 from rnn_research.compare.cached import cached, is_kept
 from rnn_research.compare.clipping_norms import COLUMNS, ClippingSummary, clipping_summary
 from rnn_research.compare.factors import Settings
+from rnn_research.compare.optional_tables import read_optional
 from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunSummary, Series
 from rnn_research.compare.select import SelectedRun
 from rnn_research.records import runs
@@ -110,6 +111,7 @@ def summarise(folder: Path, view: TableView, diverged: int | None, alone: bool) 
             missing.append(str(error))
     clipping, learning = _clipping(folder, missing), _learning(folder, view.metric, missing)
     answers, measured = _answers(folder, missing)
+    optional = read_optional(folder, missing)
     return RunSummary(
         states,
         steps,
@@ -122,6 +124,7 @@ def summarise(folder: Path, view: TableView, diverged: int | None, alone: bool) 
         answers,
         measured,
         beside,
+        *optional,
     )
 
 

@@ -83,9 +83,11 @@ def _unweighted(losses: Tensor, targets: Tensor) -> Tensor:
 
 
 def answers_to_samples(model: Any, batch: Batch, unrolled: Unrolled) -> dict[str, Tensor]:
-    """Of each sample: `correct`, where the task says what that is, and `loss`, taken in float64."""
+    """Of each sample: of classes the `predicted` and the `true` one; `correct`, where the task says what that is; and
+    `loss`, taken in float64."""
     answers, objective = model.architecture.answers(model, batch, unrolled), model.objective
     predictions, exact = objective.predictions(answers), answers.double()
-    right = objective.correct(predictions, objective.aligned(batch.target, answers))
+    target = objective.aligned(batch.target, answers)
+    right, classes = objective.correct(predictions, target), objective.classes(predictions, target)
     loss = objective.losses(exact, objective.aligned(batch.target, exact))
-    return {"loss": loss} if right is None else {"correct": right, "loss": loss}
+    return classes | ({} if right is None else {"correct": right}) | {"loss": loss}
