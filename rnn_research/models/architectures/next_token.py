@@ -32,6 +32,8 @@ class NextToken(Architecture):
 
     learns_positions = True
     every_step = True
+    causal = True
+    """No answer may read a later step: it would be told what it is asked."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         super().__init__(blueprint)
