@@ -79,9 +79,10 @@ class TrainedRun:
             UsageError: the run has none.
         """
         if self.encoder is None:
+            name, data = self.record.name, self.record.data.get("name")
             raise UsageError(
-                f"{self.record.name}: its data ({self.record.data.get('name')}) were generated, and nothing reads files "
-                "for it; give a run of data that were read"
+                f"{name}: its data ({data}) were generated, and nothing reads files for it; give a run of data that "
+                "were read"
             )
         return self.encoder
 
