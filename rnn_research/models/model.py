@@ -134,17 +134,7 @@ class Model(LightningModule):
             ValueError: one has no meaning there.
         """
         self.clipping.attach(list(self.cells), self.readout, trees)
-        truncating = next((name for name, one in _by_name(self.clipping).items() if one.truncate is not None), None)
-        for name, regularizer in self.regularizers.items():
-            try:
-                regularizer.attach(list(self.cells), trees)
-            except ValueError as error:
-                raise ValueError(f"regularizer={name}: {error}") from error
-            if regularizer.needs_whole and truncating is not None:
-                raise ValueError(
-                    f"regularizer={name}: reads how the gradient passes over the full length, but "
-                    f"clipping={truncating} cuts it into windows, which contradict; leave one out"
-                )
+        _attach_regularizers(self, trees)
         self._attached = True
 
     @property
@@ -256,6 +246,21 @@ class Model(LightningModule):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         self.scheduler.updated(scheduler)
+
+
+def _attach_regularizers(model: Model, trees: bool | None) -> None:
+    """Tell each regularizer what it acts on. Raises a ValueError where one has no meaning there."""
+    truncating = next((name for name, one in _by_name(model.clipping).items() if one.truncate is not None), None)
+    for name, regularizer in model.regularizers.items():
+        try:
+            regularizer.attach(list(model.cells), trees)
+        except ValueError as error:
+            raise ValueError(f"regularizer={name}: {error}") from error
+        if regularizer.needs_whole and truncating is not None:
+            raise ValueError(
+                f"regularizer={name}: reads how the gradient passes over the full length, but "
+                f"clipping={truncating} cuts it into windows, which contradict; leave one out"
+            )
 
 
 def _by_name(clipping: Clipping) -> dict[str, Clipping]:
