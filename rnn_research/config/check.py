@@ -30,6 +30,7 @@ from rnn_research.records import runs
 from rnn_research.records.identity import GROUPS, SCALARS
 from rnn_research.regularizers.base import Regularizer
 from rnn_research.training.resume import checkpoint_of
+from rnn_research.training.watched import check_watched
 from rnn_research.unroll import ENGINES
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def _check_optimizer(node: DictConfig) -> None:
 
 def _check_keys(cfg: DictConfig) -> None:
     """Every key of an option that stands alone is an argument of what it makes."""
-    for path in ("optimizer", "model.cell", "architecture", "dataset", "structure", "model"):
+    for path in ("optimizer", "scheduler", "model.cell", "architecture", "dataset", "structure", "model"):
         node = OmegaConf.select(cfg, path)
         if isinstance(node, DictConfig) and "_target_" in node:
             check_keys(node, path)
@@ -173,6 +174,15 @@ def check_together(cfg: DictConfig, data: DataModule, model: Model, precision: s
         _check_precision(cfg.trainer.get("precision") or 32, precision, model.regularizers.items())
         _check_accumulation(cfg.trainer.get("accumulate_grad_batches") or 1, model.regularizers.items())
         trainer_keys.check_batches(plain(cfg.trainer), data)
+        check_watched(model)
+        _check_scheduler(plain(cfg.trainer), model)
+
+
+def _check_scheduler(limits: Mapping[str, Any], model: Model) -> None:
+    """The scheduler can be made for this optimiser, and where it goes over the run the limits tell how long that is."""
+    endless = all(limits.get(key) in (None, -1) for key in ("max_steps", "max_epochs"))
+    trial = model.optimizer([torch.nn.Parameter(torch.zeros(1))])
+    model.scheduler.make(trial, lambda: float("inf") if endless and not limits.get("fast_dev_run") else 1.0)
 
 
 def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:

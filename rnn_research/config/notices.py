@@ -91,6 +91,8 @@ def _of_training(cfg: Mapping[str, Any], regularizers: ModuleMapping, probes: Ma
     optimizer = cfg["optimizer"]
     if optimizer.get("lr") == 0:
         yield "optimizer.lr=0: nothing is learnt"
+    if 0 < steps <= (warmup := cfg["scheduler"].get("warmup_steps") or 0):
+        yield f"scheduler.warmup_steps={warmup}: the run ends before the whole learning rate is reached"
     if optimizer.get("dampening") and not optimizer.get("momentum"):
         yield f"optimizer.dampening={optimizer['dampening']}: does nothing without momentum"
 

@@ -23,6 +23,7 @@ GROUPS = (
     "clipping",
     "regularizer",
     "optimizer",
+    "scheduler",
     "probe",
     "trainer",
     "logger",
@@ -85,8 +86,11 @@ BEFORE: dict[str, Any] = {
     "trainer.val_check_interval": 1.0,
     "architecture._target_": "rnn_research.models.architectures.automatic.automatic_architecture",
     "architecture._partial_": True,
+    "scheduler._target_": "rnn_research.models.schedules.NoSchedule",
 }
 """What runs did before these keys were there to choose."""
+CHOSEN_BEFORE = {"scheduler": "none"}
+"""The options that runs had of groups before these were there to choose from."""
 
 
 @cache

@@ -29,6 +29,7 @@ from typing import IO, Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from rnn_research.records import version1, wellformed
+from rnn_research.records.identity import CHOSEN_BEFORE
 from rnn_research.records.wellformed import check_dtype, check_record, check_table
 
 VERSION = 2
@@ -175,6 +176,8 @@ def read(folder: Path) -> RunRecord:
     known = {item.name for item in fields(RunRecord)}
     try:
         raw = version1.converted(raw) if version == 1 else raw
+        if isinstance(raw.get("choices"), dict) and "optimizer" in raw["choices"]:  # from the command line
+            raw["choices"] = CHOSEN_BEFORE | raw["choices"]
         return RunRecord(**_typed({key: value for key, value in raw.items() if key in known}))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamagedRecord(path, f"damaged ({error}); run it again") from None

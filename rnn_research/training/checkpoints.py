@@ -70,6 +70,7 @@ class CheckpointWriter(Callback):
             "best": record.best,
             "success": record.success,
             "config": runs.plain(record.config),
+            "limits": {name: getattr(trainer, name) for name in ("max_steps", "max_epochs")},
             "tally": pl_module.tallies["train_"].state() if between else None,
         }
         checkpoint["state_dict"].update(self.position.counters)

@@ -71,6 +71,10 @@ class StopRules(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         """After the validation's row is in the record."""
         self._look(trainer)
+        if trainer.state.fn == TrainerFn.FITTING:
+            values = {name: self.live.record.final[f"val_{name}"] for name in pl_module.tallies["val_"].names}
+            for config in trainer.lr_scheduler_configs:
+                pl_module.scheduler.validated(config.scheduler, values)  # type: ignore[arg-type]
         solved = self.live.record.success.get("step") is not None
         if trainer.state.fn == TrainerFn.FITTING and self.stop_when_solved and solved:
             trainer.should_stop = True
