@@ -39,8 +39,10 @@ class MetricsWriter(Callback):
         self.rows = earlier.rows if earlier else 0
         self.tested = "test"
         """The set that is being tested."""
-        self.validated = -1
+        self.validated = earlier.validated if earlier else -1
         """The step of the last validation."""
+        self.at: tuple[int, int] | None = None
+        """The step and the epoch of the weights that are measured; None: the trainer's."""
         self._logged = earlier.place.step if earlier else 0
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
@@ -80,19 +82,20 @@ class MetricsWriter(Callback):
         """One dense row of metrics.csv, and the same to the loggers; with the learning rate `lr` that the next update
         takes, where a scheduler changes it. `name`: of the set, where that is not `split`."""
         found, name, rate = model.measured(split), name or split, learning_rate(trainer)
-        epoch = self.position.epoch(trainer) if epoch is None else epoch
+        step, ended = self.at or (trainer.global_step, self.position.epoch(trainer))
+        epoch = ended if epoch is None else epoch
         with (self.live.folder / runs.METRICS).open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             if file.tell() == 0:
                 writer.writerow(["step", "epoch", "split", *found, *rate])
-            writer.writerow([trainer.global_step, epoch, name, *map(repr, (found | rate).values())])
+            writer.writerow([step, epoch, name, *map(repr, (found | rate).values())])
         self.rows += 1
         named = {f"{name}_{metric}": value for metric, value in found.items()}
         self.live.change(final={**self.live.record.final, **named})
         if split == "train":
             self._logged = self.position.step
         for logger in trainer.loggers:
-            logger.log_metrics(named | rate, step=trainer.global_step)
+            logger.log_metrics(named | rate, step=step)
         return found
 
     def _engine(self, model: Model) -> None:

@@ -26,6 +26,8 @@ from rnn_research.records.identity import may_differ, values_of
 from rnn_research.records.version1 import renamed
 
 PLACE = "rnn_research"
+KEPT = ("rows", "best", "success", "tally", "limits", "final", "validated", "missed", "best_weights")
+"""What a checkpoint holds of a run beside the place, by the names that `ResumedRun` has; the last five may lack."""
 
 
 class ResumeError(ValueError):
@@ -56,8 +58,9 @@ class TrainingPosition:
 class ResumedRun:
     """An earlier run at its checkpoint: its folder, its record, and what was kept at that moment.
 
-    `rows` are the rows of its metrics.csv, `best` and `success` those of its record; `tally` is what was counted for
-    the next row of training metrics (None: it starts anew). `limits` are the trainer's of steps and epochs.
+    `rows` are the rows of its metrics.csv, `best`, `final` and `success` those of its record; `tally` is what was
+    counted for the next row of training metrics (None: it starts anew). `limits` are the trainer's of steps and epochs.
+    `validated` is the step of the last validation, `missed` what early stopping counts, `best_weights` what was kept.
     """
 
     folder: Path
@@ -70,6 +73,10 @@ class ResumedRun:
     success: dict[str, Any]
     tally: dict[str, Any] | None
     limits: dict[str, int] = field(default_factory=dict)
+    final: dict[str, float] = field(default_factory=dict)
+    validated: int = -1
+    missed: dict[str, Any] | None = None
+    best_weights: dict[str, Any] | None = None
 
     def metrics(self) -> str:
         """The lines of metrics.csv that the run had written when the checkpoint was, with the header."""
@@ -119,7 +126,7 @@ def save(
 
     Args:
         facts: what another run must have in common, of simple types.
-        kept: `batches_per_epoch`, and `rows`, `best`, `success`, `tally` and `limits` as in `ResumedRun`.
+        kept: `batches_per_epoch`, and what `KEPT` names, as in `ResumedRun`.
     """
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 (what other libraries draw from)
     others = {"numpy": (name, np.asarray(keys).tolist(), *rest), "python": random.getstate()}
@@ -197,7 +204,7 @@ def load(
     stands = TrainingPosition(
         **{key: place[key] for key in ("step", "epoch", "batch", "batches", "pending")}, generators=generators
     )
-    kept = {key: place[key] for key in ("rows", "best", "success", "tally")} | {"limits": place.get("limits", {})}
+    kept = {key: place[key] for key in KEPT if key in place}
     return ResumedRun(path.parent, path, record, stands, stands.next(place["batches_per_epoch"]), **kept)
 
 
