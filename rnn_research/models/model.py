@@ -41,7 +41,7 @@ class Model(LightningModule):
         cell: makes one layer's cell, given `input_size`, `initialise` and `max_children`.
         optimizer: makes the optimiser, given the parameters.
         clipping: the strategy applied to the gradient before each step of the optimiser, or inside backpropagation.
-        initialise, max_children, num_layers, dropout, embedding_size, position_targets: see `Blueprint`.
+        initialise, max_children, num_layers, dropout, embedding_size, position_targets, bidirectional: see `Blueprint`.
         loss: `terminal`: at the last step or root; `every`: the mean over all labelled positions; `auto`: as the
             architecture says.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
@@ -72,9 +72,10 @@ class Model(LightningModule):
         regularizers: Mapping[str, Regularizer] | None = None,
         architecture: Callable[[Blueprint], Architecture] = automatic_architecture,
         scheduler: RateSchedule | None = None,
+        bidirectional: bool = False,
     ) -> None:
         super().__init__()
-        shared = (max_children, num_layers, dropout, embedding_size, position_targets)
+        shared = (max_children, num_layers, dropout, embedding_size, position_targets, bidirectional)
         blueprint = Blueprint(task, cell, initialise, *shared)
         make = architecture_for_loss(loss, architecture, task, position_targets)
         choice("engine", engine, ENGINES)
@@ -89,7 +90,7 @@ class Model(LightningModule):
         self.readout: Any
         for name, module in self.architecture.modules().items():
             setattr(self, name, module)
-        self.tallies: Any = nn.ModuleDict({f"{split}_": self._running_metrics() for split in SPLITS})
+        self.tallies: Any = nn.ModuleDict({f"{split}_": _running_metrics(self) for split in SPLITS})
         self.regularizers: Any = ModuleMapping(dict(regularizers or {}))
         self.answered: list[dict[str, Tensor]] = []
         """Of each batch of the set that was tested last, what each sample's answer was."""
@@ -107,10 +108,6 @@ class Model(LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def _running_metrics(self) -> RunningMetrics:
-        positions = self.objective.position_metrics() if self.architecture.learns_positions else None
-        return RunningMetrics(self.objective.answer_metrics(), positions)
-
     def attach(self, trees: bool | None = None) -> None:
         """Tell the strategies and regularizers what they act on, once, before training.
 
@@ -122,6 +119,7 @@ class Model(LightningModule):
         """
         self.clipping.attach(list(self.cells), self.readout, trees)
         truncating = next((name for name, one in _by_name(self.clipping).items() if one.truncate is not None), None)
+        self.architecture.check_acting(trees, truncating)
         for name, regularizer in self.regularizers.items():
             try:
                 regularizer.attach(list(self.cells), trees)
@@ -252,6 +250,12 @@ class Model(LightningModule):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         self.scheduler.updated(scheduler)
+
+
+def _running_metrics(model: Model) -> RunningMetrics:
+    """What is counted of one split."""
+    positions = model.objective.position_metrics() if model.architecture.learns_positions else None
+    return RunningMetrics(model.objective.answer_metrics(), positions)
 
 
 def _by_name(clipping: Clipping) -> dict[str, Clipping]:

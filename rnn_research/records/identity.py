@@ -101,6 +101,7 @@ BEFORE: dict[str, Any] = {
     "trainer.val_check_interval": 1.0,
     "architecture._target_": "rnn_research.models.architectures.automatic.automatic_architecture",
     "architecture._partial_": True,
+    "model.bidirectional": False,
     "scheduler._target_": "rnn_research.models.schedules.NoSchedule",
 }
 """What runs did before these keys were there to choose: no data of theirs named a metric for `keep_best=auto`."""

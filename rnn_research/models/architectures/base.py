@@ -16,8 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell, Initialisation
-from rnn_research.checks import integer, number
+from rnn_research.checks import flag, integer, number
 from rnn_research.datasets.base import Task
+from rnn_research.models.bidirectional import check_acting, check_both, fold_both
 from rnn_research.structures import Batch
 from rnn_research.unroll import Unrolled
 
@@ -39,6 +40,7 @@ class Blueprint:
         dropout: probability of dropping a hidden unit between layers.
         embedding_size: where inputs are tokens, the size of their vectors; token 0 reads as zero.
         position_targets: whether batches label positions.
+        bidirectional: whether each layer reads the sequence in both directions; see `models.bidirectional`.
 
     Raises:
         ValueError: a value out of range.
@@ -52,10 +54,12 @@ class Blueprint:
     dropout: float = 0.0
     embedding_size: int = 64
     position_targets: bool = False
+    bidirectional: bool = False
 
     def __post_init__(self) -> None:
         integer("num_layers", self.num_layers)
         number("dropout", self.dropout, least=0.0, most=1.0)
+        flag("bidirectional", self.bidirectional)
         if self.task.tokens:
             integer("embedding_size", self.embedding_size)
 
@@ -72,7 +76,7 @@ class Blueprint:
         return embedding
 
     def layers(self, input_size: int | None = None) -> nn.ModuleList:
-        """Layers of cells from the bottom up.
+        """Layers of cells from the bottom up; of two directions of each layer the forward cell and the backward one.
 
         Args:
             input_size: of what the lowest reads; None: of the embedding, or of the data's features.
@@ -80,10 +84,19 @@ class Blueprint:
         own = self.embedding_size if self.task.tokens else self.task.input_size
         size, cells = own if input_size is None else input_size, nn.ModuleList()
         for _ in range(self.num_layers):
-            cell = self.cell(input_size=size, initialise=self.initialise, max_children=self.max_children)
-            cells.append(cell)
-            size = cell.hidden_size
+            for _ in range(self.directions):
+                cells.append(self.cell(input_size=size, initialise=self.initialise, max_children=self.max_children))
+            size = self.width(cells)
         return cells
+
+    @property
+    def directions(self) -> int:
+        """Chains a layer."""
+        return 2 if self.bidirectional else 1
+
+    def width(self, cells: nn.ModuleList) -> int:
+        """Features that the highest of these layers gives at a position: what a readout reads."""
+        return self.directions * int(cells[-1].hidden_size)  # type: ignore[arg-type]
 
 
 class Architecture(ABC):
@@ -101,9 +114,19 @@ class Architecture(ABC):
 
     learns_positions: ClassVar[bool] = False
     """Whether the loss is that of labelled positions, where a batch has some."""
+    causal: ClassVar[bool] = False
+    """Whether its answers may read no later input, so that a sequence can't be read in both directions."""
 
     def __init__(self, blueprint: Blueprint) -> None:
+        if blueprint.bidirectional:
+            kind = type(self)
+            check_both(kind.fold is not Architecture.fold, kind.causal, kind.__name__)
         self.blueprint = blueprint
+
+    def check_acting(self, trees: bool | None, truncating: str | None) -> None:
+        """Refuse what has no meaning with this architecture: see `bidirectional.check_acting`."""
+        if self.blueprint.bidirectional:
+            check_acting(trees, truncating)
 
     def modules(self) -> dict[str, nn.Module | None]:
         """The model's modules by name, in the order in which they are made.
@@ -112,7 +135,7 @@ class Architecture(ABC):
         """
         made = self.blueprint
         embedding, cells = made.embedding(), made.layers()
-        between, readout = nn.Dropout(made.dropout), nn.Linear(cells[-1].hidden_size, made.task.output_size)  # type: ignore[arg-type]
+        between, readout = nn.Dropout(made.dropout), nn.Linear(made.width(cells), made.task.output_size)
         return {"embedding": embedding, "cells": cells, "between": between, "readout": readout}
 
     def inputs(self, net: Any, batch: Batch) -> Tensor:
@@ -121,7 +144,10 @@ class Architecture(ABC):
 
     def fold(self, net: Any, batch: Batch, unroll: Unroll) -> Unrolled:
         """Unroll the cells along the batch's structure. Returns what `answers` and `labelled` read."""
-        return unroll(list(net.cells), batch.structure, self.inputs(net, batch), between=net.between)
+        cells, inputs = list(net.cells), self.inputs(net, batch)
+        if self.blueprint.bidirectional:
+            return fold_both(cells, batch.structure, inputs, unroll, net.between)
+        return unroll(cells, batch.structure, inputs, between=net.between)
 
     @abstractmethod
     def answers(self, net: Any, batch: Batch, unrolled: Unrolled) -> Float[Tensor, "batch output"]:

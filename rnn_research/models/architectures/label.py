@@ -8,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnn_research.models.architectures.base import Architecture
+from rnn_research.models.architectures.reading import terminal
 from rnn_research.structures import Batch
 from rnn_research.unroll import Unrolled
 
 
 class Label(Architecture):
-    """o = W_o h + b_o, with h the top layer's hidden state at the last step or root."""
+    """o = W_o h + b_o, with h the top layer's hidden state at the last step or root (see `reading`)."""
 
     def answers(self, net: Any, batch: Batch, unrolled: Unrolled) -> Float[Tensor, "batch output"]:
-        return net.readout(batch.structure.terminal(unrolled.hidden))
+        return net.readout(terminal(batch.structure, unrolled))

@@ -1,0 +1,17 @@
+"""Where an answer is read: what of a sample's states the readout is given."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from rnn_research.models.bidirectional import BothDirections
+from rnn_research.structures import Chain, Forest
+from rnn_research.unroll import Unrolled
+
+
+def terminal(structure: Chain | Forest, unrolled: Unrolled) -> Tensor:
+    """The top layer's hidden state at the last step or root, one a sample; of two directions [the last forward one, the
+    last backward one]."""
+    if isinstance(unrolled, BothDirections):
+        return unrolled.terminal
+    return structure.terminal(unrolled.hidden)
