@@ -21,11 +21,12 @@ class Adjoint(Probe):
 
     L is the *sample's own* summed loss: the norms do not depend on the batch size, on what else is in the batch, on
     gradient accumulation, or on loss scaling. They are accumulated in float64. Columns: `layer`, `sample`, `distance`
-    (see `LayerStates`), and for each state `<state>` (the total), `<state>_direct` and `<state>_recurrent`. Where a layer
-    has two chains there is `direction` (0 forward, 1 backward), and the distance is that to the chain's own end. Where
-    the loss reads more positions than the last one, `<state>_terminal` is the adjoint of the last one's loss alone:
-    only there has a state one distance to the loss, so it is what a vanishing curve is drawn from. Where the data are
-    tokens, `token` is the one read there (0: nothing is read).
+    (see `LayerStates`), and for each state `<state>` (the total), `<state>_direct` and `<state>_recurrent`. Where a
+    layer has two chains there is `direction` (0 forward, 1 backward); the distance is that to the chain's own end, and
+    below the top layer there are other ways, by the chains above, that may be shorter. Where the loss reads more
+    positions than the last one, `<state>_terminal` is the adjoint of the last one's loss alone: only there has a state
+    one distance to the loss, so it is what a vanishing curve is drawn from. Where the data are tokens, `token` is the
+    one read there (0: nothing is read).
 
     Where a strategy acts inside backpropagation these are the adjoints that flow, after it; and for each point at
     which one acts (see `unroll.intervention`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and

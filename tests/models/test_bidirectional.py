@@ -247,9 +247,8 @@ def test_what_acts_acts_on_each_chain(acting: str, tmp_path: Path) -> None:
     for more in ({}, ACTING[acting]):
         model = model_of(data, LSTM, HIDDEN, bidirectional=True, **more)
         model.cells[1].load_state_dict(model.cells[0].state_dict())
-        half = HIDDEN * 1
         with torch.no_grad():
-            model.readout.weight[:, half:] = model.readout.weight[:, :half]
+            model.readout.weight[:, HIDDEN:] = model.readout.weight[:, :HIDDEN]
         record = run(data, model, tmp_path / str(len(found)), {"adjoint": Adjoint(1)}, max_steps=3, max_epochs=-1)
         assert record.status == "done"
         found.append({name: value.clone() for name, value in model.state_dict().items() if name.startswith("cells")})
@@ -270,9 +269,7 @@ class ReadsNoLater(Label):
     causal = True
 
 
-@pytest.mark.parametrize(
-    ("kind", "why"), [(OwnFold, "folds the cells in a way of its own"), (ReadsNoLater, "no later")]
-)
+@pytest.mark.parametrize(("kind", "why"), [(OwnFold, "folds the cells in a way"), (ReadsNoLater, "no later")])
 def test_an_architecture_that_can_not_is_refused(kind: Any, why: str) -> None:
     with pytest.raises(
         ValueError, match=rf"^bidirectional: given true, but the architecture is {kind.__name__}, .*{why}"
