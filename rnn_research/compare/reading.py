@@ -202,14 +202,15 @@ class _Gradient:
 
     def beside(self, chosen: GradientAtStep) -> dict[str, GradientAtStep]:
         """What the joint state, or all layers or directions together, consist of, where that is more than one: each for
-        itself."""
+        itself. The directions are those of the top layer; of those below each has its layer's name."""
         state, parts, layers = chosen.curve.state, chosen.curve.parts, curves.layers(self.table)
         views: dict[str, tuple[str, int | None, int | None]]
         views = {part: (part, None, None) for part in parts if len(parts) > 1}
         ways = curves.directions(self.table)
         views |= {DIRECTIONS[way]: (state, None, way) for way in ways}
         if len(layers) > 1:
-            of_layers = [(layer, way) for layer in layers for way in ways or (None,)]
+            below = layers[:-1] if ways else layers
+            of_layers = [(layer, way) for layer in below for way in ways or (None,)]
             views |= {f"layer {layer}{' backward' * (way == 1)}": (state, layer, way) for layer, way in of_layers}
         return {name: self.at(chosen.curve.step, *view) for name, view in views.items()}
 

@@ -132,7 +132,8 @@ def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer:
 
     They are of `<state>_terminal` where the table has that of every part, else of the total. The joint norm is
     the root of the sum of squares of the parts' norms, exactly that of the parts side by side. Where a layer has two
-    directions, those of a sample are two samples: 2 i + direction.
+    directions, those of a sample are two samples (2 i + direction), and without a `layer` they are those of the top one
+    alone: from a lower one there are ways of other lengths to the loss, by the other direction of a layer above.
 
     Raises:
         ValueError: no such state, layer or step, no rows, or a column is missing.
@@ -145,6 +146,8 @@ def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer:
         raise ValueError(f"step: given {step}, expected a recorded one: {', '.join(map(str, steps(table)))}")
     parts = tuple(name.removesuffix("_terminal") for name in names) if terminal else tuple(names)
     ways = directions(rows) or (None,)
+    if layer is None and ways != (None,):
+        rows = _where(rows, rows["layer"] == rows["layer"].max())
     found = [_of_chain(of_direction(rows, way), names) for way in ways]
     whole = sum(len(part[0]) for part in found) == len(table)
     above = 0 if whole else int(min(distance.min() for _, distance, _ in found) - table["distance"].min())
