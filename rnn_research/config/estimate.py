@@ -240,13 +240,15 @@ def _sizes(
         cells = parameters = target
     else:
         asked = getattr(cell, "keywords", {}).get("hidden_size")
-        first, above = _cell(cell, width, children), _cell(cell, asked, children)
+        chains = 2 if model.get("bidirectional") is True else 1
+        read = chains * asked if isinstance(asked, int) else asked
+        first, above = _cell(cell, width, children), _cell(cell, read, children)
         if first is None or above is None or above[1] > LARGEST:
             return None
         hidden = above[1]
-        cells = first[0] + (layers - 1) * above[0]
-        parameters = cells + (task.input_size * width if task.tokens else 0) + (hidden + 1) * task.output_size
-        kept = layers * hidden * above[2]
+        cells = chains * (first[0] + (layers - 1) * above[0])
+        parameters = cells + (task.input_size * width if task.tokens else 0) + (chains * hidden + 1) * task.output_size
+        kept = chains * layers * hidden * above[2]
     item = ITEM.get(precision.partition("-")[0], 4) if precision.endswith("-true") or "-" not in precision else 4
     states, width = _states(optimizer), width if task.tokens else 0
     return Sizes(batch, data.longest or 0, layers, parameters, cells, kept, states, item, width, hidden)

@@ -128,7 +128,9 @@ class TrainedRun:
         """
         batch = self.layout.collate(samples)
         unrolled = self.model.fold(batch)
-        states = SimpleNamespace(hidden=unrolled.hidden.double(), mask=unrolled.mask)
+        ends = getattr(unrolled, "terminal", None)  # of two directions
+        exact = None if ends is None else ends.double()
+        states = SimpleNamespace(hidden=unrolled.hidden.double(), mask=unrolled.mask, terminal=exact)
         answers: torch.Tensor = self.model.architecture.answers(self._exact, batch, states)  # type: ignore[arg-type]
         return answers
 

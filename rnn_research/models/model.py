@@ -44,7 +44,7 @@ class Model(LightningModule):
         optimizer: makes the optimiser, given the parameters.
         clipping: the strategy applied to the gradient before each step of the optimiser, or inside backpropagation.
         initialise, max_children, num_layers, dropout, embedding_size, position_targets, tie_weights, pooling,
-            input_dropout, output_dropout: see `Blueprint`.
+            input_dropout, output_dropout, bidirectional: see `Blueprint`.
         loss: `terminal`: at the last step or root; `every`: the mean over all labelled positions; `auto`: as the
             architecture says.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
@@ -79,10 +79,11 @@ class Model(LightningModule):
         input_dropout: float = 0.0,
         output_dropout: float = 0.0,
         scheduler: RateSchedule | None = None,
+        bidirectional: bool = False,
     ) -> None:
         super().__init__()
         shared = (max_children, num_layers, dropout, embedding_size, position_targets, tie_weights)
-        shared += (pooling, input_dropout, output_dropout)
+        shared += (pooling, input_dropout, output_dropout, bidirectional)
         blueprint = Blueprint(task, cell, initialise, *shared)
         make = architecture_for_loss(loss, architecture, task, position_targets)
         choice("engine", engine, ENGINES)
@@ -101,7 +102,7 @@ class Model(LightningModule):
         self.readout: Any
         for name, module in self.architecture.modules().items():
             setattr(self, name, module)
-        self.tallies: Any = nn.ModuleDict({f"{split}_": self._running_metrics(split) for split in SPLITS})
+        self.tallies: Any = nn.ModuleDict({f"{split}_": _running_metrics(self, split) for split in SPLITS})
         self.regularizers: Any = ModuleMapping(dict(regularizers or {}))
         self.answered: list[dict[str, Tensor]] = []
         """Of each batch of the set that was tested last, what each sample's answer was."""
@@ -119,10 +120,6 @@ class Model(LightningModule):
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
-
-    def _running_metrics(self, split: str) -> RunningMetrics:
-        positions = self.objective.position_metrics() if self.architecture.learns_positions else None
-        return RunningMetrics(self.objective.answer_metrics(), positions, partial(self.objective.of_loss, split=split))
 
     def attach(self, trees: bool | None = None) -> None:
         """Tell the strategies and regularizers what they act on, once, before training.
@@ -251,6 +248,7 @@ class Model(LightningModule):
 def _attach_regularizers(model: Model, trees: bool | None) -> None:
     """Tell each regularizer what it acts on. Raises a ValueError where one has no meaning there."""
     truncating = next((name for name, one in _by_name(model.clipping).items() if one.truncate is not None), None)
+    model.architecture.check_acting(trees, truncating)
     for name, regularizer in model.regularizers.items():
         try:
             regularizer.attach(list(model.cells), trees)
@@ -261,6 +259,13 @@ def _attach_regularizers(model: Model, trees: bool | None) -> None:
                 f"regularizer={name}: reads how the gradient passes over the full length, but "
                 f"clipping={truncating} cuts it into windows, which contradict; leave one out"
             )
+
+
+def _running_metrics(model: Model, split: str) -> RunningMetrics:
+    """What is counted of one split."""
+    objective = model.objective
+    positions = objective.position_metrics() if model.architecture.learns_positions else None
+    return RunningMetrics(objective.answer_metrics(), positions, partial(objective.of_loss, split=split))
 
 
 def _by_name(clipping: Clipping) -> dict[str, Clipping]:

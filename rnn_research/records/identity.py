@@ -108,6 +108,7 @@ BEFORE: dict[str, Any] = {
     "scheduler._target_": "rnn_research.models.schedules.NoSchedule",
     "dataset.vectors": None,
     "dataset.freeze_vectors": False,
+    "model.bidirectional": False,
 }
 """What runs did before these keys were there to choose: no data of theirs named a metric for `keep_best=auto`."""
 CHOSEN_BEFORE = {"scheduler": "none"}

@@ -12,6 +12,7 @@ folder:
 | `checkpoint.ckpt`    | the last state of training                                                     |
 | `best.ckpt`          | the best weights by a validation metric, where they are kept                   |
 | `encoding.json`      | the task and what turns raw data into samples, as plain data: see `encoding`    |
+| `best.ckpt`          | the best weights by a validation metric, where they are kept                   |
 | `run.log`            | the log                                                                        |
 """
 

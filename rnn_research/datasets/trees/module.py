@@ -14,7 +14,7 @@ from rnn_research.datasets.own.files import refusal
 from rnn_research.datasets.own.module import OwnData, RawSamples
 from rnn_research.datasets.task import Task
 from rnn_research.datasets.text.vocabulary import Vocabulary
-from rnn_research.datasets.trees.encoder import TreeReading, TreeEncoder
+from rnn_research.datasets.trees.encoder import TreeEncoder, TreeReading
 from rnn_research.datasets.trees.formats import REPAIR, TreeFormat
 from rnn_research.datasets.trees.written import WrittenTree
 from rnn_research.structures import Sample
