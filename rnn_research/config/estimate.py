@@ -229,9 +229,8 @@ def _sizes(
 ) -> Sizes | None:
     """None where they are not whole numbers, or the cell doesn't tell: who makes them says so."""
     task, layers = data.task, model.get("num_layers", 1)
-    width = model.get("embedding_size", 1) if task.tokens else task.input_size
-    if task.vectors is not None:
-        width = task.vectors.shape[1]
+    embedded = model.get("embedding_size", 1) if task.vectors is None else task.vectors.shape[1]
+    width = embedded if task.tokens else task.input_size
     target = model.get("match_parameters")
     if not all(type(number) is int and number > 0 for number in (layers, width, *([target] if target else []))):
         return None
