@@ -1,4 +1,4 @@
-"""rnn-predict: what a trained run says of new files.
+"""rnn-predict: what a trained run says of new files, and of texts how likely a language model finds them.
 
 Reads the run's folder alone: neither its data nor the machine it was trained on is needed.
 """
@@ -58,6 +58,10 @@ def _predict(options: argparse.Namespace) -> None:
     run = load(options.run, options.weights, options.trust)
     if options.batch_size < 1:
         raise UsageError(f"--batch-size: given {options.batch_size}, expected 1 or more")
+    if run.task.kind == "next_token":
+        with _opened(options.out) as out:
+            _write_likelihoods(out, run, _items(run, options.files), options.format)
+        return
     items = _items(run, options.files)
     score = Score()
     with _opened(options.out) as out:
@@ -150,6 +154,23 @@ def _write_json(out: IO[str], rows: Iterator[Prediction], classes: Sequence[str]
         row |= {} if one.label is None else {"label": one.label}
         row |= {"probabilities": _probabilities(one, classes)} if every else {}
         out.write(printable(json.dumps(row, ensure_ascii=False)) + "\n")
+        out.flush()
+
+
+def _write_likelihoods(out: IO[str], run: TrainedRun, items: Iterator[Item], form: str) -> None:
+    """Of a language model: how likely each file is, a row a file."""
+    writer = csv.writer(out, lineterminator="\n")
+    if form == "csv":
+        writer.writerow(("where", "predicted", "bits", "perplexity"))
+    for item in items:
+        found = run.text_likelihood(item.raw)
+        values = {"predicted": found.predicted, "bits": found.bits, "perplexity": found.perplexity}
+        shown = {name: value if isinstance(value, int) else f"{value:.7g}" for name, value in values.items()}
+        if form == "csv":
+            writer.writerow(csv_cell(cell) for cell in (item.where, *shown.values()))
+        else:
+            numbers = {name: float(value) for name, value in shown.items()}
+            out.write(printable(json.dumps({"where": item.where, **numbers}, ensure_ascii=False)) + "\n")
         out.flush()
 
 

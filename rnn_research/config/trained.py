@@ -23,14 +23,26 @@ from rnn_research.config.instantiate import instantiate_node, usage_error_at
 from rnn_research.config.targets import check_targets, resolved
 from rnn_research.datasets.base import Task
 from rnn_research.datasets.encoder import Encoder, Item, encoder_of
+from rnn_research.datasets.text.stream import StreamEncoder
 from rnn_research.errors import UsageError
 from rnn_research.models.architectures import Architecture
 from rnn_research.models.model import Model
+from rnn_research.models.streaming import TextLikelihood, TextReader, generated, likelihood
 from rnn_research.records import checksum, encoding, runs
 from rnn_research.records.version1 import renamed
-from rnn_research.structures import BalancedTreeLayout, ChainLayout, Layout, ParseTreeLayout, Sample
+from rnn_research.structures import Sample
+from rnn_research.structures.layouts import (
+    BalancedTreeLayout,
+    ChainLayout,
+    Layout,
+    LeftBranchingLayout,
+    ParseTreeLayout,
+    RightBranchingLayout,
+)
+from rnn_research.unroll import Unrolled
 
-LAYOUTS: dict[str, type[Layout]] = {one.name: one for one in (ChainLayout, BalancedTreeLayout, ParseTreeLayout)}
+KNOWN = (ChainLayout, BalancedTreeLayout, LeftBranchingLayout, RightBranchingLayout, ParseTreeLayout)
+LAYOUTS: dict[str, type[Layout]] = {one.name: one for one in KNOWN}
 """By the name that a run keeps."""
 WEIGHTS = ("measured", "best", "last")
 TOGETHER = 64
@@ -98,6 +110,40 @@ class TrainedRun:
         while group := list(islice(items, batch_size)):
             yield from self._predictions(group)
 
+    def text_likelihood(self, raw: str | bytes) -> TextLikelihood:
+        """How likely a language model finds a text, read as one stream from a state of zero.
+
+        Raises:
+            UsageError: the run is of no language model.
+        """
+        return likelihood(self.model, self._stream().tokens_of(raw))
+
+    def generate(
+        self, prompt: str = "\n", length: int = 200, temperature: float = 1.0, top_k: int | None = None, seed: int = 0
+    ) -> Iterator[str]:
+        """Yield what a language model writes after a prompt, piece by piece; see `streaming.generated`.
+
+        Args:
+            length: of what is written, in tokens.
+
+        Raises:
+            UsageError: the run is of no language model, the prompt is empty, or an argument is out of range.
+        """
+        encoder = self._stream()
+        read = encoder.tokens_of(prompt)
+        if not len(read):
+            raise UsageError("prompt: given no text, expected some to begin with")
+        reader = TextReader(self.model, self._exact)
+        with usage_error_at(""):
+            tokens = generated(reader, read, encoder.with_text, length, temperature, top_k, seed)
+            yield from encoder.decoded(tokens)
+
+    def _stream(self) -> StreamEncoder:
+        encoder = self.needed_encoder()
+        if not isinstance(encoder, StreamEncoder):
+            raise UsageError(f"{self.record.name}: is of no language model; give a run of dataset=text or =shakespeare")
+        return encoder
+
     def _predictions(self, items: Sequence[Item]) -> Iterator[Prediction]:
         outputs = self.outputs([self._sample(item) for item in items])
         classes, objective = self.task.classes, self.model.objective
@@ -128,11 +174,31 @@ class TrainedRun:
         """
         batch = self.layout.collate(samples)
         unrolled = self.model.fold(batch)
-        ends = getattr(unrolled, "terminal", None)  # of two directions
-        exact = None if ends is None else ends.double()
-        states = SimpleNamespace(hidden=unrolled.hidden.double(), mask=unrolled.mask, terminal=exact)
-        answers: torch.Tensor = self.model.architecture.answers(self._exact, batch, states)  # type: ignore[arg-type]
+        answers: torch.Tensor = self.model.architecture.answers(
+            self._exact, batch, _InFloat64(unrolled.layers, unrolled)
+        )
         return answers
+
+
+@dataclass(frozen=True, eq=False)
+class _InFloat64(Unrolled):
+    """The hidden states of the top layer in float64, as a readout reads them."""
+
+    of: Unrolled
+
+    @property
+    def hidden(self) -> torch.Tensor:
+        return self.of.hidden.double()
+
+    @property
+    def mask(self) -> torch.Tensor:
+        return self.of.mask
+
+    @property
+    def terminal(self) -> torch.Tensor | None:
+        """Where two directions end; None: there is one."""
+        ends: torch.Tensor | None = getattr(self.of, "terminal", None)
+        return None if ends is None else ends.double()
 
 
 def _exact(model: Model) -> SimpleNamespace:
@@ -164,7 +230,8 @@ def load(folder: str | Path, weights: str = "measured", trust: Sequence[str] = (
             trusted.
     """
     folder = Path(folder)
-    choice("weights", weights, WEIGHTS)
+    with usage_error_at(""):
+        choice("weights", weights, WEIGHTS)
     try:
         record, kept = runs.read(folder), encoding.read(folder)
     except runs.DamagedRecord as error:

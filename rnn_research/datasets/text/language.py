@@ -20,15 +20,10 @@ from rnn_research.datasets.sampling import Batches, SampleDataset, silence_lost_
 from rnn_research.datasets.task import SPLITS, Task
 from rnn_research.datasets.text.corpus import Corpus, CorpusOptions, corpus_of
 from rnn_research.datasets.text.stream import ENDINGS, UNITS, StreamEncoder
-from rnn_research.datasets.text.windows import StreamBatches, Windows
+from rnn_research.datasets.text.windows import StreamBatches, Windows, evaluation_windows
 from rnn_research.structures import Sample
 
 log = logging.getLogger(__name__)
-
-STREAM = 200_000
-"""Tokens of a part that is evaluated as one stream; a longer one is evaluated as several of about as many."""
-POSITIONS, LONGEST = 4096, 512
-"""Of a batch of evaluation: its positions, and its steps, at the most."""
 
 
 class Text(DataModule):
@@ -159,8 +154,7 @@ class Text(DataModule):
         if name == "train":
             streams = max(1, min(self.batch_size, (len(part) - 1) // self.window))
             return Windows(part, self.window, streams, whole=True)
-        streams = -(-len(part) // STREAM)
-        return Windows(part, max(1, min(LONGEST, POSITIONS // streams)), streams)
+        return evaluation_windows(part)
 
     def check(self) -> None:
         """Nothing more: every number was made of a text here."""

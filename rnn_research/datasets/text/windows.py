@@ -10,6 +10,11 @@ from torch.utils.data import Sampler
 from rnn_research.structures import Sample, SampleArrays
 from rnn_research.structures.layouts import NO_INPUT, NO_TARGET
 
+STREAM = 200_000
+"""Tokens of a text that is evaluated as one stream; a longer one is evaluated as several of about as many."""
+POSITIONS, LONGEST = 4096, 512
+"""Of a batch of evaluation: its positions, and its steps, at the most."""
+
 
 class Windows(Sequence[Sample]):
     """Windows of one text, in streams or independent.
@@ -85,3 +90,10 @@ class StreamBatches(Sampler[list[int]]):
         self.epoch += 1
         for number in range(first, len(self)):
             yield (self.first[self.windows > number] + number).tolist()
+
+
+def evaluation_windows(tokens: np.ndarray) -> Windows:
+    """The windows that a text is evaluated by: one stream, or of more than `STREAM` tokens several of about as many, so
+    that what is measured depends on the text alone."""
+    streams = -(-len(tokens) // STREAM)
+    return Windows(tokens, max(1, min(LONGEST, POSITIONS // streams)), streams)
