@@ -47,6 +47,8 @@ typedef struct {
     const Rows *direct;
     double *const *norm;
     const Intervention *intervention; /* NULL: nothing acts */
+    int64_t threads, samples;         /* several threads need the sample of each node, a number from 0 */
+    const int32_t *sample;
 } Fold;
 
 #define SIZE_OF(type) const int64_t size_of_##type = sizeof(type);

@@ -66,6 +66,8 @@ class FoldStruct(ctypes.Structure):
         ("direct", ctypes.POINTER(RowsStruct)),
         ("norm", ctypes.POINTER(_pointer)),
         ("intervention", ctypes.POINTER(InterventionStruct)),
+        *((name, _long) for name in ("threads", "samples")),
+        ("sample", _pointer),
     ]
 
 
