@@ -17,8 +17,10 @@
 #define WINDOW 64 /* rows whose inputs are projected together, at least */
 #define FAR (4 << 20) /* bytes of tape above which it is written past the caches, which could not keep it anyway */
 #define BLOCK 256 /* rows whose adjoints are multiplied into the gradients together, at least */
-#define MOST_THREADS 64
-#define RING (8 << 20) /* bytes of such blocks of a program that wait for each other, with several threads */
+#define MOST_THREADS 64 /* of a call: beyond them there is no more to gain */
+#ifndef RING /* bytes of such blocks of a program that wait for each other, with several threads */
+#define RING (4 << 20)
+#endif
 
 /* What this was compiled for. */
 const int32_t vector_bits = 8 * BYTES, fuses = FUSED;
@@ -625,12 +627,11 @@ static void group_backward(const Job *job, const Own *own, int64_t g, int acts) 
                 unproject(f, product, w->packed[i], group.acc, p->accs, group.rows, to + group.child[0] * h, step * h);
                 continue;
             }
-            memset(own->wide, 0, (size_t)(group.rows * depth) * sizeof(real));
+            /* there and back, so that a row's sums are rounded as they are where the rows are evenly spaced */
+            size_t size = (size_t)depth * sizeof(real);
+            for (int64_t r = 0; r < group.rows; r++) memcpy(own->wide + r * depth, to + group.child[r] * h, size);
             unproject(f, product, w->packed[i], group.acc, p->accs, group.rows, own->wide, depth);
-            for (int64_t r = 0; r < group.rows; r++) {
-                real *row = to + group.child[r] * h;
-                for (int64_t j = 0; j < depth; j++) row[j] += own->wide[r * depth + j];
-            }
+            for (int64_t r = 0; r < group.rows; r++) memcpy(to + group.child[r] * h, own->wide + r * depth, size);
         }
     }
 }

@@ -123,8 +123,9 @@ def _made(arity: np.ndarray, count: np.ndarray, row: np.ndarray, child: np.ndarr
     """Groups of too many nodes are cut into pieces of even sizes: few rows take as long as a few more."""
     pieces = -(-count // MOST)
     number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    arity, count = np.repeat(arity, pieces), np.repeat(count // pieces, pieces) + (
-        number < np.repeat(count % pieces, pieces)
+    arity, count = (
+        np.repeat(arity, pieces),
+        np.repeat(count // pieces, pieces) + (number < np.repeat(count % pieces, pieces)),
     )
     arities, kind = np.unique(arity, return_inverse=True)
     kind, count, row, child = (np.ascontiguousarray(array, np.int32) for array in (kind, count, row, child))

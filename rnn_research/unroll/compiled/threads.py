@@ -23,7 +23,7 @@ ELEMENTWISE = 30
 
 @dataclass(frozen=True)
 class UpdateWork:
-    """The operations of a node's update, forwards, a hidden unit: `fixed`, and `each` for every feature of its input."""
+    """The operations of a node's update, forwards, a hidden unit: `fixed`, and `each` for every input feature."""
 
     fixed: int
     each: int
