@@ -164,11 +164,14 @@ static Extent measure(const Fold *f, Arena *arena) {
 }
 
 /* Groups that threads go through without waiting for each other, as no row of one thread's depends on another's: each
-   has samples of its own; or, of nodes without previous states, which need not lie by sample, any nodes. */
+   has samples of its own; or, of nodes without previous states, which need not lie by sample, any nodes; or one thread
+   has them all, where the gradient of a vector is added to row by row. */
+enum { BY_SAMPLE, BY_NODE, ONE };
 typedef struct {
     int64_t first, stop; /* groups, from first to before stop */
     int64_t blocks;      /* backward: the blocks that are complete after it */
-    int64_t *bound;      /* each thread's first sample, and the end; NULL: nodes by number */
+    int64_t way;
+    int64_t *bound; /* each thread's first sample, and the end */
 } Stretch;
 /* Accumulators' adjoints that are multiplied into the gradients together. */
 typedef struct {
@@ -216,7 +219,8 @@ static void set_bounds(const Job *job, Stretch *s, int64_t *load) {
 static int64_t begins(const Job *job, const Stretch *s, int64_t g, int64_t me) {
     const Fold *f = job->f;
     int64_t first = job->e.first[g], low = 0, high = f->count[g];
-    if (!s->bound) {
+    if (s->way == ONE) return me ? high : 0;
+    if (s->way == BY_NODE) {
         int64_t start = job->e.first[s->first], nodes = job->e.first[s->stop - 1] + f->count[s->stop - 1] - start;
         return most(0, least(start + nodes * me / job->team->count - first, high));
     }
@@ -233,7 +237,14 @@ static void take_rows(const Job *job, const Stretch *s, const Own *own, int64_t 
         own->count[g] = begins(job, s, g, me + 1) - own->from[g];
     }
 }
-static int leaves(const Fold *f, int64_t g) { return !f->program[f->kind[g]].arity; }
+/* How a group is split. */
+static int64_t way_of(const Job *job, int64_t g, int back) {
+    const Program *p = job->f->program + job->f->kind[g];
+    if (job->team->count == 1) return ONE;
+    for (int64_t t = 0; back && p->vectors && t < job->f->tensors; t++)
+        if (job->f->gradient[t]) return ONE;
+    return p->arity ? BY_SAMPLE : BY_NODE;
+}
 
 static Group group_of(const Fold *f, const Extent *e, const Own *own, int64_t g) {
     const Program *p = f->program + f->kind[g];
@@ -312,14 +323,12 @@ static void plan_forward(Job *job, Arena *arena) {
         }
     }
     if (!arena->base) return;
-    int64_t g = 0;
-    while (threads > 1 && g < f->groups && leaves(f, g)) g++;
     job->stretches = 0;
-    if (g) job->stretch[job->stretches++] = (Stretch){0, g, 0, NULL};
-    if (g < f->groups) {
+    for (int64_t g = 0; g < f->groups;) { /* nodes without previous states, and the rest */
         Stretch *s = job->stretch + job->stretches++;
-        *s = (Stretch){g, f->groups, 0, NULL};
-        if (threads > 1) s->bound = bound, set_bounds(job, s, load);
+        *s = (Stretch){g, g, 0, way_of(job, g, 0), bound};
+        while (g < f->groups && way_of(job, g, 0) == s->way) s->stop = ++g;
+        if (s->way == BY_SAMPLE) set_bounds(job, s, load);
     }
 }
 /* The next groups of one kind, as many as fit the window: `count` rows from group g on. Returns the group after. */
@@ -521,11 +530,10 @@ static void close_block(Job *job, int64_t p, Filling *b) {
 static void end_stretch(Job *job, int64_t first, int flushes, int64_t *bound, int64_t *load, Filling *filling) {
     const Stretch *before = job->stretches ? job->stretch + job->stretches - 1 : NULL;
     Stretch *s = job->stretch + job->stretches;
-    *s = (Stretch){first, before ? before->first : job->f->groups, before ? before->blocks : 0, NULL};
-    if (job->team->count > 1 && first < s->stop && !leaves(job->f, first)) {
-        s->bound = bound + job->stretches * (job->team->count + 1);
-        set_bounds(job, s, load);
-    }
+    *s = (Stretch){first, before ? before->first : job->f->groups, before ? before->blocks : 0, ONE, NULL};
+    if (first < s->stop) s->way = way_of(job, first, 1);
+    s->bound = bound + job->stretches * (job->team->count + 1);
+    if (s->way == BY_SAMPLE) set_bounds(job, s, load);
     if (flushes) s->blocks = job->blocks;
     for (int64_t p = 0; flushes && p < job->f->programs; p++) filling[p].waiting = 0;
     job->stretches++;
@@ -538,7 +546,7 @@ static void plan_blocks(Job *job, int64_t *bound, int64_t *load, Filling *fillin
     for (int64_t p = 0; p < f->programs; p++) filling[p] = (Filling){-1, 0, 0, 0};
     for (int64_t g = f->groups - 1; g >= 0; g--) {
         Filling *b = filling + f->kind[g];
-        int flushes = 0, turns = job->team->count > 1 && g < f->groups - 1 && leaves(f, g) != leaves(f, g + 1);
+        int flushes = 0, turns = g < f->groups - 1 && way_of(job, g, 1) != way_of(job, g + 1, 1);
         if (b->rows + f->count[g] > block_rows(job)) {
             close_block(job, f->kind[g], b);
             flushes = b->waiting == job->work[f->kind[g]].blocks;

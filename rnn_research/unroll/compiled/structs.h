@@ -20,6 +20,7 @@ typedef struct {
 } Bias;
 typedef struct {
     int64_t arity, stages, accs, slots, values, products, biases;
+    int64_t vectors; /* whether its code adds to the gradient of a vector, row by row */
     const Product *product;
     const Bias *bias;
     const Update *forward, *backward; /* a segment a stage */

@@ -58,14 +58,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def gradients_split(plans: Collection[UpdatePlan], hidden: int) -> bool:
-    """Whether each thread can have columns of the weights' gradients of its own.
+def adds_to_vectors(plan: UpdatePlan) -> bool:
+    """Whether a vector is read elementwise, as a peephole is. Its gradient is a sum over nodes in one order, so one
+    thread takes all nodes of such an update in the backward pass."""
+    return any(isinstance(leaf_of(node), TensorLeaf) for node in plan.nodes)
 
-    Not where a vector is read elementwise, as a peephole is: its gradient is a sum over nodes in one order. Not where
-    one weight is read in two ways, as with its transpose: a thread's columns in the one are not those in the other.
-    """
-    if any(isinstance(leaf_of(node), TensorLeaf) for plan in plans for node in plan.nodes):
-        return False
+
+def gradients_split(plans: Collection[UpdatePlan], hidden: int) -> bool:
+    """Whether each thread can have columns of the weights' gradients of its own. Not where one weight is read in two
+    ways, as with its transpose: a thread's columns in the one are not those in the other."""
     views: dict[int, set[tuple[int, ...]]] = {}
     for product in (product for plan in plans for product in plan.products):
         views.setdefault(product.weight.tensor, set()).add(_columns(product, hidden))

@@ -20,7 +20,14 @@ from rnn_research.unroll.compiled.schedule import Schedule
 from rnn_research.unroll.compiled.seen import seen
 from rnn_research.unroll.compiled.source import source
 from rnn_research.unroll.compiled.structs import BiasStruct, ProductStruct, ProgramStruct, RunStruct, array, check_sizes
-from rnn_research.unroll.compiled.threads import UpdateWork, cores, gradients_split, threads_for, work_of
+from rnn_research.unroll.compiled.threads import (
+    UpdateWork,
+    adds_to_vectors,
+    cores,
+    gradients_split,
+    threads_for,
+    work_of,
+)
 from rnn_research.unroll.compiled.trace import trace
 from rnn_research.unroll.compiled.update_plan import UpdatePlan, check_length
 
@@ -204,6 +211,7 @@ def _program(plan: UpdatePlan, code: ctypes.CDLL, hidden: int, held: list[Any]) 
         values=plan.dvalues,
         products=len(products),
         biases=len(biases),
+        vectors=adds_to_vectors(plan),
         product=product_array,
         bias=bias_array,
         forward=_address_of(code, "forward"),
