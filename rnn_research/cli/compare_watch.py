@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rnn_research.compare import NothingToCompare
+from rnn_research.compare.stamps import Stamp, run_stamps
 from rnn_research.records import runs
 from rnn_research.records.printable import printable
 from rnn_research.sweeps import claims
 
-Stamp = tuple[int, int]
 QUIET = 10.0
 """For so many seconds nothing must be running: between two runs of a sweep there is none for a moment."""
 FRESH = 60.0
 """Where a file was written within so many seconds, a sweep may be between two runs."""
 STALE = 600.0
 """Seconds after which a run that nobody holds, and whose files stay as they are, counts as killed."""
+NEVER = (0, 0, 0, 0)
 CLEAR = "\x1b[2J\x1b[H"
 
 
@@ -56,7 +56,7 @@ class RunFiles:
     def running(self, folders: Iterable[Path]) -> list[Path]:
         """The runs that are running: their record says so, and somebody holds the folder or has just written there; or
         there is no record yet, and somebody holds the folder."""
-        self.stamps = {folder: _stamps(folder) for folder in runs.find(folders)}
+        self.stamps = {folder: run_stamps(folder) for folder in runs.find(folders)}
         begun = {path.parent for folder in folders for path in folder.rglob(claims.NAME.format("*"))}
         begun = {folder for folder in begun if folder not in self.stamps and claims.holder(folder)}
         return [*(folder for folder, files in self.stamps.items() if self._is_running(folder, files)), *sorted(begun)]
@@ -66,7 +66,7 @@ class RunFiles:
         return any(time.time() - _newest(files) < FRESH for files in self.stamps.values())
 
     def _is_running(self, folder: Path, files: dict[str, Stamp]) -> bool:
-        stamp = files.get(runs.RECORD, (0, 0))
+        stamp = files.get(runs.RECORD, NEVER)
         if folder not in self._statuses or self._statuses[folder][0] != stamp:
             try:
                 self._statuses[folder] = stamp, runs.read(folder).status
@@ -80,7 +80,7 @@ class RunFiles:
 def stale(folders: Iterable[Path]) -> list[Path]:
     """Those of `folders`, runs whose records say that they are running, that nobody holds and whose files have not
     changed for 10 minutes."""
-    return [folder for folder in folders if not _is_alive(folder, _stamps(folder))]
+    return [folder for folder in folders if not _is_alive(folder, run_stamps(folder))]
 
 
 def _is_alive(folder: Path, files: dict[str, Stamp]) -> bool:
@@ -89,7 +89,7 @@ def _is_alive(folder: Path, files: dict[str, Stamp]) -> bool:
 
 def _newest(files: dict[str, Stamp]) -> float:
     """When the last of them was written, in seconds."""
-    return max((when for when, _ in files.values()), default=0) / 1e9
+    return max((when for _, when, *_ in files.values()), default=0) / 1e9
 
 
 def _renew(renew: Callable[[], object], running: Sequence[Path]) -> None:
@@ -104,26 +104,3 @@ def _renew(renew: Callable[[], object], running: Sequence[Path]) -> None:
     else:
         at = time.strftime("%H:%M:%S")
         print(f"rnn-compare: {at}, {len(running)} running", file=sys.stderr, flush=True)
-
-
-def _stamps(folder: Path) -> dict[str, Stamp]:
-    """When each file of a run was written, and its size."""
-    found: dict[str, Stamp] = {}
-    for name in (runs.RECORD, runs.METRICS):
-        _stamp(folder / name, name, found)
-    try:
-        names = sorted(os.listdir(folder / runs.PROBES))
-    except OSError:
-        names = []
-    for name in names:
-        if name.endswith(".npy"):
-            _stamp(folder / runs.PROBES / name, name, found)
-    return found
-
-
-def _stamp(path: Path, name: str, found: dict[str, Stamp]) -> None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return
-    found[name] = stat.st_mtime_ns, stat.st_size

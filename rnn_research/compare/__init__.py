@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rnn_research.compare.as_json import SCHEMA, as_json
-from rnn_research.compare.asked import NothingToCompare
 from rnn_research.compare.breakdown import Bins, Breakdown
 from rnn_research.compare.clipping_norms import GradientNorms
 from rnn_research.compare.comparison import Comparison, compare
@@ -12,7 +11,9 @@ from rnn_research.compare.effects import Effect
 from rnn_research.compare.explained import explained_rates
 from rnn_research.compare.frame import read
 from rnn_research.compare.honesty import Caveat, caveats
+from rnn_research.compare.optional_conditions import Confusion, ForeseenEffect
 from rnn_research.compare.reading import ComparedRun
+from rnn_research.compare.refused import NothingToCompare
 from rnn_research.compare.run_summary import GradientAtStep, Series
 from rnn_research.compare.select import ExcludedRun
 from rnn_research.compare.success import Success
@@ -25,8 +26,10 @@ __all__ = [
     "ComparedRun",
     "Comparison",
     "Condition",
+    "Confusion",
     "Effect",
     "ExcludedRun",
+    "ForeseenEffect",
     "GradientAtStep",
     "GradientNorms",
     "NothingToCompare",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,11 @@ from rnn_research import checks
 from rnn_research.compare.effects import Effect
 from rnn_research.compare.factors import factors_of, short
 from rnn_research.compare.filters import Filter, filters
-from rnn_research.compare.reading import ComparedRun, StepChoice, split_metric
-from rnn_research.compare.select import SelectedRun, Selection
+from rnn_research.compare.reading import ComparedRun, StepChoice
+from rnn_research.compare.refused import NothingToCompare, choice
+from rnn_research.compare.select import Selection
 from rnn_research.curves import JOINT
 from rnn_research.records.identity import is_factor
-
-
-class NothingToCompare(ValueError):
-    """What was asked for can't be had: the message says what was given, what was expected, and the repair."""
 
 
 def checked_fraction(fraction: float) -> float:
@@ -29,10 +27,11 @@ def checked_fraction(fraction: float) -> float:
 
 
 def check_folders(folders: Sequence[Path]) -> None:
+    """Refuse what is no folder that there is; a name that no disk can hold is none."""
     for folder in folders:
-        if folder.is_file():
+        if os.path.isfile(folder):  # of a name that is too long, pathlib's own raise
             raise NothingToCompare(f"folder: given the file {folder}, expected a folder; give {folder.parent}")
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise NothingToCompare(f"folder: given {folder}, which does not exist; give the folder of a run or a sweep")
 
 
@@ -46,33 +45,6 @@ def check_found(folders: Sequence[Path], selection: Selection) -> None:
     raise NothingToCompare(
         f"folder: none of the {len(selection.excluded)} runs at or below {given} can be compared: {why}"
     )
-
-
-def choose_metric(found: Iterable[SelectedRun], asked: str | None) -> str | None:
-    """`<split>_<name>` for what was asked; by default of the test split what has a baseline, accuracy first.
-
-    What only has a baseline is known too: where all runs diverged, none was tested.
-    """
-    found = list(found)
-    baselines = {key for item in found for key in item.record.baselines}
-    known = dict.fromkeys(key for item in found for key in (*item.record.final, *item.record.baselines))
-    ranked = sorted(
-        known,
-        key=lambda key: (
-            not key.startswith("test_"),
-            key not in baselines,
-            not key.endswith("accuracy"),
-            key.endswith("loss"),
-        ),
-    )
-    if asked is None:
-        return ranked[0] if ranked else None
-    matching = [key for key in ranked if key == asked or split_metric(key)[1] == asked]
-    if not matching:
-        raise NothingToCompare(
-            choice("metric", asked, [*ranked, *dict.fromkeys(split_metric(key)[1] for key in ranked)])
-        )
-    return matching[0]
 
 
 def factor_names(selection: Selection) -> dict[str, str]:
@@ -153,13 +125,3 @@ def check_read(read: Sequence[ComparedRun], state: str | None, step: StepChoice)
     steps = sorted({number for run in read for number in run.steps})
     if isinstance(step, int) and step not in steps:
         raise NothingToCompare(choice("step", str(step), ["first", "last", *map(str, steps)]))
-
-
-def choice(name: str, given: str, expected: Sequence[str], near: Iterable[str] = ()) -> str:
-    listed = ", ".join(expected[:20]) + (", …" if len(expected) > 20 else "")
-    suggestion = checks.nearest(given, near or expected)
-    return (
-        f"{name}: given {given}, expected one of {listed}{suggestion}"
-        if expected
-        else f"{name}: given {given}, but no run has any"
-    )

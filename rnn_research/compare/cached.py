@@ -7,18 +7,21 @@ the run is read again. Nothing in it is trusted: what can't be read as written i
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from rnn_research.compare.breakdown import AnswersByValue
 from rnn_research.compare.clipping_norms import ClippingSummary
-from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunSummary, Series
+from rnn_research.compare.kept_form import has_form
+from rnn_research.compare.optional_tables import COUNTERFACTUAL, SATURATION
+from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunDetail, RunSummary, Series, StrategyBins
 from rnn_research.compare.stamps import digest, sources, stamp
 from rnn_research.curves import CurveSummary, Decay, FarRatio, Law, SampleGroup, Verdict
 from rnn_research.records import runs
@@ -37,29 +40,40 @@ KINDS = {
         GradientAtStep,
         Law,
         RateSeries,
+        RunDetail,
         RunSummary,
         SampleGroup,
         Series,
+        StrategyBins,
         Verdict,
     )
 }
 """What a file may hold, by name."""
 ARRAYS = ("<f8", "<i8", "|b1")
-READ = ("adjoint", "clipping", runs.ANSWERS)
+Kept = TypeVar("Kept", RunSummary, RunDetail)
+READ = ("adjoint", "clipping", SATURATION, COUNTERFACTUAL, runs.ANSWERS)
 """The tables that a comparison reads."""
 
 
-def cached(folder: Path, view: Mapping[str, Any], read: Callable[[], RunSummary]) -> RunSummary:
+def cached(
+    folder: Path,
+    view: Mapping[str, Any],
+    read: Callable[[], Kept],
+    kind: type[Kept] = RunSummary,
+    among: Sequence[int] = (),
+) -> Kept:
     """What `read` returns; from the file beside the record where that still holds, else the file is written.
 
     Args:
-        view: what `read` looks at and how, in plain values.
+        view: what `read` looks at and how, in plain values: there is a file for each.
+        kind: of what it returns.
+        among: what that depends on too; for another the file is written anew.
     """
-    state, path = _state(folder, view), _path(folder, view)
-    if (found := _load(path, state)) is not None:
+    state, path = _state(folder, view, among), _path(folder, view)
+    if (found := _load(path, state, kind)) is not None:
         return found
     summary = read()
-    if _state(folder, view) == state:  # else the run is being written
+    if _state(folder, view, among) == state:  # else the run is being written
         with suppress(OSError):
             runs.replace_atomically(path, lambda file: file.write(_dump(summary, state)), "wb", sync=False)
     return summary
@@ -74,14 +88,14 @@ def _path(folder: Path, view: Mapping[str, Any]) -> Path:
     return folder / f"{PREFIX}{digest(dict(view))[:16]}"
 
 
-def _state(folder: Path, view: Mapping[str, Any]) -> str:
-    """A digest of the view, the package, and the sizes and times of the run's files."""
+def _state(folder: Path, view: Mapping[str, Any], among: Sequence[int]) -> str:
+    """A digest of the view, what it is among, the package, and the sizes and times of the run's files."""
     paths = [folder / runs.RECORD, folder / runs.METRICS, *(folder / runs.PROBES / f"{name}.npy" for name in READ)]
-    return digest([sources(*ROOMS), dict(view), [stamp(path) for path in paths]])
+    return digest([sources(*ROOMS), dict(view), list(among), [stamp(path) for path in paths]])
 
 
-def _dump(summary: RunSummary, state: str) -> bytes:
-    """One line of JSON, then the arrays that it names by their place."""
+def _dump(summary: RunSummary | RunDetail, state: str) -> bytes:
+    """A line with the digest of all that follows, one line of JSON, then the arrays that it names by their place."""
     arrays: list[bytes] = []
     size = 0
 
@@ -106,19 +120,28 @@ def _dump(summary: RunSummary, state: str) -> bytes:
         return value.item() if isinstance(value, np.generic) else value
 
     head = json.dumps({"state": state, "summary": plain(summary)})
-    return head.encode() + b"\n" + b"".join(arrays)
+    body = head.encode() + b"\n" + b"".join(arrays)
+    return _sum(body) + b"\n" + body
 
 
-def _load(path: Path, state: str) -> RunSummary | None:
+def _sum(body: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(body, digest_size=16).hexdigest().encode()
+
+
+def _load(path: Path, state: str, kind: type[Kept]) -> Kept | None:
     try:
-        data = path.read_bytes()
-        end = data.index(b"\n")
-        head = json.loads(data[:end])
+        data = path.read_bytes() if path.is_file() else b""
+        start = data.index(b"\n") + 1
+        if _sum(memoryview(data)[start:]) != data[: start - 1]:
+            return None
+        end = data.index(b"\n", start)
+        head = json.loads(data[start:end])
         if head["state"] != state:
             return None
         found = _object(head["summary"], memoryview(data)[end + 1 :])
-        return found if isinstance(found, RunSummary) else None
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return found if has_form(found, kind) else None
+    # whatever a file holds that somebody else wrote: it is as if it were not there
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError):
         return None
 
 
@@ -127,12 +150,16 @@ def _object(value: Any, arrays: memoryview) -> Any:
         return value
     if "kind" in value:
         kind = KINDS[value["kind"]]
-        return kind(**{key: _object(item, arrays) for key, item in value.items() if key != "kind"})
+        found = object.__new__(kind)  # as it was: its fields are checked together, by `has_form`
+        vars(found).update((item.name, _object(value[item.name], arrays)) for item in fields(kind))
+        return found
     if "array" in value:
         kind, start, shape = value["array"]
         if kind not in ARRAYS:
             raise ValueError(kind)
         return np.frombuffer(arrays, kind, int(np.prod(shape)), start).reshape(shape)
+    if not all(isinstance(value[form], list) for form in ("tuple", "dict", "text") if form in value):
+        raise ValueError(list(value))
     if "tuple" in value:
         return tuple(_object(item, arrays) for item in value["tuple"])
     if "text" in value:

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from rnn_research.compare.asked import (
-    NothingToCompare,
     baseline_of,
     check_baseline,
     check_folders,
     check_found,
     check_read,
     checked_fraction,
-    choice,
-    choose_metric,
     chosen_factors,
     filtered,
 )
@@ -28,8 +27,10 @@ from rnn_research.compare.breakdown import bins as bins_of
 from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import REFERENCE, Effect, effects
 from rnn_research.compare.factors import Settings, option
+from rnn_research.compare.metrics import choose_metric
 from rnn_research.compare.reading import ComparedRun, StepChoice, TableView, read_runs
-from rnn_research.compare.select import ExcludedRun, SelectedRun, Selection, beginnings, select
+from rnn_research.compare.refused import NothingToCompare, choice
+from rnn_research.compare.select import Begun, ExcludedRun, SelectedRun, Selection, beginnings, select
 from rnn_research.compare.success import rule
 from rnn_research.curves import FRACTION, JOINT
 from rnn_research.records.printable import printable_values
@@ -95,7 +96,7 @@ class Comparison:
     def label(self, condition: Condition) -> str:
         return ", ".join(condition.options[factor] for factor in self.distinguishing_factors) or "all runs"
 
-    @property
+    @cached_property
     def runs(self) -> tuple[ComparedRun, ...]:
         return tuple(run for condition in self.conditions for run in condition.runs)
 
@@ -104,6 +105,7 @@ class Comparison:
         return printable_values(os.path.relpath(folder, self.folder) if folder != self.folder else folder.name)
 
 
+@np.errstate(all="ignore")  # what overflows is infinite, and what is nothing NaN: both are said as such
 def compare(
     folders: Sequence[Path | str],
     *,
@@ -193,7 +195,7 @@ def _options(settings: Settings, varying: Sequence[str]) -> tuple[str, ...]:
 
 
 def _group(
-    read: Sequence[ComparedRun], varying: Sequence[str], began: Sequence[Settings]
+    read: Sequence[ComparedRun], varying: Sequence[str], began: Sequence[Begun]
 ) -> list[tuple[dict[str, str], list[ComparedRun]]]:
     groups: dict[tuple[str, ...], list[ComparedRun]] = defaultdict(list)
     for run in read:
@@ -216,10 +218,10 @@ def _distinguishing(conditions: Sequence[Condition], varying: Sequence[str]) -> 
     return chosen
 
 
-def _ranks(began: Sequence[Settings], factor: str) -> dict[str, int]:
+def _ranks(began: Sequence[Begun], factor: str) -> dict[str, int]:
     """The order of a factor's options: none, numbers ascending, others as they first started in the sweep: of all runs
     that there are, so that it stays when some are not asked for, or fail."""
-    options = list(dict.fromkeys(option(settings, factor) for settings in began))
+    options = list(dict.fromkeys(option(one.settings, factor) for one in began))
 
     def key(name: str) -> tuple[bool, bool, float]:
         with suppress(ValueError):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnn_research.compare.conditions import Condition
-from rnn_research.compare.factors import CLIPPING, is_of_clipping, option
+from rnn_research.compare.factors import CLIPPING, is_of_clipping, option, short
 from rnn_research.compare.reading import ComparedRun
 from rnn_research.curves import RESOLUTION
 from rnn_research.statistics.intervals import Interval, interval
@@ -20,6 +20,8 @@ from rnn_research.statistics.power import smallest_detectable
 REFERENCE = {CLIPPING: "none"}
 """The baseline, where none is asked for."""
 NAN = float("nan")
+MOST_SEEDS = 6
+"""So many seeds are listed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +104,11 @@ def _effect(condition: Condition, against: Condition, pairing: Sequence[str], me
     if is_of_clipping_alone(condition, against) and (why := _never_acted(condition)):
         return Effect(condition, against, None, None, notes=(why,))
     pairs = _pairs(condition.runs, against.runs, pairing)
-    step, notes = _step(pairs)
+    step, notes = _step(pairs) if pairs else (None, (_unpaired(condition, against, pairing),))
     rate = _tested(pairs, lambda run: NAN if step is None else run.rate_at(step), RESOLUTION)
     score = _tested(pairs, lambda run: NAN if run.diverged else run.record.final.get(metric or "", NAN), 0.0)
+    if pairs:
+        notes = (*notes, *_nothing_shared(step, rate, score, metric))
     lost = [run for pair in pairs for side in pair for run in side if run.diverged]
     if lost:
         notes = (*notes, f"{len(lost)} of the paired runs diverged, and have no final score")
@@ -124,6 +128,23 @@ def _never_acted(condition: Condition) -> str:
     if not tables or any(table.acted for table in tables):
         return ""
     return "it never acted in any step: what differs is not its doing, and nothing is concluded"
+
+
+def _unpaired(condition: Condition, against: Condition, pairing: Sequence[str]) -> str:
+    """Why there is no pair of runs."""
+    ours, theirs = ({run.record.seed for run in one.runs} for one in (condition, against))
+    if ours & theirs:
+        return f"no run of both has the same seed and the same {', '.join(short(pairing).values())}: nothing is paired"
+    listed = [", ".join(map(str, sorted(seeds)[:MOST_SEEDS])) for seeds in (ours, theirs)]
+    return f"it shares no seed with its baseline (seeds {listed[0]} against {listed[1]}): nothing is paired"
+
+
+def _nothing_shared(step: int | None, rate: _Tested, score: _Tested, metric: str | None) -> Iterator[str]:
+    """Why a difference is none although runs are paired."""
+    if step is not None and rate.mean is None:
+        yield f"no pair has a decay rate on both sides at step {step}"
+    if metric is not None and score.mean is None:
+        yield f"no pair has {metric} on both sides"
 
 
 Pair = tuple[list[ComparedRun], list[ComparedRun]]
@@ -157,7 +178,7 @@ def _step(pairs: Sequence[Pair]) -> tuple[int | None, tuple[str, ...]]:
     shared = [set.intersection(*(set(run.recorded) for side in pair for run in side)) for pair in pairs]
     common = set.intersection(*shared) if shared else set()
     if not common:
-        return None, ("no step was recorded by all of the paired runs: rates are not compared",) if pairs else ()
+        return None, ("no step was recorded by all of the paired runs: rates are not compared",)
     return max(common), (f"rates are compared at step {max(common)}, the last that all of the paired runs recorded",)
 
 

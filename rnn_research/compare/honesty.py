@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from rnn_research.compare.comparison import Comparison
 from rnn_research.compare.conditions import Condition
+from rnn_research.compare.metrics import lacking_task
 from rnn_research.curves import Reading
 from rnn_research.records.printable import middle, printable_values
 from rnn_research.records.runs import RunRecord
@@ -50,13 +51,14 @@ class Caveat:
 
 def caveats(comparison: Comparison) -> list[Caveat]:
     """What to know before reading `comparison`; empty where there is nothing. In order: who is left out, who diverged,
-    what differs beside the factors, the metric, the sizes, and the rates that rest on little. Names in it, and texts
-    of errors, have nothing in them that a terminal would obey."""
+    what differs beside the factors, the steps that are looked at, the metric, the sizes, and the rates that rest on
+    little. Names in it, and texts of errors, have nothing in them that a terminal would obey."""
     found = [
         *_left_out(comparison),
         *_diverged(comparison),
         *_lacking(comparison),
         *_surroundings(comparison),
+        *_steps(comparison),
         *_seeds(comparison),
         *_metric(comparison),
         *_parameters(comparison),
@@ -149,6 +151,23 @@ def _mixed(comparison: Comparison, facts: Sequence[dict[str, str]], name: str) -
     return f", also within {mixed} of {len(comparison.conditions)} conditions" if mixed else ", between conditions"
 
 
+def _steps(comparison: Comparison) -> Iterator[Caveat]:
+    """Gradients that are looked at, and averaged, at different training steps."""
+    seen = sorted({step for condition in comparison.conditions for step in condition.steps})
+    if len(seen) < 2:
+        return
+    mixed = tuple(comparison.label(c) for c in comparison.conditions if len(c.steps) > 1)
+    within = (
+        f"{len(mixed)} of {_count(comparison.conditions, 'condition')} average gradients of different training steps"
+        if mixed
+        else "the conditions' gradients are of different training steps"
+    )
+    shared = set.intersection(*(set(run.steps) for run in comparison.runs if run.chosen))
+    repair = f"--step {max(shared)} reads all at the last that all recorded" if shared else "no step is in all runs"
+    named = f": {_listed(mixed)}" if mixed else ""
+    yield Caveat("different steps", f"{within}, {seen[0]:,} to {seen[-1]:,} ({repair}){named}", mixed)
+
+
 def _seeds(comparison: Comparison) -> Iterator[Caveat]:
     seeds = {comparison.label(c): {run.record.seed for run in c.runs} for c in comparison.conditions}
     counts = [len(own) for own in seeds.values()]
@@ -175,6 +194,10 @@ def _metric(comparison: Comparison) -> Iterator[Caveat]:
         other = f"val_{metric.removeprefix('test_')}"
         said = f"{metric} is of the test set, for a last comparison: what is chosen by it looks better than it is"
         yield Caveat("test set", f"{said} (choose by --metric {other})")
+    if lacking := lacking_task(comparison.runs, metric):
+        tasks = "; ".join(f"{task} has {', '.join(own[:LISTED]) or 'none'}" for task, own in lacking.items())
+        said = f"the tasks have no metric in common that tells how well they are solved: {metric} is shown, but {tasks}"
+        yield Caveat("no common metric", f"{said} (one task alone: --where dataset=...)", tuple(lacking))
     without = tuple(comparison.label(c) for c in comparison.conditions if c.metric is None)
     if without:
         said = f"{len(without)} of {_count(comparison.conditions, 'condition')} without {metric}: {_listed(without)}"

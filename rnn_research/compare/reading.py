@@ -18,10 +18,12 @@ from rnn_research.compare.breakdown import AnswersByValue, answers_by_feature, m
 from rnn_research.compare.cached import cached, is_kept
 from rnn_research.compare.clipping_norms import COLUMNS, ClippingSummary, clipping_summary
 from rnn_research.compare.factors import Settings
+from rnn_research.compare.optional_tables import read_optional
 from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunSummary, Series
 from rnn_research.compare.select import SelectedRun
 from rnn_research.records import runs
 from rnn_research.records.metrics_file import read_columns
+from rnn_research.records.printable import printable
 from rnn_research.records.runs import RunRecord
 from rnn_research.statistics.slopes import nested
 
@@ -109,8 +111,20 @@ def summarise(folder: Path, view: TableView, diverged: int | None, alone: bool) 
             missing.append(str(error))
     clipping, learning = _clipping(folder, missing), _learning(folder, view.metric, missing)
     answers, measured = _answers(folder, missing)
+    optional = read_optional(folder, missing)
     return RunSummary(
-        states, steps, start, chosen, rates, clipping, learning, tuple(missing), answers, measured, beside
+        states,
+        steps,
+        start,
+        chosen,
+        rates,
+        clipping,
+        learning,
+        tuple(map(printable, missing)),
+        answers,
+        measured,
+        beside,
+        *optional,
     )
 
 
@@ -128,7 +142,7 @@ def _table(folder: Path, name: str, missing: list[str]) -> np.ndarray | None:
     try:
         table = runs.read_table(folder, name)
     except runs.DamagedRecord as error:
-        missing.append(f"{name} table: {str(error).partition(': ')[2]}")
+        missing.append(f"{name} table: {error.reason}")
         return None
     if table is None:
         missing.append(f"{name} table: there is none; was the run without that probe?")
@@ -142,6 +156,10 @@ class _Gradient:
         self.fraction, self.diverged, self.resamples = fraction, diverged, resamples
         curves.check(table)
         number = np.ascontiguousarray(table["step"])
+        self.seen: dict[tuple[int, str, int | None], GradientAtStep] = {}
+        if (number == number[0]).all():  # one step, as in long tables
+            self.table, self.rows = table, {int(number[0]): table}
+            return
         if (np.diff(number) < 0).any():
             order = np.argsort(number, kind="stable")
             table, number = table[order], number[order]
@@ -150,7 +168,6 @@ class _Gradient:
         self.rows = {
             int(number[first]): table[first:last] for first, last in zip(starts, [*starts[1:], len(table)], strict=True)
         }
-        self.seen: dict[tuple[int, str, int | None], GradientAtStep] = {}
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -225,7 +242,7 @@ def _answers(folder: Path, missing: list[str]) -> tuple[dict[str, AnswersByValue
         table = runs.read_table(folder, runs.ANSWERS)
         return ({}, "") if table is None else (answers_by_feature(table), measure(table))
     except runs.DamagedRecord as error:
-        missing.append(f"{runs.ANSWERS} table: {str(error).partition(': ')[2]}")
+        missing.append(f"{runs.ANSWERS} table: {error.reason}")
     except (ValueError, TypeError) as error:
         missing.append(f"{runs.ANSWERS} table: {error}; run it again")
     return {}, ""
@@ -237,9 +254,9 @@ def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | 
         return None
     name = split_metric(metric)[1]
     try:
-        rows = read_columns(folder, ("split", "step", name))
+        rows = read_columns(folder, ("split", "step", name), having="val")
     except runs.DamagedRecord as error:
-        missing.append(f"{runs.METRICS}: {str(error).partition(': ')[2]}")
+        missing.append(f"{runs.METRICS}: {error.reason}")
         return None
     points = _points([(step, value) for split, step, value in rows if split == "val"])
     if not points:

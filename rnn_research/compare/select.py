@@ -44,6 +44,14 @@ class HasSettings(Protocol):
 
 
 @dataclass(frozen=True)
+class Begun:
+    """What a run that once began was trained with, as text by key, and the keys that were typed for it."""
+
+    settings: Settings
+    typed: frozenset[str]
+
+
+@dataclass(frozen=True)
 class ExcludedRun:
     """A run that is not compared, and why."""
 
@@ -77,7 +85,9 @@ def select(folders: Iterable[Path]) -> Selection:
     found, repeated = _latest(found, factors)
     # A run left out as a repetition may have been the only one with its option.
     factors = _factors(found) if repeated else factors
-    return Selection(tuple(found), factors, (*damaged, *unfinished, *strangers, *repeated), notes)
+    excluded = (*damaged, *unfinished, *strangers, *repeated)  # reasons name folders, whose names can be any bytes
+    excluded = tuple(replace(item, reason=printable(item.reason)) for item in excluded)
+    return Selection(tuple(found), factors, excluded, notes)
 
 
 def _factors(found: list[SelectedRun]) -> Factors:
@@ -90,7 +100,7 @@ def _read(folders: Iterable[Path]) -> tuple[list[tuple[Path, RunRecord]], list[E
         try:
             found.append((folder, printable_record(runs.read(folder))))
         except runs.DamagedRecord as error:
-            excluded.append(ExcludedRun(folder, str(error).removeprefix(f"{folder / runs.RECORD}: ")))
+            excluded.append(ExcludedRun(folder, error.reason))
     return found, excluded
 
 
@@ -174,17 +184,22 @@ def _latest(found: list[SelectedRun], factors: Factors) -> tuple[list[SelectedRu
     return [item for item in found if id(item) in latest_of], excluded
 
 
-def beginnings(found: Iterable[HasSettings], excluded: Sequence[ExcludedRun]) -> list[Settings]:
-    """The settings of every run whose record can be read, those that started earlier first: also of runs that failed,
-    or are left out for another reason (of more than 1,000 such runs, of so many)."""
-    known = [(run.record.start, run.settings) for run in found]
+def beginnings(found: Iterable[HasSettings], excluded: Sequence[ExcludedRun]) -> list[Begun]:
+    """Every run whose record can be read, those that started earlier first: also runs that failed, or are left out for
+    another reason (of more than 1,000 such runs, so many)."""
+    known = [(run.record.start, _begun(run.record, run.settings)) for run in found]
     for item in excluded[:MOST_LEFT_OUT]:
         try:
-            record = runs.read(item.folder)
+            record = printable_record(runs.read(item.folder))
         except (runs.DamagedRecord, OSError):
             continue
-        known.append((record.start, settings_of([printable_record(record)])[0]))
-    return [settings for _, settings in sorted(known, key=lambda one: one[0])]
+        known.append((record.start, _begun(record, settings_of([record])[0])))
+    return [begun for _, begun in sorted(known, key=lambda one: one[0])]
+
+
+def _begun(record: RunRecord, settings: Settings) -> Begun:
+    typed = (text.lstrip("+~").partition("=")[0] for text in record.overrides)
+    return Begun(settings, frozenset(key for key in typed if not key.startswith("-")))
 
 
 def _repeated(item: SelectedRun, latest: SelectedRun) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from rnn_research.checks import nearest
-from rnn_research.compare.asked import NothingToCompare, check_folders, check_found, choose_metric
+from rnn_research.compare.asked import check_folders, check_found
 from rnn_research.compare.factors import settings_of
+from rnn_research.compare.metrics import choose_metric
 from rnn_research.compare.reading import ComparedRun, TableView, read_run, split_metric
+from rnn_research.compare.refused import NothingToCompare
 from rnn_research.compare.select import SelectedRun, printable_record, select
 from rnn_research.curves import FRACTION, Reading, together
 from rnn_research.records import runs
@@ -64,13 +69,14 @@ def best(folders: Sequence[Path], metric: str | None = None, higher: bool | None
     return BestRun(first.folder, first.record, name, better, value, len(there), len(others))
 
 
+@np.errstate(all="ignore")  # as in compare
 def single(folder: Path, metric: str | None = None) -> ComparedRun:
     """The run in `folder` with what its tables say at the last recorded step, finished or not.
 
     Raises:
         NothingToCompare: there is no run in it, or its record can't be read.
     """
-    if not (folder / runs.RECORD).is_file():
+    if not os.path.isfile(folder / runs.RECORD):
         raise NothingToCompare(_no_run(folder))
     try:
         record = printable_record(runs.read(folder))
@@ -98,13 +104,13 @@ def _higher(metric: str) -> bool:
 
 
 def _no_run(folder: Path) -> str:
-    if folder.is_dir():
+    if os.path.isdir(folder):
         below = list(runs.find([folder]))
         if below:
             said = f"expected the folder of one run; it holds {len(below)}"
             return f"run: given {folder}, {said}, such as {below[0]}"
         return f"run: given {folder}, which holds no run.json; give the folder of a run"
-    if folder.exists():
+    if os.path.exists(folder):
         return f"run: given the file {folder}, expected a folder; give {folder.parent}"
-    beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
+    beside = [path.name for path in folder.parent.iterdir()] if os.path.isdir(folder.parent) else []
     return f"run: given {folder}, which does not exist{nearest(folder.name, beside)}; give the folder of a run"

@@ -112,20 +112,23 @@ def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer:
     rows = _where(rows, rows["step"] == step)
     if not len(rows):
         raise ValueError(f"step: given {step}, expected a recorded one: {', '.join(map(str, steps(table)))}")
-    by_layer = [_where(rows, rows["layer"] == number) for number in _distinct(rows["layer"])]
+    numbers = _distinct(rows["layer"])
+    by_layer = [rows] if len(numbers) == 1 else [_where(rows, rows["layer"] == number) for number in numbers]
     if len(by_layer) > 1:
         by_layer = _aligned(by_layer)
     whole = together([part[name] for part in by_layer for name in names])
     last = by_layer[-1]  # of all layers together the top one's distance, in whose steps they all go
     parts = tuple(name.removesuffix("_terminal") for name in names) if terminal else tuple(names)
-    above = int(last["distance"].min() - table["distance"].min())
-    return AdjointNorms(parts, terminal, last["sample"], last["distance"].astype(np.int64), whole, above)
+    distance = last["distance"].astype(np.int64)
+    above = 0 if len(last) == len(table) else int(distance.min() - table["distance"].min())
+    return AdjointNorms(parts, terminal, last["sample"], distance, whole, above)
 
 
 def together(parts: Sequence[np.ndarray]) -> np.ndarray:
     """sqrt(sum of squares) in float64, without overflow or underflow; NaN where one of them is no norm."""
     if len(parts) == 1:
-        return np.where(parts[0] >= 0, parts[0], np.nan).astype(np.float64)
+        norm = parts[0].astype(np.float64)
+        return norm if norm.min(initial=0.0) >= 0 else np.where(norm >= 0, norm, np.nan)  # NaN is not >= 0
     stacked = np.stack([part.astype(np.float64) for part in parts])
     valid = np.all(stacked >= 0, axis=0)
     return np.where(valid, np.hypot.reduce(np.where(valid, stacked, 0.0)), np.nan)

@@ -92,7 +92,7 @@ class Curve:
     @cached_property
     def whole(self) -> bool:
         """Whether every sample has a norm at every distance that is neither zero nor infinite."""
-        return not np.isnan(self.log_norm).any() and not self.infinite_samples.any()
+        return not np.isnan(self.log_norm).any() and not self.infinite.any()
 
 
 def curve(table: np.ndarray, step: int | None = None, state: str = JOINT, layer: int | None = None) -> Curve:
@@ -133,9 +133,13 @@ def _of_grid(sample: np.ndarray, distance: np.ndarray, norm: np.ndarray) -> dict
     log_norm = np.log(norms) if whole else np.log(norms, where=plain, out=np.full(norms.shape, np.nan))
     none = np.zeros(norms.shape, dtype=bool)
     zero, infinite = (none, none) if whole else (norms == 0, np.isinf(norms))
-    zeros, infinities = zero.mean(0), infinite.mean(0)
     count = np.full(width, len(norms))
     mean = _mean(log_norm, np.ones(len(norms)))
+    if whole:  # of the same samples everywhere, as `linked` says
+        zeros, ratio = np.zeros(width), mean - mean[:1]
+    else:
+        zeros, infinities = zero.mean(0), infinite.mean(0)
+        ratio = np.where(zeros > 0.5, -np.inf, np.where(infinities > 0.5, np.inf, linked(log_norm)))
     return {
         "distance": where[0].astype(np.int64),
         "positions": count,
@@ -143,7 +147,7 @@ def _of_grid(sample: np.ndarray, distance: np.ndarray, norm: np.ndarray) -> dict
         "geometric_mean": np.exp(mean),
         "zeros": zeros,
         "depth_sum": np.exp(mean),
-        "log_ratio": np.where(zeros > 0.5, -np.inf, np.where(infinities > 0.5, np.inf, linked(log_norm))),
+        "log_ratio": ratio,
         "log_norm": log_norm,
         "smallest": norms if whole else np.where(plain, norms, np.inf),
         "zero": zero,

@@ -81,8 +81,9 @@ class Decay:
 
     @property
     def moves(self) -> bool:
-        """Whether the rate differs from zero: zero is outside its interval, or it has none."""
-        return not (self.low <= 0 <= self.high)
+        """Whether the rate differs from zero: it is not exactly that, and zero is outside its interval, if it has
+        one."""
+        return self.rate != 0 and not (self.low <= 0 <= self.high)
 
     @property
     def holds(self) -> bool:

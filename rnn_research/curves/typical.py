@@ -173,8 +173,8 @@ def _moved(distance: np.ndarray, y: Float[np.ndarray, "... distance"]) -> np.nda
 
 def _ends(curve: Curve) -> tuple[int, int]:
     """Where the first and the farthest distance are that are judged."""
-    reach = curve.there.sum(0)
     most = len(curve.log_norm)
+    reach = np.full(len(curve.distance), most) if curve.whole else curve.there.sum(0)
     enough = reach >= max(min(most, FEW_SAMPLES), REACHED * most)
     beyond = np.flatnonzero((curve.distance >= 1 + curve.above) & enough)
     if not len(beyond):
@@ -254,6 +254,8 @@ def drawn(samples: int, resamples: int) -> Float[np.ndarray, "resample sample"]:
 
 def _level(curve: Curve, weight: np.ndarray) -> np.ndarray:
     """The typical log n itself, not compared with anything."""
+    if curve.whole and weight.any():
+        return weight @ curve.log_norm / weight.sum()
     present = ~np.isnan(curve.log_norm)
     count = weight @ present
     total = weight @ np.where(present, curve.log_norm, 0.0)

@@ -220,12 +220,14 @@ class Model(LightningModule):
         self.answered.append(self._answer(batch, unrolled))
 
     def _answer(self, batch: Batch, unrolled: Unrolled) -> dict[str, Tensor]:
-        """Of each sample: `correct`, where the task says what that is, and `loss`, taken in float64."""
+        """Of each sample: of classes the `predicted` and the `true` one; `correct`, where the task says what that is;
+        and `loss`, taken in float64."""
         answers, objective = self.architecture.answers(self, batch, unrolled), self.objective
         predictions, exact = objective.predictions(answers), answers.double()
-        right = objective.correct(predictions, objective.aligned(batch.target, answers))
+        target = objective.aligned(batch.target, answers)
+        right, classes = objective.correct(predictions, target), objective.classes(predictions, target)
         loss = objective.losses(exact, objective.aligned(batch.target, exact))
-        return {"loss": loss} if right is None else {"correct": right, "loss": loss}
+        return classes | ({} if right is None else {"correct": right}) | {"loss": loss}
 
     def _loss(self, batch: Batch, unrolled: Unrolled, split: str) -> tuple[Tensor, int, Tensor | None]:
         """The mean loss, the number of labels it is the mean of, and the summed loss of the answers where that is not

@@ -44,6 +44,10 @@ class Objective(ABC):
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor | None:
         """Whether each prediction is right; None where the task does not say what that is."""
 
+    def classes(self, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """What the table of answers keeps of them: of classes `predicted` and `true`, as numbers; else nothing."""
+        return {}
+
     @abstractmethod
     def answer_metrics(self) -> MetricCollection:
         """Metrics of (predictions, targets), one a sample."""
@@ -98,6 +102,9 @@ class Classification(Objective):
 
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor:
         return predictions == targets
+
+    def classes(self, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        return {"predicted": predictions, "true": targets}
 
     def answer_metrics(self) -> MetricCollection:
         metrics: dict[str, Metric | MetricCollection] = {"accuracy": self._accuracy()}

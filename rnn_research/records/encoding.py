@@ -39,9 +39,9 @@ def read(folder: Path) -> dict[str, Any]:
             raise ValueError(f"{path.stat().st_size} bytes")
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise runs.DamagedRecord(f"{path}: not there; older runs have none: train it again") from None
+        raise runs.DamagedRecord(path, "not there; older runs have none: train it again") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise runs.DamagedRecord(f"{path}: damaged ({error}); restore a copy or run it again") from None
+        raise runs.DamagedRecord(path, f"damaged ({error}); restore a copy or run it again") from None
     if not isinstance(raw, dict) or not isinstance(raw.get("task"), dict):
-        raise runs.DamagedRecord(f"{path}: damaged (no task in it); restore a copy or run it again")
+        raise runs.DamagedRecord(path, "damaged (no task in it); restore a copy or run it again")
     return raw

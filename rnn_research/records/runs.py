@@ -48,7 +48,14 @@ STATUSES = ("running", "done", "failed", "diverged", "interrupted")
 
 
 class DamagedRecord(ValueError):
-    """A file of a run that can't be read: the message names the file, what is wrong, and the repair."""
+    """A file of a run that can't be read: the message names the file, what is wrong (`reason`), and the repair."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -150,24 +157,27 @@ def read(folder: Path) -> RunRecord:
     """
     path = folder / RECORD
     try:
+        if path.exists() and not path.is_file():  # a pipe, or a device without an end, would be read for ever
+            raise ValueError("not a file")
         if path.stat().st_size > LARGEST:
             raise ValueError(f"{path.stat().st_size} bytes")
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DamagedRecord(f"{path}: damaged ({error}); restore a copy or run it again") from None
+        raise DamagedRecord(path, f"damaged ({error}); restore a copy or run it again") from None
     if not isinstance(raw, dict):
-        raise DamagedRecord(f"{path}: damaged (not an object but {type(raw).__name__}); run it again")
+        raise DamagedRecord(path, f"damaged (not an object but {type(raw).__name__}); run it again")
     if (version := raw.get("version")) not in (1, VERSION) or isinstance(version, bool):
         raise DamagedRecord(
-            f"{path}: record version {version!r}, this rnn_research reads versions 1 to {VERSION}; "
-            "compare it with the version that wrote it, or run it again"
+            path,
+            f"record version {version!r}, this rnn_research reads versions 1 to {VERSION}; "
+            "compare it with the version that wrote it, or run it again",
         )
     known = {item.name for item in fields(RunRecord)}
     try:
         raw = version1.converted(raw) if version == 1 else raw
         return RunRecord(**_typed({key: value for key, value in raw.items() if key in known}))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+        raise DamagedRecord(path, f"damaged ({error}); run it again") from None
 
 
 def load(folder: str | Path) -> RunRecord:
@@ -212,13 +222,15 @@ def read_table(folder: Path, name: str) -> np.ndarray | None:
     if not path.exists():
         return None
     try:
+        if not path.is_file():
+            raise ValueError("not a file")
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:  # numpy would speak of pickles, and how to load them
                 raise ValueError("not a .npy file")
             file.seek(0)
             table = _table(file)
     except Exception as error:  # numpy parses the header as Python: a torn one raises even TokenError
-        raise DamagedRecord(f"{path}: damaged ({error}); run it again") from None
+        raise DamagedRecord(path, f"damaged ({error}); run it again") from None
     return table
 
 

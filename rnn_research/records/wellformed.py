@@ -15,6 +15,8 @@ DEEPEST = 40
 LARGEST = 2**63
 TEXTS = ("choices", "versions", "engine", "data")
 """Fields of a record that hold text by name."""
+CLASSES = ("data", "classes")
+"""The names of the classes, a list: the one entry of these fields that is no text."""
 COUNTS = ("seed", "parameters", "steps", "epochs", "diverged_step")
 
 
@@ -27,11 +29,17 @@ def check_record(raw: Mapping[str, Any]) -> None:
         if isinstance(value, bool) or (value is not None and value < 0):
             raise ValueError(f"{key}: found {value}, expected a number >= 0")
     for key in TEXTS:
-        if not all(isinstance(value, str) for value in raw.get(key, {}).values()):
+        if not all(isinstance(value, str) for name, value in raw.get(key, {}).items() if (key, name) != CLASSES):
             raise TypeError(f"{key}: found a value that is no text")
+    if not _are_texts(raw.get(CLASSES[0], {}).get(CLASSES[1], [])):
+        raise TypeError(f"{'.'.join(CLASSES)}: found {raw[CLASSES[0]][CLASSES[1]]!r}, expected a list of texts")
     if not all(isinstance(text, str) for text in raw.get("overrides", [])):
         raise TypeError("overrides: found a value that is no text")
     _check_success(raw.get("success") or {})
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def check_dtype(dtype: np.dtype) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 from rnn_research.compare import Comparison
 from rnn_research.compare.fingerprint import fingerprint
 from rnn_research.records.runs import replace_atomically
@@ -18,6 +20,7 @@ STAMP = ".comparison.json"
 WRITTEN = (".html", ".csv", ".svg", ".png", ".pdf")
 
 
+@np.errstate(all="ignore")  # an axis near the largest float is no news to who reads the page
 def write(comparison: Comparison, out: Path, figures: bool = True, look: str = "screen") -> Path:
     """Write `comparison.html`, `conditions.csv`, `runs.csv`, where there are answers `answers.csv`, and each figure as
     PNG, SVG and PDF, to `out`. Where the last comparison wrote all of that from the same files, it is kept.
@@ -70,8 +73,9 @@ def _draw(comparison: Comparison, out: Path, look: str) -> Pictures:
     from rnn_research.report import figures, interactive, looks, style
 
     data = page_data(comparison)
-    drawings = figures.draw(comparison, data=data)
-    for drawing in drawings if look == "screen" else figures.draw(comparison, look, data):
+    alike = look == "screen"  # the page has its own look: of that, SVG is enough
+    drawings = figures.draw(comparison, data=data, files=alike)
+    for drawing in drawings if alike else figures.draw(comparison, look, data):
         _put(out / f"{drawing.name}.svg", drawing.svg)
         _put(out / f"{drawing.name}.png", drawing.png)
         _put(out / f"{drawing.name}.pdf", drawing.pdf)

@@ -106,8 +106,17 @@ def signed(found: Interval | None) -> str:
 
 
 def interval(found: Interval | None) -> str:
-    return NOTHING if found is None else format_interval(found.mean, found.low, found.high)
+    """`0.81 [0.77, 0.85]`; of numbers so large that their digits would fill the row, three."""
+    if found is None:
+        return NOTHING
+    ends = (found.mean, found.low, found.high)
+    if max((abs(end) for end in ends if end == end), default=0.0) >= LARGE and all(
+        abs(end) < float("inf") for end in ends
+    ):
+        return "{:.3g} [{:.3g}, {:.3g}]".format(*ends)
+    return format_interval(*ends)
 
 
+LARGE = 1e7
 NOTHING = "–"
 FEW, UNDERFLOW = "†", "‡"

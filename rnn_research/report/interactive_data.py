@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rnn_research.compare import ComparedRun, Comparison, Condition
-from rnn_research.compare.page_data import PageData, RunDetail, config
-from rnn_research.report import columns
+from rnn_research.compare.page_data import PageData, config
+from rnn_research.report import columns, optional_series
 from rnn_research.report.names import joined, names
 from rnn_research.report.norms import MOST_PANELS
+from rnn_research.report.rounded import number, numbers
 from rnn_research.statistics.intervals import SEEDS, Band, t_quantile
 from rnn_research.statistics.slopes import thinned
 
 VERSION = 1
-DIGITS = 5
 MOST_RUNS_SHOWN = 2_000
 DEGREES = 60
 """Of freedom, up to which the script is given Student's t."""
@@ -54,12 +54,9 @@ def block(comparison: Comparison, data: PageData, panels: Mapping[str, Sequence[
             for name, where in panels.items()
         },
         "common": common,
-        "runs": [
-            _run(comparison, run, settings, data.details.get(run.folder))
-            for run, settings in zip(runs, own, strict=False)
-        ],
+        "runs": [_run(comparison, run, settings, data) for run, settings in zip(runs, own, strict=False)],
         "fewest": SEEDS,
-        "t": [None, *(_number(t_quantile(df), 17) for df in range(1, DEGREES + 1))],
+        "t": [None, *(number(t_quantile(df), 17) for df in range(1, DEGREES + 1))],
     }
 
 
@@ -71,7 +68,7 @@ def _factors(comparison: Comparison) -> list[Block]:
     ]
 
 
-def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], detail: RunDetail | None) -> Block:
+def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], data: PageData) -> Block:
     record = run.record
     found: Block = {
         "name": comparison.name(run.folder),
@@ -81,7 +78,7 @@ def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], 
         "parameters": record.parameters,
         "start": record.start,
         "engine": str(record.engine.get("used", "")) if isinstance(record.engine, dict) else "",
-        "metric": _number(record.final.get(comparison.metric or "", float("nan"))),
+        "metric": number(record.final.get(comparison.metric or "", float("nan"))),
         "command": columns.command(run),
         "config": dict(settings),
         "missing": list(run.missing),
@@ -89,9 +86,9 @@ def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], 
     if run.learning is not None:
         kept = _thin(len(run.learning.x), FEW_POINTS if len(comparison.runs) > MANY else MOST_POINTS)
         found["learning"] = _xy(run.learning.x[kept], run.learning.y[kept])
-    if detail is not None:
+    if (detail := data.details.get(run.folder)) is not None:
         found |= {
-            "log": list(detail.log),
+            "log": list(data.logs.get(run.folder, ())),
             "step": detail.step.tolist(),
             "d": detail.distance.tolist(),
             "curve": [numbers(row) for row in detail.curve],
@@ -120,6 +117,8 @@ def _series(comparison: Comparison, data: PageData, name: str, most: int) -> lis
             found.append({"c": place, "columns": {part: numbers(getattr(c.norms, part)) for part in parts}})
         elif name == "beside_task":
             found += _points(comparison, place, c)
+        elif name in ("norm_map", "saturation", "foreseen", "confusion"):
+            found += optional_series.series(place, c, data, name)
         elif name in ("map", "phases"):
             found += _told(place, c, data)[name]
         elif name == "answers":
@@ -168,15 +167,6 @@ def _thin(count: int, most: int = MOST_POINTS) -> np.ndarray:
 
 def _xy(x: np.ndarray, y: np.ndarray) -> list[list[Any]]:
     return [np.asarray(x).tolist(), numbers(y)]
-
-
-def numbers(values: Iterable[float], digits: int = DIGITS) -> list[float | None]:
-    """Each as JSON has it: so many digits, and nothing for what is not finite."""
-    return [_number(float(value), digits) for value in values]
-
-
-def _number(value: float | None, digits: int = DIGITS) -> float | None:
-    return float(f"{value:.{digits}g}") if value is not None and np.isfinite(value) else None
 
 
 def _only(values: Sequence[int]) -> int | None:

@@ -44,7 +44,7 @@ def shades() -> list[str]:
 def _learning(comparison: Comparison) -> EmptyAxes | None:
     known = [run.learning for run in comparison.runs if run.learning is not None and len(run.learning.x)]
     values = np.concatenate([one.y for one in known]) if known else np.array([])
-    values = values[np.isfinite(values)]
+    values = values[np.isfinite(style.drawn(values))]
     if not len(values) or comparison.metric is None:
         return None
     figure = Figure(figsize=(4.6, 2.5), layout="constrained")

@@ -22,8 +22,8 @@ from rnn_research.statistics.intervals import SEEDS, Band
 
 MOST_ENTRIES = 18
 """More conditions are told by the table; a legend of them would be most of the figure."""
-ACROSS = 105
-"""Characters of a legend's line."""
+ACROSS, INCHES = 105, 7.6
+"""Characters of a legend's line in a figure of this width."""
 CROWD = 8
 """More bands than this in one panel hide each other, and the lines."""
 
@@ -45,14 +45,14 @@ def line(axes: Axes, band: Band | None, stroke: dict[str, Any], marker: str = "o
     others."""
     if band is None:
         return
-    mean = np.where(np.isfinite(band.mean), band.mean, np.nan)
+    mean, low, high = map(style.drawn, (band.mean, band.low, band.high))
     every = max(1, len(band.x) // 8)
     shifted = (zlib.crc32(f"{stroke['color']}{stroke.get('linestyle')}".encode()) % every, every)
     axes.plot(band.x, mean, marker=marker, markersize=3.6, markevery=shifted, **stroke)
-    wide = np.isfinite(band.low) & np.isfinite(band.high)
+    wide = np.isfinite(low) & np.isfinite(high)
     if wide.any() and not crowded:
         shade = {"color": stroke["color"], "alpha": 0.13, "linewidth": 0, "gid": stroke.get("gid")}
-        axes.fill_between(band.x, band.low, band.high, where=wide, **shade)
+        axes.fill_between(band.x, low, high, where=wide, **shade)
     axes.margins(x=0.02)
 
 
@@ -91,7 +91,8 @@ def legend(
         ]
     handles += more
     if handles:
-        columns = _columns([len(str(handle.get_label())) + 7 for handle in handles])
+        across = ACROSS * figure.get_figwidth() / INCHES
+        columns = _columns([len(str(handle.get_label())) + 7 for handle in handles], across)
         rowwise = [handle for column in range(columns) for handle in handles[column::columns]]
         figure.legend(handles=rowwise, loc="outside upper left", ncols=columns, handlelength=2.4)
 
@@ -111,9 +112,9 @@ def _few(handles: list[Line2D], what: str) -> list[Line2D]:
     return [Line2D([], [], linestyle="", label=f"{len(handles)} {what}: see the table")]
 
 
-def _columns(widths: Sequence[int]) -> int:
+def _columns(widths: Sequence[int], across: float) -> int:
     """As many as fit beside each other, in characters, where each is as wide as its widest entry."""
-    fitting = (n for n in range(len(widths), 1, -1) if sum(max(widths[column::n]) for column in range(n)) <= ACROSS)
+    fitting = (n for n in range(len(widths), 1, -1) if sum(max(widths[column::n]) for column in range(n)) <= across)
     return next(fitting, 1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from matplotlib.typing import LineStyleType
 from rnn_research.compare import Comparison, Condition
 from rnn_research.compare.factors import is_of_clipping, option
 from rnn_research.compare.page_data import beginnings, started, telling
+from rnn_research.compare.select import Begun
 from rnn_research.report.names import names, told_option
 from rnn_research.report.palette import COLOURS, DASHES, key, marker_of, slots
 
@@ -103,21 +104,23 @@ class Look:
 
 def look(comparison: Comparison) -> Look:
     """Panels by data, colour by the first of the other factors, as a rule the model, dashes by clipping,
-    or where that is one by the others; markers by what is left."""
+    or where that is one by the others; markers by what is left. The first is the oldest (see `page_data.age`), so that
+    what runs that are added vary anew takes the colour of none."""
     began = beginnings(comparison)
-    varying = telling(comparison, began)
+    ages = telling(comparison, began)
+    varying = tuple(ages)
     panels = tuple(f for f in varying if f.split(".")[0] == "dataset")
-    dashed = tuple(f for f in varying if is_of_clipping(f))
-    rest = tuple(f for f in varying if f not in (*panels, *dashed))
+    others = tuple(f for f in varying if f not in panels)
     if len(_options(comparison, panels)) > MOST_PANELS:
-        panels, rest = (), (*rest, *panels)
-    if not rest:
-        rest, dashed = dashed, ()
-    rest, left = rest[:1], rest[1:]
+        panels, others = (), (*others, *panels)
+    rest, others = others[:1], others[1:]
+    dashed = tuple(f for f in others if is_of_clipping(f))
+    left = tuple(f for f in others if f not in dashed)
     if not dashed:
         dashed, left = left, ()
     if len(_options(comparison, dashed)) > len(DASHES):
         dashed, left = (), (*left, *dashed)
+    dash_first = not any(map(is_of_clipping, dashed))  # no clipping is solid everywhere
     return Look(
         panels,
         rest,
@@ -126,7 +129,7 @@ def look(comparison: Comparison) -> Look:
         _of_those_shown(comparison, began, rest, len(COLOURS)),
         {
             name: DASHES[slot % len(DASHES)]
-            for name, slot in _of_those_shown(comparison, began, dashed, len(DASHES)).items()
+            for name, slot in _of_those_shown(comparison, began, dashed, len(DASHES), dash_first).items()
         },
         {name: marker_of(slot) for name, slot in _of_those_shown(comparison, began, left, len(COLOURS)).items()},
         {tuple(condition.options.values()): place for place, condition in enumerate(comparison.conditions)},
@@ -145,16 +148,12 @@ def look(comparison: Comparison) -> Look:
     )
 
 
-def _dashes(numbers: Mapping[str, int]) -> dict[str, LineStyleType]:
-    return {name: DASHES[number % len(DASHES)] for name, number in numbers.items()}
-
-
 def _of_those_shown(
-    comparison: Comparison, began: Sequence[dict[str, str]], factors: Sequence[str], count: int
+    comparison: Comparison, began: Sequence[Begun], factors: Sequence[str], count: int, first: bool = False
 ) -> dict[str, int]:
     """The slots of the options that conditions have, in their order; others that started earlier have theirs too."""
     shown = _options(comparison, factors)
-    found = slots([*started(began, factors), *shown], count)
+    found = slots([*started(began, factors), *shown], count, first)
     return {name: found[name] for name in shown}
 
 

@@ -1,9 +1,14 @@
 """Which colour, marker and dashes a condition has: the same in every figure, on every page, in every subset.
 
 A condition's slot is preferred by its own name alone (a known option has one of its own, another is hashed), and not by
-its place among the others. Where two prefer one slot the one whose first run started earlier has it. So nothing changes
-when conditions are filtered, when runs that start later are added, or when runs fail: those are counted by their
-record, whatever became of them.
+its place among the others. Where two prefer one slot the one whose first run started earlier has it. Which factor has
+the colours is decided by the sweep that first varied one (`looks`). So no colour changes when conditions are filtered,
+when runs that start later are added, or when runs fail: those are counted by their record, whatever became of them.
+
+One case can't be told from its records: runs that are added with values of the same keys as the first sweep typed
+(`model=rnn clipping=none,value`, then `model=lstm clipping=none,value`) are that sweep's own, and where they make the
+model vary it has the colours from then on, and clipping the dashes. Dashes and markers of what was there before may
+change where another factor takes them: they tell few options apart, and colour has the first claim.
 
 Colours: eight of Okabe and Ito's hues (2008) at a lightness with a contrast of 3:1 or more to the page (WCAG 1.4.11),
 told apart with every kind of colour blindness for the first five; markers and dashes tell all apart without colour.
@@ -50,17 +55,20 @@ KNOWN = {
 """The slots of options that most studies have."""
 
 
-def slots(names: Sequence[str], count: int) -> dict[str, int]:
+def slots(names: Sequence[str], count: int, first: bool = False) -> dict[str, int]:
     """The number of each name: modulo `count` its slot, and how often that was taken before it.
 
     Args:
         names: those that started earlier first.
         count: of slots.
+        first: whether the first name has the first slot: what was drawn solid before there were other options stays so.
     """
     taken = [0] * count
     found = {}
     for name in dict.fromkeys(names):
         order = _preferred(name, count)
+        if first and not found:
+            order = list(range(count))
         slot = min(order, key=lambda slot: (taken[slot], order.index(slot)))
         found[name] = slot + count * taken[slot]
         taken[slot] += 1

@@ -11,6 +11,7 @@ from rnn_research.compare import ComparedRun
 from rnn_research.compare.factors import settings_of
 from rnn_research.compare.honesty import FEW_SAID, UNDERFLOW_SAID, few_distances, near_underflow
 from rnn_research.compare.single import BestRun, readings
+from rnn_research.compare.stamps import LOG
 from rnn_research.curves import Reading
 from rnn_research.records.canonical import ABSENT
 from rnn_research.records.printable import printable
@@ -20,7 +21,6 @@ from rnn_research.report.fitting import KEPT, TextColumn, fitted, lines, narrow,
 from rnn_research.report.sparkline import Scale
 from rnn_research.report.terminal import WIDTH
 
-LOG = "run.log"
 TAIL = 1 << 16
 """Bytes at the end of a log that are read."""
 BEFORE = 8
@@ -240,6 +240,8 @@ def _number(value: float | None) -> str:
 def _log_end(path: Path, count: int) -> str:
     """The last lines of a log, each within the terminal; empty where there is none."""
     try:
+        if not path.is_file():
+            return ""
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(file.tell() - TAIL, 0))

@@ -15,9 +15,12 @@ from html import escape
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from rnn_research.report.palette import COLOURS
 
@@ -77,6 +80,8 @@ PAPER_SETTINGS: dict[Any, Any] = {
     "axes.grid": False,
 }
 """What differs in print: letters as the text around, thin lines, no grid."""
+LARGEST = 1e100
+"""What is beyond is not drawn."""
 STYLES = {"screen": {}, "paper": PAPER_SETTINGS}
 
 
@@ -100,6 +105,13 @@ def styled(style: str = "screen") -> Iterator[None]:
         yield
 
 
+def drawn(values: ArrayLike) -> Float[np.ndarray, " *shape"]:
+    """The values as they are drawn on a linear axis: NaN beyond 1e100, where an axis overflows, as for infinite ones;
+    the tables say what they are."""
+    found = np.asarray(values, dtype=np.float64)
+    return np.where(np.abs(found) <= LARGEST, found, np.nan)
+
+
 def shade(ramp: str, share: float) -> str:
     """The colour of a map of matplotlib's at a share of its range, 0 to 1."""
     return to_hex(mpl.colormaps[ramp](share))
@@ -120,10 +132,14 @@ def pdf(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> str:
-    """A file of its own: the same bytes for the same figure. What is of a condition has its number as `data-c`."""
+    """A file of its own: the same bytes for the same figure. What is of a condition has its number as `data-c`.
+
+    Places are to a hundredth of a point: a third less to read, and nothing that can be seen.
+    """
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return re.sub(r'\bid="cond(\d+)"', r'class="cond" data-c="\1"', file.getvalue())
+    drawing = re.sub(r' (?:d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), file.getvalue())
+    return re.sub(r'\bid="cond(\d+)"', r'class="cond" data-c="\1"', drawing)
 
 
 def placed(figure: Figure, axes: Axes) -> dict[str, list[float]]:

@@ -99,8 +99,8 @@ def _by_bin(axes: Axes, condition: Condition, feature: str, comparison: Comparis
     x = _middles(found.bins)[there] + (aside if found.bins.named else 0.0)
     kept = [mean for mean in means if mean is not None]
     joined = {**stroke, "linestyle": "" if found.bins.named else stroke["linestyle"]}
-    axes.plot(x, [mean.mean for mean in kept], marker=look.marker(condition), markersize=3.6, **joined)
-    low, high = np.array([mean.low for mean in kept]), np.array([mean.high for mean in kept])
+    axes.plot(x, style.drawn([mean.mean for mean in kept]), marker=look.marker(condition), markersize=3.6, **joined)
+    low, high = style.drawn([mean.low for mean in kept]), style.drawn([mean.high for mean in kept])
     if crowded(comparison.conditions, look):
         return
     if np.isfinite(low).any() and not found.bins.named:
@@ -113,7 +113,7 @@ def _middles(among: Bins) -> np.ndarray:
     """Where a bin is drawn: in the middle of its values, or where they are names side by side."""
     if among.named:
         return np.arange(len(among.low), dtype=np.float64)
-    return (among.low.astype(np.float64) + among.high.astype(np.float64)) / 2
+    return style.drawn(among.low.astype(np.float64) / 2 + among.high.astype(np.float64) / 2)
 
 
 def _bin_axis(axes: Axes, among: Bins, feature: str) -> None:

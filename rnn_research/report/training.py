@@ -66,7 +66,8 @@ def _names(comparison: Comparison, look: Look) -> str:
 
 
 def _baselines(members: Sequence[Condition]) -> list[float]:
-    return list(dict.fromkeys(c.baseline for c in members if c.baseline is not None))
+    known = [c.baseline for c in members if c.baseline is not None]
+    return [level for level in dict.fromkeys(known) if np.isfinite(style.drawn(level))]
 
 
 def _over_steps(
@@ -97,7 +98,7 @@ def _over_steps(
 def _to_means(axes: Axes, bands: Sequence[Band | None], others: Sequence[float]) -> None:
     """An axis for the means: with few seeds the intervals can be much wider than all that is to be seen."""
     values = np.concatenate([np.asarray(others), *(band.mean for band in bands if band is not None)])
-    values = values[np.isfinite(values)]
+    values = values[np.isfinite(style.drawn(values))]
     if len(values):
         pad = 0.2 * (values.max() - values.min()) or 0.1
         axes.set_ylim(values.min() - pad, values.max() + pad)

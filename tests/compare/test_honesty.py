@@ -136,3 +136,47 @@ def test_long_names_and_many_are_cut_in_the_text_and_whole_in_the_list(tmp_path:
     assert caveat.text.endswith(" and 6 more")
     assert len(caveat.about) == 9
     assert max(map(len, caveat.about)) == 201
+
+
+def test_gradients_of_different_training_steps_are_said(tmp_path: Path):
+    seeds(tmp_path, 3, "rnn", factors={"model": "rnn"})
+    seeds(tmp_path, 3, "lstm", factors={"model": "lstm"})
+    assert "different steps" not in said(compare([tmp_path]))
+    diverged = {0: 1.0, 50: 1.2, 100: float("nan")}
+    write_run(tmp_path / "rnn1", diverged, seed=1, factors={"model": "rnn"}, status="diverged", diverged_step=90)
+    (found,) = [one for one in caveats(compare([tmp_path])) if one.kind == "different steps"]
+    assert found.text == (
+        "1 of 2 conditions average gradients of different training steps, 50 to 200 "
+        "(--step 100 reads all at the last that all recorded): rnn"
+    )
+    assert found.about == ("rnn",)
+    assert "different steps" not in said(compare([tmp_path], step=50))
+    for seed in (0, 2):
+        write_run(tmp_path / f"rnn{seed}", diverged, seed=seed, factors={"model": "rnn"})
+    assert said(compare([tmp_path]))["different steps"].startswith(
+        "the conditions' gradients are of different training"
+    )
+
+
+def two_tasks(root: Path, **final: dict[str, float]) -> None:
+    for task, values in final.items():
+        for folder in seeds(root, 3, task, factors={"dataset": task}):
+            change(folder, final=values, baselines={})
+
+
+def test_tasks_without_a_common_metric_are_told(tmp_path: Path):
+    two_tasks(tmp_path, digits={"test_accuracy": 0.9, "test_loss": 1.0}, adding={"test_mse": 0.1, "test_loss": 2.0})
+    found = compare([tmp_path])
+    assert found.metric == "test_accuracy"
+    assert said(found)["no common metric"].startswith(
+        "the tasks have no metric in common that tells how well they are solved: test_accuracy is shown, but adding "
+        "has test_mse, test_loss (one task alone: --where dataset=...)"
+    )
+    assert "no common metric" not in said(compare([tmp_path], where=["dataset=adding"]))
+    assert compare([tmp_path], metric="loss").metric == "test_loss"
+
+
+def test_what_all_tasks_have_goes_before_what_some_have(tmp_path: Path):
+    two_tasks(tmp_path, a={"test_accuracy": 0.9, "val_accuracy": 0.9}, b={"val_accuracy": 0.1})
+    assert compare([tmp_path]).metric == "val_accuracy"
+    assert compare([tmp_path], metric="accuracy").metric == "val_accuracy"

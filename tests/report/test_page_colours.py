@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from folders import write_run
 
 from rnn_research import report
 from rnn_research.compare import compare
+from rnn_research.records import runs
 from rnn_research.report import looks, palette
 from rnn_research.report.palette import COLOURS, DARK, DASHES, MARKERS, slots
 
@@ -114,6 +116,55 @@ def test_what_is_filtered_keeps_its_colour_and_its_line(tmp_path: Path) -> None:
     ):
         part = lines(*where)
         assert part == {name: whole[name] for name in part}
+
+
+def coloured(folder: Path) -> dict[str, tuple[str, str, int]]:
+    """Colour, line and place of each run's condition, by its folder's name."""
+    found = compare([folder])
+    look = looks.look(found)
+    return {
+        run.folder.name: (look.colour(c), str(look.dash(c)), list(found.conditions).index(c))
+        for c in found.conditions
+        for run in c.runs
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "added"),
+    [
+        ({"optimizer.lr": ("0.1", "0.01", "1.0")}, {"model.cell.hidden_size": "128"}),
+        ({"optimizer.lr": ("0.1", "0.01", "1.0")}, {"model": "lstm"}),
+        ({"model.cell.hidden_size": ("8", "16")}, {"optimizer.lr": "0.5"}),
+        ({"clipping.max_norm": ("1.0", "2.0", "4.0")}, {"model": "my_cell"}),
+        ({"model": ("my_cell", "rnn", "b")}, {"clipping": "value"}),
+        ({"model": ("my_cell", "rnn", "b")}, {"dataset": "other"}),
+    ],
+)
+def test_a_factor_that_added_runs_vary_anew_takes_nobodys_colour(
+    tmp_path: Path, before: dict[str, tuple[str, ...]], added: dict[str, str]
+) -> None:
+    ((factor, options),) = before.items()
+    (new,) = added
+    one = {"clipping.max_norm": 1.0}.get(factor)
+    for place, option in enumerate(options):
+        folder = write_run(
+            tmp_path / str(place), threshold=one, factors={factor: option}, distances=9,
+            start=f"2026-01-01T00:00:{place:02d}+00:00",
+        )  # fmt: skip
+        record = runs.read(folder)
+        runs.write(dataclasses.replace(record, overrides=[f"{factor}={option}"]), folder)
+    first = coloured(tmp_path)
+    for place, option in enumerate(options):
+        folder = write_run(
+            tmp_path / f"later{place}", threshold=one, factors={factor: option, **added}, distances=9,
+            start=f"2026-01-02T00:00:{place:02d}+00:00",
+        )  # fmt: skip
+        record = runs.read(folder)
+        runs.write(dataclasses.replace(record, overrides=[f"{factor}={option}", f"{new}={added[new]}"]), folder)
+    more = coloured(tmp_path)
+    assert len({place for _, _, place in more.values()}) == 2 * len(options)
+    assert {name: more[name][:2] for name in first} == {name: look[:2] for name, look in first.items()}
+    assert sorted(first, key=lambda name: first[name][2]) == sorted(first, key=lambda name: more[name][2])
 
 
 def test_every_figure_draws_a_condition_in_its_colour(tmp_path: Path) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from rnn_research.datasets.own.files import bytes_of, files_at, refusal
-from rnn_research.datasets.series.tables import column_named, is_header, number_of, numbers_of, rows_of
+from rnn_research.datasets.own.listing import MANIFESTS, SPLIT_NAMES, columns_of, listed_files, split_named, split_said
+from rnn_research.datasets.own.tables import is_header, number_of, numbers_of, rows_of
 from rnn_research.datasets.series.ts_files import cases_of
-from rnn_research.datasets.task import SPLITS
 
 FORMATS = ("auto", "files", "table", "ts")
 ONE_EACH = (".csv", ".tsv", ".txt", ".npy", ".npz")
-SPLIT_NAMES = {"train": "train", "val": "val", "dev": "val", "valid": "val", "validation": "val", "test": "test"}
-MANIFESTS = ("labels.csv", "manifest.csv", "labels.tsv", "manifest.tsv")
 
 
 @dataclass(eq=False)
@@ -85,11 +82,6 @@ def _found_format(path: Path) -> str:
     return "table" if tables and all(one.stem.lower() in SPLIT_NAMES for one in tables) else "files"
 
 
-def split_named(path: Path) -> str:
-    """The split that a file's name says, as `train.csv` and `NAME_TEST.ts` do; "" for none."""
-    return SPLIT_NAMES.get(re.split(r"[_.\- ]", path.stem.lower())[-1], "")
-
-
 def _from_ts(path: Path) -> ReadSeries:
     read = ReadSeries()
     for file in files_at(path, (".ts",), "files in the .ts format"):
@@ -99,28 +91,6 @@ def _from_ts(path: Path) -> ReadSeries:
             read.given.append(split_named(file))
             read.places.append((str(file), line))
     return read
-
-
-USUAL = {
-    "label": ("label", "class", "target", "y", "activity", "category"),
-    "id": ("id", "sample", "series", "series_id", "sample_id", "sequence", "case"),
-    "time": ("time", "t", "step", "timestamp", "frame"),
-    "group": ("group", "subject", "person", "speaker", "participant", "user"),
-    "split": ("split", "part", "set", "fold"),
-}
-
-
-def _columns(path: Path, header: Sequence[str], asked: dict[str, str | None]) -> dict[str, int | None]:
-    return {
-        name: column_named(path, header, wanted, USUAL[name], f"dataset.{name}_column")
-        for name, wanted in asked.items()
-    }
-
-
-def _split_said(path: Path, line: int, text: str) -> str:
-    if text and text.lower() not in SPLIT_NAMES:
-        raise refusal(path, f"found the split {text!r}, expected one of {', '.join(SPLITS)}", line)
-    return SPLIT_NAMES[text.lower()] if text else ""
 
 
 def _from_table(path: Path, asked: dict[str, str | None]) -> ReadSeries:
@@ -135,7 +105,7 @@ def _add_table(read: ReadSeries, file: Path, asked: dict[str, str | None]) -> No
     _, header = next(rows, (0, []))
     if not header or not is_header(header):
         raise refusal(file, "found no header, expected the names of the columns, such as id,time,x,y,label", 1)
-    at = _columns(file, header, asked)
+    at = columns_of(file, header, asked)
     if at["id"] is None:
         raise refusal(
             file, f"found the columns {', '.join(header)}, but none that says the sample", 1, "set dataset.id_column"
@@ -172,71 +142,19 @@ def _add_table(read: ReadSeries, file: Path, asked: dict[str, str | None]) -> No
             read.labels.append(said["label"])
         if "group" in said:
             read.groups.append(said["group"])
-        read.given.append(_split_said(file, line, said.get("split", "")) or split_named(file))
+        read.given.append(split_said(file, line, said.get("split", "")) or split_named(file))
 
 
 def _from_files(path: Path, asked: dict[str, str | None], group_pattern: str | None) -> ReadSeries:
-    read, pattern = ReadSeries(), None if group_pattern is None else _compiled(group_pattern)
-    manifest = next((path / name for name in MANIFESTS if (path / name).is_file()), None)
-    listed = _from_folders(path) if manifest is None else _from_manifest(manifest, asked)
-    for file, label, split, group, line in listed:
-        read.series.append(array_of(file))
-        read.labels.append(label)
-        read.given.append(split)
-        read.places.append((str(file) if manifest is None else str(manifest), line))
-        if pattern is not None:
-            found = pattern.search(file.as_posix())
-            if found is None:
-                raise ValueError(f"dataset.group_pattern: {group_pattern!r} is not found in {file}")
-            group = found[1] if pattern.groups else found[0]
-        if group is not None:
-            read.groups.append(group)
+    read = ReadSeries()
+    for one in listed_files(path, ONE_EACH, "a file a sample", asked, group_pattern):
+        read.series.append(array_of(one.path))
+        read.labels.append(one.label)
+        read.given.append(one.split)
+        read.places.append(one.where)
+        if one.group is not None:
+            read.groups.append(one.group)
     return read
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"dataset.group_pattern: given {pattern!r}, expected a regular expression ({error})") from None
-
-
-Listed = tuple[Path, str, str, str | None, int | None]
-"""A sample's file, label, split ("" for none), group, and its line in a manifest."""
-
-
-def _from_folders(path: Path) -> list[Listed]:
-    """Files labelled by the folder each lies in; a folder above that is named as a split says the split."""
-    found: list[Listed] = []
-    for file in files_at(path, ONE_EACH, "folders by class with a file a sample"):
-        above = file.relative_to(path).parts[:-1] if file != path else ()
-        if not above:
-            raise refusal(
-                file, "lies in no folder that says its class", repair="put it into one, or write a labels.csv"
-            )
-        split = next((SPLIT_NAMES[part.lower()] for part in above[:-1] if part.lower() in SPLIT_NAMES), "")
-        found.append((file, above[-1], split, None, None))
-    return found
-
-
-def _from_manifest(manifest: Path, asked: dict[str, str | None]) -> list[Listed]:
-    rows = rows_of(manifest)
-    _, header = next(rows, (0, []))
-    at = _columns(manifest, header, asked)
-    file = column_named(manifest, header, None, ("file", "path", "filename", "name"), "file")
-    if file is None or at["label"] is None:
-        raise refusal(manifest, f"found the columns {', '.join(header)}, expected file and label", 1)
-    found: list[Listed] = []
-    for line, row in rows:
-        if len(row) != len(header):
-            raise refusal(manifest, f"found {len(row)} columns, expected {len(header)} as in the header", line)
-        path = manifest.parent / row[file]
-        if not path.is_file():
-            raise refusal(manifest, f"names {row[file]}, which is not there", line)
-        group = None if at["group"] is None else row[at["group"]]
-        split = "" if at["split"] is None else _split_said(manifest, line, row[at["split"]])
-        found.append((path, row[at["label"]], split, group, line))
-    return found
 
 
 def array_of(file: Path) -> np.ndarray:

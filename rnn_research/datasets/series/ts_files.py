@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from rnn_research.datasets.own.files import refusal
-from rnn_research.datasets.series.tables import number_of
+from rnn_research.datasets.own.tables import number_of
 
 
 def cases_of(path: Path, content: bytes) -> Iterator[tuple[int, np.ndarray, str]]:

@@ -1,0 +1,1 @@
+"""Recorded sound, read as log-mel spectrograms."""

@@ -1,0 +1,99 @@
+"""Spoken digits: which of ten digits is said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+from rnn_research.checks import path_of
+from rnn_research.datasets.audio.audio_folder import RecordedSound
+from rnn_research.datasets.audio.spectrograms import spectrograms_of
+from rnn_research.datasets.known import PublishedData
+from rnn_research.datasets.own.module import RawSamples
+
+RECORDING = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
+TESTED = 5  # the recordings 0 to 4 of each digit and speaker
+
+
+@final
+class SpokenDigits(RecordedSound):
+    """The Free Spoken Digit Dataset, version 1.0.10: 3,000 recordings at 8,000 samples a second, 50 of each digit by
+    each of six people (Jackson et al., github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0).
+
+    The published splits: the recordings 0 to 4 of each digit and speaker test, 300 in all; of the other 2,700
+    `val_fraction` choose. `test_speakers` splits by speaker in their place.
+
+    Args:
+        root: a folder with recordings named DIGIT_SPEAKER_NUMBER.wav, or with the archive of them; None: they are
+            downloaded once.
+        cache: the folder that keeps the download.
+        test_speakers: who is tested, and never trained on; empty: the published splits.
+        rate, bands, window, hop: see `LogMel`.
+        val_fraction, split_seed: which recordings choose, each digit in proportion.
+
+    Raises:
+        ValueError: an argument is out of range; on loading, a file is missing, malformed or can't be downloaded.
+    """
+
+    LENGTHS_SAID = "dataset.hop"
+    PUBLISHED = PublishedData(
+        "free_spoken_digits",
+        ("https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz",),
+        lambda name: bool(RECORDING.fullmatch(name)),
+        "a2e8a660492f28d9eed6270b290d26cbc5c81d6077ce87d3c0ad5adf4d4ee696",
+        "recordings named DIGIT_SPEAKER_NUMBER.wav",
+        "CC BY-SA 4.0",
+        "Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas, A. Thite (2018). Free Spoken Digit Dataset, v1.0.8.",
+    )
+
+    def __init__(
+        self,
+        root: str | None = None,
+        cache: str | None = None,
+        test_speakers: Sequence[str] = (),
+        rate: int = 8000,
+        bands: int = 40,
+        window: float = 0.025,
+        hop: float = 0.01,
+        val_fraction: float = 0.1,
+        split_seed: int = 0,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        bucket: bool = False,
+    ) -> None:
+        splits = {"val_fraction": val_fraction, "split_seed": split_seed}
+        batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
+        super().__init__(None, rate, bands, window, hop, **splits, **batches)
+        self.root = None if root is None else path_of("root", root)
+        self.path, self.cache = self.root, cache
+        if isinstance(test_speakers, str) or not all(isinstance(one, str) for one in test_speakers):
+            raise ValueError(f"test_speakers: given {test_speakers!r}, expected a list of names, such as [theo]")
+        self.test_speakers = tuple(test_speakers)
+
+    def read(self) -> RawSamples:
+        files = self.PUBLISHED.files(self.root, self.cache)
+        names = sorted(files, key=_said)
+        found = spectrograms_of([Path(name) for name in names], [files[name] for name in names], self.log_mel)
+        self.report.notes += found.notes(self.log_mel.rate)
+        said = [_said(name) for name in names]
+        if unknown := sorted(set(self.test_speakers) - {speaker for _, speaker, _ in said}):
+            known = ", ".join(sorted({speaker for _, speaker, _ in said}))
+            raise ValueError(f"test_speakers: given {', '.join(unknown)}, expected some of {known}")
+        tested = [
+            speaker in self.test_speakers if self.test_speakers else number < TESTED for _, speaker, number in said
+        ]
+        return RawSamples(
+            found.features,
+            [digit for digit, _, _ in said],
+            [(one.shape, one.tobytes()) for one in found.features],
+            lambda number: names[number],
+            ["test" if one else "train" for one in tested],
+        )
+
+
+def _said(name: str) -> tuple[str, str, int]:
+    found = RECORDING.fullmatch(name)
+    assert found is not None  # `PUBLISHED.files` gives no other
+    return found[1], found[2], int(found[3])
