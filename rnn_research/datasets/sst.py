@@ -17,7 +17,7 @@ from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.task import Task
 from rnn_research.datasets.text.vocabulary import Vocabulary
 from rnn_research.datasets.trees.brackets import read_brackets
-from rnn_research.datasets.trees.encoder import Reading, TreeEncoder
+from rnn_research.datasets.trees.encoder import TreeEncoder, TreeReading
 from rnn_research.datasets.trees.formats import Brackets
 from rnn_research.datasets.trees.written import WrittenTree
 from rnn_research.records.cache_folder import cache_folder
@@ -105,7 +105,7 @@ class SST(DataModule):
         self._said: list[str] = []
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
-        read, reading = self._reader(), Reading(Brackets(), self.lower, MERGES[self.classes])
+        read, reading = self._reader(), TreeReading(Brackets(), self.lower, MERGES[self.classes])
         trees = {split: _kept(reading, *read(name)) for split, name in FILES.items()}
         vocabulary = Vocabulary.counted(reading.counts(trees["train"]), self.min_count)
         self.vocabulary = vocabulary.numbers
@@ -149,7 +149,7 @@ class SST(DataModule):
         return partial(_from_archive, download(self.url, self.sha256, _cache(self.cache)))
 
 
-def _kept(reading: Reading, file: str, content: bytes) -> list[WrittenTree]:
+def _kept(reading: TreeReading, file: str, content: bytes) -> list[WrittenTree]:
     """The trees of a file whose root has a class."""
     trees = [tree for tree in read_trees(file, content) if reading.class_of(tree.labels[0]) is not None]
     if not trees:

@@ -21,7 +21,7 @@ from rnn_research.structures.layouts import NO_INPUT, NO_TARGET
 LABELS = ("nodes", "root")
 
 
-class Reading:
+class TreeReading:
     """How the words and labels of a tree are read.
 
     Args:
@@ -68,7 +68,7 @@ class TreeEncoder(Encoder):
 
     kind = "trees"
 
-    def __init__(self, reading: Reading, vocabulary: Vocabulary, classes: Sequence[str], labels: str) -> None:
+    def __init__(self, reading: TreeReading, vocabulary: Vocabulary, classes: Sequence[str], labels: str) -> None:
         self.reading, self.vocabulary, self.classes = reading, vocabulary, tuple(classes)
         self.labels = choice("labels", labels, LABELS)
         self._number = {name: number for number, name in enumerate(self.classes)}
@@ -87,7 +87,7 @@ class TreeEncoder(Encoder):
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
         try:
-            reading = Reading(format_of(plain["format"]), plain["lower"], plain["merge"])
+            reading = TreeReading(format_of(plain["format"]), plain["lower"], plain["merge"])
             return cls(reading, Vocabulary.of(plain["vocabulary"]), plain["classes"], plain["labels"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"encoder: lacks or has a wrong {error}, expected what a run of trees stored") from None

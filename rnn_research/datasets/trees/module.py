@@ -14,7 +14,7 @@ from rnn_research.datasets.own.files import refusal
 from rnn_research.datasets.own.module import OwnData, RawSamples
 from rnn_research.datasets.task import Task
 from rnn_research.datasets.text.vocabulary import Vocabulary
-from rnn_research.datasets.trees.encoder import Reading, TreeEncoder
+from rnn_research.datasets.trees.encoder import TreeEncoder, TreeReading
 from rnn_research.datasets.trees.formats import REPAIR, TreeFormat
 from rnn_research.datasets.trees.reading import read_files
 from rnn_research.datasets.trees.written import WrittenTree
@@ -50,7 +50,7 @@ class OwnTrees(OwnData):
     Args:
         labels: `nodes`: every labelled node has a target; `root`: the tree alone; `auto`: `nodes` where any node but a
             root has a label.
-        merge: what labels count as; see `Reading`. A tree whose root's label is not among them is left out.
+        merge: what labels count as; see `TreeReading`. A tree whose root's label is not among them is left out.
         min_count: words that the training part has less often are unknown.
         lower: words in lower case.
         vectors: a file of pretrained vectors of words; None: there are none.
@@ -82,7 +82,7 @@ class OwnTrees(OwnData):
         self.freeze_vectors = flag("freeze_vectors", freeze_vectors)
         if freeze_vectors and vectors is None:
             raise ValueError("freeze_vectors: given true without vectors, expected dataset.vectors=PATH beside it")
-        self.reading = Reading(self.form(), self.lower, self.merge)
+        self.reading = TreeReading(self.form(), self.lower, self.merge)
         self._children = 1
 
     def shared(self) -> str:
