@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from rnn_research.datasets.base import Task
+from rnn_research.datasets.base import SPLITS, Task
 from rnn_research.models.metrics import WithinTolerance, fraction_within
 
 
@@ -55,6 +56,10 @@ class Objective(ABC):
     @abstractmethod
     def position_metrics(self) -> MetricCollection:
         """Metrics of (predictions, targets), one a labelled position."""
+
+    def of_loss(self, loss: float, split: str) -> dict[str, float]:
+        """What else is said of a split's mean loss, by name."""
+        return {}
 
     def success(self, metrics: Sequence[str], positions: bool, stop: bool = False) -> dict[str, Any]:
         """The task's rule for when it is solved, as a run's record keeps it; empty where there is none, or none that
@@ -120,6 +125,23 @@ class Classification(Objective):
         return MulticlassAccuracy(self.task.output_size, average="micro", validate_args=False)
 
 
+class NextTokens(Classification):
+    """Cross-entropy of the next token in nats, and what is made of its mean L: `bits` a token, L / ln 2; `perplexity`,
+    e^L; where tokens are no characters `bits_per_character`, the bits of a split's tokens over its characters. (Of
+    words it is too low by what the unknown ones would take: all of them are one token.) `position_accuracy` is the
+    share of tokens that were the likeliest."""
+
+    def of_loss(self, loss: float, split: str) -> dict[str, float]:
+        found = {"bits": loss / math.log(2), "perplexity": math.exp(loss) if not loss > 700 else math.inf}
+        if self.task.characters is not None:
+            found["bits_per_character"] = found["bits"] / self.task.characters[SPLITS.index(split)]
+        return found
+
+    def answer_metrics(self) -> MetricCollection:
+        """None: there is no answer to a sample as a whole."""
+        return MetricCollection({})
+
+
 class Regression(Objective):
     """The squared error averaged over components: `mse`; where the task has a tolerance, `accuracy` is the share of
     samples within it."""
@@ -148,7 +170,11 @@ class Regression(Objective):
         raise ValueError("position_metrics: of numbers there are none, expected classes at positions")
 
 
-OBJECTIVES: dict[str, type[Objective]] = {"classification": Classification, "regression": Regression}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "classification": Classification,
+    "regression": Regression,
+    "next_token": NextTokens,
+}
 """By `Task.kind`."""
 
 

@@ -41,6 +41,8 @@ def _check_data(data: Mapping[str, Any]) -> None:
     for key, value in data.items():
         if not isinstance(value, kinds.get(key, str)):
             raise TypeError(f"data: found {key} that is no {kinds.get(key, str).__name__}")
+    if not all(isinstance(one, str) for one in data.get("classes", [])):
+        raise TypeError(f"data.classes: found {data['classes']!r}, expected a list of texts")
 
 
 def check_dtype(dtype: np.dtype) -> None:

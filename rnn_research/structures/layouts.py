@@ -48,13 +48,14 @@ class SampleArrays(Samples[Sample]):
     """Sequences in arrays, padded at the end. Samples that are generated in bulk are batched without a loop over them.
 
     `inputs` is (samples, longest, ...), with `NO_INPUT` from each sample's length on; `step_targets` is (samples,
-    longest), with `NO_TARGET` there. `longest` may be more than the longest length.
+    longest), with `NO_TARGET` there. `longest` may be more than the longest length. `continues` is as in `Batch`.
     """
 
     inputs: np.ndarray
     lengths: np.ndarray
     target: np.ndarray
     step_targets: np.ndarray | None = None
+    continues: bool | None = None
 
     @staticmethod
     def of(samples: Samples[Sample]) -> SampleArrays:
@@ -90,12 +91,18 @@ class SampleArrays(Samples[Sample]):
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Samples on a structure. `inputs` and `position_targets` are aligned with the structure's positions:
-    (batch, time, ...) on a chain, (nodes, ...) on a forest. `target` has one entry a sample."""
+    (batch, time, ...) on a chain, (nodes, ...) on a forest. `target` has one entry a sample.
+
+    `continues` says of streams, which are served a stretch a batch, whether each sequence goes on where the same row of
+    the batch before ended (rows that have ended come last, and are no longer there), or begins; None: sequences are
+    independent of those in other batches.
+    """
 
     inputs: Shaped[Tensor, "*inputs"]
     structure: Chain | Forest
     target: Shaped[Tensor, "batch ..."]
     position_targets: Int[Tensor, "*positions"] | None = None
+    continues: bool | None = None
 
     def __len__(self) -> int:
         return len(self.structure)
@@ -108,6 +115,7 @@ class Batch:
             self.structure.to(*args, **kwargs),
             self.target.to(*args, **kwargs),
             None if targets is None else targets.to(*args, **kwargs),
+            self.continues,
         )
 
 
@@ -150,6 +158,7 @@ class ChainLayout(Layout):
             chain,
             torch.from_numpy(stack.target),
             None if stack.step_targets is None else torch.from_numpy(stack.step_targets)[:, : chain.time],
+            stack.continues,
         )
 
     def size(self, sample: Sample) -> int:

@@ -74,6 +74,7 @@ class PositionTracker(Callback):
             trainer.fit_loop.epoch_loop.val_loop.run()
             trainer.training = True
         resume.restore(place, model.device)
+        model.carried.restore("train", place.carried, list(model.cells), model.device)
         self.counters = resume.counters(model)
         log.info("resumed at step %d of %s", place.step, earlier.folder)
 
@@ -99,8 +100,14 @@ class PositionTracker(Callback):
         """Training stands between two steps."""
         self.step, counted = trainer.global_step, self.counted
         epoch, drawn = trainer.current_epoch, resume.generators(model.device)
-        self.place = TrainingPosition(self.step, epoch, counted.in_epoch, counted.batches, generators=drawn)
+        carried = model.carried.parts("train")
+        self.place = TrainingPosition(
+            self.step, epoch, counted.in_epoch, counted.batches, generators=drawn, carried=carried
+        )
         self.counters = resume.counters(model)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self.signals.holding = True  # until all have looked at it: `CheckpointWriter` is the last
 
     def validated(self) -> None:
         """The validation at this place is written down."""
@@ -108,6 +115,7 @@ class PositionTracker(Callback):
 
     def epoch(self, trainer: Trainer) -> int:
         """Lightning counts an epoch that the last step cut short as one; where no step was left to take, as it did."""
-        if self.earlier is not None and self.place is None:
-            return self.earlier.record.epochs
+        earlier = self.earlier
+        if earlier is not None and (self.place is None or (self.step == earlier.place.step and trainer.should_stop)):
+            return earlier.place.epoch + 1
         return trainer.current_epoch

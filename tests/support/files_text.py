@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+
+def plain_text(folder: Path) -> Path:
+    """A file of some lines of words that no two parts share, as a language model reads it."""
+    random = np.random.default_rng(0)
+    lines = ("".join(random.choice(list("abcdefgh "), 40)) for _ in range(100))
+    path = folder / "input.txt"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
 COARSE = ("ABBR:exp", "DESC:def", "ENTY:animal", "HUM:ind", "LOC:city", "NUM:date")
 
 
@@ -37,6 +49,8 @@ def reviews(folder: Path) -> Path:
 
 
 MAKERS: dict[str, Callable[[Path], dict[str, str]]] = {
+    "Text": lambda folder: {"dataset.path": str(plain_text(folder))},
+    "Shakespeare": lambda folder: {"dataset.root": str(plain_text(folder).parent)},
     "Trec": lambda folder: {"dataset.root": str(questions(folder))},
     "SmsSpam": lambda folder: {"dataset.root": str(messages(folder))},
     "LabelledText": lambda folder: {"dataset.path": str(reviews(folder))},

@@ -13,7 +13,7 @@ from typing import Any, final
 
 import numpy as np
 
-from rnn_research.checks import choice, flag, integer, path_of
+from rnn_research.checks import choice, flag, integer, path_of, word
 from rnn_research.datasets.own.files import bytes_of, files_at
 from rnn_research.datasets.own.kept import Arrays, digest_of_contents, kept
 from rnn_research.datasets.own.module import OwnData, RawSamples
@@ -233,7 +233,8 @@ class LabelledText(TextData):
         shared = (tokens, lower, min_count, vocabulary_size, max_length, vectors, freeze_vectors)
         super().__init__(*shared, path=path, class_weights=class_weights, **own, **batches)
         self.format = choice("format", format, FORMATS)
-        columns = [None if one is None else str(one) for one in (text_column, label_column, split_column)]
+        given = {"text_column": text_column, "label_column": label_column, "split_column": split_column}
+        columns = [_column(name, one) for name, one in given.items()]
         self.asked = AskedColumns(text=columns[0], label=columns[1], split=columns[2])
 
     def files(self) -> Sequence[tuple[Path, str, bytes | None]]:
@@ -246,3 +247,10 @@ class LabelledText(TextData):
 
     def reading(self) -> TextReading:
         return TextReading(self.format, self.asked)
+
+
+def _column(name: str, value: Any) -> str | None:
+    """A column by its name, or by its number as text."""
+    if isinstance(value, int):
+        return str(integer(name, value))
+    return word(name, value)
