@@ -17,6 +17,7 @@ from rnn_research.cells import ChildSumTreeLSTM
 from rnn_research.datasets.encoder import encoder_of
 from rnn_research.datasets.sst import SST
 from rnn_research.datasets.task import SPLITS
+from rnn_research.datasets.trees import reading
 from rnn_research.datasets.trees.brackets import read_brackets
 from rnn_research.datasets.trees.deep_json import _read_deep
 from rnn_research.datasets.trees.json_trees import JSONTrees
@@ -458,6 +459,26 @@ def test_the_most_frequent_names_are_classes(tmp_path: Path) -> None:
     data = PythonAST(str(tmp_path), predict="name", names=2)
     assert data.task.classes == ("get", "set")
     assert data.read_report["dropped"] == {"functions of other names than the 2 most frequent": 3}
+
+
+# A second start
+
+
+@pytest.mark.parametrize("kind", ["ptb", "json", "python"])
+def test_what_is_kept_is_what_was_read(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNN_RESEARCH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "data"
+    first = own_data(kind, folder)
+    plain, report = first.encoder.plain(), first.read_report
+    assert not (tmp_path / "cache").exists()  # so few are read again
+    monkeypatch.setattr(reading, "LEAST", 0)
+    made, again = own_data(kind, folder), own_data(kind, folder)
+    assert made.encoder.plain() == plain
+    assert len(list((tmp_path / "cache" / "trees").iterdir())) == 1
+    monkeypatch.setattr(reading, "_parsed", None)
+    assert (again.encoder.plain(), again.read_report, again.fingerprint) == (plain, report, first.fingerprint)
+    for split in SPLITS:
+        assert list(map(encoded, again.samples(split))) == list(map(encoded, first.samples(split)))
 
 
 # SST

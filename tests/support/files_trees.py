@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from treebank import written
+
 WORDS = ("good", "bad", "film", "plot", "very", "not")
 
 
@@ -49,6 +51,12 @@ def _python(folder: Path) -> dict[str, str]:
     for number in range(8):
         (folder / f"module_{number}.py").write_text(source(number), encoding="utf-8")
     return {"dataset.path": str(folder)}
+
+
+def treebank(folder: Path) -> dict[str, str]:
+    """A treebank in the form of the published one, with vectors of two of its words."""
+    (folder / "vectors.txt").write_text("film 0.1 0.2\ngreat -0.3 0.4\n", encoding="utf-8")
+    return {"dataset.root": str(written(folder)), "dataset.vectors": str(folder / "vectors.txt")}
 
 
 MAKERS: dict[str, Callable[[Path], dict[str, str]]] = {"PTBTrees": _ptb, "JSONTrees": _json, "PythonAST": _python}

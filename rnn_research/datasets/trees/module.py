@@ -16,6 +16,7 @@ from rnn_research.datasets.task import Task
 from rnn_research.datasets.text.vocabulary import Vocabulary
 from rnn_research.datasets.trees.encoder import TreeEncoder, TreeReading
 from rnn_research.datasets.trees.formats import REPAIR, TreeFormat
+from rnn_research.datasets.trees.reading import read_files
 from rnn_research.datasets.trees.written import WrittenTree
 from rnn_research.structures import Sample
 
@@ -28,6 +29,9 @@ SPLIT_NAMES = {
     "validation": "val",
     "test": "test",
 }
+
+NAMED = 5
+"""Files that do not parse, of which the reason is said."""
 
 
 def split_named(file: Path) -> str:
@@ -94,11 +98,13 @@ class OwnTrees(OwnData):
         form, path = self.reading.form, self.located()
         trees: list[WrittenTree] = []
         files: list[Path] = []
-        for file in form.files(path):
-            for tree in form.read(file):
-                if self._root(tree, file) is not None:
-                    trees.append(tree)
-                    files.append(file)
+        all_files = form.files(path)
+        found = read_files(form, all_files)
+        self._note_failed([(all_files[number], reason) for number, reason in found.failed])
+        for tree, owner in zip(found.trees, found.owners, strict=True):
+            if self._root(tree, all_files[owner]) is not None:
+                trees.append(tree)
+                files.append(all_files[owner])
         self._note_shape(trees)
         given = None if path.is_file() else list(map(split_named, files))
         keys = [tree.key(self.reading.words(tree)) for tree in trees]
@@ -125,6 +131,11 @@ class OwnTrees(OwnData):
         if found_class is None:
             self.report.drop(f"whose root's label, {label}, is not in dataset.merge")
         return found_class
+
+    def _note_failed(self, failed: Sequence[tuple[Path, str]]) -> None:
+        """Count and name files that do not parse."""
+        self.report.drop("files that do not parse", len(failed))
+        self.report.notes += [f"{file} does not parse: {reason}" for file, reason in failed[:NAMED]]
 
     def _note_shape(self, trees: Sequence[WrittenTree]) -> None:
         if self.labels == "auto":

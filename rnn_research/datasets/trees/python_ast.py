@@ -57,7 +57,7 @@ class PythonAST(OwnTrees):
         num_workers: int = 0,
         bucket: bool = True,
     ) -> None:
-        self._form = Programs(predict, self._not_parsed)
+        self._form = Programs(predict)
         self.names = integer("names", names, least=2)
         self.max_nodes = None if max_nodes is None else integer("max_nodes", max_nodes)
         self.split_by = choice("split_by", split_by, ("file", "function"))
@@ -80,11 +80,6 @@ class PythonAST(OwnTrees):
 
     def form(self) -> TreeFormat:
         return self._form
-
-    def _not_parsed(self, file: Path, reason: str) -> None:
-        self.report.drop("files that do not parse")
-        if self.report.dropped["files that do not parse"] <= 5:
-            self.report.notes.append(f"{file} does not parse: {reason}")
 
     def _root(self, tree: WrittenTree, file: Path) -> str | None:
         if tree.labels[0] is None:
