@@ -61,7 +61,11 @@ class Corpus:
         return {name: unknown_count(part) for name, part in self.parts.items()}
 
 
-def corpus_of(files: Sequence[Path], options: CorpusOptions, cache: Path | None = None) -> Corpus:
+TextFile = tuple[Path, bytes | None]
+"""A file, and what it holds, where that is read already."""
+
+
+def corpus_of(files: Sequence[TextFile], options: CorpusOptions, cache: Path | None = None) -> Corpus:
     """The files' text, one after another; from the cache where it was read before.
 
     Args:
@@ -71,9 +75,13 @@ def corpus_of(files: Sequence[Path], options: CorpusOptions, cache: Path | None 
         ValueError: a file can't be read, or is not text: names the line.
     """
     digest, size = hashlib.sha256(f"{VERSION} {options}".encode()), 0
-    for file in files:
+    for file, content in files:
         digest.update(b"\0file\0")
-        size += _digest(file, digest)
+        if content is None:
+            size += _digest(file, digest)
+        else:
+            digest.update(content)
+            size += len(content)
     key = digest.hexdigest()
     folder = cache or cache_folder()
     kept = None if folder is None or size < KEPT_FROM else folder / "text" / f"{key}.npz"
@@ -100,9 +108,10 @@ def _digest(file: Path, digest: Any) -> int:
     return size
 
 
-def _made(files: Sequence[Path], options: CorpusOptions, key: str) -> Corpus:
+def _made(files: Sequence[TextFile], options: CorpusOptions, key: str) -> Corpus:
     if options.tokens == "bytes":
-        content = np.frombuffer(b"".join(map(bytes_of, files)), np.uint8)
+        read = (bytes_of(file) if content is None else content for file, content in files)
+        content = np.frombuffer(b"".join(read), np.uint8)
         cuts = _cuts(len(content), options)
         raw = {name: content[start:end] for name, (start, end) in zip(SPLITS, cuts, strict=True)}
         characters = {name: int((part & 0xC0 != 0x80).sum()) for name, part in raw.items()}
@@ -119,11 +128,11 @@ def _made(files: Sequence[Path], options: CorpusOptions, key: str) -> Corpus:
     return Corpus(parts, StreamEncoder(options.tokens, known, options.lower), characters, key)
 
 
-def _text(files: Sequence[Path]) -> str:
+def _text(files: Sequence[TextFile]) -> str:
     """The files' text; a new line parts two files where the first does not end in one."""
+    texts = (text_of(file, content=content) for file, content in files)
     if len(files) == 1:
-        return text_of(files[0])
-    texts = map(text_of, files)
+        return next(texts)
     return "".join(text if text.endswith(NEW_LINE) else text + NEW_LINE for text in texts if text)
 
 

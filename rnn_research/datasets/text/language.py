@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.own.files import files_at
 from rnn_research.datasets.sampling import Batches, SampleDataset, silence_lost_connection
 from rnn_research.datasets.task import SPLITS, Task
-from rnn_research.datasets.text.corpus import Corpus, CorpusOptions, corpus_of
+from rnn_research.datasets.text.corpus import Corpus, CorpusOptions, TextFile, corpus_of
 from rnn_research.datasets.text.stream import ENDINGS, UNITS, StreamEncoder
 from rnn_research.datasets.text.windows import StreamBatches, Windows
 from rnn_research.structures import Sample
@@ -107,15 +106,15 @@ class Text(DataModule):
     def longest(self) -> int:
         return self.window
 
-    def files(self) -> list[Path]:
-        """The files that hold the text.
+    def files(self) -> list[TextFile]:
+        """The files that hold the text, in order.
 
         Raises:
             ValueError: there are none.
         """
         if self.path is None:
             raise ValueError("path: given none, expected a file or a folder of text; give dataset.path=PATH")
-        return files_at(self.path, ENDINGS, "text")
+        return [(file, None) for file in files_at(self.path, ENDINGS, "text")]
 
     @property
     def corpus(self) -> Corpus:
