@@ -354,3 +354,16 @@ def test_a_dependence_over_100_tokens_is_worth_what_it_is(batch_size: int, windo
         gain = losses[False][f"{split}_bits"] - losses[True][f"{split}_bits"]
         assert gain == pytest.approx(1 - wanted / LOG2, rel=1e-5)
         assert gain > 0.45
+
+
+@pytest.mark.parametrize("engine", ["native", "torch", "reference"])
+@pytest.mark.parametrize("cell", [LSTM, GRU, RNN])
+def test_where_streams_end(cell: Any, engine: str, tmp_path: Path) -> None:
+    data = text_of(tmp_path, batch_size=3, window=10)
+    model = model_of(data, cell, engine=engine, num_layers=2)
+    for batch in (next(iter(data.train_dataloader())), [*data.val_dataloader()][-1]):
+        for layer in model.fold(batch).layers:
+            ends = layer.ends()
+            for part, whole in zip(ends, layer.states, strict=True):
+                torch.testing.assert_close(part, batch.structure.terminal(whole))
+                assert not part.requires_grad
