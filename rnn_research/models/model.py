@@ -25,6 +25,7 @@ from rnn_research.models.carried import CarriedStates
 from rnn_research.models.counting import answers_to_samples, count_samples, count_steps
 from rnn_research.models.metrics import RunningMetrics
 from rnn_research.models.objective import objective_of
+from rnn_research.models.schedules import NoSchedule, RateSchedule
 from rnn_research.models.sizing import hidden_size_for
 from rnn_research.models.step_table import StepTable
 from rnn_research.models.training_step import TrainingStep
@@ -43,13 +44,14 @@ class Model(LightningModule):
         optimizer: makes the optimiser, given the parameters.
         clipping: the strategy applied to the gradient before each step of the optimiser, or inside backpropagation.
         initialise, max_children, num_layers, dropout, embedding_size, position_targets, tie_weights, pooling,
-            input_dropout, output_dropout: see `Blueprint`.
+            input_dropout, output_dropout, bidirectional: see `Blueprint`.
         loss: `terminal`: at the last step or root; `every`: the mean over all labelled positions; `auto`: as the
             architecture says.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
         engine: what folds the cells; see `unroll.select`.
         regularizers: by name, what acts on training beside the loss.
         architecture: makes what stands around the cells, given a `Blueprint`.
+        scheduler: how the learning rate goes on; None: it stays.
 
     Raises:
         ValueError: a value out of range, or an architecture or a `loss` that has no meaning with these batches.
@@ -76,10 +78,12 @@ class Model(LightningModule):
         pooling: str = "last",
         input_dropout: float = 0.0,
         output_dropout: float = 0.0,
+        scheduler: RateSchedule | None = None,
+        bidirectional: bool = False,
     ) -> None:
         super().__init__()
         shared = (max_children, num_layers, dropout, embedding_size, position_targets, tie_weights)
-        shared += (pooling, input_dropout, output_dropout)
+        shared += (pooling, input_dropout, output_dropout, bidirectional)
         blueprint = Blueprint(task, cell, initialise, *shared)
         make = architecture_for_loss(loss, architecture, task, position_targets)
         choice("engine", engine, ENGINES)
@@ -90,6 +94,7 @@ class Model(LightningModule):
         if match_parameters is not None:
             blueprint = _sized(blueprint, make, match_parameters)
         self.task, self.clipping, self.optimizer = task, clipping, optimizer
+        self.scheduler = scheduler or NoSchedule()
         self.objective, self.architecture = objective_of(task), make(blueprint)
         self.engine = engine
         self.engines: tuple[EngineChoice, ...] = ()
@@ -97,7 +102,7 @@ class Model(LightningModule):
         self.readout: Any
         for name, module in self.architecture.modules().items():
             setattr(self, name, module)
-        self.tallies: Any = nn.ModuleDict({f"{split}_": self._running_metrics(split) for split in SPLITS})
+        self.tallies: Any = nn.ModuleDict({f"{split}_": _running_metrics(self, split) for split in SPLITS})
         self.regularizers: Any = ModuleMapping(dict(regularizers or {}))
         self.answered: list[dict[str, Tensor]] = []
         """Of each batch of the set that was tested last, what each sample's answer was."""
@@ -116,10 +121,6 @@ class Model(LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def _running_metrics(self, split: str) -> RunningMetrics:
-        positions = self.objective.position_metrics() if self.architecture.learns_positions else None
-        return RunningMetrics(self.objective.answer_metrics(), positions, partial(self.objective.of_loss, split=split))
-
     def attach(self, trees: bool | None = None) -> None:
         """Tell the strategies and regularizers what they act on, once, before training.
 
@@ -130,17 +131,7 @@ class Model(LightningModule):
             ValueError: one has no meaning there.
         """
         self.clipping.attach(list(self.cells), self.readout, trees)
-        truncating = next((name for name, one in _by_name(self.clipping).items() if one.truncate is not None), None)
-        for name, regularizer in self.regularizers.items():
-            try:
-                regularizer.attach(list(self.cells), trees)
-            except ValueError as error:
-                raise ValueError(f"regularizer={name}: {error}") from error
-            if regularizer.needs_whole and truncating is not None:
-                raise ValueError(
-                    f"regularizer={name}: reads how the gradient passes over the full length, but "
-                    f"clipping={truncating} cuts it into windows, which contradict; leave one out"
-                )
+        _attach_regularizers(self, trees)
         self._attached = True
 
     @property
@@ -246,8 +237,35 @@ class Model(LightningModule):
         """The loss and metrics of a split since they were last asked for; then they start anew."""
         return self.tallies[f"{split}_"].measured()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer(self.parameters())
+    def configure_optimizers(self) -> Any:
+        made = self.optimizer(self.parameters())
+        return self.scheduler.configured(made, lambda: self.trainer.estimated_stepping_batches)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        self.scheduler.updated(scheduler)
+
+
+def _attach_regularizers(model: Model, trees: bool | None) -> None:
+    """Tell each regularizer what it acts on. Raises a ValueError where one has no meaning there."""
+    truncating = next((name for name, one in _by_name(model.clipping).items() if one.truncate is not None), None)
+    model.architecture.check_acting(trees, truncating)
+    for name, regularizer in model.regularizers.items():
+        try:
+            regularizer.attach(list(model.cells), trees)
+        except ValueError as error:
+            raise ValueError(f"regularizer={name}: {error}") from error
+        if regularizer.needs_whole and truncating is not None:
+            raise ValueError(
+                f"regularizer={name}: reads how the gradient passes over the full length, but "
+                f"clipping={truncating} cuts it into windows, which contradict; leave one out"
+            )
+
+
+def _running_metrics(model: Model, split: str) -> RunningMetrics:
+    """What is counted of one split."""
+    objective = model.objective
+    positions = objective.position_metrics() if model.architecture.learns_positions else None
+    return RunningMetrics(objective.answer_metrics(), positions, partial(objective.of_loss, split=split))
 
 
 def _by_name(clipping: Clipping) -> dict[str, Clipping]:

@@ -49,6 +49,7 @@ class Unroller:
         self.record: Record = record
         self.parts: dict[str, Step] = {}
         self.start: Sequence[State] | None = None
+        self._family: list[Any] = []
 
     def __call__(
         self,
@@ -59,8 +60,13 @@ class Unroller:
         name: str = "cells",
         initial: Sequence[State] | None = None,
         between: Any = None,
+        above: int = 0,
+        place: tuple[int, int] | None = None,
     ) -> Unrolled:
         """The cells along the structure.
+
+        Args:
+            place: of one direction of a layer, see `Step`; the others are as `unroll` has them.
 
         Raises:
             ValueError: as `unroll`; or something of that name was unrolled already.
@@ -70,8 +76,9 @@ class Unroller:
         if name == "cells" and initial is None:
             initial = self.start
         acting = {} if self.interventions is None else self.interventions.of(cells, structure)
-        how: dict[str, Any] = {"between": between, "engine": self.engine, "initial": initial, **acting}
+        how: dict[str, Any] = {"between": between, "engine": self.engine, "initial": initial, "above": above, **acting}
+        how["family"] = self._family
         unrolled = unroll(cells, structure, inputs, record=self.record, **how)
         inside = self.interventions is not None
-        self.parts[name] = Step(cells, structure, inputs, unrolled, self.number, inside)
+        self.parts[name] = Step(cells, structure, inputs, unrolled, self.number, inside, place=place)
         return unrolled

@@ -13,12 +13,8 @@ import numpy as np
 
 DEEPEST = 40
 LARGEST = 2**63
-TEXTS = ("choices", "versions", "engine", "data")
+TEXTS = ("choices", "versions", "engine")
 """Fields of a record that hold text by name."""
-CLASSES = ("data", "classes")
-"""The names of the classes, a list, which is no text."""
-READ = ("data", "read")
-"""What was read of a user's files, an object, which is none either."""
 COUNTS = ("seed", "parameters", "steps", "epochs", "diverged_step")
 
 
@@ -31,20 +27,22 @@ def check_record(raw: Mapping[str, Any]) -> None:
         if isinstance(value, bool) or (value is not None and value < 0):
             raise ValueError(f"{key}: found {value}, expected a number >= 0")
     for key in TEXTS:
-        named = raw.get(key, {}).items()
-        if not all(isinstance(value, str) for name, value in named if (key, name) not in (CLASSES, READ)):
+        if not all(isinstance(value, str) for value in raw.get(key, {}).values()):
             raise TypeError(f"{key}: found a value that is no text")
-    if not _are_texts(raw.get(CLASSES[0], {}).get(CLASSES[1], [])):
-        raise TypeError(f"{'.'.join(CLASSES)}: found {raw[CLASSES[0]][CLASSES[1]]!r}, expected a list of texts")
-    if not isinstance(raw.get(READ[0], {}).get(READ[1], {}), dict):
-        raise TypeError(f"{'.'.join(READ)}: expected an object")
+    _check_data(raw.get("data") or {})
     if not all(isinstance(text, str) for text in raw.get("overrides", [])):
         raise TypeError("overrides: found a value that is no text")
     _check_success(raw.get("success") or {})
 
 
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+def _check_data(data: Mapping[str, Any]) -> None:
+    """Text by name, but for the names of classes and what was read of a user's files."""
+    kinds = {"classes": list, "read": dict}
+    for key, value in data.items():
+        if not isinstance(value, kinds.get(key, str)):
+            raise TypeError(f"data: found {key} that is no {kinds.get(key, str).__name__}")
+    if not all(isinstance(one, str) for one in data.get("classes", [])):
+        raise TypeError(f"data.classes: found {data['classes']!r}, expected a list of texts")
 
 
 def check_dtype(dtype: np.dtype) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rnn_research.structures.chain import Chain
 from rnn_research.structures.forest import Forest
-from rnn_research.structures.tree import Tree, balanced
+from rnn_research.structures.tree import Tree, balanced, left_branching, right_branching
 
 NO_INPUT = 0
 """The token that stands for "nothing is read here": an internal node of a tree, or padding. Its embedding is zero."""
@@ -171,14 +171,16 @@ class ChainLayout(Layout):
         return of_steps
 
 
-class BalancedTreeLayout(Layout):
-    """`structure=balanced`: the sequence at the leaves of a binary tree of depth ceil(log2(length)); internal nodes
-    read no input."""
+class BinaryTreeLayout(Layout):
+    """The sequence at the leaves of a binary tree whose shape follows from the length alone; internal nodes read no
+    input."""
 
-    name = "balanced"
+    @abstractmethod
+    def shape(self, length: int) -> Tree:
+        """The tree over a sequence."""
 
     def collate(self, samples: Samples[Sample]) -> Batch:
-        trees = [balanced(len(sample.inputs)) for sample in samples]
+        trees = [self.shape(len(sample.inputs)) for sample in samples]
         words = np.concatenate([sample.inputs for sample in samples])
         starts = np.cumsum([0, *map(len, trees)])[:-1]
         leaves = np.concatenate([tree.leaves for tree in trees]) + np.repeat(starts, [len(s.inputs) for s in samples])
@@ -192,6 +194,35 @@ class BalancedTreeLayout(Layout):
 
     def max_children(self, parse_children: int | None) -> int:
         return 2
+
+
+class BalancedTreeLayout(BinaryTreeLayout):
+    """`structure=balanced`: a tree of depth ceil(log2(length)) over the sequence: no step is far from the root."""
+
+    name = "balanced"
+
+    def shape(self, length: int) -> Tree:
+        return balanced(length)
+
+
+class LeftBranchingLayout(BinaryTreeLayout):
+    """`structure=left`: a chain as a tree, `(((1 2) 3) 4)`: the first step is farthest from the root, as in a
+    sequence."""
+
+    name = "left"
+
+    def shape(self, length: int) -> Tree:
+        return left_branching(length)
+
+
+class RightBranchingLayout(BinaryTreeLayout):
+    """`structure=right`: `(1 (2 (3 4)))`: the last step is farthest from the root, as in a sequence that is read
+    backwards."""
+
+    name = "right"
+
+    def shape(self, length: int) -> Tree:
+        return right_branching(length)
 
 
 class ParseTreeLayout(Layout):

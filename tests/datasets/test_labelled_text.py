@@ -12,7 +12,7 @@ import pytest
 
 from rnn_research.datasets.encoder import encoder_of
 from rnn_research.datasets.task import SPLITS
-from rnn_research.datasets.text import kept
+from rnn_research.datasets.text import labelled
 from rnn_research.datasets.text.encoder import TextEncoder
 from rnn_research.datasets.text.labelled import LabelledText
 from rnn_research.datasets.text.vocabulary import UNKNOWN
@@ -221,7 +221,7 @@ def test_vectors_are_of_the_vocabulary_and_their_coverage_is_said(tmp_path: Path
 
 def test_a_second_start_reads_what_the_first_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNN_RESEARCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(kept, "LEAST", 1)
+    monkeypatch.setattr(labelled, "KEPT", 1)
     path = written(tmp_path, FORMATS["header.csv"])
     first = loaded(path, class_weights="balanced")
     (place,) = (tmp_path / "cache" / "texts").iterdir()

@@ -13,14 +13,15 @@ from typing import Any, final
 
 import numpy as np
 
-from rnn_research.checks import choice, flag, integer, path_of
-from rnn_research.datasets.own.files import files_at
+from rnn_research.checks import choice, flag, integer, path_of, word
+from rnn_research.datasets.own.files import bytes_of, files_at
+from rnn_research.datasets.own.kept import Arrays, digest_of_contents, kept
 from rnn_research.datasets.own.module import OwnData, RawSamples
 from rnn_research.datasets.own.report import ReadingReport
 from rnn_research.datasets.task import Task
-from rnn_research.datasets.text import kept
 from rnn_research.datasets.text.columns import PARTS, AskedColumns
 from rnn_research.datasets.text.encoder import FILES, TextEncoder
+from rnn_research.datasets.text.packed import packed, unpacked
 from rnn_research.datasets.text.rows import FORMATS, Seen, TextReading, rows_of
 from rnn_research.datasets.text.tokens import TOKENS
 from rnn_research.datasets.text.vectors import coverage, read_vectors
@@ -28,6 +29,10 @@ from rnn_research.datasets.text.vocabulary import Vocabulary
 from rnn_research.structures import Sample
 
 log = logging.getLogger(__name__)
+KEPT = 1 << 20
+"""Bytes of all files from which on what they gave is kept: fewer are read again as fast."""
+VERSION = 1
+"""Of what is kept, and of how texts are read: another one is not taken."""
 
 
 class TextData(OwnData):
@@ -81,7 +86,7 @@ class TextData(OwnData):
         return ""
 
     @abstractmethod
-    def files(self) -> list[tuple[Path, str, bytes | None]]:
+    def files(self) -> Sequence[tuple[Path, str, bytes | None]]:
         """The files, each with the split that it is, "" where it is none, and what it holds where that is read
         already."""
 
@@ -90,29 +95,36 @@ class TextData(OwnData):
         """How they are read."""
 
     def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
-        place = kept.place_of([(path, part) for path, part, _ in self.files()], self._options())
-        found = None if place is None else kept.read(place)
-        if found is not None:
-            return self._restored(found)
-        task, sets = super().load()
-        if place is not None and self._encoder is not None:
+        """As `OwnData`; of large files the samples are kept by what the files hold, and found at the next start."""
+        made: list[tuple[Task, Mapping[str, Sequence[Sample]]]] = []
+
+        def make() -> Arrays:
+            made.append(OwnData.load(self))
+            assert self._encoder is not None
             said = {"encoder": self._encoder.plain(), "shared": self._shared, "report": self.report.plain()}
-            kept.write(place, kept.Encoded(sets, said))
-        return task, sets
+            return packed(made[0][1], said)
+
+        files = [(path, part) for path, part, content in self.files() if content is None]
+        if sum(path.stat().st_size for path, _ in files) < KEPT:
+            return super().load()
+        options = [VERSION, [(path.name, part) for path, part in files], self._options()]
+        arrays = kept("texts", digest_of_contents((bytes_of(path) for path, _ in files), options), make)
+        return made[0] if made else self._restored(arrays)
 
     def _options(self) -> dict[str, Any]:
         """All on which the samples depend beside the files."""
         names = "tokens lower min_count vocabulary_size max_length val_fraction test_fraction split_seed class_weights"
         return {"reading": asdict(self.reading()), **{name: getattr(self, name) for name in names.split()}}
 
-    def _restored(self, found: kept.Encoded) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
-        self._encoder = TextEncoder.of(found.said["encoder"])
-        self.report = ReadingReport(**found.said["report"])
-        shared = {key: tuple(one) if isinstance(one, list) else one for key, one in found.said["shared"].items()}
-        task = self.make_task(found.sets, shared)
+    def _restored(self, arrays: Arrays) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
+        sets, said = unpacked(arrays)
+        self._encoder = TextEncoder.of(said["encoder"])
+        self.report = ReadingReport(**said["report"])
+        shared = {key: tuple(one) if isinstance(one, list) else one for key, one in said["shared"].items()}
+        task = self.make_task(sets, shared)
         for line in self.report.lines():
             log.info("dataset: %s", line)
-        return task, found.sets
+        return task, sets
 
     def read(self) -> RawSamples:
         texts: list[tuple[str, ...]] = []
@@ -221,10 +233,11 @@ class LabelledText(TextData):
         shared = (tokens, lower, min_count, vocabulary_size, max_length, vectors, freeze_vectors)
         super().__init__(*shared, path=path, class_weights=class_weights, **own, **batches)
         self.format = choice("format", format, FORMATS)
-        columns = [None if one is None else str(one) for one in (text_column, label_column, split_column)]
+        given = {"text_column": text_column, "label_column": label_column, "split_column": split_column}
+        columns = [_column(name, one) for name, one in given.items()]
         self.asked = AskedColumns(text=columns[0], label=columns[1], split=columns[2])
 
-    def files(self) -> list[tuple[Path, str, bytes | None]]:
+    def files(self) -> Sequence[tuple[Path, str, bytes | None]]:
         path = self.located()
         found = files_at(path, FILES, "a file of labelled texts")
         if path.is_file():
@@ -234,3 +247,10 @@ class LabelledText(TextData):
 
     def reading(self) -> TextReading:
         return TextReading(self.format, self.asked)
+
+
+def _column(name: str, value: Any) -> str | None:
+    """A column by its name, or by its number as text."""
+    if isinstance(value, int):
+        return str(integer(name, value))
+    return word(name, value)

@@ -35,7 +35,7 @@ class PublishedTexts(TextData):
         self.root = None if root is None else path_of("root", root)
         self.cache, self.path = cache, self.root
 
-    def files(self) -> list[tuple[Path, str, bytes | None]]:
+    def files(self) -> Sequence[tuple[Path, str, bytes | None]]:
         found = self.PUBLISHED.files(self.root, self.cache)
         if missing := [name for name in self.PARTS if name not in found]:
             raise ValueError(f"root: {self.root} has no {' and no '.join(missing)}, expected {self.PUBLISHED.what}")

@@ -19,6 +19,7 @@ from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, flag, integer, number
 from rnn_research.datasets.base import Task
 from rnn_research.models.architectures.pooling import POOLINGS
+from rnn_research.models.bidirectional import check_acting, check_both, fold_both
 from rnn_research.structures import Batch
 from rnn_research.unroll import Unrolled
 
@@ -45,6 +46,7 @@ class Blueprint:
         pooling: which hidden states of the top layer an answer is read from: see `pooling.pooled`.
         input_dropout: probability of dropping a feature of what the lowest layer reads.
         output_dropout: probability of dropping a feature of what the readout reads.
+        bidirectional: whether each layer reads the sequence in both directions; see `models.bidirectional`.
 
     Raises:
         ValueError: a value out of range.
@@ -62,6 +64,7 @@ class Blueprint:
     pooling: str = "last"
     input_dropout: float = 0.0
     output_dropout: float = 0.0
+    bidirectional: bool = False
 
     def __post_init__(self) -> None:
         flag("tie_weights", self.tie_weights)
@@ -69,6 +72,7 @@ class Blueprint:
         for name in ("dropout", "input_dropout", "output_dropout"):
             number(name, getattr(self, name), least=0.0, most=1.0)
         choice("pooling", self.pooling, POOLINGS)
+        flag("bidirectional", self.bidirectional)
         if self.task.tokens:
             integer("embedding_size", self.embedding_size)
 
@@ -97,17 +101,26 @@ class Blueprint:
         return embedding
 
     def layers(self, input_size: int | None = None) -> nn.ModuleList:
-        """Layers of cells from the bottom up.
+        """Layers of cells from the bottom up; of two directions of each layer the forward cell and the backward one.
 
         Args:
             input_size: of what the lowest reads; None: of the embedding, or of the data's features.
         """
         size, cells = self.input_width if input_size is None else input_size, nn.ModuleList()
         for _ in range(self.num_layers):
-            cell = self.cell(input_size=size, initialise=self.initialise, max_children=self.max_children)
-            cells.append(cell)
-            size = cell.hidden_size
+            for _ in range(self.directions):
+                cells.append(self.cell(input_size=size, initialise=self.initialise, max_children=self.max_children))
+            size = self.width(cells)
         return cells
+
+    @property
+    def directions(self) -> int:
+        """Chains a layer."""
+        return 2 if self.bidirectional else 1
+
+    def width(self, cells: nn.ModuleList) -> int:
+        """Features that the highest of these layers gives at a position: what a readout reads."""
+        return self.directions * int(cells[-1].hidden_size)  # type: ignore[arg-type]
 
 
 class Architecture(ABC):
@@ -127,8 +140,13 @@ class Architecture(ABC):
     """Whether the loss is that of labelled positions, where a batch has some."""
     every_step: ClassVar[bool] = False
     """Whether it says at every step what comes next, and has no answer to a sample as a whole."""
+    causal: ClassVar[bool] = False
+    """Whether its answers may read no later input, so that a sequence can't be read in both directions."""
 
     def __init__(self, blueprint: Blueprint) -> None:
+        if blueprint.bidirectional:
+            kind = type(self)
+            check_both(kind.fold is not Architecture.fold, kind.causal, kind.__name__)
         self.blueprint = blueprint
         name = type(self).__name__
         if self.every_step != (blueprint.task.kind == "next_token"):
@@ -140,6 +158,11 @@ class Architecture(ABC):
                 f"tie_weights: given true with the architecture {name}, whose classes are no tokens; expected false"
             )
 
+    def check_acting(self, trees: bool | None, truncating: str | None) -> None:
+        """Refuse what has no meaning with this architecture: see `bidirectional.check_acting`."""
+        if self.blueprint.bidirectional:
+            check_acting(trees, truncating)
+
     def modules(self) -> dict[str, nn.Module | None]:
         """The model's modules by name, in the order in which they are made.
 
@@ -147,7 +170,7 @@ class Architecture(ABC):
         """
         made = self.blueprint
         embedding, cells = made.embedding(), made.layers()
-        between, readout = nn.Dropout(made.dropout), nn.Linear(cells[-1].hidden_size, made.task.output_size)  # type: ignore[arg-type]
+        between, readout = nn.Dropout(made.dropout), nn.Linear(made.width(cells), made.task.output_size)
         around = {"before": _dropout(made.input_dropout), "behind": _dropout(made.output_dropout)}
         return {"embedding": embedding, "cells": cells, "between": between, "readout": readout, **around}
 
@@ -162,7 +185,10 @@ class Architecture(ABC):
 
     def fold(self, net: Any, batch: Batch, unroll: Unroll) -> Unrolled:
         """Unroll the cells along the batch's structure. Returns what `answers` and `labelled` read."""
-        return unroll(list(net.cells), batch.structure, self.inputs(net, batch), between=net.between)
+        cells, inputs = list(net.cells), self.inputs(net, batch)
+        if self.blueprint.bidirectional:
+            return fold_both(cells, batch.structure, inputs, unroll, net.between)
+        return unroll(cells, batch.structure, inputs, between=net.between)
 
     @abstractmethod
     def answers(self, net: Any, batch: Batch, unrolled: Unrolled) -> Float[Tensor, "batch output"]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rnn_research.models.architectures.base import Architecture
 from rnn_research.models.architectures.pooling import Attention, pooled
+from rnn_research.models.architectures.reading import terminal
 from rnn_research.structures import Batch
 from rnn_research.unroll import Unrolled
 
@@ -24,5 +25,7 @@ class Label(Architecture):
         return made
 
     def answers(self, net: Any, batch: Batch, unrolled: Unrolled) -> Float[Tensor, "batch output"]:
+        if self.blueprint.pooling == "last":
+            return self.outputs(net, terminal(batch.structure, unrolled))
         attention = getattr(net, "attention", None)
         return self.outputs(net, pooled(self.blueprint.pooling, batch.structure, unrolled.hidden, attention))

@@ -31,6 +31,7 @@ class NextToken(Architecture):
     """
 
     learns_positions = True
+    causal = True
     every_step = True
     causal = True
     """No answer may read a later step: it would be told what it is asked."""
