@@ -58,7 +58,6 @@ class Text(DataModule):
         val_fraction, test_fraction: the share of the text that chooses, and that tests.
         stateful: whether the state is carried from batch to batch.
         window: steps of a batch.
-        cache: the folder that keeps what was read of a large text; None: the one of this user.
 
     Raises:
         ValueError: an argument is out of range; on loading, a file is missing or malformed (says which line), or there
@@ -79,7 +78,6 @@ class Text(DataModule):
         test_fraction: float = 0.05,
         stateful: bool = True,
         window: int = 100,
-        cache: str | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
     ) -> None:
@@ -99,7 +97,6 @@ class Text(DataModule):
                 "leave them out"
             )
         self.stateful, self.window = flag("stateful", stateful), integer("window", window)
-        self.cache = None if cache is None else path_of("cache", cache)
         self._corpus: Corpus | None = None
 
     @property
@@ -124,7 +121,7 @@ class Text(DataModule):
             ValueError: it can't be read, or is too short.
         """
         if self._corpus is None:
-            found = corpus_of(self.files(), self.options, self.cache)
+            found = corpus_of(self.files(), self.options)
             for name, part in found.parts.items():
                 if len(part) < 2:
                     raise ValueError(

@@ -55,10 +55,10 @@ class Shakespeare(Text):
         num_workers: int = 0,
     ) -> None:
         cut = (tokens, lower, vocabulary_size, min_count, val_fraction, test_fraction)
-        super().__init__(None, *cut, stateful, window, cache, batch_size, num_workers)
-        self.root = None if root is None else path_of("root", root)
+        super().__init__(None, *cut, stateful, window, batch_size, num_workers)
+        self.root, self.cache = None if root is None else path_of("root", root), cache
 
     def files(self) -> list[TextFile]:
-        found = PUBLISHED.files(self.root, None if self.cache is None else str(self.cache))
+        found = PUBLISHED.files(self.root, self.cache)
         self.path = (self.root or Path(PUBLISHED.name)) / FILE
         return [(self.path, found[FILE])]
