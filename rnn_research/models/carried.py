@@ -42,8 +42,7 @@ class CarriedStates:
         """
         if batch.continues is None:
             return
-        states = [layer.states for layer in unrolled.layers]  # in the graph, in which the readout may want them too
-        ends = [[batch.structure.terminal(part.detach()) for part in state] for state in states]
+        ends: CarriedParts = [list(layer.ends()) for layer in unrolled.layers]
         finite = torch.stack([part.isfinite().all(-1) for parts in ends for part in parts]).all(0)
         if not bool(finite.all()):
             ends = [[torch.where(finite[:, None], part, 0.0) for part in parts] for parts in ends]

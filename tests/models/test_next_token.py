@@ -21,6 +21,10 @@ from rnn_research.models.architectures import Label, NextToken, Position
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.saturation import Saturation
 from rnn_research.records import runs
+from rnn_research.regularizers.flossing import Flossing
+from rnn_research.regularizers.omega import Omega
+from rnn_research.regularizers.orthogonality import Orthogonality
+from rnn_research.regularizers.spectral import Spectral
 from rnn_research.structures import BalancedTreeLayout
 from rnn_research.training.answers import answers_of
 
@@ -354,3 +358,38 @@ def test_a_dependence_over_100_tokens_is_worth_what_it_is(batch_size: int, windo
         gain = losses[False][f"{split}_bits"] - losses[True][f"{split}_bits"]
         assert gain == pytest.approx(1 - wanted / LOG2, rel=1e-5)
         assert gain > 0.45
+
+
+@pytest.mark.parametrize("engine", ["native", "torch", "reference"])
+@pytest.mark.parametrize("cell", [LSTM, GRU, RNN])
+def test_where_streams_end(cell: Any, engine: str, tmp_path: Path) -> None:
+    data = text_of(tmp_path, batch_size=3, window=10)
+    model = model_of(data, cell, engine=engine, num_layers=2)
+    for batch in (next(iter(data.train_dataloader())), [*data.val_dataloader()][-1]):
+        for layer in model.fold(batch).layers:
+            ends = layer.ends()
+            for part, whole in zip(ends, layer.states, strict=True):
+                torch.testing.assert_close(part, batch.structure.terminal(whole))
+                assert not part.requires_grad
+
+
+@pytest.mark.parametrize("regularizer", [Omega(), Flossing(exponents=2, warm_up=3), Orthogonality(), Spectral()])
+def test_regularizers_act_on_streams(regularizer: Any, tmp_path: Path) -> None:
+    data = text_of(tmp_path, batch_size=3, window=10)
+    name = type(regularizer).__name__.lower()
+    model = model_of(data, RNN, regularizers={name: regularizer})
+    assert run(data, model, tmp_path / "run", max_steps=3, max_epochs=-1).status == "done"
+    assert np.isfinite(model.regularized.table()[name]).all()
+
+
+def test_what_comes_next_is_not_read_from_behind(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bidirectional"):
+        model_of(text_of(tmp_path), LSTM, bidirectional=True)
+
+
+def test_workers_serve_the_same_batches(tmp_path: Path) -> None:
+    served = []
+    for workers in (0, 2):
+        data = text_of(tmp_path, batch_size=3, window=100, num_workers=workers)
+        served.append([(batch.inputs.tolist(), batch.continues) for batch in data.train_dataloader()])
+    assert served[0] == served[1]

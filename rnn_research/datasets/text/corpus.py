@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from rnn_research.datasets.own.files import bytes_of, text_of
+from rnn_research.datasets.own.kept import Arrays, kept
 from rnn_research.datasets.task import SPLITS
 from rnn_research.datasets.text.stream import NEW_LINE, StreamEncoder, clean, pieces, unknown_count
 from rnn_research.datasets.text.vocabulary import FIRST, UNKNOWN, Vocabulary
-from rnn_research.records.cache_folder import cache_folder
 
 VERSION = 1
 """Of what is kept: another one is made anew."""
@@ -61,29 +58,36 @@ class Corpus:
         return {name: unknown_count(part) for name, part in self.parts.items()}
 
 
-def corpus_of(files: Sequence[Path], options: CorpusOptions, cache: Path | None = None) -> Corpus:
-    """The files' text, one after another; from the cache where it was read before.
+TextFile = tuple[Path, bytes | None]
+"""A file, and what it holds, where that is read already."""
 
-    Args:
-        cache: the folder that keeps it; None: the one of this user.
+
+def corpus_of(files: Sequence[TextFile], options: CorpusOptions) -> Corpus:
+    """The files' text, one after another; from the cache where a large one was read before.
 
     Raises:
         ValueError: a file can't be read, or is not text: names the line.
     """
     digest, size = hashlib.sha256(f"{VERSION} {options}".encode()), 0
-    for file in files:
+    for file, content in files:
         digest.update(b"\0file\0")
-        size += _digest(file, digest)
+        if content is None:
+            size += _digest(file, digest)
+        else:
+            digest.update(content)
+            size += len(content)
     key = digest.hexdigest()
-    folder = cache or cache_folder()
-    kept = None if folder is None or size < KEPT_FROM else folder / "text" / f"{key}.npz"
-    if kept is not None and (found := _read(kept, key)) is not None:
-        return found
-    made = _made(files, options, key)
-    if kept is not None:
-        with suppress(OSError):  # it can be made again
-            _write(kept, made)
-    return made
+    if size < KEPT_FROM:
+        return _made(files, options, key)
+    arrays = kept("text", key, lambda: _packed(_made(files, options, key)))
+    said = json.loads(arrays["said"].tobytes().decode())
+    return Corpus({name: arrays[name] for name in SPLITS}, StreamEncoder.of(said["encoder"]), said["characters"], key)
+
+
+def _packed(corpus: Corpus) -> Arrays:
+    """The arrays that are kept of a corpus."""
+    said = json.dumps({"encoder": corpus.encoder.plain(), "characters": corpus.characters})
+    return {"said": np.frombuffer(said.encode(), np.uint8), **corpus.parts}
 
 
 def _digest(file: Path, digest: Any) -> int:
@@ -100,9 +104,10 @@ def _digest(file: Path, digest: Any) -> int:
     return size
 
 
-def _made(files: Sequence[Path], options: CorpusOptions, key: str) -> Corpus:
+def _made(files: Sequence[TextFile], options: CorpusOptions, key: str) -> Corpus:
     if options.tokens == "bytes":
-        content = np.frombuffer(b"".join(map(bytes_of, files)), np.uint8)
+        read = (bytes_of(file) if content is None else content for file, content in files)
+        content = np.frombuffer(b"".join(read), np.uint8)
         cuts = _cuts(len(content), options)
         raw = {name: content[start:end] for name, (start, end) in zip(SPLITS, cuts, strict=True)}
         characters = {name: int((part & 0xC0 != 0x80).sum()) for name, part in raw.items()}
@@ -119,11 +124,11 @@ def _made(files: Sequence[Path], options: CorpusOptions, key: str) -> Corpus:
     return Corpus(parts, StreamEncoder(options.tokens, known, options.lower), characters, key)
 
 
-def _text(files: Sequence[Path]) -> str:
+def _text(files: Sequence[TextFile]) -> str:
     """The files' text; a new line parts two files where the first does not end in one."""
+    texts = (text_of(file, content=content) for file, content in files)
     if len(files) == 1:
-        return text_of(files[0])
-    texts = map(text_of, files)
+        return next(texts)
     return "".join(text if text.endswith(NEW_LINE) else text + NEW_LINE for text in texts if text)
 
 
@@ -198,29 +203,3 @@ def _word_numbers(text: str, number: Callable[[str], int]) -> Any:
 
 def _joined(parts: Any, kind: np.dtype[Any]) -> np.ndarray:
     return np.concatenate([np.zeros(0, kind), *parts])
-
-
-def _write(path: Path, corpus: Corpus) -> None:
-    """Whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = json.dumps({"encoder": corpus.encoder.plain(), "characters": corpus.characters})
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, known=np.frombuffer(known.encode(), np.uint8), **corpus.parts)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _read(path: Path, key: str) -> Corpus | None:
-    """What was written; None: nothing, or it is damaged."""
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            known = json.loads(kept["known"].tobytes().decode())
-            parts = {name: kept[name] for name in SPLITS}
-        return Corpus(parts, StreamEncoder.of(known["encoder"]), known["characters"], key)
-    except Exception:  # zip, numpy and json each have their own; it is made again
-        return None

@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.own.files import files_at
 from rnn_research.datasets.sampling import Batches, SampleDataset, silence_lost_connection
 from rnn_research.datasets.task import SPLITS, Task
-from rnn_research.datasets.text.corpus import Corpus, CorpusOptions, corpus_of
+from rnn_research.datasets.text.corpus import Corpus, CorpusOptions, TextFile, corpus_of
 from rnn_research.datasets.text.stream import ENDINGS, UNITS, StreamEncoder
 from rnn_research.datasets.text.windows import StreamBatches, Windows, evaluation_windows
 from rnn_research.structures import Sample
@@ -54,7 +53,6 @@ class Text(DataModule):
         val_fraction, test_fraction: the share of the text that chooses, and that tests.
         stateful: whether the state is carried from batch to batch.
         window: steps of a batch.
-        cache: the folder that keeps what was read of a large text; None: the one of this user.
 
     Raises:
         ValueError: an argument is out of range; on loading, a file is missing or malformed (says which line), or there
@@ -75,7 +73,6 @@ class Text(DataModule):
         test_fraction: float = 0.05,
         stateful: bool = True,
         window: int = 100,
-        cache: str | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
     ) -> None:
@@ -95,22 +92,21 @@ class Text(DataModule):
                 "leave them out"
             )
         self.stateful, self.window = flag("stateful", stateful), integer("window", window)
-        self.cache = None if cache is None else path_of("cache", cache)
         self._corpus: Corpus | None = None
 
     @property
     def longest(self) -> int:
         return self.window
 
-    def files(self) -> list[Path]:
-        """The files that hold the text.
+    def files(self) -> list[TextFile]:
+        """The files that hold the text, in order.
 
         Raises:
             ValueError: there are none.
         """
         if self.path is None:
             raise ValueError("path: given none, expected a file or a folder of text; give dataset.path=PATH")
-        return files_at(self.path, ENDINGS, "text")
+        return [(file, None) for file in files_at(self.path, ENDINGS, "text")]
 
     @property
     def corpus(self) -> Corpus:
@@ -120,7 +116,7 @@ class Text(DataModule):
             ValueError: it can't be read, or is too short.
         """
         if self._corpus is None:
-            found = corpus_of(self.files(), self.options, self.cache)
+            found = corpus_of(self.files(), self.options)
             for name, part in found.parts.items():
                 if len(part) < 2:
                     raise ValueError(

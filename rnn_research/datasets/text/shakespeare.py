@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import final
 
 from rnn_research.checks import path_of
-from rnn_research.datasets.download import download
+from rnn_research.datasets.known import PublishedData
+from rnn_research.datasets.text.corpus import TextFile
 from rnn_research.datasets.text.language import Text
-from rnn_research.records.cache_folder import cache_folder
 
 FILE = "input.txt"
+PUBLISHED = PublishedData(
+    "shakespeare",
+    (f"https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/{FILE}",),
+    lambda name: name == FILE,
+    "3270fd896e2e98b7feb32b268fca19e53b28ea3e1d56cd5a1631550e7a0886a1",
+    FILE,
+    "public domain",
+    'Put together by Karpathy 2015, "The unreasonable effectiveness of recurrent neural networks" (char-rnn)',
+)
 
 
 @final
@@ -22,8 +31,6 @@ class Shakespeare(Text):
 
     Args:
         root: a folder with input.txt; None: it is downloaded once.
-        url: where the file is.
-        sha256: of the file at `url`; another one is refused.
         cache: the folder that keeps it; None: $RNN_RESEARCH_CACHE, or `rnn_research` in $XDG_CACHE_HOME, or in
             ~/.cache.
         tokens, lower, vocabulary_size, min_count, val_fraction, test_fraction, stateful, window: as `Text`.
@@ -35,8 +42,6 @@ class Shakespeare(Text):
     def __init__(
         self,
         root: str | None = None,
-        url: str = "https://raw.githubusercontent.com/karpathy/char-rnn/d1d7aa34fdb3626174bce1d753e6cc6845ce7087/data/tinyshakespeare/input.txt",
-        sha256: str = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
         cache: str | None = None,
         tokens: str = "chars",
         lower: bool = False,
@@ -50,17 +55,10 @@ class Shakespeare(Text):
         num_workers: int = 0,
     ) -> None:
         cut = (tokens, lower, vocabulary_size, min_count, val_fraction, test_fraction)
-        super().__init__(None, *cut, stateful, window, cache, batch_size, num_workers)
-        self.root = None if root is None else path_of("root", root)
-        self.url, self.sha256 = url, sha256
+        super().__init__(None, *cut, stateful, window, batch_size, num_workers)
+        self.root, self.cache = None if root is None else path_of("root", root), cache
 
-    def files(self) -> list[Path]:
-        if self.root is None:
-            folder = self.cache or cache_folder()
-            if folder is None:
-                raise ValueError("dataset.cache: given none, and this user has no home; give a folder")
-            return [download(self.url, self.sha256, folder / "shakespeare")]
-        path = self.root / FILE
-        if not path.is_file():
-            raise ValueError(f"dataset.root: {self.root} has no {FILE}, expected the folder that holds it")
-        return [path]
+    def files(self) -> list[TextFile]:
+        found = PUBLISHED.files(self.root, self.cache)
+        self.path = (self.root or Path(PUBLISHED.name)) / FILE
+        return [(self.path, found[FILE])]
