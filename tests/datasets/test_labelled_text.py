@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,24 @@ def test_a_second_start_reads_what_the_first_kept(tmp_path: Path, monkeypatch: p
     assert loaded(path, class_weights="balanced").fingerprint == first.fingerprint
     written(tmp_path, FORMATS["header.csv"].replace("bad film", "bad"))  # type: ignore[arg-type]
     assert loaded(path).fingerprint != first.fingerprint
+
+
+@pytest.mark.slow
+def test_100_000_lines_are_read_in_seconds_and_sooner_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPU time: other processes may have the machine."""
+    monkeypatch.setenv("RNN_RESEARCH_CACHE", str(tmp_path / "cache"))
+    random = np.random.default_rng(0)
+    words = [f"w{number:x}" for number in (random.pareto(0.5, 2_000_000) * 50).astype(np.int64) % 40_000]
+    lines = (f"{'abcd'[n % 4]}\t{n} {' '.join(words[n * 20 : n * 20 + 20])}" for n in range(100_000))
+    path = written(tmp_path, "\n".join(lines), "many.tsv")
+    took = []
+    for _ in range(2):
+        start = time.process_time()
+        data = loaded(path)
+        took.append(time.process_time() - start)
+        assert sum(len(data.samples(name)) for name in SPLITS) == 100_000
+    assert took[0] <= 15
+    assert took[1] <= 3
 
 
 def test_the_longest_are_cut_and_said(tmp_path: Path) -> None:
