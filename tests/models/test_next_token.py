@@ -393,3 +393,12 @@ def test_workers_serve_the_same_batches(tmp_path: Path) -> None:
         data = text_of(tmp_path, batch_size=3, window=100, num_workers=workers)
         served.append([(batch.inputs.tolist(), batch.continues) for batch in data.train_dataloader()])
     assert served[0] == served[1]
+
+
+@pytest.mark.parametrize("cell", [LSTM, GRU, RNN])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_states_are_carried_in_every_precision(cell: Any, precision: str, tmp_path: Path) -> None:
+    data = text_of(tmp_path, batch_size=3, window=10)
+    record = run(data, model_of(data, cell), tmp_path / "run", max_steps=3, max_epochs=-1, precision=precision)
+    assert record.status == "done"
+    assert record.final["test_bits"] < 3.5

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Corpus:
     characters: dict[str, int]
     key: str
 
-    @property
+    @cached_property
     def unknown(self) -> dict[str, int]:
         """How many of each part's tokens are unknown."""
         return {name: unknown_count(part) for name, part in self.parts.items()}
