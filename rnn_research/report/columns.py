@@ -239,7 +239,7 @@ def metric_cell(comparison: Comparison, condition: Condition) -> str:
         return as_text.NOTHING
     if (comparison.metric or "").endswith("accuracy"):
         found = found.within(0.0, 1.0)
-    some = f" (of {found.n})" if found.n < len(condition.runs) else ""
+    some = f" (of {found.n})" if found.n < condition.seeds else ""
     return as_text.interval(found) + some
 
 

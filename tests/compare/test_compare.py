@@ -363,6 +363,18 @@ def test_a_failed_run_does_not_replace_the_one_that_worked(tmp_path: Path):
     assert [run.folder.name for run in compare([tmp_path]).runs] == ["worked"]
 
 
+def test_a_metric_that_all_seeds_have_is_not_said_to_be_of_some_where_runs_are_pooled(tmp_path: Path):
+    for seed in range(3):
+        for rate in ("0.1", "0.01"):
+            factors = {"optimizer.lr": rate}
+            write_run(tmp_path / f"{seed}{rate}", seed=seed, accuracy=0.8 + 0.01 * seed, factors=factors)
+        write_run(tmp_path / f"{seed}v", seed=seed, threshold=1.0, factors={"optimizer.lr": "0.1"})
+    compared = compare([tmp_path], by=["clipping"])
+    plain = compared.conditions[0]
+    assert (plain.seeds, len(plain.runs)) == (3, 6)
+    assert "(of" not in columns.metric_cell(compared, plain)
+
+
 def test_runs_that_diverged_count_and_their_metric_does_not(tmp_path: Path):
     write_run(tmp_path / "0", seed=0, accuracy=0.9)
     for seed in (1, 2):
