@@ -226,7 +226,19 @@ def _verdict(decay: Decay, decays: Sequence[Decay], verdicts: Sequence[Verdict])
     common = judged(decay)
     if _disagree(common, decays, verdicts):
         return Verdict("seeds disagree", f"{listed}; on average {common.reason}", (), common.length)
-    return replace(common, reason="; ".join(filter(None, (common.reason, listed))))
+    also = common.also if np.isfinite(decay.far.low) else _of_any(common, verdicts)
+    return replace(common, also=also, reason="; ".join(filter(None, (common.reason, listed))))
+
+
+def _of_any(common: Verdict, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """The other words of the seeds, the nearest first: where they give no interval, as two do, their common word is no
+    surer than they are."""
+    said = {word for verdict in verdicts for word in (verdict.word, *verdict.also)}
+    if common.word not in LADDER:
+        return common.also
+    at = LADDER.index(common.word)
+    others = (word for word in LADDER if word in {*said, *common.also} and word != common.word)
+    return tuple(sorted(others, key=lambda word: abs(LADDER.index(word) - at)))
 
 
 def _disagree(common: Verdict, decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> bool:

@@ -98,7 +98,7 @@ def verdict_columns(comparison: Comparison) -> list[Column]:
         Column(
             "far ratio [95%]",
             "norm at the farthest distance over that at distance 1",
-            lambda c: _of(c.chosen, as_text.far),
+            lambda c: _of(c.chosen, as_text.far) + _of_some(c),
             keep=95,
         ),
         *([start] if start.title != chosen.title else []),
@@ -239,7 +239,7 @@ def metric_cell(comparison: Comparison, condition: Condition) -> str:
         return as_text.NOTHING
     if (comparison.metric or "").endswith("accuracy"):
         found = found.within(0.0, 1.0)
-    some = f" (of {found.n})" if found.n < len(condition.runs) else ""
+    some = f" (of {found.n})" if found.n < condition.seeds else ""
     return as_text.interval(found) + some
 
 
@@ -273,6 +273,12 @@ def repeating(record: RunRecord) -> str:
     typed = record.overrides
     seeded = any(text.startswith("seed=") for text in typed)
     return shlex.join(["rnn-train", *typed, *([] if seeded else [f"seed={record.seed}"])])
+
+
+def _of_some(condition: Condition) -> str:
+    """` (of 2)` where so many seeds' curves could be read, and not those of all; else nothing."""
+    read = 0 if condition.chosen is None else len(condition.chosen.words)
+    return f" (of {read})" if 0 < read < condition.seeds else ""
 
 
 def _count(count: int, noun: str) -> str:

@@ -57,6 +57,28 @@ def test_the_model_explains_the_rate_and_clipping_does_not(folder: Path) -> None
     assert terms["clipping",]["share"] < 0.01
 
 
+def test_rates_are_explained_at_one_step_and_not_where_one_run_diverged(tmp_path: Path) -> None:
+    for seed in range(4):
+        kept = 0.9 + 0.002 * seed
+        early = {0: kept, 10: kept, 20: 0.4}
+        write_run(tmp_path / f"n{seed}", early, seed=seed, status="diverged", diverged_step=21)
+        write_run(tmp_path / f"v{seed}", {0: kept, 10: kept + 0.0001 * (-1) ** seed, 200: 0.98}, seed=seed, threshold=1.0)
+    found = as_json(compare([tmp_path]))["explained"]
+    (term,) = found["terms"]
+    assert term["factors"] == ["clipping"]
+    assert term["share"] < 0.01
+    assert term["p"] > 0.05
+
+
+def test_rates_without_a_step_in_common_are_not_explained(tmp_path: Path) -> None:
+    for seed in range(3):
+        for step, threshold in ((50, None), (200, 1.0)):
+            write_run(tmp_path / f"{step}{seed}", {step: 0.9 + 0.01 * seed}, seed=seed, threshold=threshold)
+    found = as_json(compare([tmp_path]))["explained"]
+    assert found["terms"] == []
+    assert found["why"] == "the runs' rates are of different training steps"
+
+
 def test_one_condition_has_nothing_to_explain(folder: Path) -> None:
     found = compare([folder], where=["model=rnn", "clipping=none"])
     assert as_json(found)["explained"] is None

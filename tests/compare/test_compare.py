@@ -363,6 +363,36 @@ def test_a_failed_run_does_not_replace_the_one_that_worked(tmp_path: Path):
     assert [run.folder.name for run in compare([tmp_path]).runs] == ["worked"]
 
 
+def test_two_seeds_are_no_surer_than_each(tmp_path: Path):
+    for seed, gamma in enumerate((0.875, 0.84)):
+        write_run(tmp_path / str(seed), gamma, seed=seed)
+    (condition,) = compare([tmp_path]).conditions
+    assert condition.chosen is not None
+    assert condition.chosen.words == ("weakens", "vanishes")
+    assert sorted((condition.chosen.verdict.word, *condition.chosen.verdict.also)) == ["vanishes", "weakens"]
+    assert condition.chosen.verdict.doubt == " (borderline)"
+
+
+def test_a_far_ratio_of_some_seeds_says_of_how_many(tmp_path: Path):
+    for seed in range(3):
+        write_run(tmp_path / str(seed), 0.9, seed=seed)
+    for seed in (1, 2):
+        (tmp_path / str(seed) / "probes" / "adjoint.npy").write_bytes(b"torn")
+    assert "0.038 (of 1)" in report.text(compare([tmp_path]))
+
+
+def test_a_metric_that_all_seeds_have_is_not_said_to_be_of_some_where_runs_are_pooled(tmp_path: Path):
+    for seed in range(3):
+        for rate in ("0.1", "0.01"):
+            factors = {"optimizer.lr": rate}
+            write_run(tmp_path / f"{seed}{rate}", seed=seed, accuracy=0.8 + 0.01 * seed, factors=factors)
+        write_run(tmp_path / f"{seed}v", seed=seed, threshold=1.0, factors={"optimizer.lr": "0.1"})
+    compared = compare([tmp_path], by=["clipping"])
+    plain = compared.conditions[0]
+    assert (plain.seeds, len(plain.runs)) == (3, 6)
+    assert "(of" not in columns.metric_cell(compared, plain)
+
+
 def test_runs_that_diverged_count_and_their_metric_does_not(tmp_path: Path):
     write_run(tmp_path / "0", seed=0, accuracy=0.9)
     for seed in (1, 2):
