@@ -17,6 +17,8 @@ from urllib.error import HTTPError
 
 from tqdm import tqdm
 
+from rnn_research.records.bar_width import bar_width
+
 log = logging.getLogger(__name__)
 TIMEOUT = 30.0  # seconds without a byte
 EVERY = 5.0  # seconds from one line to the next, where there is no terminal
@@ -181,7 +183,7 @@ class _Shown:
         of = "" if total is None else f" ({_megabytes(total)})"
         log.info("dataset: %s: downloading%s%s", name, of, f" from {_megabytes(start)} on" if start else "")
         if shows_bar.get() and sys.stderr is not None and sys.stderr.isatty():
-            scale = {"unit": "B", "unit_scale": True, "dynamic_ncols": True, "leave": False}
+            scale = {"unit": "B", "unit_scale": True, "leave": False, **bar_width()}
             self.bar = tqdm(total=total, initial=start, desc=name, **scale)
 
     def add(self, size: int) -> None:
