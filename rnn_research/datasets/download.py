@@ -64,7 +64,7 @@ def fetched(
                 if anew:
                     part.forget()
                 return path, _fetch(url, sha256, part, path)
-            except (HTTPException, OSError) as error:
+            except (HTTPException, OSError, UnicodeError) as error:  # the last of a host or path that is no address
                 if isinstance(error, OSError) and error.filename is not None and not isinstance(error, HTTPError):
                     raise  # of a file here
                 raise ValueError(_by_hand(url, _reason(error), folder, by_hand)) from error

@@ -90,7 +90,8 @@ class PublishedData:
             if not self._right(found):
                 log.warning("dataset.root: the files in %s differ from those published as %s", root, self.name)
                 return found
-        say_once(self.name, self.licence, self.citation)
+        if self.digest:
+            say_once(self.name, self.licence, self.citation)
         return found
 
     def _downloaded(self, folder: Path) -> Mapping[str, bytes]:

@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -142,7 +143,9 @@ def _members(path: Path, wanted: Callable[[str], bool], room: _Room) -> dict[str
                 for entry in archive:
                     if entry.isreg() and wanted(name := entry.name.rpartition("/")[2]):
                         found[name] = room.read(archive.extractfile(entry), path)
-    except BROKEN as error:
+    except _TooLarge:
+        raise
+    except (*BROKEN, ValueError, struct.error) as error:  # of numbers and names in headers
         raise ValueError(f"dataset.root: can't read {path} ({error}); fetch the file again") from None
     return found
 
