@@ -53,7 +53,8 @@ def published_files(root: Path, wanted: Callable[[str], bool], what: str) -> Map
 
 
 def files_of(paths: Iterable[Path], wanted: Callable[[str], bool]) -> Mapping[str, bytes]:
-    """The contents of the wanted ones of these files, by name; where none is wanted, of those in archives among them.
+    """The contents of the wanted ones of these files, by name, and of what only archives among them hold: some sets are
+    published as an archive and a file beside it.
 
     Raises:
         ValueError: one can't be read, or they are too large.
@@ -64,10 +65,9 @@ def files_of(paths: Iterable[Path], wanted: Callable[[str], bool]) -> Mapping[st
         name = plain_name(path)
         if wanted(name) and name not in found:
             found[name] = _read(path, room)
-    if not found:
-        for path in paths:
-            if path.name.lower().endswith(ARCHIVES):
-                found |= _members(path, wanted, room)
+    for path in paths:
+        if path.name.lower().endswith(ARCHIVES):
+            _add_members(path, wanted, room, found)
     return found
 
 
@@ -129,25 +129,28 @@ def _read(path: Path, room: _Room) -> bytes:
         raise ValueError(f"dataset.root: can't read {path} ({error}); fetch the file again") from None
 
 
-def _members(path: Path, wanted: Callable[[str], bool], room: _Room) -> dict[str, bytes]:
-    found = {}
+def _add_members(path: Path, wanted: Callable[[str], bool], room: _Room, found: dict[str, bytes]) -> None:
+    """Add what an archive holds and `found` does not."""
+
+    def lacks(name: str) -> bool:
+        return wanted(name) and name not in found
+
     try:
         if path.name.lower().endswith(".zip"):
             with zipfile.ZipFile(path) as archive:
                 for member in archive.infolist():
-                    if wanted(name := member.filename.rpartition("/")[2]):
+                    if lacks(name := member.filename.rpartition("/")[2]):
                         with archive.open(member) as file:
                             found[name] = room.read(file, path)
         else:
             with closing(_unpacked(path)) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
                 for entry in archive:
-                    if entry.isreg() and wanted(name := entry.name.rpartition("/")[2]):
+                    if entry.isreg() and lacks(name := entry.name.rpartition("/")[2]):
                         found[name] = room.read(archive.extractfile(entry), path)
     except _TooLarge:
         raise
     except (*BROKEN, ValueError, struct.error) as error:  # of numbers and names in headers
         raise ValueError(f"dataset.root: can't read {path} ({error}); fetch the file again") from None
-    return found
 
 
 def _unpacked(path: Path) -> _Bounded:
