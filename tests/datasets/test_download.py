@@ -279,9 +279,7 @@ def test_a_terminal_has_a_bar_where_one_is_wanted(
 FETCH = """
 import logging, sys
 from pathlib import Path
-from rnn_research.datasets.audio.spoken_digits import SpokenDigits
 from rnn_research.datasets.download import download
-from rnn_research.datasets.download import file_name as download_name
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 print(len(download(sys.argv[1], sys.argv[2], Path(sys.argv[3])).read_bytes()))
 """
