@@ -18,6 +18,8 @@ from rnn_research.training.signals import STOPPING
 PARTS = ("clipping", "config.estimate", "config.notices", "regularizers", "unroll.compiled")
 SAID = tuple(f"rnn_research.{part}" for part in PARTS)
 """Loggers whose warnings are of what the user asked for, or waits for."""
+TOLD = tuple(f"rnn_research.datasets.{part}" for part in ("download", "licences", "transfer"))
+"""Loggers of which all is shown: a download is waited for."""
 
 
 @contextlib.contextmanager
@@ -79,11 +81,11 @@ class _Terminal(logging.Handler):
 @contextlib.contextmanager
 def noticed() -> Iterator[None]:
     """Show on the terminal, meanwhile, what the user may not have meant, or waits for."""
-    terminal = _Terminal(logging.WARNING)
-    for name in SAID:
+    terminals = dict.fromkeys(SAID, _Terminal(logging.WARNING)) | dict.fromkeys(TOLD, _Terminal(logging.INFO))
+    for name, terminal in terminals.items():
         logging.getLogger(name).addHandler(terminal)
     try:
         yield
     finally:
-        for name in SAID:
+        for name, terminal in terminals.items():
             logging.getLogger(name).removeHandler(terminal)

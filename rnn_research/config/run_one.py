@@ -55,8 +55,10 @@ def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False) -> runs.
 
 
 def _trained(spec: ComposedRun, folder: Path, progress: bool) -> runs.RunRecord:
+    from rnn_research.datasets.transfer import shows_bar
     from rnn_research.training.resume import ResumeError
 
+    shows_bar.set(progress)
     if found := runs.in_use(folder, LOG):
         raise FolderInUse(f"{folder}: already holds {found}, nothing was written over")
     try:

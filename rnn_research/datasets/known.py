@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from rnn_research.checks import path_of
-from rnn_research.datasets.download import download
-from rnn_research.datasets.own.archives import published_files
+from rnn_research.datasets.download import fetched, file_name, sha256_of
+from rnn_research.datasets.folder_lock import locked
+from rnn_research.datasets.licences import say_once
+from rnn_research.datasets.own.archives import files_of, plain_name, published_files
 from rnn_research.records.cache_folder import cache_folder
 
 log = logging.getLogger(__name__)
-_said: set[str] = set()
-"""What this process has said of where data come from."""
+told = logging.getLogger("rnn_research.datasets.download")
+"""What the user waits for."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,12 @@ class PublishedData:
         name: of the data, as a folder in the cache is called.
         urls: of the files, or of archives that hold them.
         wanted: whether a file's name is one of theirs.
-        digest: `digest_of` the wanted files.
+        digest: `digest_of` the wanted files; empty: those of the user's own `url`, known by `sha256` alone.
         what: the files, as a message names them.
         licence, citation: as their authors ask; said once, when they are downloaded or first read.
         added: wanted files that others have put beside them, of which the digest knows nothing.
         called: other names under which files go round, and their own.
+        sha256: of the one file at `urls`; None: not known.
     """
 
     name: str
@@ -44,8 +49,32 @@ class PublishedData:
     citation: str
     added: frozenset[str] = frozenset()
     called: Mapping[str, str] = field(default_factory=dict)
+    sha256: str | None = None
 
-    def files(self, root: Path | None, cache: str | None) -> Mapping[str, bytes]:
+    def at(self, url: str, sha256: Any) -> PublishedData:
+        """These data from another address, where there is one file with this SHA-256.
+
+        Raises:
+            ValueError: that is no SHA-256: nothing is read that is not checked.
+        """
+        if not isinstance(sha256, str) or not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+            raise ValueError(f"sha256: given {sha256!r}, expected the 64 hexadecimal digits of the file at dataset.url")
+        same = sha256.lower() == self.sha256
+        return replace(self, urls=(url,), sha256=sha256.lower(), digest=self.digest if same else "")
+
+    def folder(self, cache: str | Path | None) -> Path:
+        """Where a download is kept: below `cache`, so that nothing else in there is ever written over.
+
+        Raises:
+            ValueError: there is no such folder.
+        """
+        if cache is not None:
+            return path_of("dataset.cache", cache) / self.name
+        if (folder := cache_folder()) is None:
+            raise ValueError("dataset.cache: given none, and this user has no home folder; set it to a folder")
+        return folder / self.name
+
+    def files(self, root: Path | None, cache: str | Path | None) -> Mapping[str, bytes]:
         """The contents of the files by name: those below `root`, else those of the cache, downloaded where they are not
         there.
 
@@ -54,35 +83,83 @@ class PublishedData:
         Raises:
             ValueError: they can't be had, or what was downloaded is something else.
         """
-        self._say()
-        if root is not None:
-            found = self._named(published_files(root, lambda name: self.wanted(self.called.get(name, name)), self.what))
-            if self._digest(found) != self.digest:
+        if root is None:
+            found = self._downloaded(self.folder(cache))
+        else:
+            found = self._named(published_files(root, self._wanted, self.what))
+            if not self._right(found):
                 log.warning("dataset.root: the files in %s differ from those published as %s", root, self.name)
-            return found
-        folder = _cache(cache) / self.name
-        for url in self.urls:
-            download(url, None, folder)
-        found = published_files(folder, self.wanted, self.what)
-        if (digest := self._digest(found)) != self.digest:
-            for path in folder.iterdir():
-                path.unlink()
-            raise ValueError(
-                f"dataset.root: {', '.join(self.urls)} gave files with SHA-256 {digest}, expected {self.digest}: they "
-                "were deleted; try again, or fetch the files by hand and set dataset.root to their folder"
-            )
+                return found
+        if self.digest:
+            say_once(self.name, self.licence, self.citation)
         return found
+
+    def _downloaded(self, folder: Path) -> Mapping[str, bytes]:
+        if (found := self._kept(folder)) is not None:
+            return found
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder, lambda: told.info("dataset: another process downloads to %s; waiting", folder)):
+                found = self._kept(folder)  # by now
+                return self._fetched(folder) if found is None else found
+        except OSError as error:
+            raise ValueError(
+                f"dataset.cache: given {folder}, expected a folder that can be written ({error}); give another, or "
+                "fetch the files by hand and set dataset.root to their folder"
+            ) from error
+
+    def _kept(self, folder: Path) -> Mapping[str, bytes] | None:
+        """What is in the cache, by a download or by hand; None: not all, or something else."""
+        names = [file_name(url) for url in self.urls]
+        try:
+            paths = sorted(path for path in folder.iterdir() if path.is_file())
+            if self.sha256 is not None and folder / names[0] in paths and sha256_of(folder / names[0]) == self.sha256:
+                return self._named(files_of([folder / names[0]], self._wanted))
+            paths = [path for path in paths if path.name in names or self._wanted(plain_name(path))]
+            found = self._named(files_of(paths, self._wanted))
+        except (OSError, ValueError):  # there is none, or it is damaged
+            return None
+        return found if self._right(found) else None
+
+    def _fetched(self, folder: Path) -> Mapping[str, bytes]:
+        """What is at the addresses: where some of it was there, or came in pieces, and the whole is wrong, all of it
+        anew."""
+        for anew in (False, True):
+            got = []
+            for number, url in enumerate(self.urls):
+                rest = self.urls[number:] if anew else [u for u in self.urls if not (folder / file_name(u)).is_file()]
+                got.append(fetched(url, self.sha256, folder, anew, rest))
+            paths = [path for path, _ in got]
+            try:
+                found = self._named(files_of(paths, self._wanted))
+            except ValueError as error:
+                found, said = {}, str(error)
+            else:
+                said = f"found files with SHA-256 {self._digest(found)}"
+            if (found and not self.digest) or self._right(found):
+                return found
+            if self.sha256 is not None or all(now for _, now in got):
+                break
+            told.info("dataset: the files in %s are not those published as %s; downloading anew", folder, self.name)
+        for path in paths:
+            path.unlink(missing_ok=True)
+        expected = f"those published as {self.name}, with {self.digest}" if self.digest else self.what
+        raise ValueError(
+            f"dataset.root: {' and '.join(self.urls)}: {said}, expected {expected}; what came was deleted; try again, "
+            f"or fetch the files by hand into {folder}, or set dataset.root to their folder"
+        )
+
+    def _wanted(self, name: str) -> bool:
+        return self.wanted(self.called.get(name, name))
 
     def _named(self, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
         return {self.called.get(name, name): content for name, content in files.items()}
 
+    def _right(self, files: Mapping[str, bytes]) -> bool:
+        return self._digest(files) == self.digest
+
     def _digest(self, files: Mapping[str, bytes]) -> str:
         return digest_of({name: content for name, content in files.items() if name not in self.added})
-
-    def _say(self) -> None:
-        if self.name not in _said:
-            _said.add(self.name)
-            log.info("dataset: %s (%s). %s", self.name, self.licence, self.citation)
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:
@@ -91,11 +168,3 @@ def digest_of(files: Mapping[str, bytes]) -> str:
     for name in sorted(files):
         whole.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
     return whole.hexdigest()
-
-
-def _cache(cache: str | None) -> Path:
-    if cache is not None:
-        return path_of("dataset.cache", cache)
-    if (folder := cache_folder()) is None:
-        raise ValueError("dataset.cache: given none, and this user has no home folder; set it to a folder")
-    return folder

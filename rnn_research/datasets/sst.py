@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import logging
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
 from rnn_research.checks import choice, flag, integer, path_of
 from rnn_research.datasets.base import DataModule
-from rnn_research.datasets.download import download
 from rnn_research.datasets.encoder import Encoder
+from rnn_research.datasets.known import PublishedData
 from rnn_research.datasets.task import Task
 from rnn_research.datasets.text.vocabulary import Vocabulary
 from rnn_research.datasets.trees.brackets import read_brackets
 from rnn_research.datasets.trees.encoder import TreeEncoder, TreeReading
 from rnn_research.datasets.trees.formats import Brackets
 from rnn_research.datasets.trees.written import WrittenTree
-from rnn_research.records.cache_folder import cache_folder
 from rnn_research.structures import Sample
 
 log = logging.getLogger(__name__)
@@ -34,7 +29,17 @@ MERGES = {
     2: {"0": "negative", "1": "negative", "3": "positive", "4": "positive"},
 }
 """The class of each of the five sentiments; two drop the neutral."""
-LARGEST = 64 * 2**20  # bytes of a file in the archive: train.txt has 2 MB
+PUBLISHED = PublishedData(
+    "sst",
+    ("https://nlp.stanford.edu/sentiment/trainDevTestTrees_PTB.zip",),
+    lambda name: name in FILES.values(),
+    "e80ab0f8ce8df890788b3da604eba866bc1d3c5a5d3b54817f3d706c07420311",
+    ", ".join(FILES.values()),
+    "no licence is stated",
+    "R. Socher, A. Perelygin, J. Wu, J. Chuang, C. D. Manning, A. Ng, C. Potts (2013). Recursive deep models for "
+    "semantic compositionality over a sentiment treebank. EMNLP.",
+    sha256="5c613a4f673fc74097d523a2c83f38e0cc462984d847b82c7aaf36b01cbbbfcc",
+)
 
 
 @final
@@ -51,7 +56,8 @@ class SST(DataModule):
 
     Args:
         root: a folder with train.txt, dev.txt and test.txt, or with these in its folder `trees`: in UTF-8,
-            one tree a line, as in `(3 (2 Good) (2 film))`. None: the archive at `url`, downloaded once.
+            one tree a line, as in `(3 (2 Good) (2 film))`; or with their archive. None: the archive at `url`,
+            downloaded once.
         url: where the archive is.
         sha256: of the archive; another file is refused.
         cache: the folder that keeps the archive; None: $RNN_RESEARCH_CACHE, or `rnn_research` in
@@ -89,7 +95,7 @@ class SST(DataModule):
     ) -> None:
         super().__init__(batch_size, num_workers, bucket)
         self.root = None if root is None else path_of("root", root)
-        self.url, self.sha256, self.cache = url, sha256, cache
+        self.published, self.cache = PUBLISHED.at(url, sha256), cache
         if integer("classes", classes) not in CLASSES:
             raise ValueError(f"classes: given {classes}, expected 2 or 5")
         self.classes = classes
@@ -105,8 +111,8 @@ class SST(DataModule):
         self._said: list[str] = []
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
-        read, reading = self._reader(), TreeReading(Brackets(), self.lower, MERGES[self.classes])
-        trees = {split: _kept(reading, *read(name)) for split, name in FILES.items()}
+        files, reading = self._files(), TreeReading(Brackets(), self.lower, MERGES[self.classes])
+        trees = {split: _kept(reading, *files[name]) for split, name in FILES.items()}
         vocabulary = Vocabulary.counted(reading.counts(trees["train"]), self.min_count)
         self.vocabulary = vocabulary.numbers
         encoder = self._encoder = TreeEncoder(reading, vocabulary, CLASSES[self.classes], self.labels)
@@ -142,11 +148,18 @@ class SST(DataModule):
         self._load()
         return {"notes": self._said} if self._said else {}
 
-    def _reader(self) -> Callable[[str], tuple[str, bytes]]:
-        """What turns the name of a split's file into the file's full name and its contents."""
-        if self.root is not None:
-            return partial(_from_folder, self.root)
-        return partial(_from_archive, download(self.url, self.sha256, _cache(self.cache)))
+    def _files(self) -> Mapping[str, tuple[str, bytes]]:
+        """Each split's file by its name: as a message calls it, and its contents."""
+        within = None if self.root is None else self.root / "trees"
+        root = within if within is not None and within.is_dir() else self.root
+        found = (self.published if root is None else PUBLISHED).files(root, self.cache)
+        place = root or self.published.folder(self.cache)
+        if missing := [name for name in FILES.values() if name not in found]:
+            raise ValueError(
+                f"dataset.root: {place} has no {' and no '.join(missing)}, expected {self.published.what}; set "
+                "dataset.root to a folder with them, or leave it out to download the treebank"
+            )
+        return {name: (str(place / name), content) for name, content in found.items()}
 
 
 def _kept(reading: TreeReading, file: str, content: bytes) -> list[WrittenTree]:
@@ -184,40 +197,3 @@ def read_trees(file: str, content: bytes) -> Iterator[WrittenTree]:
                     tree.line,
                 )
         yield tree
-
-
-def _from_folder(folder: Path, name: str) -> tuple[str, bytes]:
-    within = folder / "trees"
-    path = (within if within.is_dir() else folder) / name
-    try:
-        return str(path), path.read_bytes()
-    except OSError as error:
-        raise ValueError(
-            f"dataset.root: can't read {path} ({error.strerror}), expected a folder with "
-            f"{', '.join(FILES.values())}; set dataset.root to one, or leave it out to download the treebank"
-        ) from error
-
-
-def _from_archive(archive: Path, name: str) -> tuple[str, bytes]:
-    """Reads in memory: nothing in the archive says where to write."""
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            member = opened.getinfo(f"trees/{name}")
-            if member.file_size > LARGEST:
-                raise ValueError(
-                    f"dataset.url: {member.filename} has {member.file_size} bytes, expected {LARGEST} at most"
-                )
-            return f"{archive}/{member.filename}", opened.read(member)
-    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"dataset.url: {archive} is not the treebank's archive ({error}), expected a zip file with "
-            f"trees/{name}; set dataset.url and dataset.sha256, or dataset.root to a folder with the files"
-        ) from error
-
-
-def _cache(cache: str | None) -> Path:
-    if cache is not None:
-        return path_of("dataset.cache", cache)
-    if (folder := cache_folder()) is None:
-        raise ValueError("dataset.cache: given none, and this user has no home folder; set it to a folder")
-    return folder

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
-from contextlib import suppress
 from typing import Any
 
 from lightning.pytorch import Trainer
 from tqdm import tqdm
 
+from rnn_research.records.bar_width import bar_width
 from rnn_research.records.runs import RunRecord
 
 
@@ -32,7 +31,7 @@ class Bar:
                 unit="step",
                 mininterval=0.2 if sys.stderr.isatty() else 60,
                 maxinterval=1 if sys.stderr.isatty() else 120,
-                **_width(),
+                **bar_width(),
             )
 
     def update(self) -> None:
@@ -51,11 +50,3 @@ def _label(record: RunRecord) -> str:
     choices = record.choices
     named = [choices[key] for key in ("model", "dataset", "clipping") if key in choices]
     return "-".join([*named, f"seed{record.seed}"]) if named else record.name
-
-
-def _width() -> dict[str, Any]:
-    """As wide as the terminal, where that tells (some have 0 by 0)."""
-    with suppress(OSError, ValueError):
-        if os.get_terminal_size(sys.stderr.fileno()).columns:
-            return {"dynamic_ncols": True}
-    return {"ncols": 100, "nrows": 20}

@@ -229,16 +229,22 @@ def test_a_malformed_tree_is_named_by_file_and_line(line: bytes, what: str, tmp_
 
 
 def test_trees_that_are_not_there(tmp_path: Path, here: Path) -> None:
-    told(rnn_train("dataset=sst", "dataset.root=gone"), "dataset.root: can't read gone/train.txt", "dev.txt")
+    told(rnn_train("dataset=sst", "dataset.root=gone"), "dataset.root: given gone, which is not there", "dev.txt")
     (tmp_path / "empty").mkdir()
-    told(rnn_train("dataset=sst", "dataset.root=empty"), "dataset.root: can't read empty/train.txt")
+    told(
+        rnn_train("dataset=sst", "dataset.root=empty"), "dataset.root: empty has none of the files, expected train.txt"
+    )
     assert [path.name for path in here.iterdir()] == ["empty"]
 
 
 def test_no_root_and_no_network(tmp_path: Path, here: Path) -> None:
     url = "dataset.url=http://127.0.0.1:9/trees.zip"
-    told(rnn_train("dataset=sst", url, f"dataset.cache={tmp_path / 'cache'}"), "127.0.0.1:9", "set dataset.root")
-    assert not list((tmp_path / "cache").iterdir())
+    told(
+        rnn_train("dataset=sst", url, f"dataset.cache={tmp_path / 'cache'}"),
+        "fetch http://127.0.0.1:9/trees.zip by hand",
+        "set dataset.root=",
+    )
+    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [".lock"]
 
 
 # Configs of one's own.

@@ -27,7 +27,7 @@ def test_libraries_and_archives_are_kept_in_one_folder(case: str, monkeypatch: p
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert cache_folder() == library._folder() == sst._cache(None) == Path(expected)
+    assert cache_folder() == library._folder() == sst.PUBLISHED.folder(None).parent == Path(expected)
 
 
 def test_a_user_without_a_home_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

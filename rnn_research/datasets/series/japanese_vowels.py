@@ -38,8 +38,9 @@ class JapaneseVowels(PublishedSeries):
         lambda name: name in FILES,
         "7dfe2fdc4afbde8b6d0f43a424daa1e2af401875a1dc7e5a5231d7c43e75596e",
         "JapaneseVowels_TRAIN.ts and JapaneseVowels_TEST.ts",
-        "no licence is stated",
-        "M. Kudo, J. Toyama, M. Shimbo (1999). Multidimensional curve classification using passing-through regions.",
+        "CC BY 4.0",
+        "M. Kudo, J. Toyama, M. Shimbo (1999). Multidimensional curve classification using passing-through regions. "
+        "doi.org/10.24432/C5NS47",
     )
 
     def __init__(

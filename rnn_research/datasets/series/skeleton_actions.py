@@ -59,13 +59,13 @@ class SkeletonActions(PublishedSeries):
     PUBLISHED = PublishedData(
         "utkinect",
         (
-            "http://cvrc.ece.utexas.edu/KinectDatasets/joints.zip",
-            "http://cvrc.ece.utexas.edu/KinectDatasets/actionLabel.txt",
+            "https://cvrc.ece.utexas.edu/KinectDatasets/joints.zip",
+            "https://cvrc.ece.utexas.edu/KinectDatasets/actionLabel.txt",
         ),
         lambda name: wanted(name),
         "2c2fee4b6ba4ae77522df21c36ac47bd52784ff07a5cac9a78a2db0283473c1f",
         "joints_sXX_eYY.txt and actionLabel.txt",
-        "free for research",
+        "no licence is stated",
         "L. Xia, C.-C. Chen, J. K. Aggarwal (2012). View invariant human action recognition using histograms of 3D "
         "joints.",
         added=frozenset(LABELS[:1]),

@@ -13,12 +13,15 @@ from rnn_research.datasets.text.language import Text
 FILE = "input.txt"
 PUBLISHED = PublishedData(
     "shakespeare",
-    (f"https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/{FILE}",),
+    (
+        "https://raw.githubusercontent.com/karpathy/char-rnn/d1d7aa34fdb3626174bce1d753e6cc6845ce7087/data/tinyshakespeare/input.txt",
+    ),
     lambda name: name == FILE,
     "3270fd896e2e98b7feb32b268fca19e53b28ea3e1d56cd5a1631550e7a0886a1",
     FILE,
     "public domain",
-    'Put together by Karpathy 2015, "The unreasonable effectiveness of recurrent neural networks" (char-rnn)',
+    "A. Karpathy (2015). The unreasonable effectiveness of recurrent neural networks (char-rnn, tinyshakespeare).",
+    sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
 )
 
 
