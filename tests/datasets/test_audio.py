@@ -83,6 +83,11 @@ def test_an_empty_and_a_broken_float_recording_are_refused(tmp_path: Path) -> No
         wav_samples(tmp_path, written(tmp_path / "y.wav", np.array([0, np.nan], dtype=np.float32)))
 
 
+def test_samples_far_too_loud_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"x.wav: holds samples up to 7.5e\+199"):
+        wav_samples(tmp_path / "x.wav", written(tmp_path / "x.wav", SOUND * 1e200))
+
+
 @pytest.mark.parametrize("rate", [8000, 11025, 44100])
 def test_a_tone_is_the_same_at_another_rate(rate: int) -> None:
     at = np.arange(rate) / rate

@@ -141,7 +141,7 @@ def test_what_was_done_with_gaps_is_said(policy: str, tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     lines[1] = ",".join([*lines[1].split(",")[:2], "nan", *lines[1].split(",")[3:]])
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(ValueError, match=r"steps.csv, line 2: found nan at step 0, column 0.*dataset.missing=drop"):
+    with pytest.raises(ValueError, match=r"steps.csv, line 2: found nan at step 0, column x.*dataset.missing=drop"):
         SeriesFiles(str(path)).task  # noqa: B018
     data = SeriesFiles(str(path), missing=policy)
     assert data.task.input_size == 2
@@ -154,19 +154,28 @@ def test_what_was_done_with_gaps_is_said(policy: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [
-        ("a.csv", "id,time,x,label\n1,0,q,a\n", r"a.csv, line 2: found what is no number .*'q'"),
+        ("a.csv", "id,time,x,label\n1,0,q,a\n", r"a.csv, line 2: found 'q', expected a number"),
         ("a.csv", "id,time,x,label\n1,0,1\n", "line 2: found 3 columns, expected 4"),
         ("a.csv", "id,time,x,label\n1,0,1,a\n1,1,1,b\n", "line 3: found the label 'b' of sample 1, but line 2 has 'a'"),
         ("a.csv", "1,0,1,a\n", "found no header"),
         ("a.csv", "time,x,label\n0,1,a\n", "none that says the sample"),
         ("a.csv", "id,time,x,label\n", "found no row but the header"),
         ("a.csv", "id,x,label,split\n1,1,a,tset\n", "line 2: found the split 'tset'"),
-        ("a.csv", 'id,x,label\n1,"1,a\n', "found a row that can't be read"),
+        ("a.csv", 'id,x,label\n1,1,a\n2,"1,a\n3,1,a\n', "line 3: found a row that can't be read"),
+        ("a.csv", "id;x;label\n1;1,5;a\n", "line 2: found '1,5' with a decimal comma"),
+        ("a.csv", "id,x,label\n1,1_5,a\n", "line 2: found '1_5', expected a number"),
+        ("a.csv", "id,time,x,label\n1,nan,2,a\n", "line 2: found the time 'nan', expected a finite one"),
+        ("a.csv", "id,time,x,label\n1,noon,2,a\n", "line 2: found 'noon', expected a number or a date"),
+        ("a.csv", "id,x,x,label\n1,2,2,a\n", "line 1: found two columns 'x'"),
+        ("a.csv", "id,x,label\n1,2,a\n1,3,a\n1,inf,a\n", "line 4: found inf at step 2, column x"),
+        ("a.csv", "id,x,label\n" + "".join(f"{n},1,{'ab'[n % 2]}\n" for n in range(9)), "after 8 were left out"),
+        ("a.csv", "id,x,label\n" + "".join(f"{n},{n}e200,{'ab'[n % 2]}\n" for n in range(9)), "has values up to .e"),
+        ("a.ts", "@targetlabel true\n@data\n", "line 1: found numbers to predict"),
         ("a.ts", "@data\n1,2:3,4:a\n1,2:b\n", "line 3: found 1 dimensions, expected 2"),
         ("a.ts", "@timeStamps true\n@data\n", "line 1: found time stamps"),
         ("a.ts", "@data\n1,2,3\n", "line 2: found no class at the end"),
         ("a.ts", "1,2:a\n", "before @data"),
-        ("a.ts", "@data\n1,q:a\n", "line 2: found what is no number"),
+        ("a.ts", "@data\n1,q:a\n", "line 2: found 'q', expected a number"),
     ],
 )
 def test_what_is_malformed_is_refused_with_its_line(name: str, content: str, found: str, tmp_path: Path) -> None:
@@ -174,6 +183,67 @@ def test_what_is_malformed_is_refused_with_its_line(name: str, content: str, fou
     with pytest.raises(ValueError, match=found) as error:
         SeriesFiles(str(path)).task  # noqa: B018
     assert "\n" not in str(error.value)
+
+
+def test_tables_with_columns_in_another_order_are_read_by_name(tmp_path: Path) -> None:
+    rows = [f"{n},{n % 3},{10 + n % 4},{'ab'[n % 2]}" for n in range(12)]
+    (tmp_path / "train.csv").write_text("id,x,y,label\n" + "\n".join(rows) + "\n")
+    turned = [",".join([row.split(",")[k] for k in (3, 2, 1, 0)]) for row in rows]
+    (tmp_path / "test.csv").write_text("label,y,x,id\n" + "\n".join(turned) + "\n")
+    read = read_series(tmp_path)
+    by_name = [(1, 0), (0, 1)][read.columns == ("x", "y")]
+    np.testing.assert_array_equal(np.array(read.series[:12]), np.array(read.series[12:]))
+    assert read.series[0][0, by_name[1]] >= 10
+    (tmp_path / "test.csv").write_text("label,y,z,id\n" + "\n".join(turned) + "\n")
+    with pytest.raises(ValueError, match=r"train.csv, line 1: found the columns x, y, expected y, z"):
+        read_series(tmp_path)
+
+
+def test_an_encoder_finds_its_columns_in_a_table_with_others(tmp_path: Path) -> None:
+    data = SeriesFiles(str(long_table(tmp_path)))
+    rows = [line.split(",") for line in (tmp_path / "steps.csv").read_text().splitlines()]
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join(",".join([*row[::-1], "more" if n == 0 else "7"]) for n, row in enumerate(rows)) + "\n")
+    encoder = data.encoder
+    assert encoder is not None
+    again = encoder_of(json.loads(json.dumps({"kind": encoder.kind, **encoder.plain()})))
+    for first, second in zip(again.items(tmp_path / "steps.csv"), again.items(other), strict=True):
+        np.testing.assert_array_equal(first.raw, second.raw)
+
+
+def test_files_with_a_header_are_read_by_name_and_a_gap_is_named_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("\ufeffx;y\r\n1;2\r\n", encoding="utf-8")
+    (tmp_path / "2.csv").write_text("y;x\n2;1\n\nnan;5\n")
+    (tmp_path / "labels.csv").write_text("file,label\n1.csv,a\n2.csv,b\n")
+    read = read_series(tmp_path)
+    assert read.series[1][0].tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match=r"2.csv, line 4: found nan at step 1, column y"):
+        SeriesFiles(str(tmp_path)).task  # noqa: B018
+    (tmp_path / "2.csv").write_text("1,5;2,5\n")
+    with pytest.raises(ValueError, match=r"2.csv, line 1: found '1,5' with a decimal comma"):
+        read_series(tmp_path)
+
+
+def test_time_may_be_a_date(tmp_path: Path) -> None:
+    (path := tmp_path / "a.csv").write_text(
+        "id,time,x,label\n1,2024-03-01T00:00:00Z,3,a\n1,2024-02-28 23:59:59.500,1,a\n1,2024-02-29,2,a\n"
+    )
+    assert read_series(path).series[0].ravel().tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_ts_file_may_begin_with_a_mark_and_have_any_letters(tmp_path: Path) -> None:
+    head = "\ufeff# Ångström Å\u2028\r\n@classLabel true é b\r\n@data\r\n"
+    (path := tmp_path / "a.ts").write_bytes((head + "1,2:3,4:é\r\n").encode() + b"1:2:b\r\n# caf\xe9 \x85\r\n")
+    read = read_series(path)
+    assert read.labels == ["é", "b"]
+    assert read.places[0][1] == 4
+
+
+def test_with_few_samples_to_choose_by_weights_are_chosen_by_the_loss(tmp_path: Path) -> None:
+    rows = [f"{n},{n},{'ab'[n % 2]}" for n in range(1200)]
+    (path := tmp_path / "a.csv").write_text("id,x,label\n" + "\n".join(rows) + "\n")
+    assert SeriesFiles(str(path), val_fraction=0.1).task.monitor == "accuracy"
+    assert SeriesFiles(str(path), val_fraction=0.05).task.monitor == "loss"
 
 
 def test_a_table_without_classes_is_refused(tmp_path: Path) -> None:
