@@ -8,8 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from composed import composed
+from files import files_for
+from files_audio import tone
 from files_series import idx_files, long_table, recordings, ts_files
 
+from rnn_research.config.build import build
+from rnn_research.config.compose import Composer
+from rnn_research.config.run_one import run_one
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.encoder import encoder_of
 from rnn_research.datasets.known import digest_of
@@ -166,6 +172,7 @@ def test_what_was_done_with_gaps_is_said(policy: str, tmp_path: Path) -> None:
         ("a.csv", "id,x,label\n1,1_5,a\n", "line 2: found '1_5', expected a number"),
         ("a.csv", "id,time,x,label\n1,nan,2,a\n", "line 2: found the time 'nan', expected a finite one"),
         ("a.csv", "id,time,x,label\n1,noon,2,a\n", "line 2: found 'noon', expected a number or a date"),
+        ("a.csv", "id,label\n1,a\n", "line 1: found the columns id, label, but none of numbers"),
         ("a.csv", "id,x,x,label\n1,2,2,a\n", "line 1: found two columns 'x'"),
         ("a.csv", "id,x,label\n1,2,a\n1,3,a\n1,inf,a\n", "line 4: found inf at step 2, column x"),
         ("a.csv", "id,x,label\n" + "".join(f"{n},1,{'ab'[n % 2]}\n" for n in range(9)), "after 8 were left out"),
@@ -374,3 +381,30 @@ def test_real_segments_have_the_published_lengths(real_data: Callable[[str], Pat
     lengths = [len(sample.inputs) for name in SPLITS for sample in data.samples(name)]
     assert (len(lengths), min(lengths), max(lengths)) == (199, 5, 110)
     assert isinstance(data.samples("train")[0], Sample)
+
+
+# What is measured of them.
+
+
+@pytest.mark.parametrize("dataset", ["series", "japanese_vowels", "skeleton_actions", "audio_folder"])
+def test_an_adjoint_is_of_every_step_of_every_sample_and_of_no_padding(dataset: str, tmp_path: Path) -> None:
+    files = [f"{key}={value}" for key, value in files_for(composed(f"dataset={dataset}").dataset, tmp_path).items()]
+    for number in range(12 if dataset == "audio_folder" else 0):
+        tone(tmp_path / "AudioFolder" / "low" / f"{number}_long.wav", 300, seconds=0.02 * (number + 1), seed=number)
+    more = [
+        "hidden_size=4",
+        "dataset.batch_size=64",
+        "trainer.max_steps=1",
+        "probe=[adjoint]",
+        "probe.adjoint.samples=64",
+    ]
+    given = ["model=lstm", f"dataset={dataset}", *files, *more]
+    assert run_one(Composer().run(given), tmp_path / "run").status == "done"
+    table = np.load(tmp_path / "run" / "probes" / "adjoint.npy")
+    first = table[table["step"] == table["step"].min()]
+    found = [sorted(first["distance"][first["sample"] == sample]) for sample in np.unique(first["sample"])]
+    lengths = [len(sample.inputs) for sample in build(composed(*given)).data.samples("train")]
+    assert sorted(map(len, found)) == sorted(lengths)
+    assert len(set(lengths)) > 1 or dataset == "skeleton_actions"
+    assert all(distances == list(range(len(distances))) for distances in found)
+    assert (first["hidden"] > 0).all()

@@ -123,6 +123,8 @@ def _add_table(read: ReadSeries, file: Path, asked: dict[str, str | None], more:
             file, f"found the columns {', '.join(header)}, but none that says the sample", 1, "set dataset.id_column"
         )
     names = [name for place, name in enumerate(header) if place not in at.values()]
+    if not names:
+        raise refusal(file, f"found the columns {', '.join(header)}, but none of numbers", 1, "add one")
     read.columns = read.columns or tuple(names)
     values = [header.index(names[place]) for place in _ordered(file, names, read.columns, more)]
     steps: dict[str, list[tuple[float, int, list[float]]]] = {}
