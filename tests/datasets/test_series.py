@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -246,6 +247,20 @@ def test_a_ts_file_may_begin_with_a_mark_and_have_any_letters(tmp_path: Path) ->
     assert read.places[0][1] == 4
 
 
+def test_ts_files_may_be_gzipped(tmp_path: Path) -> None:
+    (plain := tmp_path / "plain").mkdir()
+    (packed := tmp_path / "packed").mkdir()
+    for path in sorted(ts_files(plain).iterdir()):
+        (packed / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    first, second = read_series(plain), read_series(packed)
+    assert first.given == second.given
+    assert set(first.given) == {"train", "test"}
+    assert all(np.array_equal(a, b) for a, b in zip(first.series, second.series, strict=True))
+    (cut := packed / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes())[:-20])
+    with pytest.raises(ValueError, match=f"{cut.name}: found a gzip file that is damaged"):
+        read_series(packed)
+
+
 def test_with_few_samples_to_choose_by_weights_are_chosen_by_the_loss(tmp_path: Path) -> None:
     rows = [f"{n},{n},{'ab'[n % 2]}" for n in range(1200)]
     (path := tmp_path / "a.csv").write_text("id,x,label\n" + "\n".join(rows) + "\n")
@@ -283,7 +298,6 @@ def test_an_array_of_objects_is_not_unpickled(tmp_path: Path) -> None:
 
 
 def test_published_files_are_found_in_folders_and_archives(tmp_path: Path) -> None:
-    import gzip
     import tarfile
     import zipfile
 

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from rnn_research.datasets.own.files import bytes_of, refusal
+
 LARGEST = 1 << 31
 """Bytes of one file in an archive."""
 BROKEN = (OSError, EOFError, KeyError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
@@ -51,6 +53,19 @@ def _read(path: Path) -> bytes:
         return gzip.decompress(content) if path.name.endswith(".gz") else content
     except BROKEN as error:
         raise ValueError(f"dataset.root: can't read {path} ({error}); fetch the file again") from None
+
+
+def unpacked(path: Path) -> bytes:
+    """A file's contents; of a gzipped one what was packed.
+
+    Raises:
+        ValueError: it can't be read, or is damaged.
+    """
+    content = bytes_of(path)
+    try:
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except BROKEN as error:
+        raise refusal(path, f"found a gzip file that is damaged ({error})", repair="fetch it again") from None
 
 
 def _members(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:

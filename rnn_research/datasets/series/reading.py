@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rnn_research.datasets.own.files import bytes_of, files_at, refusal
+from rnn_research.datasets.own.archives import unpacked
+from rnn_research.datasets.own.files import files_at, refusal
 from rnn_research.datasets.own.listing import MANIFESTS, SPLIT_NAMES, columns_of, listed_files, split_named, split_said
 from rnn_research.datasets.own.tables import is_header, number_of, numbers_of, rows_of
 from rnn_research.datasets.series.ts_files import cases_of
@@ -94,8 +95,7 @@ def read_series(
 def _found_format(path: Path) -> str:
     if path.is_file():
         return {".ts": "ts", ".gz": "ts"}.get(path.suffix.lower(), "table")
-    there = {one.suffix.lower() for one in path.rglob("*")} if path.is_dir() else set()
-    if ".ts" in there:
+    if path.is_dir() and any(one.name.lower().endswith((".ts", ".ts.gz")) for one in path.rglob("*")):
         return "ts"
     tables = [one for one in path.glob("*.[ct]sv") if one.name not in MANIFESTS] if path.is_dir() else []
     return "table" if tables and all(one.stem.lower() in SPLIT_NAMES for one in tables) else "files"
@@ -103,11 +103,12 @@ def _found_format(path: Path) -> str:
 
 def _from_ts(path: Path) -> ReadSeries:
     read = ReadSeries()
-    for file in files_at(path, (".ts",), "files in the .ts format"):
-        for line, values, label in cases_of(file, bytes_of(file)):
+    for file in files_at(path, (".ts", ".ts.gz"), "files in the .ts format"):
+        split = split_named(file.with_suffix("") if file.suffix.lower() == ".gz" else file)
+        for line, values, label in cases_of(file, unpacked(file)):
             read.series.append(values)
             read.labels.append(label)
-            read.given.append(split_named(file))
+            read.given.append(split)
             read.places.append((str(file), line))
     return read
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import final
@@ -15,7 +13,8 @@ from rnn_research.checks import choice, flag, integer, number, path_of
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.known import PublishedData
-from rnn_research.datasets.own.files import bytes_of, refusal
+from rnn_research.datasets.own.archives import unpacked
+from rnn_research.datasets.own.files import refusal
 from rnn_research.datasets.series.encoder import SeriesEncoder
 from rnn_research.datasets.series.reading import ReadSeries
 from rnn_research.datasets.task import Task
@@ -137,21 +136,13 @@ def sequences_of(images: np.ndarray, by: str, permutation_seed: int | None) -> n
 
 def read_images(path: Path, by: str, permutation_seed: int | None) -> ReadSeries:
     """The images of an idx file as sequences, with the labels of the file beside it where there is one."""
-    images = idx_array(path, _unpacked(path))
+    images = idx_array(path, unpacked(path))
     labels = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     read = ReadSeries(list(sequences_of(images, by, permutation_seed)))
     if labels != path and labels.is_file():
-        read.labels = [str(label) for label in idx_array(labels, _unpacked(labels))]
+        read.labels = [str(label) for label in idx_array(labels, unpacked(labels))]
     read.places = [(f"{path}, image {index}", None) for index in range(len(images))]
     return read
-
-
-def _unpacked(path: Path) -> bytes:
-    content = bytes_of(path)
-    try:
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise refusal(path, f"found a gzip file that is damaged ({error})", repair="fetch it again") from None
 
 
 def idx_array(path: Path, content: bytes) -> np.ndarray:
