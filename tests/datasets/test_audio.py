@@ -207,6 +207,15 @@ def test_the_digits_are_split_as_published_or_by_speaker(tmp_path: Path) -> None
         SpokenDigits(root, test_speakers=["eve"]).task  # noqa: B018
 
 
+def test_digits_without_a_published_part_are_refused(tmp_path: Path) -> None:
+    folder = digits(tmp_path)
+    for path in folder.rglob("*.wav"):
+        if int(path.stem.split("_")[2]) < 5:
+            path.unlink()
+    with pytest.raises(ValueError, match=r"root: .* has no recording to test on"):
+        SpokenDigits(str(folder)).task  # noqa: B018
+
+
 def test_an_encoder_reads_recordings_as_the_data_do(tmp_path: Path) -> None:
     root = digits(tmp_path)
     data = SpokenDigits(str(root))

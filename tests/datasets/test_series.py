@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -323,6 +324,73 @@ def test_a_damaged_archive_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(ValueError, match=r"dataset\.root: "):
         JapaneseVowels(str(tmp_path)).task  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "change", "found"),
+    [
+        (JapaneseVowels, "JapaneseVowels_TEST.ts", None, "has no JapaneseVowels_TEST.ts"),
+        (
+            JapaneseVowels,
+            "JapaneseVowels_TRAIN.ts",
+            ("@data\n", "@data\nnan,"),
+            "line 5: found nan at step 0",
+        ),
+        (
+            JapaneseVowels,
+            "JapaneseVowels_TRAIN.ts",
+            (":1\n", ":q,1:1\n"),
+            "line 5: found 'q', expected",
+        ),
+        (
+            JapaneseVowels,
+            "JapaneseVowels_TEST.ts",
+            ("@data\n", "@data\n1,2:1\n#"),
+            "line 5: found 1 dimensions",
+        ),
+        (
+            SkeletonActions,
+            "joints_s01_e02.txt",
+            None,
+            "labels, line 6: s01_e02, of which there is no",
+        ),
+        (SkeletonActions, "joints_s01_e02.txt", ("\n3 ", "\n3 inf "), "s01_e02.txt, line 4: found 62 numbers"),
+        (SkeletonActions, "joints_s01_e02.txt", ("\n3 ", "\n3.5 "), "s01_e02.txt, line 4: found the frame 3.5"),
+        (SkeletonActions, "joints_s01_e02.txt", (" -0.", " nan"), "s01_e02.txt, line 1: found 'nan"),
+        (SkeletonActions, "joints_s01_e02.txt", ("", ""), "s01_e02.txt: found no frame"),
+        (SkeletonActions, "actionLabel.txt", ("walk:", "walk"), "actionLabel.txt, line 2: found 'walk 1 3'"),
+        (SequentialMNIST, "t10k-labels-idx1-ubyte", None, "has no t10k-labels-idx1-ubyte"),
+        (SequentialMNIST, "t10k-images-idx3-ubyte", ("t10k-labels-idx1-ubyte", 0), "t10k-images.* has values of shape"),
+        (SequentialMNIST, "t10k-labels-idx1-ubyte", ("train-labels-idx1-ubyte", 0), "t10k-labels.* expected 10 labels"),
+    ],
+)
+def test_published_files_that_are_not_as_published_are_refused(
+    make: Callable[..., DataModule], name: str, change: tuple[str, Any] | None, found: str, tmp_path: Path
+) -> None:
+    {"JapaneseVowels": ts_files, "SkeletonActions": recordings, "SequentialMNIST": idx_files}[make.__name__](tmp_path)
+    path = tmp_path / name
+    if change is None:
+        path.unlink()
+    elif change[1] == 0:
+        path.write_bytes((tmp_path / change[0]).read_bytes())
+    else:
+        path.write_text(path.read_text().replace(*change, 1) if change[0] else "")
+    with pytest.raises(ValueError, match=found) as error:
+        make(str(tmp_path)).task  # noqa: B018
+    assert str(error.value).startswith(("root: ", "dataset.root: "))
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ([], "leaves none to test"),
+        ([1, 6], "leaves none to train"),
+        ([6, 99], "given 99, expected an integer from 1 to 10"),
+    ],
+)
+def test_subjects_that_are_not_there_are_refused(given: list[int], found: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=found):
+        SkeletonActions(str(recordings(tmp_path)), test_subjects=given).task  # noqa: B018
 
 
 def test_skeletons_are_split_by_subject_and_read_each_frame_once(tmp_path: Path) -> None:

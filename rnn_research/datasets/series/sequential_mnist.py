@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -14,7 +14,7 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.known import PublishedData
 from rnn_research.datasets.own.archives import unpacked
-from rnn_research.datasets.own.files import refusal
+from rnn_research.datasets.own.files import of_root, refusal
 from rnn_research.datasets.series.encoder import SeriesEncoder
 from rnn_research.datasets.series.reading import ReadSeries
 from rnn_research.datasets.task import Task
@@ -91,10 +91,17 @@ class SequentialMNIST(DataModule):
         return {"by": self.by, "permutation_seed": self.permutation_seed if self.permute else None}
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
+        try:
+            return self._of_files()
+        except ValueError as error:
+            raise of_root(error) from None
+
+    def _of_files(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         files = PUBLISHED.files(self.root, self.cache)
         if missing := [name for name in FILES if name not in files]:
             raise ValueError(f"root: {self.root} has no {' and no '.join(missing)}; fetch the files again")
-        images, labels, tested, answers = (idx_array(Path(name), files[name]) for name in FILES)
+        images, labels = labelled_images(files, *FILES[:2])
+        tested, answers = labelled_images(files, *FILES[2:])
         train, val = _parts(labels, self.fraction, self.split_seed)
         sets: dict[str, Sequence[Sample]] = {
             "train": self._samples(images[train], labels[train]),
@@ -114,6 +121,21 @@ class SequentialMNIST(DataModule):
         columns = 1 if self.by == "pixel" else SIDE
         scale = np.zeros(columns), np.ones(columns)
         return SeriesEncoder(columns, *scale, classes=CLASSES, reading={"format": "idx", **self.reading})
+
+
+def labelled_images(files: Mapping[str, bytes], images: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
+    """The images, (number, 28, 28), and their labels, from 0 to 9, in two idx files of these names.
+
+    Raises:
+        ValueError: one is damaged, or they do not belong together; names it.
+    """
+    found, said = (idx_array(Path(name), files[name]) for name in (images, labels))
+    if found.ndim != 3:
+        raise refusal(Path(images), f"has values of shape {found.shape}, expected (images, {SIDE}, {SIDE})")
+    if said.shape != (len(found),) or said.size == 0 or said.max() >= len(CLASSES):
+        has = f"has values of shape {said.shape} up to {said.max(initial=0)}"
+        raise refusal(Path(labels), f"{has}, expected {len(found)} labels from 0 to 9, one an image of {images}")
+    return found, said
 
 
 def _parts(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
