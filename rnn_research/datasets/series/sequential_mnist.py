@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
@@ -100,8 +100,9 @@ class SequentialMNIST(DataModule):
         files = PUBLISHED.files(self.root, self.cache)
         if missing := [name for name in FILES if name not in files]:
             raise ValueError(f"root: {self.root} has no {' and no '.join(missing)}; fetch the files again")
-        images, labels = labelled_images(files, *FILES[:2])
-        tested, answers = labelled_images(files, *FILES[2:])
+        images, tested = (images_of(Path(name), files[name]) for name in FILES[::2])
+        labels = labels_of(Path(FILES[1]), files[FILES[1]], len(images))
+        answers = labels_of(Path(FILES[3]), files[FILES[3]], len(tested))
         train, val = _parts(labels, self.fraction, self.split_seed)
         sets: dict[str, Sequence[Sample]] = {
             "train": self._samples(images[train], labels[train]),
@@ -123,19 +124,29 @@ class SequentialMNIST(DataModule):
         return SeriesEncoder(columns, *scale, classes=CLASSES, reading={"format": "idx", **self.reading})
 
 
-def labelled_images(files: Mapping[str, bytes], images: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
-    """The images, (number, 28, 28), and their labels, from 0 to 9, in two idx files of these names.
+def images_of(path: Path, content: bytes) -> np.ndarray:
+    """The images in an idx file, (number, 28, 28).
 
     Raises:
-        ValueError: one is damaged, or they do not belong together; names it.
+        ValueError: it is damaged, or has no such images.
     """
-    found, said = (idx_array(Path(name), files[name]) for name in (images, labels))
+    found = idx_array(path, content)
     if found.ndim != 3:
-        raise refusal(Path(images), f"has values of shape {found.shape}, expected (images, {SIDE}, {SIDE})")
-    if said.shape != (len(found),) or said.size == 0 or said.max() >= len(CLASSES):
+        raise refusal(path, f"has values of shape {found.shape}, expected (images, {SIDE}, {SIDE})")
+    return found
+
+
+def labels_of(path: Path, content: bytes, count: int) -> np.ndarray:
+    """The labels of so many images in an idx file, from 0 to 9.
+
+    Raises:
+        ValueError: it is damaged, or has no such labels.
+    """
+    said = idx_array(path, content)
+    if said.shape != (count,) or said.max(initial=0) >= len(CLASSES):
         has = f"has values of shape {said.shape} up to {said.max(initial=0)}"
-        raise refusal(Path(labels), f"{has}, expected {len(found)} labels from 0 to 9, one an image of {images}")
-    return found, said
+        raise refusal(path, f"{has}, expected {count} labels from 0 to 9, one an image")
+    return said
 
 
 def _parts(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -158,11 +169,11 @@ def sequences_of(images: np.ndarray, by: str, permutation_seed: int | None) -> n
 
 def read_images(path: Path, by: str, permutation_seed: int | None) -> ReadSeries:
     """The images of an idx file as sequences, with the labels of the file beside it where there is one."""
-    images = idx_array(path, unpacked(path))
+    images = images_of(path, unpacked(path))
     labels = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     read = ReadSeries(list(sequences_of(images, by, permutation_seed)))
     if labels != path and labels.is_file():
-        read.labels = [str(label) for label in idx_array(labels, unpacked(labels))]
+        read.labels = [str(label) for label in labels_of(labels, unpacked(labels), len(images))]
     read.places = [(f"{path}, image {index}", None) for index in range(len(images))]
     return read
 
