@@ -220,6 +220,17 @@ def test_an_encoder_finds_its_columns_in_a_table_with_others(tmp_path: Path) -> 
         np.testing.assert_array_equal(first.raw, second.raw)
 
 
+def test_an_encoder_takes_no_column_of_numbers_for_a_class(tmp_path: Path) -> None:
+    """`y` is a usual name of a class, where no other column has one; and new tables need not say classes and groups."""
+    encoder = SeriesFiles(str(long_table(tmp_path)), label_column="label", group_column="subject").encoder
+    assert encoder is not None
+    rows = [line.split(",") for line in (tmp_path / "steps.csv").read_text().splitlines()]
+    (other := tmp_path / "other.csv").write_text("\n".join(",".join(row[:4]) for row in rows) + "\n")
+    for first, second in zip(encoder.items(tmp_path / "steps.csv"), encoder.items(other), strict=True):
+        np.testing.assert_array_equal(first.raw, second.raw)
+        assert second.label is None
+
+
 def test_files_with_a_header_are_read_by_name_and_a_gap_is_named_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_text("\ufeffx;y\r\n1;2\r\n", encoding="utf-8")
     (tmp_path / "2.csv").write_text("y;x\n2;1\n\nnan;5\n")

@@ -118,7 +118,7 @@ def _add_table(read: ReadSeries, file: Path, asked: dict[str, str | None], more:
     first, header = next(rows, (1, []))
     if not header or not is_header(header):
         raise refusal(file, "found no header, expected the names of the columns, such as id,time,x,y,label", first)
-    at = columns_of(file, header, asked)
+    at = _places(file, header, asked, read.columns) if more else columns_of(file, header, asked)
     if at["id"] is None:
         raise refusal(
             file, f"found the columns {', '.join(header)}, but none that says the sample", 1, "set dataset.id_column"
@@ -161,6 +161,18 @@ def _add_table(read: ReadSeries, file: Path, asked: dict[str, str | None], more:
         if "group" in said:
             read.groups.append(said["group"])
         read.given.append(split_said(file, line, said.get("split", "")) or split_named(file))
+
+
+def _places(
+    file: Path, header: Sequence[str], asked: dict[str, str | None], numbers: Sequence[str]
+) -> dict[str, int | None]:
+    """As `columns_of`, of a table that need not say classes, groups and splits. A column that is known to hold numbers
+    is no other, whatever its name."""
+    there = {name.lower() for name in header}
+    needed = {key: name for key, name in asked.items() if key in ("id", "time") or (name or "").lower() in there}
+    at = columns_of(file, header, {key: needed.get(key) for key in asked})
+    taken = [place for place, name in enumerate(header) if name in numbers]
+    return {key: None if place in taken and not needed.get(key) else place for key, place in at.items()}
 
 
 def time_of(text: str) -> float:
