@@ -83,6 +83,11 @@ def test_an_empty_and_a_broken_float_recording_are_refused(tmp_path: Path) -> No
         wav_samples(tmp_path, written(tmp_path / "y.wav", np.array([0, np.nan], dtype=np.float32)))
 
 
+def test_samples_far_too_loud_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"x.wav: holds samples up to 7.5e\+199"):
+        wav_samples(tmp_path / "x.wav", written(tmp_path / "x.wav", SOUND * 1e200))
+
+
 @pytest.mark.parametrize("rate", [8000, 11025, 44100])
 def test_a_tone_is_the_same_at_another_rate(rate: int) -> None:
     at = np.arange(rate) / rate
@@ -200,6 +205,15 @@ def test_the_digits_are_split_as_published_or_by_speaker(tmp_path: Path) -> None
     assert sizes(SpokenDigits(root, test_speakers=["bob"])) == {"train": 22, "val": 2, "test": 24}
     with pytest.raises(ValueError, match=r"test_speakers: given eve, expected some of ann, bob"):
         SpokenDigits(root, test_speakers=["eve"]).task  # noqa: B018
+
+
+def test_digits_without_a_published_part_are_refused(tmp_path: Path) -> None:
+    folder = digits(tmp_path)
+    for path in folder.rglob("*.wav"):
+        if int(path.stem.split("_")[2]) < 5:
+            path.unlink()
+    with pytest.raises(ValueError, match=r"root: .* has no recording to test on"):
+        SpokenDigits(str(folder)).task  # noqa: B018
 
 
 def test_an_encoder_reads_recordings_as_the_data_do(tmp_path: Path) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from composed import composed
+from files import files_for
+from files_audio import tone
 from files_series import idx_files, long_table, recordings, ts_files
 
+from rnn_research.config.build import build
+from rnn_research.config.compose import Composer
+from rnn_research.config.run_one import run_one
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.encoder import encoder_of
 from rnn_research.datasets.known import digest_of
@@ -141,7 +149,7 @@ def test_what_was_done_with_gaps_is_said(policy: str, tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     lines[1] = ",".join([*lines[1].split(",")[:2], "nan", *lines[1].split(",")[3:]])
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(ValueError, match=r"steps.csv, line 2: found nan at step 0, column 0.*dataset.missing=drop"):
+    with pytest.raises(ValueError, match=r"steps.csv, line 2: found nan at step 0, column x.*dataset.missing=drop"):
         SeriesFiles(str(path)).task  # noqa: B018
     data = SeriesFiles(str(path), missing=policy)
     assert data.task.input_size == 2
@@ -154,19 +162,29 @@ def test_what_was_done_with_gaps_is_said(policy: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [
-        ("a.csv", "id,time,x,label\n1,0,q,a\n", r"a.csv, line 2: found what is no number .*'q'"),
+        ("a.csv", "id,time,x,label\n1,0,q,a\n", r"a.csv, line 2: found 'q', expected a number"),
         ("a.csv", "id,time,x,label\n1,0,1\n", "line 2: found 3 columns, expected 4"),
         ("a.csv", "id,time,x,label\n1,0,1,a\n1,1,1,b\n", "line 3: found the label 'b' of sample 1, but line 2 has 'a'"),
         ("a.csv", "1,0,1,a\n", "found no header"),
         ("a.csv", "time,x,label\n0,1,a\n", "none that says the sample"),
         ("a.csv", "id,time,x,label\n", "found no row but the header"),
         ("a.csv", "id,x,label,split\n1,1,a,tset\n", "line 2: found the split 'tset'"),
-        ("a.csv", 'id,x,label\n1,"1,a\n', "found a row that can't be read"),
+        ("a.csv", 'id,x,label\n1,1,a\n2,"1,a\n3,1,a\n', "line 3: found a row that can't be read"),
+        ("a.csv", "id;x;label\n1;1,5;a\n", "line 2: found '1,5' with a decimal comma"),
+        ("a.csv", "id,x,label\n1,1_5,a\n", "line 2: found '1_5', expected a number"),
+        ("a.csv", "id,time,x,label\n1,nan,2,a\n", "line 2: found the time 'nan', expected a finite one"),
+        ("a.csv", "id,time,x,label\n1,noon,2,a\n", "line 2: found 'noon', expected a number or a date"),
+        ("a.csv", "id,label\n1,a\n", "line 1: found the columns id, label, but none of numbers"),
+        ("a.csv", "id,x,x,label\n1,2,2,a\n", "line 1: found two columns 'x'"),
+        ("a.csv", "id,x,label\n1,2,a\n1,3,a\n1,inf,a\n", "line 4: found inf at step 2, column x"),
+        ("a.csv", "id,x,label\n" + "".join(f"{n},1,{'ab'[n % 2]}\n" for n in range(9)), "after 8 were left out"),
+        ("a.csv", "id,x,label\n" + "".join(f"{n},{n}e200,{'ab'[n % 2]}\n" for n in range(9)), "has values up to .e"),
+        ("a.ts", "@targetlabel true\n@data\n", "line 1: found numbers to predict"),
         ("a.ts", "@data\n1,2:3,4:a\n1,2:b\n", "line 3: found 1 dimensions, expected 2"),
         ("a.ts", "@timeStamps true\n@data\n", "line 1: found time stamps"),
         ("a.ts", "@data\n1,2,3\n", "line 2: found no class at the end"),
         ("a.ts", "1,2:a\n", "before @data"),
-        ("a.ts", "@data\n1,q:a\n", "line 2: found what is no number"),
+        ("a.ts", "@data\n1,q:a\n", "line 2: found 'q', expected a number"),
     ],
 )
 def test_what_is_malformed_is_refused_with_its_line(name: str, content: str, found: str, tmp_path: Path) -> None:
@@ -174,6 +192,94 @@ def test_what_is_malformed_is_refused_with_its_line(name: str, content: str, fou
     with pytest.raises(ValueError, match=found) as error:
         SeriesFiles(str(path)).task  # noqa: B018
     assert "\n" not in str(error.value)
+
+
+def test_tables_with_columns_in_another_order_are_read_by_name(tmp_path: Path) -> None:
+    rows = [f"{n},{n % 3},{10 + n % 4},{'ab'[n % 2]}" for n in range(12)]
+    (tmp_path / "train.csv").write_text("id,x,y,label\n" + "\n".join(rows) + "\n")
+    turned = [",".join([row.split(",")[k] for k in (3, 2, 1, 0)]) for row in rows]
+    (tmp_path / "test.csv").write_text("label,y,x,id\n" + "\n".join(turned) + "\n")
+    read = read_series(tmp_path)
+    by_name = [(1, 0), (0, 1)][read.columns == ("x", "y")]
+    np.testing.assert_array_equal(np.array(read.series[:12]), np.array(read.series[12:]))
+    assert read.series[0][0, by_name[1]] >= 10
+    (tmp_path / "test.csv").write_text("label,y,z,id\n" + "\n".join(turned) + "\n")
+    with pytest.raises(ValueError, match=r"train.csv, line 1: found the columns x, y, expected y, z"):
+        read_series(tmp_path)
+
+
+def test_an_encoder_finds_its_columns_in_a_table_with_others(tmp_path: Path) -> None:
+    data = SeriesFiles(str(long_table(tmp_path)))
+    rows = [line.split(",") for line in (tmp_path / "steps.csv").read_text().splitlines()]
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join(",".join([*row[::-1], "more" if n == 0 else "7"]) for n, row in enumerate(rows)) + "\n")
+    encoder = data.encoder
+    assert encoder is not None
+    again = encoder_of(json.loads(json.dumps({"kind": encoder.kind, **encoder.plain()})))
+    for first, second in zip(again.items(tmp_path / "steps.csv"), again.items(other), strict=True):
+        np.testing.assert_array_equal(first.raw, second.raw)
+
+
+def test_an_encoder_takes_no_column_of_numbers_for_a_class(tmp_path: Path) -> None:
+    """`y` is a usual name of a class, where no other column has one; and new tables need not say classes and groups."""
+    encoder = SeriesFiles(str(long_table(tmp_path)), label_column="label", group_column="subject").encoder
+    assert encoder is not None
+    rows = [line.split(",") for line in (tmp_path / "steps.csv").read_text().splitlines()]
+    (other := tmp_path / "other.csv").write_text("\n".join(",".join(row[:4]) for row in rows) + "\n")
+    for first, second in zip(encoder.items(tmp_path / "steps.csv"), encoder.items(other), strict=True):
+        np.testing.assert_array_equal(first.raw, second.raw)
+        assert second.label is None
+
+
+def test_files_with_a_header_are_read_by_name_and_a_gap_is_named_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("\ufeffx;y\r\n1;2\r\n", encoding="utf-8")
+    (tmp_path / "2.csv").write_text("y;x\n2;1\n\nnan;5\n")
+    (tmp_path / "labels.csv").write_text("file,label\n1.csv,a\n2.csv,b\n")
+    read = read_series(tmp_path)
+    assert read.series[1][0].tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match=r"2.csv, line 4: found nan at step 1, column y"):
+        SeriesFiles(str(tmp_path)).task  # noqa: B018
+    (tmp_path / "2.csv").write_text("1,5;2,5\n")
+    with pytest.raises(ValueError, match=r"2.csv, line 1: found '1,5' with a decimal comma"):
+        read_series(tmp_path)
+
+
+def test_time_may_be_a_date(tmp_path: Path) -> None:
+    (path := tmp_path / "a.csv").write_text(
+        "id,time,x,label\n1,2024-03-01T00:00:00Z,3,a\n1,2024-02-28 23:59:59.500,1,a\n1,2024-02-29,2,a\n"
+    )
+    assert read_series(path).series[0].ravel().tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_ts_file_may_begin_with_a_mark_and_have_any_letters(tmp_path: Path) -> None:
+    head = "\ufeff# Ångström Å\u2028\r\n@classLabel true é b\r\n@data\r\n"
+    (path := tmp_path / "a.ts").write_bytes((head + "1,2:3,4:é\r\n").encode() + b"1:2:b\r\n# caf\xe9 \x85\r\n")
+    read = read_series(path)
+    assert read.labels == ["é", "b"]
+    assert read.places[0][1] == 4
+
+
+def test_ts_files_may_be_gzipped(tmp_path: Path) -> None:
+    (plain := tmp_path / "plain").mkdir()
+    (packed := tmp_path / "packed").mkdir()
+    contents = {f"{path.name}.gz": gzip.compress(path.read_bytes()) for path in ts_files(plain).iterdir()}
+    for name, content in contents.items():
+        (packed / name).write_bytes(content)
+    first, second = read_series(plain), read_series(packed)
+    assert first.given == second.given
+    assert set(first.given) == {"train", "test"}
+    assert all(np.array_equal(a, b) for a, b in zip(first.series, second.series, strict=True))
+    name = min(contents)
+    (packed / name).write_bytes(contents[name][:-20])
+    with pytest.raises(ValueError, match=f"{name}: found a gzip file that is damaged"):
+        read_series(packed)
+
+
+def test_with_few_samples_to_choose_by_weights_are_chosen_by_the_loss(tmp_path: Path) -> None:
+    rows = [f"{n},{n},{'ab'[n % 2]}" for n in range(1200)]
+    (path := tmp_path / "a.csv").write_text("id,x,label\n" + "\n".join(rows) + "\n")
+    assert SeriesFiles(str(path), val_fraction=0.1).task.monitor == "accuracy"
+    assert SeriesFiles(str(path), val_fraction=0.05).task.monitor == "loss"
 
 
 def test_a_table_without_classes_is_refused(tmp_path: Path) -> None:
@@ -206,7 +312,6 @@ def test_an_array_of_objects_is_not_unpickled(tmp_path: Path) -> None:
 
 
 def test_published_files_are_found_in_folders_and_archives(tmp_path: Path) -> None:
-    import gzip
     import tarfile
     import zipfile
 
@@ -230,6 +335,73 @@ def test_a_damaged_archive_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(ValueError, match=r"dataset\.root: "):
         JapaneseVowels(str(tmp_path)).task  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "change", "found"),
+    [
+        (JapaneseVowels, "JapaneseVowels_TEST.ts", None, "has no JapaneseVowels_TEST.ts"),
+        (
+            JapaneseVowels,
+            "JapaneseVowels_TRAIN.ts",
+            ("@data\n", "@data\nnan,"),
+            "line 5: found nan at step 0",
+        ),
+        (
+            JapaneseVowels,
+            "JapaneseVowels_TRAIN.ts",
+            (":1\n", ":q,1:1\n"),
+            "line 5: found 'q', expected",
+        ),
+        (
+            JapaneseVowels,
+            "JapaneseVowels_TEST.ts",
+            ("@data\n", "@data\n1,2:1\n#"),
+            "line 5: found 1 dimensions",
+        ),
+        (
+            SkeletonActions,
+            "joints_s01_e02.txt",
+            None,
+            "labels, line 6: s01_e02, of which there is no",
+        ),
+        (SkeletonActions, "joints_s01_e02.txt", ("\n3 ", "\n3 inf "), "s01_e02.txt, line 4: found 62 numbers"),
+        (SkeletonActions, "joints_s01_e02.txt", ("\n3 ", "\n3.5 "), "s01_e02.txt, line 4: found the frame 3.5"),
+        (SkeletonActions, "joints_s01_e02.txt", (" -0.", " nan"), "s01_e02.txt, line 1: found 'nan"),
+        (SkeletonActions, "joints_s01_e02.txt", ("", ""), "s01_e02.txt: found no frame"),
+        (SkeletonActions, "actionLabel.txt", ("walk:", "walk"), "actionLabel.txt, line 2: found 'walk 1 3'"),
+        (SequentialMNIST, "t10k-labels-idx1-ubyte", None, "has no t10k-labels-idx1-ubyte"),
+        (SequentialMNIST, "t10k-images-idx3-ubyte", ("t10k-labels-idx1-ubyte", 0), "t10k-images.* has values of shape"),
+        (SequentialMNIST, "t10k-labels-idx1-ubyte", ("train-labels-idx1-ubyte", 0), "t10k-labels.* expected 10 labels"),
+    ],
+)
+def test_published_files_that_are_not_as_published_are_refused(
+    make: Callable[..., DataModule], name: str, change: tuple[str, Any] | None, found: str, tmp_path: Path
+) -> None:
+    {"JapaneseVowels": ts_files, "SkeletonActions": recordings, "SequentialMNIST": idx_files}[make.__name__](tmp_path)
+    path = tmp_path / name
+    if change is None:
+        path.unlink()
+    elif change[1] == 0:
+        path.write_bytes((tmp_path / change[0]).read_bytes())
+    else:
+        path.write_text(path.read_text().replace(*change, 1) if change[0] else "")
+    with pytest.raises(ValueError, match=found) as error:
+        make(str(tmp_path)).task  # noqa: B018
+    assert str(error.value).startswith(("root: ", "dataset.root: "))
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ([], "leaves none to test"),
+        ([1, 6], "leaves none to train"),
+        ([6, 99], "given 99, expected an integer from 1 to 10"),
+    ],
+)
+def test_subjects_that_are_not_there_are_refused(given: list[int], found: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=found):
+        SkeletonActions(str(recordings(tmp_path)), test_subjects=given).task  # noqa: B018
 
 
 def test_skeletons_are_split_by_subject_and_read_each_frame_once(tmp_path: Path) -> None:
@@ -304,3 +476,30 @@ def test_real_segments_have_the_published_lengths(real_data: Callable[[str], Pat
     lengths = [len(sample.inputs) for name in SPLITS for sample in data.samples(name)]
     assert (len(lengths), min(lengths), max(lengths)) == (199, 5, 110)
     assert isinstance(data.samples("train")[0], Sample)
+
+
+# What is measured of them.
+
+
+@pytest.mark.parametrize("dataset", ["series", "japanese_vowels", "skeleton_actions", "audio_folder"])
+def test_an_adjoint_is_of_every_step_of_every_sample_and_of_no_padding(dataset: str, tmp_path: Path) -> None:
+    files = [f"{key}={value}" for key, value in files_for(composed(f"dataset={dataset}").dataset, tmp_path).items()]
+    for number in range(12 if dataset == "audio_folder" else 0):
+        tone(tmp_path / "AudioFolder" / "low" / f"{number}_long.wav", 300, seconds=0.02 * (number + 1), seed=number)
+    more = [
+        "hidden_size=4",
+        "dataset.batch_size=64",
+        "trainer.max_steps=1",
+        "probe=[adjoint]",
+        "probe.adjoint.samples=64",
+    ]
+    given = ["model=lstm", f"dataset={dataset}", *files, *more]
+    assert run_one(Composer().run(given), tmp_path / "run").status == "done"
+    table = np.load(tmp_path / "run" / "probes" / "adjoint.npy")
+    first = table[table["step"] == table["step"].min()]
+    found = [sorted(first["distance"][first["sample"] == sample]) for sample in np.unique(first["sample"])]
+    lengths = [len(sample.inputs) for sample in build(composed(*given)).data.samples("train")]
+    assert sorted(map(len, found)) == sorted(lengths)
+    assert len(set(lengths)) > 1 or dataset == "skeleton_actions"
+    assert all(distances == list(range(len(distances))) for distances in found)
+    assert (first["hidden"] > 0).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -11,7 +11,10 @@ from rnn_research.checks import path_of
 from rnn_research.datasets.audio.audio_folder import RecordedSound
 from rnn_research.datasets.audio.spectrograms import spectrograms_of
 from rnn_research.datasets.known import PublishedData
+from rnn_research.datasets.own.files import of_root
 from rnn_research.datasets.own.module import RawSamples
+from rnn_research.datasets.task import Task
+from rnn_research.structures import Sample
 
 RECORDING = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
 TESTED = 5  # the recordings 0 to 4 of each digit and speaker
@@ -72,6 +75,12 @@ class SpokenDigits(RecordedSound):
             raise ValueError(f"test_speakers: given {test_speakers!r}, expected a list of names, such as [theo]")
         self.test_speakers = tuple(test_speakers)
 
+    def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
+        try:
+            return super().load()
+        except ValueError as error:
+            raise of_root(error) from None
+
     def read(self) -> RawSamples:
         files = self.PUBLISHED.files(self.root, self.cache)
         names = sorted(files, key=_said)
@@ -84,6 +93,8 @@ class SpokenDigits(RecordedSound):
         tested = [
             speaker in self.test_speakers if self.test_speakers else number < TESTED for _, speaker, number in said
         ]
+        if set(tested) != {True, False}:
+            raise ValueError(f"root: {self.root} has no recording to {'train' if any(tested) else 'test'} on")
         return RawSamples(
             found.features,
             [digit for digit, _, _ in said],

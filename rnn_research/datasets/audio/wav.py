@@ -15,6 +15,8 @@ from rnn_research.datasets.own.files import refusal
 
 RATES = (1000, 768000)
 """Samples a second that a recording may have."""
+LOUDEST = 1e30
+"""Of float samples, which should lie in [-1, 1]: far above it the energy of a band has no float."""
 
 
 def wav_samples(path: Path, content: bytes) -> tuple[int, np.ndarray]:
@@ -40,6 +42,8 @@ def wav_samples(path: Path, content: bytes) -> tuple[int, np.ndarray]:
     sound = _scaled(values)
     if not np.isfinite(sound).all():
         raise refusal(path, "holds NaN or infinite samples, expected finite ones")
+    if np.abs(sound).max() > LOUDEST:
+        raise refusal(path, f"holds samples up to {np.abs(sound).max():g}, expected at most {LOUDEST:g}")
     return int(rate), sound[:, None] if sound.ndim == 1 else sound
 
 

@@ -19,6 +19,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from rnn_research.datasets.own.files import bytes_of, refusal
+
 LARGEST = 1 << 29
 """Bytes of all files together."""
 UNPACKED = 1 << 31
@@ -127,6 +129,19 @@ def _read(path: Path, room: _Room) -> bytes:
             return room.read(file, path)
     except BROKEN as error:
         raise ValueError(f"dataset.root: can't read {path} ({error}); fetch the file again") from None
+
+
+def unpacked(path: Path) -> bytes:
+    """A file's contents; of a gzipped one what was packed.
+
+    Raises:
+        ValueError: it can't be read, or is damaged.
+    """
+    content = bytes_of(path)
+    try:
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except BROKEN as error:
+        raise refusal(path, f"found a gzip file that is damaged ({error})", repair="fetch it again") from None
 
 
 def _add_members(path: Path, wanted: Callable[[str], bool], room: _Room, found: dict[str, bytes]) -> None:

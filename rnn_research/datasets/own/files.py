@@ -14,6 +14,13 @@ def refusal(path: Path, found: str, line: int | None = None, repair: str = REPAI
     return ValueError(f"dataset.path: {path}{at}: {found}; {repair}")
 
 
+def of_root(error: ValueError) -> ValueError:
+    """The same error of data that are read from `dataset.root`."""
+    said = str(error)
+    key = next((one for one in ("dataset.path:", "path:") if said.startswith(one)), "")
+    return ValueError(f"root:{said[len(key) :]}") if key else error
+
+
 def files_at(path: Path, endings: Iterable[str], what: str) -> list[Path]:
     """The file at `path`; of a folder, every file in it and below whose name has one of these endings, in order.
     Hidden ones are left out.

@@ -111,6 +111,8 @@ def _from_folders(path: Path, endings: Collection[str], what: str) -> list[Liste
 def _from_manifest(manifest: Path, asked: dict[str, str | None]) -> list[ListedFile]:
     rows = rows_of(manifest)
     _, header = next(rows, (0, []))
+    if not header:
+        raise refusal(manifest, "found no line, expected a header such as file,label")
     at = columns_of(manifest, header, {"file": None, "label": None, "split": None, "group": None, **asked})
     if at["file"] is None or at["label"] is None:
         raise refusal(manifest, f"found the columns {', '.join(header)}, expected file and label", 1)

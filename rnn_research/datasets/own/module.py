@@ -22,6 +22,9 @@ from rnn_research.structures import Sample
 
 log = logging.getLogger(__name__)
 WEIGHTS = ("none", "balanced")
+FEW = 100
+"""Of fewer samples that choose, weights are chosen by the loss: their accuracy has few values, and the first weights
+that answer them all would be taken, long before training has done what it can."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +144,9 @@ class OwnData(DataModule):
         self.report.count(sets, classes)
         self._note_missing(classes)
         weights = self._weights([raw.labels[i] for i in train], classes)
+        monitor = "accuracy" if len(parts["val"]) >= FEW else "loss"
         shared = {"kind": "classification", "output_size": len(classes), "classes": classes}
-        task = self.make_task(sets, {**shared, "class_weights": weights, "monitor": "accuracy"})
+        task = self.make_task(sets, {**shared, "class_weights": weights, "monitor": monitor})
         for line in self.report.lines():
             log.info("dataset: %s", line)
         return task, sets
@@ -172,7 +176,9 @@ class OwnData(DataModule):
                 seed=self.split_seed,
             )
         except ValueError as error:
-            raise ValueError(f"path: {self.path}: {error}") from None
+            lost = sum(self.report.dropped.values())
+            after = f" after {lost} were left out ({', '.join(self.report.dropped)})" if lost else ""
+            raise ValueError(f"path: {self.path}{after}: {error}") from None
         return {name: kept[part].tolist() for name, part in found.items()}
 
     def _encoded(self, raw: RawSamples, part: Sequence[int], number: Mapping[str, int]) -> Sequence[Sample]:

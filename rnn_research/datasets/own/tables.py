@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,18 @@ from rnn_research.datasets.own.files import refusal, text_of
 SEPARATORS = (",", ";", "\t")
 MISSING = frozenset(("", "nan", "na", "n/a", "null", "none", "?", "-nan"))
 """What stands for a missing number, in lower case."""
+COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+"""A number with a decimal comma."""
 
 
 def separator_of(line: str) -> str | None:
-    """What separates the columns of a line: the most frequent of comma, semicolon and tab; None: white space."""
+    """What separates the columns of a line: the most frequent of comma, semicolon and tab; None: white space. Where
+    all else is numbers, a comma within one is a decimal comma."""
+    for one in (";", "\t"):
+        cells = [cell.strip() for cell in line.split(one)]
+        decimal = [bool(COMMA.fullmatch(cell)) for cell in cells if "," in cell]
+        if len(cells) > 1 and decimal and all(decimal):
+            return one
     counts = {one: line.count(one) for one in SEPARATORS}
     best = max(counts, key=lambda one: counts[one])
     return best if counts[best] else None
@@ -27,7 +37,7 @@ def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The rows of a table with the number of the line each ends on, from 1; blank lines are left out.
 
     Raises:
-        ValueError: it is no text, or its quotes are not closed.
+        ValueError: it is no text, or its quotes are not closed: names the line on which the row begins.
     """
     text = text_of(path)
     first = next((line for line in text.split("\n") if line.strip() and not line.startswith("#")), "")
@@ -35,22 +45,32 @@ def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
     if separator is None:
         yield from ((n, line.split()) for n, line in enumerate(text.split("\n"), start=1) if line.strip())
         return
-    reader = csv.reader(text.split("\n"), delimiter=separator, strict=True)
+    reader, begin = csv.reader(text.split("\n"), delimiter=separator, strict=True), 1
     try:
         for row in reader:
+            begin = reader.line_num + 1
             if any(cell.strip() for cell in row):
                 yield reader.line_num, [cell.strip() for cell in row]
     except csv.Error as error:
-        raise refusal(path, f"found a row that can't be read ({error})", reader.line_num) from None
+        raise refusal(path, f"found a row that can't be read ({error})", begin) from None
 
 
 def number_of(text: str) -> float:
     """A number as it is written; NaN for what stands for a missing one.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither; says what was found and what is expected.
     """
-    return np.nan if text.lower() in MISSING else float(text)
+    if text.lower() in MISSING:
+        return np.nan
+    if COMMA.fullmatch(text):
+        raise ValueError(f"found {text[:40]!r} with a decimal comma, expected a decimal point")
+    try:
+        if "_" not in text:
+            return float(text)
+    except ValueError:
+        pass
+    raise ValueError(f"found {text[:40]!r}, expected a number")
 
 
 def is_header(row: Sequence[str]) -> bool:
@@ -58,33 +78,53 @@ def is_header(row: Sequence[str]) -> bool:
     return not any(_is_number(cell) for cell in row)
 
 
-def numbers_of(path: Path) -> np.ndarray:
-    """The table of numbers in a file, (rows, columns) float64, without its header; NaN where one is missing.
+@dataclass(frozen=True, eq=False)
+class NumberTable:
+    """A table of numbers.
+
+    Attributes:
+        values: (rows, columns) float64, NaN where one is missing.
+        header: the columns' names; empty where the file has none.
+        lines: the line of each row, from 1.
+    """
+
+    values: np.ndarray
+    header: tuple[str, ...]
+    lines: np.ndarray
+
+
+def numbers_of(path: Path) -> NumberTable:
+    """The table of numbers in a file.
 
     Raises:
         ValueError: a cell is no number, rows have different lengths, or there is none: names the line.
     """
     found: list[list[float]] = []
+    lines: list[int] = []
+    header: tuple[str, ...] = ()
     for line, row in rows_of(path):
-        if not found and is_header(row):
+        if not found and not header and is_header(row):
+            header = tuple(row)
             continue
         try:
             found.append([number_of(cell) for cell in row])
-        except ValueError:
-            bad = next(cell for cell in row if not _is_number(cell))
-            raise refusal(path, f"found {bad[:40]!r}, expected a number", line) from None
+        except ValueError as error:
+            raise refusal(path, str(error), line) from None
+        lines.append(line)
         if len(row) != len(found[0]):
             raise refusal(path, f"found {len(row)} columns, expected {len(found[0])} as in the first row", line)
     if not found:
         raise refusal(path, "found no row of numbers, expected one a step")
-    return np.array(found)
+    if header and len(header) != len(found[0]):
+        raise refusal(path, f"found {len(found[0])} columns, expected {len(header)} as in the header", lines[0])
+    return NumberTable(np.array(found), header, np.array(lines))
 
 
 def _is_number(cell: str) -> bool:
     try:
         number_of(cell)
     except ValueError:
-        return False
+        return bool(COMMA.fullmatch(cell))
     return True
 
 

@@ -46,7 +46,14 @@ class SeriesEncoder(Encoder):
         mean, std = np.zeros(columns), np.ones(columns)
         if scale == "standard":
             steps = np.concatenate(series).astype(np.float64)
-            mean, std = steps.mean(0), steps.std(0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean, std = steps.mean(0), steps.std(0)
+            if not np.isfinite([mean, std]).all():
+                column = int(np.flatnonzero(~np.isfinite(mean + std))[0])
+                most = float(np.abs(steps[:, column]).max())
+                raise ValueError(
+                    f"path: column {column} has values up to {most:g}, expected less than 1e150; mend them"
+                )
             std = np.where(std > 1e-12 * np.maximum(np.abs(mean), 1e-300), std, 1.0)
         return cls(columns, mean, std, **given)
 

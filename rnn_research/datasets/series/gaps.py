@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 POLICIES = ("refuse", "drop", "interpolate")
+REPAIR = "expected finite numbers; mend it, or use dataset.missing=drop or dataset.missing=interpolate"
+
+
+def first_gap(values: np.ndarray) -> tuple[int, int] | None:
+    """The step and the column of the first value that is missing; None: there is none."""
+    bad = ~np.isfinite(values)
+    return tuple(map(int, np.argwhere(bad)[0])) if bad.any() else None  # type: ignore[return-value]
 
 
 def without_gaps(values: np.ndarray, policy: str) -> tuple[np.ndarray, int]:
@@ -27,11 +34,8 @@ def without_gaps(values: np.ndarray, policy: str) -> tuple[np.ndarray, int]:
         return values, 0
     count = int(steps.sum())
     if policy == "refuse":
-        step, column = (int(place) for place in np.argwhere(bad)[0])
-        raise ValueError(
-            f"found {values[step, column]} at step {step}, column {column}, expected finite numbers; mend it, or use "
-            "dataset.missing=drop or dataset.missing=interpolate"
-        )
+        step, column = np.argwhere(bad)[0].tolist()
+        raise ValueError(f"found {values[step, column]} at step {step}, column {column}, {REPAIR}")
     if policy == "drop":
         if steps.all():
             raise ValueError("has no step without a missing value")

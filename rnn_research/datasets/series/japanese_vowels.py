@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.known import PublishedData
 from rnn_research.datasets.own.module import RawSamples
 from rnn_research.datasets.series.encoder import SeriesEncoder
+from rnn_research.datasets.series.gaps import first_gap
 from rnn_research.datasets.series.published import PublishedSeries
 from rnn_research.datasets.series.ts_files import cases_of
 
+COLUMNS = 12
 FILES = {"JapaneseVowels_TRAIN.ts": "train", "JapaneseVowels_TEST.ts": "test"}
 
 
@@ -59,10 +63,11 @@ class JapaneseVowels(PublishedSeries):
 
     def read(self) -> RawSamples:
         files = self.files()
+        if missing := [name for name in FILES if name not in files]:
+            raise ValueError(f"root: {self.root} has no {missing[0]}; fetch the files again")
         found = [
-            (values, label, split, f"{name}, line {line}")
+            (_checked(values, f"{name}, line {line}"), label, split, f"{name}, line {line}")
             for name, split in FILES.items()
-            if name in files
             for line, values, label in cases_of(Path(name), files[name])
         ]
         keys = [(values.shape, values.tobytes()) for values, *_ in found]
@@ -72,3 +77,11 @@ class JapaneseVowels(PublishedSeries):
     def make_encoder(self, items: Sequence[Any], labels: Sequence[str], classes: tuple[str, ...]) -> Encoder:
         reading: Mapping[str, Any] = {"format": "ts"}
         return SeriesEncoder.fitted(items, self.scale, classes=classes, reading=reading)
+
+
+def _checked(values: np.ndarray, where: str) -> np.ndarray:
+    if values.shape[1] != COLUMNS:
+        raise ValueError(f"root: {where}: found {values.shape[1]} dimensions, expected {COLUMNS}; fetch it again")
+    if gap := first_gap(values):
+        raise ValueError(f"root: {where}: found {values[gap]} at step {gap[0]}, dimension {gap[1]}, expected a number")
+    return values

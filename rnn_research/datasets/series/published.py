@@ -10,6 +10,7 @@ import numpy as np
 from rnn_research.checks import choice, path_of
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.known import PublishedData
+from rnn_research.datasets.own.files import of_root
 from rnn_research.datasets.own.module import OwnData
 from rnn_research.datasets.series.encoder import SCALES, SeriesEncoder
 from rnn_research.datasets.task import Task
@@ -35,6 +36,12 @@ class PublishedSeries(OwnData):
         self.root = None if root is None else path_of("root", root)
         self.cache, self.scale = cache, choice("scale", scale, SCALES)
         self.path = self.root
+
+    def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
+        try:
+            return super().load()
+        except ValueError as error:
+            raise of_root(error) from None
 
     def files(self) -> Mapping[str, bytes]:
         """The published files, by name."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import final
@@ -15,7 +13,8 @@ from rnn_research.checks import choice, flag, integer, number, path_of
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.known import PublishedData
-from rnn_research.datasets.own.files import bytes_of, refusal
+from rnn_research.datasets.own.archives import unpacked
+from rnn_research.datasets.own.files import of_root, refusal
 from rnn_research.datasets.series.encoder import SeriesEncoder
 from rnn_research.datasets.series.reading import ReadSeries
 from rnn_research.datasets.task import Task
@@ -92,10 +91,18 @@ class SequentialMNIST(DataModule):
         return {"by": self.by, "permutation_seed": self.permutation_seed if self.permute else None}
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
+        try:
+            return self._of_files()
+        except ValueError as error:
+            raise of_root(error) from None
+
+    def _of_files(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
         files = PUBLISHED.files(self.root, self.cache)
         if missing := [name for name in FILES if name not in files]:
             raise ValueError(f"root: {self.root} has no {' and no '.join(missing)}; fetch the files again")
-        images, labels, tested, answers = (idx_array(Path(name), files[name]) for name in FILES)
+        images, tested = (images_of(Path(name), files[name]) for name in FILES[::2])
+        labels = labels_of(Path(FILES[1]), files[FILES[1]], len(images))
+        answers = labels_of(Path(FILES[3]), files[FILES[3]], len(tested))
         train, val = _parts(labels, self.fraction, self.split_seed)
         sets: dict[str, Sequence[Sample]] = {
             "train": self._samples(images[train], labels[train]),
@@ -115,6 +122,31 @@ class SequentialMNIST(DataModule):
         columns = 1 if self.by == "pixel" else SIDE
         scale = np.zeros(columns), np.ones(columns)
         return SeriesEncoder(columns, *scale, classes=CLASSES, reading={"format": "idx", **self.reading})
+
+
+def images_of(path: Path, content: bytes) -> np.ndarray:
+    """The images in an idx file, (number, 28, 28).
+
+    Raises:
+        ValueError: it is damaged, or has no such images.
+    """
+    found = idx_array(path, content)
+    if found.ndim != 3:
+        raise refusal(path, f"has values of shape {found.shape}, expected (images, {SIDE}, {SIDE})")
+    return found
+
+
+def labels_of(path: Path, content: bytes, count: int) -> np.ndarray:
+    """The labels of so many images in an idx file, from 0 to 9.
+
+    Raises:
+        ValueError: it is damaged, or has no such labels.
+    """
+    said = idx_array(path, content)
+    if said.shape != (count,) or said.max(initial=0) >= len(CLASSES):
+        has = f"has values of shape {said.shape} up to {said.max(initial=0)}"
+        raise refusal(path, f"{has}, expected {count} labels from 0 to 9, one an image")
+    return said
 
 
 def _parts(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -137,21 +169,13 @@ def sequences_of(images: np.ndarray, by: str, permutation_seed: int | None) -> n
 
 def read_images(path: Path, by: str, permutation_seed: int | None) -> ReadSeries:
     """The images of an idx file as sequences, with the labels of the file beside it where there is one."""
-    images = idx_array(path, _unpacked(path))
+    images = images_of(path, unpacked(path))
     labels = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     read = ReadSeries(list(sequences_of(images, by, permutation_seed)))
     if labels != path and labels.is_file():
-        read.labels = [str(label) for label in idx_array(labels, _unpacked(labels))]
+        read.labels = [str(label) for label in labels_of(labels, unpacked(labels), len(images))]
     read.places = [(f"{path}, image {index}", None) for index in range(len(images))]
     return read
-
-
-def _unpacked(path: Path) -> bytes:
-    content = bytes_of(path)
-    try:
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise refusal(path, f"found a gzip file that is damaged ({error})", repair="fetch it again") from None
 
 
 def idx_array(path: Path, content: bytes) -> np.ndarray:

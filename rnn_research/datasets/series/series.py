@@ -11,7 +11,7 @@ from rnn_research.checks import choice, word
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.own.module import OwnData, RawSamples
 from rnn_research.datasets.series.encoder import SCALES, SeriesEncoder
-from rnn_research.datasets.series.gaps import POLICIES, without_gaps
+from rnn_research.datasets.series.gaps import POLICIES, REPAIR, first_gap, without_gaps
 from rnn_research.datasets.series.reading import FORMATS, ReadSeries, read_series
 from rnn_research.datasets.task import Task
 from rnn_research.structures import Sample
@@ -73,6 +73,7 @@ class SeriesFiles(OwnData):
         read = self.found()
         if read.series and not read.labels:
             raise ValueError(f"path: {self.path} has no column that says the class; set dataset.label_column")
+        self.columns = read.columns
         return self._cleaned(read)
 
     def _cleaned(self, read: ReadSeries) -> RawSamples:
@@ -84,11 +85,12 @@ class SeriesFiles(OwnData):
                     f"path: {read.where(number)}: found {values.shape[1]} columns, expected {read.series[0].shape[1]} "
                     f"as in {read.where(0)}"
                 )
+            gap = first_gap(values) if self.missing == "refuse" else None
+            if gap is not None:
+                raise ValueError(f"path: {read.gap(number, *gap)}, {REPAIR}")
             try:
                 whole, gaps = without_gaps(values, self.missing)
-            except ValueError as error:
-                if self.missing == "refuse":
-                    raise ValueError(f"path: {read.where(number)}: {error}") from None
+            except ValueError:
                 self.report.drop("without a finite step" if self.missing == "drop" else "with a column of gaps alone")
                 continue
             if gaps:
@@ -108,9 +110,12 @@ class SeriesFiles(OwnData):
         )
 
     _gaps = 0
+    columns: tuple[str, ...] = ()
+    """The names of the columns that were read, where the files have names."""
 
     def make_encoder(self, items: Sequence[Any], labels: Sequence[str], classes: tuple[str, ...]) -> Encoder:
-        return SeriesEncoder.fitted(items, self.scale, missing=self.missing, classes=classes, reading={**self.reading})
+        reading = {**self.reading, "columns": list(self.columns)}
+        return SeriesEncoder.fitted(items, self.scale, missing=self.missing, classes=classes, reading=reading)
 
     def make_task(self, sets: Mapping[str, Sequence[Sample]], shared: Mapping[str, Any]) -> Task:
         return Task(input_size=int(np.shape(sets["train"][0].inputs)[1]), **shared)

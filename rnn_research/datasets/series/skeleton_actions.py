@@ -15,11 +15,14 @@ from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.known import PublishedData
 from rnn_research.datasets.own.files import refusal
 from rnn_research.datasets.own.module import RawSamples
+from rnn_research.datasets.own.tables import number_of
 from rnn_research.datasets.series.encoder import SeriesEncoder
 from rnn_research.datasets.series.published import PublishedSeries
 from rnn_research.datasets.series.reading import ReadSeries
 
+PEOPLE = 10
 JOINTS = 20
+LAST_FRAME = 1 << 31
 HIP, LEFT_HIP, RIGHT_HIP = 0, 12, 16
 RECORDING = re.compile(r"joints_s(\d\d)_e(\d\d)\.txt")
 LABELS = ("actionLabel_modified.txt", "actionLabel.txt")
@@ -87,17 +90,18 @@ class SkeletonActions(PublishedSeries):
     ) -> None:
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
         super().__init__(root, cache, scale, val_fraction=val_fraction, split_seed=split_seed, **batches)
-        self.test_subjects = integers("test_subjects", test_subjects)
+        self.test_subjects = integers("test_subjects", test_subjects, most=PEOPLE)
         self.centred, self.velocity = flag("centred", centred), flag("velocity", velocity)
 
     def read(self) -> RawSamples:
         read = read_recordings(self.files(), self.centred, self.velocity)
         self.report.drop("without a label", read.unlabelled)
+        self.report.drop("without a frame", read.frameless)
         test = {f"s{subject:02}" for subject in self.test_subjects}
         given = ["test" if subject in test else "train" for subject in read.groups]
         if len(set(given)) < 2:
             raise ValueError(
-                f"test_subjects: given {list(self.test_subjects)}, which leaves none to {'test' if test else 'train'}, "
+                f"test_subjects: given {list(self.test_subjects)}, which leaves none to {'train' if test else 'test'}, "
                 f"of {', '.join(sorted(set(read.groups)))}"
             )
         return RawSamples(read.series, read.labels, [one.tobytes() for one in read.series], read.where, given)
@@ -109,9 +113,11 @@ class SkeletonActions(PublishedSeries):
 
 @dataclass(eq=False)
 class Recordings(ReadSeries):
-    """Labelled segments of recordings; `groups` are their subjects, `unlabelled` how many have no frames."""
+    """Labelled segments of recordings; `groups` are their subjects, `unlabelled` how many have no begin and end,
+    `frameless` how many no frame between them."""
 
     unlabelled: int = 0
+    frameless: int = 0
 
 
 def wanted(name: str) -> bool:
@@ -130,11 +136,12 @@ def read_recordings(files: Mapping[str, bytes], centred: bool, velocity: bool) -
     for line, recording, action, first, last in _segments(files):
         name = f"joints_{recording}.txt"
         if name not in frames:
-            raise ValueError(f"root: line {line} of the labels names {recording}, but there is no {name}")
+            raise ValueError(f"root: the labels, line {line}: {recording}, of which there is no {name}; fetch it again")
         numbers, joints = frames[name]
         segment = joints[(numbers >= first) & (numbers <= last)]
         if not len(segment):
-            read.unlabelled += 1
+            read.unlabelled += last < 0
+            read.frameless += last >= 0
             continue
         read.series.append(features_of(segment, centred, velocity))
         read.labels.append(action)
@@ -149,7 +156,7 @@ def _segments(files: Mapping[str, bytes]) -> Iterator[tuple[int, str, str, int, 
     if name is None:
         raise ValueError(f"root: found none of {', '.join(LABELS)}, expected the labels; fetch the files again")
     recording = ""
-    for number, line in enumerate(files[name].decode("ascii", "replace").splitlines(), start=1):
+    for number, line in enumerate(files[name].decode("utf-8-sig", "replace").splitlines(), start=1):
         if re.fullmatch(r"s\d\d_e\d\d", line.strip()):
             recording = line.strip()
         elif line.strip():
@@ -176,19 +183,23 @@ def features_of(joints: np.ndarray, centred: bool, velocity: bool) -> np.ndarray
 def _recording(name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of a recording's frames, each once, and their joints (frames, 20, 3) in metres."""
     rows = []
-    for number, line in enumerate(content.decode("ascii", "replace").splitlines(), start=1):
+    for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            row = [float(cell) for cell in line.split()]
+            row = [number_of(cell) for cell in line.split()]
         except ValueError as error:
-            raise refusal(Path(name), f"found what is no number ({error})", number) from None
-        if len(row) != 1 + 3 * JOINTS or not np.isfinite(row).all():
-            raise refusal(
-                Path(name), f"found {len(row)} numbers, expected a frame and {3 * JOINTS} finite ones", number
-            )
+            raise refusal(Path(name), str(error), number) from None
+        if len(row) != 1 + 3 * JOINTS:
+            raise refusal(Path(name), f"found {len(row)} numbers, expected a frame and {3 * JOINTS}", number)
+        if not np.isfinite(row).all():
+            raise refusal(Path(name), "found NaN or infinite coordinates, expected finite ones", number)
+        if not 0 <= row[0] < LAST_FRAME or row[0] != int(row[0]):
+            raise refusal(Path(name), f"found the frame {row[0]:g}, expected a whole number", number)
         rows.append(row)
-    values = np.array(rows).reshape(-1, 1 + 3 * JOINTS)
+    if not rows:
+        raise refusal(Path(name), "found no frame", repair="fetch the files again")
+    values = np.array(rows)
     frames, first = np.unique(values[:, 0].astype(np.int64), return_index=True)
     return frames, values[first, 1:].reshape(-1, JOINTS, 3)
 

@@ -18,15 +18,16 @@ from rnn_research.datasets.own.tables import number_of
 def cases_of(path: Path, content: bytes) -> Iterator[tuple[int, np.ndarray, str]]:
     """Each case: its line, its values (steps, dimensions) and its class.
 
-    Dimensions that are shorter than the longest end with NaN. Read as latin-1, since published comments are not all
-    UTF-8; what counts is ASCII.
+    Dimensions that are shorter than the longest end with NaN. A line that is not UTF-8 is read as latin-1, since
+    published comments are not all UTF-8.
 
     Raises:
         ValueError: a line is malformed, or the file has time stamps or no class: names the line.
     """
     data, dimensions = False, None
-    for number, line in enumerate(content.decode("latin-1").splitlines(), start=1):
-        line = line.strip()
+    content = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for number, coded in enumerate(content.split(b"\n"), start=1):
+        line = _decoded(coded).strip()
         if not line or line.startswith("#"):
             continue
         if line.startswith("@"):
@@ -45,10 +46,19 @@ def cases_of(path: Path, content: bytes) -> Iterator[tuple[int, np.ndarray, str]
         raise refusal(path, "found no @data, expected a file in the .ts format")
 
 
+def _decoded(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
 def _header(path: Path, number: int, words: list[str]) -> bool:
     """Whether this header begins the data."""
     if words[0] == "@timestamps" and words[1:2] == ["true"]:
         raise refusal(path, "found time stamps, expected values alone", number, "write the series without them")
+    if words[0] == "@targetlabel" and words[1:2] == ["true"]:
+        raise refusal(path, "found numbers to predict, expected classes", number, "use a file of a classification task")
     if words[0] == "@classlabel" and words[1:2] == ["false"]:
         raise refusal(
             path, "found no classes, expected @classLabel true", number, "use a file of a classification task"
@@ -60,7 +70,7 @@ def _values(path: Path, number: int, parts: list[str]) -> np.ndarray:
     try:
         columns = [np.array([number_of(value.strip()) for value in part.split(",")]) for part in parts]
     except ValueError as error:
-        raise refusal(path, f"found what is no number ({error})", number) from None
+        raise refusal(path, str(error), number) from None
     values = np.full((max(map(len, columns)), len(columns)), np.nan)
     for place, column in enumerate(columns):
         values[: len(column), place] = column
