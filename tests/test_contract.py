@@ -33,6 +33,7 @@ from rnn_research.datasets.checking import check_disjoint, check_samples
 from rnn_research.datasets.streams import SampleStream
 from rnn_research.datasets.task import SPLITS
 from rnn_research.errors import UsageError
+from rnn_research.models.schedules import RateSchedule
 from rnn_research.records import runs
 from rnn_research.structures import (
     BalancedTreeLayout,
@@ -438,3 +439,33 @@ def test_a_probe_changes_no_bit_and_keeps_a_table(
         assert len(table) > 0
         assert set(table["step"]) <= set(range(5))
         assert (np.diff(table["step"]) >= 0).all()
+
+
+# Schedules of the learning rate.
+
+
+def test_a_schedule_s_memory_is_its_state(scheduler: str, config: Callable[..., DictConfig]) -> None:
+    """50 updates and validations, a checkpoint and 50 more are 100; no rate is negative, and none NaN."""
+
+    def made() -> tuple[Any, torch.optim.Optimizer, Any]:
+        schedule = instantiate_node(config(scheduler=scheduler).scheduler, "scheduler", RateSchedule)
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5)
+        return schedule, optimizer, schedule.make(optimizer, lambda: 100)
+
+    (whole, half), found = (made(), made()), []
+    for step in range(100):
+        if step == 50:
+            saved = io.BytesIO()
+            torch.save([half[1].state_dict(), half[2] and half[2].state_dict()], saved)
+            saved.seek(0)
+            states, half = torch.load(saved, weights_only=True), made()
+            for part, state in zip(half[1:], states, strict=True):
+                if part is not None:
+                    part.load_state_dict(state)
+        for schedule, optimizer, live in (whole, half):
+            optimizer.step()
+            if live is not None:
+                schedule.updated(live)
+                schedule.validated(live, {str(schedule.metric): float(step % 7)})
+        found.append([optimizer.param_groups[0]["lr"] for _, optimizer, _ in (whole, half)])
+    assert all(one == other and 0 <= one < float("inf") for one, other in found)

@@ -21,6 +21,7 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.errors import UsageError
 from rnn_research.models.architectures import Architecture
 from rnn_research.models.model import Model
+from rnn_research.models.schedules import RateSchedule
 from rnn_research.probes.base import Probe
 from rnn_research.records.runs import METRICS, PROBES
 from rnn_research.regularizers.base import Regularizer
@@ -65,7 +66,7 @@ def construct(cfg: DictConfig) -> Parts:
     trainer, loggers = trainer_maker(cfg.trainer), _loggers(cfg.get("logger"))
     probes = make_each(cfg.get("probe"), "probe", Probe)
     clipping, regularizers = _clipping(cfg.clipping), make_named(cfg.get("regularizer"), "regularizer", Regularizer)
-    optimizer = _optimizer(cfg.optimizer)
+    optimizer, scheduler = _optimizer(cfg.optimizer), instantiate_node(cfg.scheduler, "scheduler", RateSchedule)
     cell: partial[Cell] = instantiate_node(cfg.model.get("cell"), "model.cell", Cell)
     architecture = instantiate_node(cfg.architecture, "architecture", Architecture)
     initialise = make_each(cfg.get("init"), "init")
@@ -77,7 +78,7 @@ def construct(cfg: DictConfig) -> Parts:
     check_samples(data)
     check_cell(cell, children, initialise)
     around = {"architecture": architecture, "max_children": children, "initialise": tuple(initialise.values())}
-    acting = {"optimizer": optimizer, "clipping": clipping, "regularizers": regularizers}
+    acting = {"optimizer": optimizer, "scheduler": scheduler, "clipping": clipping, "regularizers": regularizers}
     model = _model(cfg, data, cell, **around, **acting)
     with usage_error_at(""):
         model.attach(data.layout.trees)

@@ -30,6 +30,8 @@ from rnn_research.records import runs
 from rnn_research.records.identity import GROUPS, SCALARS
 from rnn_research.regularizers.base import Regularizer
 from rnn_research.training.resume import checkpoint_of
+from rnn_research.training.spec import RunSpec, StopWhen
+from rnn_research.training.watched import check_watched
 from rnn_research.unroll import ENGINES
 
 log = logging.getLogger(__name__)
@@ -85,13 +87,30 @@ def _check_scalars(cfg: DictConfig) -> None:
         integer("seed", cfg.seed, least=0, most=LARGEST_SEED)
         integer("threads", cfg.threads, most=1024)
         choice("engine", cfg.engine, ENGINES)
-        flag("stop_when_solved", cfg.stop_when_solved)
+        early_ending(cfg)
         if cfg.resume is not None:
             checkpoint_of(path_of("resume", cfg.resume))  # else the notices of a config would be said before it
         trainer_keys.check(plain(cfg.trainer))
     for key, what in REFUSED.items():
         if OmegaConf.select(cfg, key) is not None:
             raise UsageError(f"{key}: {what}")
+
+
+def early_ending(cfg: DictConfig) -> dict[str, Any]:
+    """The arguments of `RunSpec` that say when training ends before its limits, and whose weights are measured.
+
+    Raises:
+        ValueError: a value of another kind, or out of range.
+    """
+    for key in ("stop_when", "keep_best"):
+        if cfg[key] is not None and not (isinstance(cfg[key], str) and cfg[key]):
+            raise ValueError(f"{key}: given {cfg[key]!r}, expected a metric of the validation set, or null")
+    stop = StopWhen(str(cfg.stop_when), cfg.stop_when_patience, cfg.stop_when_min_delta)
+    return {
+        "stop_when_solved": flag("stop_when_solved", cfg.stop_when_solved),
+        "stop_when": None if cfg.stop_when is None else stop,
+        "keep_best": cfg.keep_best,
+    }
 
 
 def _check_optimizer(node: DictConfig) -> None:
@@ -103,7 +122,7 @@ def _check_optimizer(node: DictConfig) -> None:
 
 def _check_keys(cfg: DictConfig) -> None:
     """Every key of an option that stands alone is an argument of what it makes."""
-    for path in ("optimizer", "model.cell", "architecture", "dataset", "structure", "model"):
+    for path in ("optimizer", "scheduler", "model.cell", "architecture", "dataset", "structure", "model"):
         node = OmegaConf.select(cfg, path)
         if isinstance(node, DictConfig) and "_target_" in node:
             check_keys(node, path)
@@ -173,6 +192,31 @@ def check_together(cfg: DictConfig, data: DataModule, model: Model, precision: s
         _check_precision(cfg.trainer.get("precision") or 32, precision, model.regularizers.items())
         _check_accumulation(cfg.trainer.get("accumulate_grad_batches") or 1, model.regularizers.items())
         trainer_keys.check_batches(plain(cfg.trainer), data)
+        run = RunSpec(Path(), **early_ending(cfg))
+        check_watched(model, run)
+        _check_validated(plain(cfg.trainer), model, run)
+        _check_scheduler(plain(cfg.trainer), model)
+
+
+def _check_validated(limits: Mapping[str, Any], model: Model, run: RunSpec) -> None:
+    """What waits for a validation has some to wait for."""
+    asked = {
+        "scheduler": model.scheduler.metric,
+        "stop_when": run.stop_when and run.stop_when.metric,
+        "keep_best": run.keep_best if run.keep_best != "auto" else None,
+    }
+    for key, metric in asked.items():
+        if metric is not None and limits.get("limit_val_batches") == 0:
+            raise ValueError(
+                f"{key}: looks at {metric}, but trainer.limit_val_batches=0 leaves no validation; leave it out"
+            )
+
+
+def _check_scheduler(limits: Mapping[str, Any], model: Model) -> None:
+    """The scheduler can be made for this optimiser, and where it goes over the run the limits tell how long that is."""
+    endless = all(limits.get(key) in (None, -1) for key in ("max_steps", "max_epochs"))
+    trial = model.optimizer([torch.nn.Parameter(torch.zeros(1))])
+    model.scheduler.make(trial, lambda: float("inf") if endless and not limits.get("fast_dev_run") else 1.0)
 
 
 def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:

@@ -33,6 +33,7 @@ TABLE = {
     "clipping": Group(takes_many=True, lone=True),
     "regularizer": Group(takes_many=True, required=False, lone=True),
     "optimizer": Group(),
+    "scheduler": Group(),
     "probe": Group(takes_many=True, required=False),
     "trainer": Group(),
     "logger": Group(takes_many=True, required=False),

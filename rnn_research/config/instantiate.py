@@ -32,6 +32,7 @@ LATER = {
     "model": {
         "task",
         "optimizer",
+        "scheduler",
         "clipping",
         "initialise",
         "max_children",

@@ -88,9 +88,14 @@ def _of_training(cfg: Mapping[str, Any], regularizers: ModuleMapping, probes: Ma
     for name, one in regularizers.items():
         if one.weight == 0:
             yield f"regularizer={name}: its weight is 0, so that it is measured and changes nothing"
+    for key, usual in (("stop_when_patience", 10), ("stop_when_min_delta", 0.0)):
+        if cfg.get("stop_when") is None and cfg.get(key, usual) != usual:
+            yield f"{key}={cfg[key]}: does nothing without stop_when=METRIC"
     optimizer = cfg["optimizer"]
     if optimizer.get("lr") == 0:
         yield "optimizer.lr=0: nothing is learnt"
+    if 0 < steps <= (warmup := cfg["scheduler"].get("warmup_steps") or 0):
+        yield f"scheduler.warmup_steps={warmup}: the run ends before the whole learning rate is reached"
     if optimizer.get("dampening") and not optimizer.get("momentum"):
         yield f"optimizer.dampening={optimizer['dampening']}: does nothing without momentum"
 

@@ -104,6 +104,7 @@ def _failed(spec: ComposedRun, folder: Path, error: Exception) -> runs.RunRecord
 def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool) -> runs.RunRecord:
     from rnn_research.checks import path_of
     from rnn_research.config.build import build
+    from rnn_research.config.check import early_ending
     from rnn_research.training.fit import fit
     from rnn_research.training.spec import RunSpec
 
@@ -125,7 +126,7 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool) -> runs.R
         loggers=parts.loggers,
         progress=progress,
         resume_from=cfg.resume and path_of("resume", cfg.resume),
-        stop_when_solved=cfg.stop_when_solved,
+        **early_ending(cfg),
         **identity,
     )
     return fit(parts.data, parts.model, parts.trainer, parts.probes, run)

@@ -30,6 +30,7 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.errors import UsageError
 from rnn_research.models.architectures import Architecture, automatic
 from rnn_research.models.model import Model
+from rnn_research.models.schedules import RateSchedule
 from rnn_research.probes.base import Probe
 from rnn_research.regularizers.base import Regularizer
 from rnn_research.structures import layouts
@@ -46,6 +47,7 @@ KINDS: dict[str, type] = {
     "regularizer": Regularizer,
     "regularizer.*": Regularizer,
     "optimizer": torch.optim.Optimizer,
+    "scheduler": RateSchedule,
     "probe.*": Probe,
     "trainer": Trainer,
     "logger.*": Logger,
@@ -59,6 +61,7 @@ INSIDE: dict[type, tuple[str, ...]] = {
     Architecture: ("rnn_research",),
     Probe: ("rnn_research",),
     Regularizer: ("rnn_research",),
+    RateSchedule: ("rnn_research",),
     torch.nn.Module: ("torch.nn.modules",),
     torch.optim.Optimizer: ("torch.optim",),
     torch.optim.lr_scheduler.LRScheduler: ("torch.optim",),

@@ -9,6 +9,13 @@ import numpy as np
 
 SPLITS = ("train", "val", "test")
 Kind = Literal["classification", "regression", "next_token"]
+LESS_IS_BETTER = ("loss", "bits", "perplexity", "mse")
+"""Metrics of which less is better, of all positions (`position_...`) too; of all others more is."""
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether the smaller of two values of a metric is the better one."""
+    return metric.removeprefix("position_") in LESS_IS_BETTER
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,8 @@ class Task:
         success: when a run counts as solved; None where the literature has no rule.
         classes: the names of the classes, in order; None: they have no names.
         class_weights: what the training loss of a label of each class is multiplied by; None: by 1.
-        monitor: the metric of the validation set by which the best weights are chosen, without `val_`; None: there is
-            no such choice.
+        monitor: the validation metric by which `keep_best=auto` chooses the weights that are measured after training
+            (see `less_is_better`), such as "loss" or "accuracy"; None: they are the last ones.
         vectors: pretrained vectors of the tokens, (input_size, features) float32, NaN in rows of tokens without one;
             None: there are none.
         vectors_frozen: whether training leaves these vectors as they are.

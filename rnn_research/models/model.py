@@ -23,6 +23,7 @@ from rnn_research.models.architectures import Architecture, Blueprint, automatic
 from rnn_research.models.architectures.automatic import architecture_for_loss
 from rnn_research.models.metrics import RunningMetrics
 from rnn_research.models.objective import objective_of
+from rnn_research.models.schedules import NoSchedule, RateSchedule
 from rnn_research.models.sizing import hidden_size_for
 from rnn_research.models.step_table import StepTable
 from rnn_research.models.training_step import TrainingStep
@@ -47,6 +48,7 @@ class Model(LightningModule):
         engine: what folds the cells; see `unroll.select`.
         regularizers: by name, what acts on training beside the loss.
         architecture: makes what stands around the cells, given a `Blueprint`.
+        scheduler: how the learning rate goes on; None: it stays.
 
     Raises:
         ValueError: a value out of range, or an architecture or a `loss` that has no meaning with these batches.
@@ -69,6 +71,7 @@ class Model(LightningModule):
         engine: str = "auto",
         regularizers: Mapping[str, Regularizer] | None = None,
         architecture: Callable[[Blueprint], Architecture] = automatic_architecture,
+        scheduler: RateSchedule | None = None,
     ) -> None:
         super().__init__()
         shared = (max_children, num_layers, dropout, embedding_size, position_targets)
@@ -78,6 +81,7 @@ class Model(LightningModule):
         if match_parameters is not None:
             blueprint = _sized(blueprint, make, match_parameters)
         self.task, self.clipping, self.optimizer = task, clipping, optimizer
+        self.scheduler = scheduler or NoSchedule()
         self.objective, self.architecture = objective_of(task), make(blueprint)
         self.engine = engine
         self.engines: tuple[EngineChoice, ...] = ()
@@ -242,8 +246,12 @@ class Model(LightningModule):
         """The loss and metrics of a split since they were last asked for; then they start anew."""
         return self.tallies[f"{split}_"].measured()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer(self.parameters())
+    def configure_optimizers(self) -> Any:
+        made = self.optimizer(self.parameters())
+        return self.scheduler.configured(made, lambda: self.trainer.estimated_stepping_batches)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        self.scheduler.updated(scheduler)
 
 
 def _by_name(clipping: Clipping) -> dict[str, Clipping]:

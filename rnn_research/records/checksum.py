@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 END = b"PK\x05\x06"
@@ -35,6 +36,18 @@ def seal(path: Path) -> None:
         file.write(LABEL + digest.encode())
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_sealed(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a zip file beside `path`, seal it, and move it over `path` in one step."""
+    temporary = path.with_name(f".{path.name}")
+    try:
+        write(temporary)
+        seal(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def check(path: Path) -> None:

@@ -24,11 +24,23 @@ GROUPS = (
     "clipping",
     "regularizer",
     "optimizer",
+    "scheduler",
     "probe",
     "trainer",
     "logger",
 )
-SCALARS = ("seed", "threads", "engine", "resume", "stop_when_solved", "trust")
+SCALARS = (
+    "seed",
+    "threads",
+    "engine",
+    "resume",
+    "stop_when_solved",
+    "stop_when",
+    "stop_when_patience",
+    "stop_when_min_delta",
+    "keep_best",
+    "trust",
+)
 """What is at the top of a config; other keys are a user's own, and count where these refer to them."""
 LISTS = {"init": "default", "clipping": "none", "regularizer": "none", "probe": "none", "logger": "none"}
 """Groups that take several options, and what their having none is called."""
@@ -48,14 +60,14 @@ class KeyRule:
 TABLE = (
     KeyRule(r"seed", "seed", "tells the runs of one condition apart"),
     KeyRule(
-        r"trainer\.((max|min)_(steps|epochs)|max_time|detect_anomaly)|stop_when_solved",
+        r"trainer\.((max|min)_(steps|epochs)|max_time|detect_anomaly)|stop_when\w*",
         "length",
         "when training ends: a longer one takes the shorter one's steps first",
     ),
     KeyRule(
-        r"trainer\.(val_check_interval|check_val_every_n_epoch|limit_(val|test)_batches)",
+        r"trainer\.(val_check_interval|check_val_every_n_epoch|limit_(val|test)_batches)|keep_best",
         "measured",
-        "when and on how much it is measured; the weights stay the same",
+        "when, on how much and at which step it is measured; training stays the same",
     ),
     KeyRule(
         r"trainer\.(accelerator|devices|num_nodes|strategy|deterministic|benchmark)",
@@ -83,11 +95,18 @@ MAY_DIFFER = ("rounding", "length", "measured", "source", "watching", "speed", "
 """Changes in spite of which a run may go on from another's checkpoint."""
 BEFORE: dict[str, Any] = {
     "stop_when_solved": False,
+    "stop_when": None,
+    "stop_when_patience": 10,
+    "stop_when_min_delta": 0.0,
+    "keep_best": "auto",
     "trainer.val_check_interval": 1.0,
     "architecture._target_": "rnn_research.models.architectures.automatic.automatic_architecture",
     "architecture._partial_": True,
+    "scheduler._target_": "rnn_research.models.schedules.NoSchedule",
 }
-"""What runs did before these keys were there to choose."""
+"""What runs did before these keys were there to choose: no data of theirs named a metric for `keep_best=auto`."""
+CHOSEN_BEFORE = {"scheduler": "none"}
+"""The options that runs had of groups before these were there to choose from."""
 
 
 @cache

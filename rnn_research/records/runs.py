@@ -11,6 +11,7 @@ folder:
 | `probes/answers.npy` | a row a sample of the test set and of every further set: see `ANSWERS`         |
 | `checkpoint.ckpt`    | the last state of training                                                     |
 | `encoding.json`      | the task and what turns raw data into samples, as plain data: see `encoding`    |
+| `best.ckpt`          | the best weights by a validation metric, where they are kept                   |
 | `run.log`            | the log                                                                        |
 """
 
@@ -29,6 +30,7 @@ from typing import IO, Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from rnn_research.records import version1, wellformed
+from rnn_research.records.identity import CHOSEN_BEFORE
 from rnn_research.records.wellformed import check_dtype, check_record, check_table
 
 VERSION = 2
@@ -36,6 +38,7 @@ RECORD = "run.json"
 METRICS = "metrics.csv"
 PROBES = "probes"
 CHECKPOINT = "checkpoint.ckpt"
+BEST = "best.ckpt"
 ANSWERS = "answers"
 """The table of answers after training. Columns: `set`, the data's features (NaN where a set lacks one), `correct` where
 the task says what that is, and `loss`, the sample's own at its last step or root."""
@@ -65,7 +68,9 @@ class RunRecord:
     Times are ISO 8601 in UTC. `choices` holds the option of each config group, several joined by `+`. `config` holds
     all values, and says what the run is; `overrides` holds what was typed, to type it again. `final` and `best` map
     `<split>_<metric>` to a number; `baselines` holds under the same names what a predictor without memory reaches.
-    `engine` says which engine was `asked` for, which was `used`, and `why`. `version` is that of the file.
+    `engine` says which engine was `asked` for, which was `used`, and `why`. `weights` says which were `measured` after
+    training, by the name of their file, and where the best were kept what they are (`best`: `file`, `step`, `epoch`,
+    `metric`, `value`). `version` is that of the file.
     """
 
     name: str
@@ -92,6 +97,7 @@ class RunRecord:
     resumed: dict[str, Any] = field(default_factory=dict)
     actual: dict[str, Any] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
+    weights: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -101,7 +107,7 @@ class RunRecord:
 
 def in_use(folder: Path, *others: str) -> str:
     """The name of what a run, or one of `others`, left in `folder`; empty where it is free for a new run."""
-    names = (RECORD, METRICS, PROBES, CHECKPOINT, *others)
+    names = (RECORD, METRICS, PROBES, CHECKPOINT, BEST, *others)
     return next((name for name in names if os.path.lexists(folder / name)), "")
 
 
@@ -175,6 +181,8 @@ def read(folder: Path) -> RunRecord:
     known = {item.name for item in fields(RunRecord)}
     try:
         raw = version1.converted(raw) if version == 1 else raw
+        if isinstance(raw.get("choices"), dict) and "optimizer" in raw["choices"]:  # from the command line
+            raw["choices"] = CHOSEN_BEFORE | raw["choices"]
         return RunRecord(**_typed({key: value for key, value in raw.items() if key in known}))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamagedRecord(path, f"damaged ({error}); run it again") from None

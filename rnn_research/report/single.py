@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rnn_research.compare import ComparedRun
 from rnn_research.compare.factors import settings_of
@@ -100,6 +101,7 @@ def _record_facts(record: RunRecord) -> dict[str, str]:
         "parameters": f"{record.parameters:,}",
         "data": str(record.data.get("fingerprint", as_text.NOTHING)),
         "engine": f"{engine.get('used')} (asked for {engine.get('asked')}: {engine.get('why')})" if engine else "",
+        "weights": _weights(record.weights),
         "machine": ", ".join(f"{key} {value}" for key, value in record.machine.items() if value is not None),
         "versions": ", ".join(f"{key} {value}" for key, value in record.versions.items()),
         "commit": record.commit or "",
@@ -107,6 +109,14 @@ def _record_facts(record: RunRecord) -> dict[str, str]:
         "took": _duration(record),
     }
     return {key: value for key, value in facts.items() if value}
+
+
+def _weights(kept: Mapping[str, Any]) -> str:
+    """Which weights were measured after training, and how they were chosen; empty where a record does not say."""
+    measured, best = kept.get("measured"), kept.get("best")
+    if not isinstance(best, Mapping) or measured != best.get("file"):
+        return f"the last, {measured}" if measured else ""
+    return f"the best, {measured}: step {best.get('step')}, by val_{best.get('metric')} {best.get('value')}"
 
 
 def _duration(record: RunRecord) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,13 +13,14 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from rnn_research.models.model import Model
 from rnn_research.records import runs
-from rnn_research.records.checksum import seal
+from rnn_research.records.checksum import write_sealed
 from rnn_research.training import resume
+from rnn_research.training.best_weights import BestWeights
 from rnn_research.training.live_record import LiveRecord
 from rnn_research.training.metrics import MetricsWriter
 from rnn_research.training.position import PositionTracker
 from rnn_research.training.resume import TrainingPosition
-from rnn_research.training.stopping import Diverged
+from rnn_research.training.stopping import Diverged, StopRules
 
 
 class CheckpointWriter(Callback):
@@ -30,21 +30,31 @@ class CheckpointWriter(Callback):
         live: the run's record.
         position: where training stands.
         metrics: what has been written of metrics.
+        stopping: what ends training early.
+        best: the best weights so far.
         facts: what a run that goes on from here must have in common.
     """
 
     EVERY = 10.0  # seconds between checkpoints within an epoch: a killed run loses about that much
 
     def __init__(
-        self, live: LiveRecord, position: PositionTracker, metrics: MetricsWriter, facts: Mapping[str, Any]
+        self,
+        live: LiveRecord,
+        position: PositionTracker,
+        metrics: MetricsWriter,
+        stopping: StopRules,
+        best: BestWeights,
+        facts: Mapping[str, Any],
     ) -> None:
         self.live, self.position, self.metrics, self.facts = live, position, metrics, dict(facts)
+        self.stopping, self.best = stopping, best
         self._due_at = time.monotonic() + self.EVERY
 
     def on_validation_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         """Within an epoch, now and then: it may be the only one."""
         if trainer.state.fn == TrainerFn.FITTING and time.monotonic() > self._due_at:
             self._write(trainer)
+        self.position.signals.release()  # all that looks at a validation has
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         self._write(trainer)
@@ -67,9 +77,14 @@ class CheckpointWriter(Callback):
         kept = {
             "batches_per_epoch": trainer.num_training_batches,
             "rows": self.metrics.rows,
+            "final": record.final,
+            "validated": self.metrics.validated,
             "best": record.best,
             "success": record.success,
+            "missed": self.stopping.state(),
+            "best_weights": self.best.state(),
             "config": runs.plain(record.config),
+            "limits": {name: getattr(trainer, name) for name in ("max_steps", "max_epochs")},
             "tally": pl_module.tallies["train_"].state() if between else None,
         }
         checkpoint["state_dict"].update(self.position.counters)
@@ -77,15 +92,7 @@ class CheckpointWriter(Callback):
         resume.save(checkpoint, replace(place, pending=pending), self.facts, kept)
 
     def _write(self, trainer: Trainer) -> None:
-        folder = self.live.folder
-        temporary = folder / f".{runs.CHECKPOINT}"
-        try:
-            trainer.save_checkpoint(temporary)
-            seal(temporary)
-            os.replace(temporary, folder / runs.CHECKPOINT)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_sealed(self.live.folder / runs.CHECKPOINT, trainer.save_checkpoint)
         self._due_at = time.monotonic() + self.EVERY
 
 

@@ -15,6 +15,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model, count_parameters
+from rnn_research.models.schedules import NoSchedule
 from rnn_research.probes.base import Probe
 from rnn_research.probes.callback import ProbeCallback
 from rnn_research.records import encoding, runs
@@ -26,6 +27,7 @@ from rnn_research.training.recorder import Recorder
 from rnn_research.training.single_process import alone
 from rnn_research.training.spec import RunSpec
 from rnn_research.training.stopping import Diverged
+from rnn_research.training.watched import check_watched, monitored
 
 __all__ = ["Diverged", "Recorder", "RunSpec", "fit"]
 
@@ -33,7 +35,8 @@ __all__ = ["Diverged", "Recorder", "RunSpec", "fit"]
 def fit(
     data: DataModule, model: Model, trainer: Callable[..., Trainer], probes: Mapping[str, Probe], run: RunSpec
 ) -> runs.RunRecord:
-    """Train, then measure the last weights on the validation, the test and further sets; leave everything in a folder.
+    """Train, then measure the last weights, or the best where these are kept, on the validation, the test and further
+    sets; leave everything in a folder.
 
     Args:
         data: with its `layout` set.
@@ -48,24 +51,26 @@ def fit(
     Raises:
         FileExistsError: the folder already holds a run.
         ResumeError: the earlier run has no checkpoint that can be read, or is of another training (a ValueError).
-        ValueError: stop_when_solved, or a rule, that the task has no metric for.
+        ValueError: stop_when_solved, or a rule, that the task has no metric for; a metric is to be looked at that no
+            validation measures.
         KeyboardInterrupt: after an `interrupted` record is written.
         Exception: whatever training raised, after a `failed` record is written.
     """
     _check_free(run.folder)
     runs.check_tables(probes)
     rule, facts = model.success(run.stop_when_solved), _facts(data, model)
+    check_watched(model, run)
     earlier = None
     if run.resume_from is not None:
         earlier = resume.load(run.resume_from, data, model, run.seed, run.config, facts)
     data.start = (0, 0) if earlier is None else earlier.next
     _seed(run.seed)
     record = _begun(run, data, model, rule, earlier)
-    recorder = Recorder(record, run.folder, probes, run.progress, earlier, run.stop_when_solved, facts)
+    recorder = Recorder(record, run, probes, earlier, monitored(run.keep_best, model.task), facts)
     callbacks = [ProbeCallback(probe, name) for name, probe in probes.items()]
     live = _trainer(trainer, [*callbacks, *recorder.callbacks], run.loggers, run.folder)
     if earlier is not None:
-        resume.check_limits(earlier, live)
+        resume.check_limits(earlier, live, model.scheduler.spans_run)
     actual = {"precision": str(live.precision), "hidden_sizes": [cell.hidden_size for cell in model.cells]}
     recorder.live.change(actual=actual)
     with _claimed(run.folder):  # not before: nothing is left of a Trainer that can't be made
@@ -73,6 +78,7 @@ def fit(
         encoding.write(run.folder, _encoding(data))
         if earlier is not None and (lines := earlier.metrics()):
             runs.replace_atomically(run.folder / runs.METRICS, lambda file: file.write(lines))
+        recorder.best.begin()
         return recorder.run(live, model, data)
 
 
@@ -94,6 +100,7 @@ def _begun(
         machine=provenance.machine(),
         start=now(),
         baselines=data.baselines(),
+        final={} if earlier is None else {key: earlier.final[key] for key in earlier.final if key.startswith("val_")},
         best={} if earlier is None else earlier.best,
         success=rule if earlier is None or not _same_rule(rule, earlier.success) else earlier.success,
         resumed={} if earlier is None else {"folder": str(earlier.folder.resolve()), "step": earlier.place.step},
@@ -168,6 +175,7 @@ def _facts(data: DataModule, model: Model) -> dict[str, Any]:
         "clipping": "+".join(type(one).__name__ for one in model.strategies),
         "regularizers": "+".join(type(one).__name__ for one in model.regularizers.values()) or "none",
         "optimizer": getattr(optimizer, "__name__", type(optimizer).__name__),
+        "scheduler": None if type(model.scheduler) is NoSchedule else type(model.scheduler).__name__,
         "structure": data.layout.name,
         "batch_size": data.batch_size,
         "bucket": data.bucket,

@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from rnn_research.datasets.task import less_is_better
 from rnn_research.models.model import Model
 from rnn_research.records import runs
 from rnn_research.training.live_record import LiveRecord
@@ -38,8 +39,10 @@ class MetricsWriter(Callback):
         self.rows = earlier.rows if earlier else 0
         self.tested = "test"
         """The set that is being tested."""
-        self.validated = -1
+        self.validated = earlier.validated if earlier else -1
         """The step of the last validation."""
+        self.at: tuple[int, int] | None = None
+        """The step and the epoch of the weights that are measured; None: the trainer's."""
         self._logged = earlier.place.step if earlier else 0
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
@@ -65,7 +68,7 @@ class MetricsWriter(Callback):
         self.position.validated()
         best = dict(self.live.record.best)
         for name, value in row.items():
-            pick = max if name.endswith("accuracy") else min
+            pick = min if less_is_better(name) else max
             if math.isfinite(value):
                 best[f"val_{name}"] = pick(best.get(f"val_{name}", value), value)
         self.live.change(best=best)
@@ -76,21 +79,23 @@ class MetricsWriter(Callback):
     def row(
         self, trainer: Trainer, model: Model, split: str, name: str = "", epoch: int | None = None
     ) -> dict[str, float]:
-        """One dense row of metrics.csv, and the same to the loggers. `name`: of the set, where that is not `split`."""
-        found, name = model.measured(split), name or split
-        epoch = self.position.epoch(trainer) if epoch is None else epoch
+        """One dense row of metrics.csv, and the same to the loggers; with the learning rate `lr` that the next update
+        takes, where a scheduler changes it. `name`: of the set, where that is not `split`."""
+        found, name, rate = model.measured(split), name or split, learning_rate(trainer)
+        step, ended = self.at or (trainer.global_step, self.position.epoch(trainer))
+        epoch = ended if epoch is None else epoch
         with (self.live.folder / runs.METRICS).open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             if file.tell() == 0:
-                writer.writerow(["step", "epoch", "split", *found])
-            writer.writerow([trainer.global_step, epoch, name, *map(repr, found.values())])
+                writer.writerow(["step", "epoch", "split", *found, *rate])
+            writer.writerow([step, epoch, name, *map(repr, (found | rate).values())])
         self.rows += 1
         named = {f"{name}_{metric}": value for metric, value in found.items()}
         self.live.change(final={**self.live.record.final, **named})
         if split == "train":
             self._logged = self.position.step
         for logger in trainer.loggers:
-            logger.log_metrics(named, step=trainer.global_step)
+            logger.log_metrics(named | rate, step=step)
         return found
 
     def _engine(self, model: Model) -> None:
@@ -101,3 +106,9 @@ class MetricsWriter(Callback):
         asked, used, why = ("; ".join(dict.fromkeys(parts)) for parts in zip(*said, strict=True))
         self.live.change(engine={"asked": asked, "used": used, "why": why})
         self.live.write()
+
+
+def learning_rate(trainer: Trainer) -> dict[str, float]:
+    """`lr`, the learning rate that the next update takes; empty where no scheduler changes it."""
+    configs = trainer.lr_scheduler_configs
+    return {"lr": configs[0].scheduler.optimizer.param_groups[0]["lr"]} if configs else {}

@@ -102,12 +102,16 @@ class PositionTracker(Callback):
         self.place = TrainingPosition(self.step, epoch, counted.in_epoch, counted.batches, generators=drawn)
         self.counters = resume.counters(model)
 
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self.signals.holding = True  # until all have looked at it: `CheckpointWriter` is the last
+
     def validated(self) -> None:
         """The validation at this place is written down."""
         self.counted.validated = self.counted.batches
 
     def epoch(self, trainer: Trainer) -> int:
         """Lightning counts an epoch that the last step cut short as one; where no step was left to take, as it did."""
-        if self.earlier is not None and self.place is None:
-            return self.earlier.record.epochs
+        earlier = self.earlier
+        if earlier is not None and (self.place is None or (self.step == earlier.place.step and trainer.should_stop)):
+            return earlier.place.epoch + 1
         return trainer.current_epoch

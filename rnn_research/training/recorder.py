@@ -7,7 +7,6 @@ import shutil
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -17,12 +16,14 @@ from rnn_research.models.model import Model
 from rnn_research.probes.base import Probe
 from rnn_research.records import runs
 from rnn_research.training.answers import answers_of, together
+from rnn_research.training.best_weights import BestWeights
 from rnn_research.training.checkpoints import CheckpointWriter
 from rnn_research.training.live_record import LiveRecord, now
 from rnn_research.training.metrics import MetricsWriter
 from rnn_research.training.position import PositionTracker
 from rnn_research.training.resume import ResumedRun
 from rnn_research.training.signals import DeferredSignals, undisturbed
+from rnn_research.training.spec import RunSpec
 from rnn_research.training.stopping import Diverged, StopRules, anomalies_diverge
 from rnn_research.training.tables import TableWriter
 
@@ -34,30 +35,30 @@ class Recorder:
 
     Args:
         record: the run's, which says when the task is solved.
-        folder: the run's.
+        run: how it is carried out.
         probes: by the name under which each is stored.
-        progress: show a bar with the time left.
         earlier: the run whose checkpoint training goes on from.
-        stop_when_solved: end training at the first validation that finds the task solved.
+        metric: by which the best weights are kept; None: they are not.
         facts: what a run that goes on from this one's checkpoint must have in common.
     """
 
     def __init__(
         self,
         record: runs.RunRecord,
-        folder: Path,
+        run: RunSpec,
         probes: Mapping[str, Probe],
-        progress: bool,
         earlier: ResumedRun | None = None,
-        stop_when_solved: bool = False,
+        metric: str | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        self.live, self.earlier = LiveRecord(record, folder), earlier
+        self.live, self.earlier = LiveRecord(record, run.folder), earlier
         self.signals = DeferredSignals()
         self.position = PositionTracker(self.signals, earlier)
-        self.stopping = StopRules(self.live, self.position, stop_when_solved)
-        self.metrics = MetricsWriter(self.live, self.position, progress, earlier)
-        self.checkpoints = CheckpointWriter(self.live, self.position, self.metrics, facts or {})
+        self.stopping = StopRules(self.live, self.position, run, earlier)
+        self.best = BestWeights(self.live, self.position, metric, earlier)
+        self.metrics = MetricsWriter(self.live, self.position, run.progress, earlier)
+        watching = (self.metrics, self.stopping, self.best)
+        self.checkpoints = CheckpointWriter(self.live, self.position, *watching, facts or {})
         self.tables = TableWriter(self.live, self.position, probes, earlier)
 
     @property
@@ -65,12 +66,14 @@ class Recorder:
         """In the order in which lightning must call them.
 
         The position comes first. After a batch, losses are looked at before a row is written. At the end, the
-        checkpoint is written before the last row, which a run of more steps would not have.
+        checkpoint is written before the last row, which a run of more steps would not have. After a validation, the
+        checkpoint comes last: it holds what the others have seen.
         """
-        return [self.position, self.stopping, self.checkpoints, self.metrics, self.tables]
+        return [self.position, self.stopping, self.best, self.checkpoints, self.metrics, self.tables]
 
     def run(self, trainer: Trainer, model: Model, data: DataModule) -> runs.RunRecord:
-        """Fit and test; whatever happens, the record says so."""
+        """Fit and test; whatever happens, the record says so. Where the best weights are kept the model has them in the
+        end."""
         with self.signals.answering():
             try:
                 with anomalies_diverge(trainer):
@@ -107,7 +110,14 @@ class Recorder:
             trainer.validate(model, datamodule=data, verbose=False)
 
     def _measure(self, trainer: Trainer, model: Model, data: DataModule) -> None:
-        """The test set and every further set, and the table of their answers."""
+        """The test set and every further set, and the table of their answers: once, with the best weights where they
+        are kept, which are validated again if others came after."""
+        kept, self.best.looking = self.best.kept, False
+        if self.best.restore(trainer, model):
+            self.metrics.at = kept["step"], kept["epoch"]
+            trainer.validate(model, datamodule=data, verbose=False)
+        measured = runs.BEST if kept else runs.CHECKPOINT
+        self.live.change(weights={**self.live.record.weights, "measured": measured})
         tables = []
         for name in data.evaluation_sets:
             self.metrics.tested = name

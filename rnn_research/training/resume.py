@@ -26,6 +26,8 @@ from rnn_research.records.identity import may_differ, values_of
 from rnn_research.records.version1 import renamed
 
 PLACE = "rnn_research"
+KEPT = ("rows", "best", "success", "tally", "limits", "final", "validated", "missed", "best_weights")
+"""What a checkpoint holds of a run beside the place, by the names that `ResumedRun` has; the last five may lack."""
 
 
 class ResumeError(ValueError):
@@ -56,8 +58,9 @@ class TrainingPosition:
 class ResumedRun:
     """An earlier run at its checkpoint: its folder, its record, and what was kept at that moment.
 
-    `rows` are the rows of its metrics.csv, `best` and `success` those of its record; `tally` is what was counted for
-    the next row of training metrics (None: it starts anew).
+    `rows` are the rows of its metrics.csv, `best`, `final` and `success` those of its record; `tally` is what was
+    counted for the next row of training metrics (None: it starts anew). `limits` are the trainer's of steps and epochs.
+    `validated` is the step of the last validation, `missed` what early stopping counts, `best_weights` what was kept.
     """
 
     folder: Path
@@ -69,6 +72,11 @@ class ResumedRun:
     best: dict[str, float]
     success: dict[str, Any]
     tally: dict[str, Any] | None
+    limits: dict[str, int] = field(default_factory=dict)
+    final: dict[str, float] = field(default_factory=dict)
+    validated: int = -1
+    missed: dict[str, Any] | None = None
+    best_weights: dict[str, Any] | None = None
 
     def metrics(self) -> str:
         """The lines of metrics.csv that the run had written when the checkpoint was, with the header."""
@@ -118,7 +126,7 @@ def save(
 
     Args:
         facts: what another run must have in common, of simple types.
-        kept: `batches_per_epoch`, and `rows`, `best`, `success` and `tally` as in `ResumedRun`.
+        kept: `batches_per_epoch`, and what `KEPT` names, as in `ResumedRun`.
     """
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 (what other libraries draw from)
     others = {"numpy": (name, np.asarray(keys).tolist(), *rest), "python": random.getstate()}
@@ -196,16 +204,25 @@ def load(
     stands = TrainingPosition(
         **{key: place[key] for key in ("step", "epoch", "batch", "batches", "pending")}, generators=generators
     )
-    kept = {key: place[key] for key in ("rows", "best", "success", "tally")}
+    kept = {key: place[key] for key in KEPT if key in place}
     return ResumedRun(path.parent, path, record, stands, stands.next(place["batches_per_epoch"]), **kept)
 
 
-def check_limits(earlier: ResumedRun, trainer: Trainer) -> None:
+def check_limits(earlier: ResumedRun, trainer: Trainer, spans_run: bool = False) -> None:
     """Whether the limits leave something to train, or the run was stopped between its last step and its end.
 
+    Args:
+        spans_run: the learning rate's schedule goes over the whole run, so that it must have the same limits.
+
     Raises:
-        ResumeError: they don't.
+        ResumeError: they don't, or have to be the same and are not.
     """
+    for name, before in earlier.limits.items() if spans_run else ():
+        if (given := getattr(trainer, name)) != before:
+            raise ResumeError(
+                f"resume: given trainer.{name}={given}, but {earlier.folder} has {before}, and its scheduler goes over "
+                "the run's steps; give the same, or start both with scheduler.steps=N"
+            )
     steps, epochs, over = trainer.max_steps, trainer.max_epochs, earlier.record.status == "done"
     if steps not in (None, -1) and steps < earlier.place.step + over:
         raise ResumeError(

@@ -7,6 +7,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rnn_research.checks import integer, number
+
+
+@dataclass(frozen=True)
+class StopWhen:
+    """End training at the validation that is the `patience`-th in a row without a better value.
+
+    Args:
+        metric: of the validation set; see `datasets.task.less_is_better`.
+        patience: validations without a better value.
+        min_delta: a value is better where it is so by more than this.
+
+    Raises:
+        ValueError: patience < 1, or min_delta < 0.
+    """
+
+    metric: str
+    patience: int = 10
+    min_delta: float = 0.0
+
+    def __post_init__(self) -> None:
+        integer("stop_when_patience", self.patience)
+        number("stop_when_min_delta", self.min_delta, least=0.0)
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -24,6 +48,9 @@ class RunSpec:
         resume_from: an earlier run's folder, or its checkpoint: train on from there to the trainer's limits. That run
             is left as it is; the tables of this one continue its.
         stop_when_solved: end training at the first validation that finds the task solved, by its own rule.
+        stop_when: end training where a metric gets no better; None: never.
+        keep_best: the validation metric by which the best weights are kept, in `best.ckpt`, and measured after
+            training; "auto": the task's own (`Task.monitor`), where it has one; None: the last weights are measured.
     """
 
     folder: Path
@@ -36,3 +63,5 @@ class RunSpec:
     progress: bool = False
     resume_from: Path | None = None
     stop_when_solved: bool = False
+    stop_when: StopWhen | None = None
+    keep_best: str | None = "auto"

@@ -1,4 +1,4 @@
-"""When training ends before its limits: its loss is not finite, or the task is solved."""
+"""When training ends before its limits: its loss is not finite, the task is solved, or a metric gets no better."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -16,6 +17,9 @@ from rnn_research.datasets.base import SolvedCriterion
 from rnn_research.models.model import Model
 from rnn_research.training.live_record import LiveRecord
 from rnn_research.training.position import PositionTracker
+from rnn_research.training.resume import ResumedRun
+from rnn_research.training.spec import RunSpec
+from rnn_research.training.watched import BestValue
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +46,30 @@ def anomalies_diverge(trainer: Trainer) -> Iterator[None]:
 
 class StopRules(Callback):
     """Raises `Diverged` where the loss is not finite. Notes the first step at which the task is found solved, and ends
-    training there where that is asked for.
+    training there where that is asked for, or where a metric gets no better. Tells the learning rate's
+    schedule of validations.
 
     Args:
         live: the run's record, which says when the task is solved.
         position: where training stands.
-        stop_when_solved: end training at the first validation that finds the task solved.
+        run: what ends training before its limits.
+        earlier: the run whose checkpoint training goes on from.
     """
 
-    def __init__(self, live: LiveRecord, position: PositionTracker, stop_when_solved: bool = False) -> None:
-        self.live, self.position, self.stop_when_solved = live, position, stop_when_solved
+    def __init__(
+        self, live: LiveRecord, position: PositionTracker, run: RunSpec, earlier: ResumedRun | None = None
+    ) -> None:
+        self.live, self.position, self.run, self.earlier = live, position, run, earlier
+        self.watched = None if run.stop_when is None else BestValue(run.stop_when.metric, run.stop_when.min_delta)
+        if self.watched is not None and earlier is not None:
+            self.watched.go_on(earlier.missed)
         self.losses: list[tuple[int, torch.Tensor]] = []
         """Of the batches that were not looked at yet, with the step of each."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        """A run that was to end, and was stopped before it had measured its weights, takes no further step."""
+        if self.earlier is not None and self.earlier.record.status != "done" and self._why():
+            trainer.should_stop = True
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: Model, outputs: Mapping[str, torch.Tensor], *rest: object
@@ -71,9 +87,28 @@ class StopRules(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         """After the validation's row is in the record."""
         self._look(trainer)
-        solved = self.live.record.success.get("step") is not None
-        if trainer.state.fn == TrainerFn.FITTING and self.stop_when_solved and solved:
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        values = {name: self.live.record.final[f"val_{name}"] for name in pl_module.tallies["val_"].names}
+        for config in trainer.lr_scheduler_configs:
+            pl_module.scheduler.validated(config.scheduler, values)  # type: ignore[arg-type]
+        if self.watched is not None:
+            self.watched.look(values[self.watched.metric])
+        if why := self._why():
+            log.info("training ends at step %d: %s", trainer.global_step, why)
             trainer.should_stop = True
+
+    def state(self) -> dict[str, Any] | None:
+        """What a checkpoint keeps of early stopping."""
+        return None if self.watched is None else self.watched.state()
+
+    def _why(self) -> str:
+        """Why training is to end; empty where it is not."""
+        if self.run.stop_when_solved and self.live.record.success.get("step") is not None:
+            return "the task is solved"
+        if self.run.stop_when and self.watched and self.watched.missed >= self.run.stop_when.patience:
+            return f"val_{self.watched.metric} got no better than {self.watched.value} in {self.watched.missed} looks"
+        return ""
 
     def _look(self, trainer: Trainer) -> None:
         """Keep the first step at which the task was found solved."""

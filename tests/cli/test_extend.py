@@ -289,6 +289,7 @@ NODES = (
     "clipping.none",
     "regularizer.x",
     "optimizer",
+    "scheduler",
     "probe.x",
     "trainer",
     "logger.x",

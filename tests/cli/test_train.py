@@ -113,6 +113,7 @@ def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
         "clipping": "none",
         "regularizer": "none",
         "optimizer": "adam",
+        "scheduler": "none",
         "probe": "adjoint+gradient_norm",
         "trainer": "default",
         "logger": "none",

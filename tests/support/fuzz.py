@@ -125,6 +125,10 @@ TOP: dict[str, list[object]] = {
     "threads": [1, 1, 2],
     "engine": ["auto", "auto", "native", "torch", "reference"],
     "stop_when_solved": ["false", "false", "true"],
+    "stop_when": ["null", "loss", "accuracy"],
+    "stop_when_patience": [1, 10],
+    "stop_when_min_delta": [0.0, 0.5],
+    "keep_best": ["auto", "null", "loss", "accuracy"],
     "resume": ["null"],
     "trust": ["[]", "[mine]"],
 }

@@ -32,6 +32,7 @@ from rnn_research.clipping.none import NoClipping
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.sampling import Batches
 from rnn_research.datasets.task import SolvedCriterion
+from rnn_research.models.schedules import CosineSchedule, PlateauSchedule, StepSchedule, WarmupSchedule
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.gradient_norm import GradientNorm
 from rnn_research.records import checksum as seal
@@ -119,6 +120,7 @@ def assert_same_run(whole: Path, resumed: Path) -> None:
     assert one["global_step"] == other["global_step"]
     assert same(one["state_dict"], other["state_dict"])
     assert same(one["optimizer_states"], other["optimizer_states"])
+    assert same(one["lr_schedulers"], other["lr_schedulers"])
     for key in ("step", "epoch", "batch", "batches", "generators", "rows", "best", "success", "tally"):
         assert same(one[resume.PLACE][key], other[resume.PLACE][key]), key
     assert (whole / runs.METRICS).read_text() == (resumed / runs.METRICS).read_text()
@@ -158,6 +160,15 @@ CASES = {
     "validated every 4 batches": (Setting, 8, {"val_check_interval": 4, "check_val_every_n_epoch": None}),
     "validated twice an epoch": (Setting, 7, {"val_check_interval": 0.5}),
     "fewer batches": (Setting, 8, {"limit_train_batches": 5}),
+    "steps of the learning rate": (partial(Setting, scheduler=StepSchedule(3, 0.5)), 7, {"accumulate_grad_batches": 2}),
+    "a cosine": (partial(Setting, scheduler=CosineSchedule(13)), 8, {}),
+    "warmup and cosine": (partial(Setting, scheduler=WarmupSchedule(4, "cosine", 11)), 6, {}),
+    "warmup alone": (partial(Setting, scheduler=WarmupSchedule(10)), 3, {}),
+    "plateau": (
+        partial(Setting, scheduler=PlateauSchedule("accuracy", patience=0)),
+        7,
+        {"val_check_interval": 2, "check_val_every_n_epoch": None},
+    ),
     "sgd, no clipping": (partial(Setting, clipping=NoClipping(), optimizer=partial(torch.optim.SGD, lr=0.1)), 7, {}),
 }
 
@@ -296,6 +307,27 @@ def test_a_run_that_was_interrupted_is_resumed(
         np.testing.assert_array_equal(runs.read_table(whole, name), runs.read_table(second, name))
 
 
+@pytest.mark.parametrize("hook", ["before the update", "after a batch", "in a validation", "at an epoch's end"])
+@pytest.mark.parametrize("schedule", [CosineSchedule(), PlateauSchedule(patience=0, threshold=0.5)])
+def test_a_learning_rate_goes_on_after_an_interruption(schedule: Any, hook: str, tmp_path: Path) -> None:
+    """Over the run's own steps too, where the limits are the same."""
+    make = partial(Setting, scheduler=schedule)
+    make().fit(tmp_path / "whole", 10)
+    with pytest.raises(KeyboardInterrupt):
+        make().fit(tmp_path / "first", 10, callbacks=(Interrupts(*HOOKS[hook]),))
+    make(seed=7).fit(tmp_path / "second", 10, tmp_path / "first")
+    for key in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert same(state(tmp_path / "whole")[key], state(tmp_path / "second")[key])
+
+
+def test_a_schedule_over_the_run_is_not_stretched(tmp_path: Path) -> None:
+    make = partial(Setting, scheduler=CosineSchedule())
+    make().fit(tmp_path / "first", 2)
+    with pytest.raises(ResumeError, match=r"^resume: given trainer.max_steps=4, but .* has 2, and its scheduler goes"):
+        make().fit(tmp_path / "second", 4, tmp_path / "first")
+    assert not (tmp_path / "second").exists()
+
+
 def test_a_strategy_that_counts_batches_counts_an_interrupted_one_once(tmp_path: Path) -> None:
     make = Setting
     make(clipping=HDetach(0.5)).fit(tmp_path / "whole", 6)
@@ -409,6 +441,7 @@ MISMATCHES: dict[str, tuple[Callable[[], Setting], str]] = {
         partial(Setting, optimizer=partial(torch.optim.SGD, lr=0.1)),
         "optimizer SGD, but .* has Adam",
     ),
+    "a schedule": (partial(Setting, scheduler=StepSchedule()), "scheduler StepSchedule, but .* has None"),
     "other samples": (other_data, "Given with fingerprint [0-9a-f]+, but .* fingerprint"),
     "other batches": (other_batches, "batch_size 5, but .* has 4"),
 }
