@@ -11,6 +11,7 @@ folder:
 | `probes/answers.npy` | a row a sample of the test set and of every further set: see `ANSWERS`         |
 | `checkpoint.ckpt`    | the last state of training                                                     |
 | `encoding.json`      | the task and what turns raw data into samples, as plain data: see `encoding`    |
+| `checkpoint.previous.ckpt` | the state before that, where the last one is damaged                       |
 | `best.ckpt`          | the best weights by a validation metric, where they are kept                   |
 | `run.log`            | the log                                                                        |
 """
@@ -38,6 +39,7 @@ RECORD = "run.json"
 METRICS = "metrics.csv"
 PROBES = "probes"
 CHECKPOINT = "checkpoint.ckpt"
+PREVIOUS = "checkpoint.previous.ckpt"
 BEST = "best.ckpt"
 ANSWERS = "answers"
 """The table of answers after training. Columns: `set`, the data's features (NaN where a set lacks one), `correct` where

@@ -105,6 +105,9 @@ def claim(folder: Path, observer: Observer | None = None, mark: str = "") -> Non
         path = folder / NAME.format(number)
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileNotFoundError:  # removed meanwhile by who found it empty
+            folder.mkdir(parents=True, exist_ok=True)
+            continue
         except FileExistsError:
             owner = _alive(path, observer)
             if owner:

@@ -34,6 +34,10 @@ class ResumeError(ValueError):
     """A run that can't be trained on from: the message says what was given, what was expected, and the repair."""
 
 
+class NoCheckpoint(ResumeError):
+    """There is no checkpoint, or it is damaged: one written before it may be whole."""
+
+
 @dataclass(frozen=True)
 class TrainingPosition:
     """Where training stands between two steps of the optimiser.
@@ -77,6 +81,8 @@ class ResumedRun:
     validated: int = -1
     missed: dict[str, Any] | None = None
     best_weights: dict[str, Any] | None = None
+    own: bool = False
+    """Whether it goes on in its own folder, as if it had never been stopped."""
 
     def metrics(self) -> str:
         """The lines of metrics.csv that the run had written when the checkpoint was, with the header."""
@@ -171,7 +177,7 @@ def checkpoint_of(given: Path) -> Path:
     """
     path = given / runs.CHECKPOINT if given.is_dir() else given
     if not path.is_file():
-        raise ResumeError(
+        raise NoCheckpoint(
             f"resume: given {given}, which is no run's folder with a {runs.CHECKPOINT}; give the folder of a run that "
             "was stopped or is done (a run that was killed before its first epoch ended has none)"
         )
@@ -242,10 +248,10 @@ def _read(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch each have their own
         reason = " ".join(str(error).split())[:200]
-        raise ResumeError(f"resume: {path} can't be read ({type(error).__name__}: {reason}); train it again") from None
+        raise NoCheckpoint(f"resume: {path} can't be read ({type(error).__name__}: {reason}); train it again") from None
     expected = {PLACE, "state_dict", "optimizer_states", "loops"}
     if not isinstance(checkpoint, dict) or not expected <= set(checkpoint):
-        raise ResumeError(
+        raise NoCheckpoint(
             f"resume: {path} does not say where training stood, as those of an earlier rnn_research or of another "
             "program; train it again"
         )

@@ -45,6 +45,8 @@ class RunSpec:
         overrides: what the user typed, as typed.
         loggers: make further loggers, given `save_dir`.
         progress: show a bar with the time left.
+        go_on: the folder may hold this very run, stopped or killed earlier: train on from its checkpoint there, or from
+            the start where none can be read. It leaves what it would have left undisturbed.
         resume_from: an earlier run's folder, or its checkpoint: train on from there to the trainer's limits. That run
             is left as it is; the tables of this one continue its.
         stop_when_solved: end training at the first validation that finds the task solved, by its own rule.
@@ -61,6 +63,7 @@ class RunSpec:
     overrides: Sequence[str] = ()
     loggers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     progress: bool = False
+    go_on: bool = False
     resume_from: Path | None = None
     stop_when_solved: bool = False
     stop_when: StopWhen | None = None
