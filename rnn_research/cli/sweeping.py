@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import json
+import re
 import shlex
 import sys
 from collections import Counter
@@ -10,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rnn_research.cli import sweep_options, telling
 from rnn_research.cli.pool import Pool
@@ -23,6 +27,12 @@ from rnn_research.sweeps import claims, store
 from rnn_research.sweeps.folders import first_missing, remove_empty
 from rnn_research.sweeps.store import QueuedRun
 from rnn_research.sweeps.worker import Event, Rules
+
+IMPORTED = ("rnn_research.config.build", "rnn_research.config.run_one", "rnn_research.training.fit")
+OURS = r'"_target_": "(rnn_research\.[\w.]+)"'
+"""What a config has the package make."""
+LOOKED_AT = 1000
+"""Runs that are looked at for what they need: those of a larger sweep are alike."""
 
 
 @dataclass
@@ -171,19 +181,24 @@ def _train(sweep: Sweep, heard: list[int]) -> None:
         telling.say(f"{skipped} of {len(sweep.runs)} runs are done before, {taken_up} are taken up where they stopped")
     only = frozenset(run.digest for run in left)
     rules = Rules(only, sweep.options.retry, sweep.options.fail_fast, wait=True)
-    devices = sweep_options.gpus() if _want_gpu(left) else []
+    specs = [run.spec()["config"] for run in left[:LOOKED_AT]]
+    accelerators = {str((config.get("trainer") or {}).get("accelerator")) for config in specs}
+    devices = sweep_options.gpus() if accelerators & {"gpu", "cuda", "auto"} else []
     count = sweep.options.workers or max(1, len(devices) or sweep_options.cores())
     with answering(partial(leave, discard=claims.release_all)), uncollected():
-        pass
+        _import(specs)  # while a signal has nothing to save
     if min(count, len(left)) > 1:
         _train_in_pool(sweep, rules, min(count, len(left)), devices, heard)
     else:
         _train_here(sweep, rules, heard)
 
 
-def _want_gpu(runs: list[QueuedRun]) -> bool:
-    accelerators = {str((run.spec()["config"].get("trainer") or {}).get("accelerator")) for run in runs[:1000]}
-    return bool(accelerators & {"gpu", "cuda", "auto"})
+def _import(configs: Sequence[Any]) -> None:
+    """Import what the runs need of this package, so that the workers, which are forked from here, have it."""
+    needed = {match.rpartition(".")[0] for config in configs for match in re.findall(OURS, json.dumps(config))}
+    for module in (*IMPORTED, *sorted(needed)):
+        with contextlib.suppress(ImportError):  # the run itself says so
+            importlib.import_module(module)
 
 
 def _train_in_pool(sweep: Sweep, rules: Rules, count: int, devices: list[str], heard: list[int]) -> None:
