@@ -11,7 +11,7 @@ from typing import Any
 from rnn_research.errors import UsageError
 
 HELP = {
-    "workers": "auto: a process for each core, or each GPU; N: so many; 1: in this process",
+    "workers": "auto: a process for each core, or each GPU; N: so many; 1: in this process; 0: none",
     "retry": "how often a run that failed is tried again",
     "fail_fast": "true: stop at the first run that fails",
     "dry_run": "true: say what would happen to each run, and do nothing",
@@ -73,10 +73,9 @@ def _value(found: SweepOptions, key: str, value: str) -> Any:
         return value.lower() == "true"
     if key == "workers" and value == "auto":
         return None
-    least = 1 if key == "workers" else 0
-    if not value.isdecimal() or int(value) < least:
+    if not value.isdecimal():
         also = "auto or " if key == "workers" else ""
-        raise UsageError(f"{key}: given {value!r}, expected {also}an integer >= {least}")
+        raise UsageError(f"{key}: given {value!r}, expected {also}an integer >= 0")
     return int(value)
 
 

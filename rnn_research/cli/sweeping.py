@@ -115,6 +115,9 @@ def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typ
             if run.digest not in known:
                 store.add(run, as_plain(composed[run.digest]))
         sweep.runs = _as_listed(sweep.runs, folder)
+        if options.workers == 0:
+            telling.tell(f"{len(sweep.left)} runs are to be done in {folder}; each rnn-sweep work {folder} takes some")
+            return 0
         _train(sweep, heard)
     finally:
         remove_empty(folder, top)

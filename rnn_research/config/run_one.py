@@ -75,7 +75,7 @@ def _trained(spec: ComposedRun, folder: Path, progress: bool, go_on: bool) -> ru
         if not (folder / runs.RECORD).exists():
             (folder / LOG).unlink(missing_ok=True)
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if (folder / runs.RECORD).exists() and (record := runs.read(folder)).status in ("failed", "done", "diverged"):
             return record
         return failed(spec, folder, f"{type(error).__name__}: {error}")
@@ -111,7 +111,7 @@ def failed(spec: ComposedRun, folder: Path, error: str) -> runs.RunRecord:
 def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool, go_on: bool) -> runs.RunRecord:
     from rnn_research.checks import path_of
     from rnn_research.config.build import build
-    from rnn_research.config.check import early_ending
+    from rnn_research.config.check import checkpoint_every, early_ending
     from rnn_research.training.fit import fit
     from rnn_research.training.spec import RunSpec
 
@@ -134,6 +134,7 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool, go_on: bo
         progress=progress,
         go_on=go_on,
         resume_from=cfg.resume and path_of("resume", cfg.resume),
+        checkpoint_every=checkpoint_every(cfg),
         **early_ending(cfg),
         **identity,
     )

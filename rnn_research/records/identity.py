@@ -39,6 +39,7 @@ SCALARS = (
     "stop_when_patience",
     "stop_when_min_delta",
     "keep_best",
+    "checkpoint",
     "trust",
 )
 """What is at the top of a config; other keys are a user's own, and count where these refer to them."""
@@ -76,7 +77,11 @@ TABLE = (
     ),
     KeyRule(r"trainer\.(log_every_n_steps|profiler|enable_\w+)", "watching", "what is written down while it trains"),
     KeyRule(r"(probe|logger)(\..*)?", "watching", "reads the training and changes nothing of it"),
-    KeyRule(r"threads|dataset\.num_workers|trainer\.inference_mode", "speed", "how fast the same numbers come"),
+    KeyRule(
+        r"threads|checkpoint(\..*)?|dataset\.num_workers|trainer\.inference_mode",
+        "speed",
+        "how fast the same numbers come",
+    ),
     KeyRule(r"dataset\.(root|cache|url)", "place", "where the data lie: their fingerprint says which they are"),
     KeyRule(r"trainer\.default_root_dir", "place", "where files are written"),
     KeyRule(
@@ -99,6 +104,7 @@ BEFORE: dict[str, Any] = {
     "stop_when_patience": 10,
     "stop_when_min_delta": 0.0,
     "keep_best": "auto",
+    "checkpoint.every_seconds": 10,
     "trainer.val_check_interval": 1.0,
     "architecture._target_": "rnn_research.models.architectures.automatic.automatic_architecture",
     "architecture._partial_": True,

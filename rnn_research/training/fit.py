@@ -103,7 +103,7 @@ def _begun(
         machine=provenance.machine(),
         start=earlier.record.start if earlier is not None and own else now(),
         baselines=data.baselines(),
-        final={} if earlier is None else {key: earlier.final[key] for key in earlier.final if key.startswith("val_")},
+        final={} if earlier is None else dict(earlier.final),
         best={} if earlier is None else earlier.best,
         success=rule if earlier is None or not _same_rule(rule, earlier.success) else earlier.success,
         resumed=_resumed(earlier),

@@ -6,6 +6,7 @@ stopped there and resumed takes the same steps, bit for bit, as training that wa
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -26,8 +27,11 @@ from rnn_research.records.identity import may_differ, values_of
 from rnn_research.records.version1 import renamed
 
 PLACE = "rnn_research"
-KEPT = ("rows", "best", "success", "tally", "limits", "final", "validated", "missed", "best_weights")
-"""What a checkpoint holds of a run beside the place, by the names that `ResumedRun` has; the last five may lack."""
+KEPT = (
+    *("rows", "best", "success", "tally", "limits", "final", "validated", "missed", "best_weights"),
+    *("logged", "metrics_digest", "table_rows"),
+)
+"""What a checkpoint holds of a run beside the place, by the names that `ResumedRun` has; all after `tally` may lack."""
 
 
 class ResumeError(ValueError):
@@ -65,6 +69,8 @@ class ResumedRun:
     `rows` are the rows of its metrics.csv, `best`, `final` and `success` those of its record; `tally` is what was
     counted for the next row of training metrics (None: it starts anew). `limits` are the trainer's of steps and epochs.
     `validated` is the step of the last validation, `missed` what early stopping counts, `best_weights` what was kept.
+    `logged` is the step of the last row of training, `metrics_digest` that of the rows, `table_rows` how many rows each
+    table has of the steps before.
     """
 
     folder: Path
@@ -81,6 +87,9 @@ class ResumedRun:
     validated: int = -1
     missed: dict[str, Any] | None = None
     best_weights: dict[str, Any] | None = None
+    logged: int = 0
+    metrics_digest: str = ""
+    table_rows: dict[str, int] | None = None
     own: bool = False
     """Whether it goes on in its own folder, as if it had never been stopped."""
 
@@ -89,7 +98,25 @@ class ResumedRun:
         path = self.folder / runs.METRICS
         if not self.rows or not path.exists():
             return ""
-        return "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[: 1 + self.rows])
+        return "".join(path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[: 1 + self.rows])
+
+    def check_files(self) -> None:
+        """The rows of metrics and tables that the checkpoint counts on are there.
+
+        Raises:
+            NoCheckpoint: they are not, or are damaged.
+        """
+        found = hashlib.sha256(self.metrics().encode("utf-8", "surrogateescape")).hexdigest()
+        if self.metrics_digest and found != self.metrics_digest:
+            path = self.folder / runs.METRICS
+            what = "was changed" if path.exists() else "is missing"
+            raise NoCheckpoint(f"resume: {path} {what} since {self.path.name} was written; train it again")
+        wanted = self.table_rows or {}
+        tables = self.tables(wanted)
+        for name, count in wanted.items():
+            if (there := len(tables.get(name, ()))) != count:
+                path = self.folder / runs.PROBES / f"{name}.npy"
+                raise NoCheckpoint(f"resume: {path} has {there} rows of the {count} that it had; train it again")
 
     def tables(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """The rows of these tables before the checkpoint's step; without those that the run left none of.
@@ -100,7 +127,7 @@ class ResumedRun:
         try:
             found = {name: runs.read_table(self.folder, name) for name in names}
         except runs.DamagedRecord as error:
-            raise ResumeError(f"resume: {error}, or remove it") from None
+            raise NoCheckpoint(f"resume: {error}, or remove it") from None
         step = self.place.step
         return {name: rows[rows["step"] < step] for name, rows in found.items() if rows is not None and len(rows)}
 
@@ -176,6 +203,8 @@ def checkpoint_of(given: Path) -> Path:
         ResumeError: there is none.
     """
     path = given / runs.CHECKPOINT if given.is_dir() else given
+    if given.is_dir() and not path.is_file() and (given / runs.PREVIOUS).is_file():
+        return given / runs.PREVIOUS  # killed between the two
     if not path.is_file():
         raise NoCheckpoint(
             f"resume: given {given}, which is no run's folder with a {runs.CHECKPOINT}; give the folder of a run that "
@@ -211,7 +240,10 @@ def load(
         **{key: place[key] for key in ("step", "epoch", "batch", "batches", "pending")}, generators=generators
     )
     kept = {key: place[key] for key in KEPT if key in place}
-    return ResumedRun(path.parent, path, record, stands, stands.next(place["batches_per_epoch"]), **kept)
+    kept.setdefault("logged", stands.step)
+    found = ResumedRun(path.parent, path, record, stands, stands.next(place["batches_per_epoch"]), **kept)
+    found.check_files()
+    return found
 
 
 def check_limits(earlier: ResumedRun, trainer: Trainer, spans_run: bool = False) -> None:

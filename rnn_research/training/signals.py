@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Ctrl-C, what a batch system sends, and what a terminal sends as it is closed."""
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2") if hasattr(signal, name))
+"""Ctrl-C, what a batch system sends, what a terminal sends as it is closed, and what Slurm may be told to send."""
 
 
 class DeferredSignals:
@@ -83,6 +83,8 @@ class DeferredSignals:
     def _before(self, handler: Callable[..., Any]) -> Callable[[int, Any], None]:
         def hear(number: int, frame: Any) -> None:
             self._last = number
+            if self.holding and self._waiting and number == signal.SIGINT:
+                os._exit(128 + number)  # a second Ctrl-C: the checkpoint of before is there
             if self.holding:
                 self._waiting.append((handler, number))
             else:
@@ -119,6 +121,9 @@ def _cut_off(error: BaseException) -> bool:
 
 
 def stopped(error: BaseException | None) -> bool:
-    """Whether a signal stopped training: lightning makes a SystemExit of it, and a worker that the signal killed too
-    may add another error."""
-    return error is not None and (isinstance(error, KeyboardInterrupt | SystemExit) or stopped(error.__context__))
+    """Whether a signal stopped training: lightning makes a SystemExit of the interrupt, and a worker that the signal
+    killed too may add another error. A SystemExit that a user's code raises is none."""
+    if error is None:
+        return False
+    of_lightning = type(error).__name__ == "SIGTERMException"  # by its name: commands import this module, and not it
+    return isinstance(error, KeyboardInterrupt) or of_lightning or stopped(error.__context__)

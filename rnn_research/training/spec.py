@@ -53,6 +53,7 @@ class RunSpec:
         stop_when: end training where a metric gets no better; None: never.
         keep_best: the validation metric by which the best weights are kept, in `best.ckpt`, and measured after
             training; "auto": the task's own (`Task.monitor`), where it has one; None: the last weights are measured.
+        checkpoint_every: seconds between checkpoints; None: as `CheckpointWriter` has it.
     """
 
     folder: Path
@@ -68,3 +69,4 @@ class RunSpec:
     stop_when_solved: bool = False
     stop_when: StopWhen | None = None
     keep_best: str | None = "auto"
+    checkpoint_every: float | None = None
