@@ -21,7 +21,7 @@ from rnn_research.probes.callback import ProbeCallback
 from rnn_research.records import encoding, runs
 from rnn_research.sweeps import claims
 from rnn_research.training import provenance, resume
-from rnn_research.training.go_on import find_earlier, remove_traces
+from rnn_research.training.go_on import begin_metrics, find_earlier, remove_traces
 from rnn_research.training.lean_loop import make_lean
 from rnn_research.training.live_record import now
 from rnn_research.training.recorder import Recorder
@@ -78,8 +78,7 @@ def fit(
             remove_traces(run.folder)
         recorder.live.write()
         encoding.write(run.folder, _encoding(data))
-        if earlier is not None and (lines := earlier.metrics()):
-            runs.replace_atomically(run.folder / runs.METRICS, lambda file: file.write(lines))
+        begin_metrics(run.folder, "" if earlier is None else earlier.metrics())
         recorder.best.begin()
         return recorder.run(live, model, data)
 

@@ -12,6 +12,7 @@ from typing import Any
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model
 from rnn_research.records import runs
+from rnn_research.sweeps import claims
 from rnn_research.training import resume
 from rnn_research.training.spec import RunSpec
 
@@ -30,6 +31,7 @@ def find_earlier(run: RunSpec, data: DataModule, model: Model, facts: Mapping[st
                 continue
             try:
                 found = resume.load(path, data, model, run.seed, run.config, facts)
+                found.check_tables()
             except resume.NoCheckpoint as error:
                 log.warning("%s; taking the one before it", error)
                 continue
@@ -37,8 +39,22 @@ def find_earlier(run: RunSpec, data: DataModule, model: Model, facts: Mapping[st
             return replace(found, own=True)
         log.warning("there is no checkpoint to go on from: training from the start")
     if run.resume_from is not None:
-        return resume.load(run.resume_from, data, model, run.seed, run.config, facts)
+        _check_over(run.resume_from)
+        try:
+            return resume.load(run.resume_from, data, model, run.seed, run.config, facts)
+        except resume.NoCheckpoint as error:
+            previous = run.resume_from / runs.PREVIOUS
+            if not previous.is_file():
+                raise
+            log.warning("%s; taking %s", error, previous)
+            return resume.load(previous, data, model, run.seed, run.config, facts)
     return None
+
+
+def _check_over(given: Path) -> None:
+    """Raise a ResumeError where a process still trains the run that is to be gone on from."""
+    if owner := claims.holder(given if given.is_dir() else given.parent):
+        raise resume.ResumeError(f"resume: given {given}, which {owner} is training; wait for its end, or stop it")
 
 
 def remove_traces(folder: Path) -> None:
@@ -46,3 +62,11 @@ def remove_traces(folder: Path) -> None:
     shutil.rmtree(folder / runs.PROBES, ignore_errors=True)
     for name in (runs.METRICS, runs.CHECKPOINT, runs.PREVIOUS, runs.BEST):
         (folder / name).unlink(missing_ok=True)
+
+
+def begin_metrics(folder: Path, lines: str) -> None:
+    """Let metrics.csv hold these lines alone: those before the checkpoint; without any, there is no file."""
+    if lines:
+        runs.replace_atomically(folder / runs.METRICS, lambda file: file.write(lines))
+    else:
+        (folder / runs.METRICS).unlink(missing_ok=True)

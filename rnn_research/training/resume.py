@@ -100,17 +100,20 @@ class ResumedRun:
             return ""
         return "".join(path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[: 1 + self.rows])
 
-    def check_files(self) -> None:
-        """The rows of metrics and tables that the checkpoint counts on are there.
+    def check_metrics(self) -> None:
+        """The rows of metrics that the checkpoint counts on are there.
 
         Raises:
-            NoCheckpoint: they are not, or are damaged.
+            NoCheckpoint: they are not, or are others.
         """
         found = hashlib.sha256(self.metrics().encode("utf-8", "surrogateescape")).hexdigest()
         if self.metrics_digest and found != self.metrics_digest:
             path = self.folder / runs.METRICS
             what = "was changed" if path.exists() else "is missing"
             raise NoCheckpoint(f"resume: {path} {what} since {self.path.name} was written; train it again")
+
+    def check_tables(self) -> None:
+        """Likewise, of the tables."""
         wanted = self.table_rows or {}
         tables = self.tables(wanted)
         for name, count in wanted.items():
@@ -242,7 +245,7 @@ def load(
     kept = {key: place[key] for key in KEPT if key in place}
     kept.setdefault("logged", stands.step)
     found = ResumedRun(path.parent, path, record, stands, stands.next(place["batches_per_epoch"]), **kept)
-    found.check_files()
+    found.check_metrics()
     return found
 
 
