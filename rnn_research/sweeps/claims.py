@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import socket
 import threading
 import time
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnn_research.errors import FolderInUse
+from rnn_research.sweeps.observer import Observer
 
 NAME = ".claim-{}"
 JUST_MADE = 60.0  # seconds in which a claim may still be empty: it is written just after it is made
@@ -41,34 +43,6 @@ _held: dict[tuple[str, int], Held] = {}
 
 class Claimed(FolderInUse):
     """Another process has the folder: the message says which, and the repair."""
-
-
-class Observer:
-    """Watches claims of other machines by this process's clock.
-
-    Args:
-        patience: seconds after which a claim that has not grown is that of a process that is gone.
-    """
-
-    def __init__(self, patience: float = 60.0) -> None:
-        self.patience = patience
-        self._seen: dict[Path, tuple[int, float]] = {}
-        self._grew: set[Path] = set()
-
-    def silent(self, path: Path, size: int) -> bool:
-        """Whether a claim has not grown for so long, as far as was watched."""
-        now = time.monotonic()
-        before, since = self._seen.get(path, (size, now))
-        if before != size:
-            self._grew.add(path)
-            since = now
-        self._seen[path] = (size, since)
-        return now - since > self.patience
-
-    def undecided(self, folder: Path) -> bool:
-        """Whether it is not known yet of a claim of this folder whether its process is there."""
-        paths = {path for path in self._seen if path.parent == folder}
-        return any(path not in self._grew for path in paths)
 
 
 @contextlib.contextmanager
@@ -100,11 +74,11 @@ def claim(folder: Path, observer: Observer | None = None, mark: str = "") -> Non
         OSError: the folder can't be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    number = 0
+    number, started = 0, _started(os.getpid())
     while True:
         path = folder / NAME.format(number)
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            _held[_key(folder)] = _made(path, {**_here(), "pid": os.getpid(), "started": started, "mark": mark})
         except FileNotFoundError:  # removed meanwhile by who found it empty
             folder.mkdir(parents=True, exist_ok=True)
             continue
@@ -114,16 +88,38 @@ def claim(folder: Path, observer: Observer | None = None, mark: str = "") -> Non
                 raise _refused(folder, owner) from None
             number = 0 if owner is None else number + 1  # given back meanwhile: another may begin at the first
             continue
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            _held[_key(folder)] = Held(path, os.fstat(file.fileno()).st_ino)
-            try:
-                json.dump({**_here(), "pid": os.getpid(), "started": _started(os.getpid()), "mark": mark}, file)
-                file.write("\n")
-            except BaseException:  # a full disk
-                _remove(_held.pop(_key(folder)).path)
-                raise
         _check_alone(folder, path, observer)
         return
+
+
+def _made(path: Path, said: dict[str, Any]) -> Held:
+    """A new claim. It appears with all that it says, where the file system has links; else it is empty for a moment.
+
+    Raises:
+        FileExistsError: there is one.
+        OSError: it can't be written, and is not there.
+    """
+    temporary = path.with_name(f".claim.{secrets.token_hex(8)}")
+    try:
+        temporary.write_text(f"{json.dumps(said)}\n", encoding="utf-8")
+        try:
+            os.link(temporary, path)
+            return Held(path, path.stat().st_ino)
+        except (FileExistsError, FileNotFoundError):
+            raise
+        except OSError:  # no links here
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    finally:
+        _remove(temporary)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        held = Held(path, os.fstat(file.fileno()).st_ino)
+        try:
+            file.write(f"{json.dumps(said)}\n")
+            file.flush()
+        except BaseException:  # a full disk
+            _remove(path)
+            raise
+    return held
 
 
 def _check_alone(folder: Path, own: Path, observer: Observer | None) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from rnn_research.records import runs
 from rnn_research.sweeps import claims
+from rnn_research.sweeps.observer import Observer
 
 QUEUE = "queue"
 VERSION = 1
@@ -140,7 +141,7 @@ def _damaged(path: Path, error: Exception) -> DamagedQueue:
     return DamagedQueue(f"{path}: damaged ({error}); remove it, and start the sweep's command again")
 
 
-def state(run: QueuedRun, observer: claims.Observer | None = None) -> str:
+def state(run: QueuedRun, observer: Observer | None = None) -> str:
     """The state of a run: that of its record, where nobody has the run's folder.
 
     Raises:

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rnn_research.records import runs
+from rnn_research.records.half_written import half_written
 from rnn_research.sweeps import claims, store
 from rnn_research.sweeps.store import QueuedRun
-
-TEMPORARY = (".run.json.*", ".metrics.csv.*", ".*.ckpt", "probes/.*.npy.*", ".encoding.json.*")
-"""What a process that was killed may leave half written."""
 
 
 def to_retry(sweep: Path) -> list[QueuedRun]:
@@ -52,8 +50,7 @@ def to_collect(sweep: Path, checkpoints: bool = False) -> Iterator[Path]:
     for run in store.listed(sweep):
         if not run.folder.exists() or claims.holder(run.folder):
             continue
-        for pattern in TEMPORARY:
-            yield from run.folder.glob(pattern)
+        yield from half_written(run.folder)
         if _state(run) in store.FINAL:
             yield from run.folder.glob(claims.NAME.format("*"))
             kept = (runs.PREVIOUS, runs.CHECKPOINT) if checkpoints else (runs.PREVIOUS,)

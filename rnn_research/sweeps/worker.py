@@ -12,6 +12,7 @@ from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
 from rnn_research.sweeps import claims, heart, store
 from rnn_research.sweeps.folders import first_missing, remove_empty
+from rnn_research.sweeps.observer import Observer
 from rnn_research.sweeps.store import QueuedRun
 
 MOST_DEATHS = 4
@@ -87,7 +88,7 @@ def work(todo: Collection[QueuedRun], train: Trainer, rules: Rules, tell: Callab
     Raises:
         KeyboardInterrupt: a signal ended it; the run that was trained has left its record, and is free.
     """
-    observer = claims.Observer(rules.patience)
+    observer = Observer(rules.patience)
     left = [run for run in todo if rules.only is None or run.digest in rules.only]
     trained = 0
     while left:
@@ -122,7 +123,7 @@ def _killed_before(run: QueuedRun) -> bool:
     return bool(claims.deaths(run.folder, store.progress(run.folder)))
 
 
-def _may_come(run: QueuedRun, rules: Rules, observer: claims.Observer) -> bool:
+def _may_come(run: QueuedRun, rules: Rules, observer: Observer) -> bool:
     """Whether a run that another has may still be this worker's: it waits for all, or does not know yet if the other's
     process is there."""
     if not _is_left(run, rules):
@@ -141,7 +142,7 @@ def _is_left(run: QueuedRun, rules: Rules) -> bool:
 
 
 def _take(
-    run: QueuedRun, train: Trainer, rules: Rules, observer: claims.Observer, tell: Callable[[Event], None]
+    run: QueuedRun, train: Trainer, rules: Rules, observer: Observer, tell: Callable[[Event], None]
 ) -> Event | None:
     """Claim a run and train it; None where nothing is left to do of it.
 

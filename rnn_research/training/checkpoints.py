@@ -96,6 +96,7 @@ class CheckpointWriter(Callback):
             "batches_per_epoch": trainer.num_training_batches,
             "rows": self.metrics.rows,
             "logged": self.metrics.logged,
+            "engine": record.engine,
             "metrics_digest": self.metrics.digest.hexdigest(),
             "table_rows": self._rows,
             "final": record.final,

@@ -21,7 +21,7 @@ from rnn_research.probes.callback import ProbeCallback
 from rnn_research.records import encoding, runs
 from rnn_research.sweeps import claims
 from rnn_research.training import provenance, resume
-from rnn_research.training.go_on import begin_metrics, find_earlier, remove_traces
+from rnn_research.training.go_on import begin_metrics, find_earlier, remove_half_written, remove_traces
 from rnn_research.training.lean_loop import make_lean
 from rnn_research.training.live_record import now
 from rnn_research.training.recorder import Recorder
@@ -78,6 +78,7 @@ def fit(
             remove_traces(run.folder)
         recorder.live.write()
         encoding.write(run.folder, _encoding(data))
+        remove_half_written(run.folder)
         begin_metrics(run.folder, "" if earlier is None else earlier.metrics())
         recorder.best.begin()
         return recorder.run(live, model, data)
@@ -170,6 +171,7 @@ def _trainer(
     live.precision_plugin.convert_input = lambda data: data  # the model does it; lightning can't with a frozen Batch
     if type(live.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
         live.profiler = _Unprofiled()  # type: ignore[attr-defined]
+    live._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # `DeferredSignals` hears
     make_lean(live)
     return live
 

@@ -12,6 +12,7 @@ from typing import Any
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model
 from rnn_research.records import runs
+from rnn_research.records.half_written import half_written
 from rnn_research.sweeps import claims
 from rnn_research.training import resume
 from rnn_research.training.spec import RunSpec
@@ -62,6 +63,12 @@ def remove_traces(folder: Path) -> None:
     shutil.rmtree(folder / runs.PROBES, ignore_errors=True)
     for name in (runs.METRICS, runs.CHECKPOINT, runs.PREVIOUS, runs.BEST):
         (folder / name).unlink(missing_ok=True)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove what a process that was killed has left half written."""
+    for path in half_written(folder):
+        path.unlink(missing_ok=True)
 
 
 def begin_metrics(folder: Path, lines: str) -> None:

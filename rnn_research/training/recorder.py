@@ -127,7 +127,7 @@ class Recorder:
             self.metrics.late = self.best.late = False
         if self.metrics.logged != earlier.place.step:
             self.metrics.row(trainer, model, "train")
-        self.live.change(engine=earlier.record.engine)
+        self.live.change(engine=earlier.engine or earlier.record.engine)
 
     def _measure(self, trainer: Trainer, model: Model, data: DataModule) -> None:
         """The test set and every further set, and the table of their answers: once, with the best weights where they

@@ -32,9 +32,9 @@ class DeferredSignals:
         before = {}
         if threading.current_thread() is threading.main_thread():
             before = {number: signal.getsignal(number) for number in STOPPING}
-        before = {number: handler for number, handler in before.items() if callable(handler)}
+        before = {number: handler for number, handler in before.items() if callable(handler) or _ends(number, handler)}
         for number, handler in before.items():
-            signal.signal(number, self._before(handler))
+            signal.signal(number, self._before(handler if callable(handler) else signal.default_int_handler))
         told = sys.unraisablehook
         sys.unraisablehook = self._telling(told)
         try:
@@ -104,6 +104,11 @@ def undisturbed() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _ends(number: int, handler: Any) -> bool:
+    """Whether a signal would end this process in the midst of a step: SIGTERM, where nobody answers it."""
+    return number == signal.SIGTERM and handler == signal.SIG_DFL
 
 
 def _ended_a_worker(error: BaseException | None) -> bool:
