@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from rnn_research.config.compose import ComposedRun, Composer, parsed
+from rnn_research.config.similar import all_runs
 from rnn_research.errors import UsageError
 
 
@@ -55,7 +56,7 @@ def plan(composer: Composer, overrides: Sequence[str], multirun: bool, zipped: S
     if not jobs:
         raise UsageError("a sweep of no runs: one of its keys has no values; expected some, as seed=0,1,2")
     _check_folder(overrides, "hydra.run.dir", "a sweep, whose runs lie in hydra.sweep.dir=FOLDER")
-    return Plan([composer.run(job).numbered(number) for number, job in enumerate(jobs)], sweep=True)
+    return Plan(all_runs(composer, jobs), sweep=True)
 
 
 def _sweeps(config: DictConfig) -> bool:

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import json
-import re
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rnn_research.cli import sweep_options, telling
 from rnn_research.cli.pool import Pool
 from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
 from rnn_research.cli.sweep_options import SweepOptions
+from rnn_research.cli.sweep_start import import_for, mistakes
 from rnn_research.config.compose import ComposedRun
-from rnn_research.config.queue import as_plain, queued, work
+from rnn_research.config.queue import queued, work, written
 from rnn_research.errors import FolderInUse, UsageError
 from rnn_research.records.runs import RECORD, DamagedRecord
 from rnn_research.sweeps import claims, store
 from rnn_research.sweeps.folders import first_missing, remove_empty
 from rnn_research.sweeps.store import QueuedRun
 from rnn_research.sweeps.worker import Event, Rules
-
-IMPORTED = ("rnn_research.config.build", "rnn_research.config.run_one", "rnn_research.training.fit")
-OURS = r'"_target_": "(rnn_research\.[\w.]+)"'
-"""What a config has the package make."""
-LOOKED_AT = 1000
-"""Runs that are looked at for what they need: those of a larger sweep are alike."""
 
 
 @dataclass
@@ -113,7 +104,7 @@ def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typ
         composed = {run.digest: specs[run.number] for run in runs}
         for run in sweep.left:
             if run.digest not in known:
-                store.add(run, as_plain(composed[run.digest]))
+                store.add(run, written(composed[run.digest], run))
         sweep.runs = _as_listed(sweep.runs, folder)
         if options.workers == 0:
             telling.tell(f"{len(sweep.left)} runs are to be done in {folder}; each rnn-sweep work {folder} takes some")
@@ -131,7 +122,8 @@ def _as_listed(runs: list[QueuedRun], folder: Path) -> list[QueuedRun]:
 
 
 def _check_folder(folder: Path) -> None:
-    if (folder / RECORD).exists():
+    strange = not (folder / store.QUEUE).is_dir() and next(folder.glob(f"*/{RECORD}"), None)
+    if (folder / RECORD).exists() or strange:
         raise FolderInUse(f"{folder}: already holds runs, nothing was written over")
     if owner := claims.holder(folder):
         raise FolderInUse(f"{folder}: another run has just been started there ({owner})")
@@ -184,24 +176,23 @@ def _train(sweep: Sweep, heard: list[int]) -> None:
         telling.say(f"{skipped} of {len(sweep.runs)} runs are done before, {taken_up} are taken up where they stopped")
     only = frozenset(run.digest for run in left)
     rules = Rules(only, sweep.options.retry, sweep.options.fail_fast, wait=True)
-    specs = [run.spec()["config"] for run in left[:LOOKED_AT]]
+    specs = [run.spec()["config"] for run in left[:1000]]
     accelerators = {str((config.get("trainer") or {}).get("accelerator")) for config in specs}
     devices = sweep_options.gpus() if accelerators & {"gpu", "cuda", "auto"} else []
     count = sweep.options.workers or max(1, len(devices) or sweep_options.cores())
     with answering(partial(leave, discard=claims.release_all)), uncollected():
-        _import(specs)  # while a signal has nothing to save
+        import_for(specs)  # while a signal has nothing to save
+    for event in mistakes(left):
+        store.remove(event.run)
+        sweep.tell(event)
+    left = [run for run in left if run.digest not in sweep.ended]
+    rules = replace(rules, only=frozenset(run.digest for run in left))
+    if not left:
+        return
     if min(count, len(left)) > 1:
         _train_in_pool(sweep, rules, min(count, len(left)), devices, heard)
     else:
         _train_here(sweep, rules, heard)
-
-
-def _import(configs: Sequence[Any]) -> None:
-    """Import what the runs need of this package, so that the workers, which are forked from here, have it."""
-    needed = {match.rpartition(".")[0] for config in configs for match in re.findall(OURS, json.dumps(config))}
-    for module in (*IMPORTED, *sorted(needed)):
-        with contextlib.suppress(ImportError):  # the run itself says so
-            importlib.import_module(module)
 
 
 def _train_in_pool(sweep: Sweep, rules: Rules, count: int, devices: list[str], heard: list[int]) -> None:

@@ -10,31 +10,29 @@ from typing import Any
 
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.config.compose import ComposedRun
-from rnn_research.config.environment import recorded
 from rnn_research.config.short_keys import register
+from rnn_research.config.similar import SimilarRun, as_plain, values_of_run
 from rnn_research.errors import UsageError
 from rnn_research.records.identity import digest
-from rnn_research.records.runs import RunRecord, plain
+from rnn_research.records.runs import RunRecord
 from rnn_research.sweeps import heart, store, worker
 from rnn_research.sweeps.store import QueuedRun
 from rnn_research.sweeps.worker import Event, Rules
 
+AnyRun = ComposedRun | SimilarRun
 LONGEST = 200
 """Bytes of a run's folder's name."""
-OF_HYDRA = ("mode", "run", "sweep", "job", "runtime", "overrides", "verbose", "output_subdir")
-"""The parts of Hydra's config that a run may refer to."""
 
 
-def queued(specs: Sequence[ComposedRun], sweep: Path) -> list[QueuedRun]:
+def queued(specs: Sequence[AnyRun], sweep: Path) -> list[QueuedRun]:
     """The runs of a sweep as they stand in its folder's queue, each once.
 
     Raises:
         UsageError: two of them would lie in one folder.
     """
-    configs = [plain(_values(spec)) for spec in specs]
+    configs = [spec.values() if isinstance(spec, SimilarRun) else values_of_run(spec) for spec in specs]
     names = [digest(config) for config in configs]
     twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     found: dict[str, QueuedRun] = {}
@@ -54,21 +52,17 @@ def queued(specs: Sequence[ComposedRun], sweep: Path) -> list[QueuedRun]:
     return list(found.values())
 
 
-def _values(spec: ComposedRun) -> Any:
-    try:
-        return recorded(spec.task)
-    except OmegaConfBaseException:  # the run itself says what is wrong
-        return OmegaConf.to_container(spec.task, resolve=False)
-
-
-def _folder(spec: ComposedRun, name: str) -> str:
+def _folder(spec: AnyRun, name: str) -> str:
     """The run's folder within the sweep's, short enough for every file system."""
-    hydra = spec.config.hydra
-    with read_write(hydra), open_dict(hydra):
-        hydra.job.id = name[:10]
-    parts = [part for part in spec.folder(swept=True).split("/") if part not in ("", ".")]
+    given = spec.folder(name[:10]) if isinstance(spec, SimilarRun) else None
+    if given is None:
+        hydra = spec.config.hydra
+        with read_write(hydra), open_dict(hydra):
+            hydra.job.id = name[:10]
+        given = (spec.composed if isinstance(spec, SimilarRun) else spec).folder(swept=True)
+    parts = [part for part in given.split("/") if part not in ("", ".")]
     if not parts or ".." in parts:
-        raise UsageError(f"hydra.sweep.subdir: given {spec.folder(swept=True)!r}, expected a folder within the sweep's")
+        raise UsageError(f"hydra.sweep.subdir: given {given!r}, expected a folder within the sweep's")
     return "/".join(part if len(os.fsencode(part)) <= LONGEST else _shortened(part, name) for part in parts)
 
 
@@ -77,22 +71,15 @@ def _shortened(part: str, name: str) -> str:
     return f"{start}-{name[:10]}"
 
 
-def label(spec: ComposedRun) -> str:
+def label(spec: AnyRun) -> str:
     """What was typed for a run, without the experiment that all have."""
     given = [item for item in spec.typed if not item.startswith("experiment=")]
     return ", ".join(given or spec.typed) or "defaults"
 
 
-def as_plain(spec: ComposedRun) -> dict[str, Any]:
-    """A composed run as plain values, unresolved."""
-    hydra = OmegaConf.masked_copy(spec.config.hydra, list(OF_HYDRA))
-    return {
-        "config": OmegaConf.to_container(spec.task, resolve=False),
-        "hydra": OmegaConf.to_container(hydra, resolve=False, enum_to_str=True),
-        "overrides": list(spec.overrides),
-        "long": list(spec.long),
-        "folders": [str(folder) for folder in spec.folders],
-    }
+def written(spec: AnyRun, run: QueuedRun) -> dict[str, Any]:
+    """A run as it is written into the queue."""
+    return spec.plain(run.digest[:10]) if isinstance(spec, SimilarRun) else as_plain(spec)
 
 
 def as_composed(values: dict[str, Any]) -> ComposedRun:

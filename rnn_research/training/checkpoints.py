@@ -116,9 +116,14 @@ class CheckpointWriter(Callback):
     def _write(self, trainer: Trainer, model: Model) -> None:
         """The tables, and then the checkpoint, which says how many rows they have."""
         start, folder = time.monotonic(), self.live.folder
-        self._rows = self.tables.write(model)
-        heart.confirm(folder)
-        write_sealed(folder / runs.CHECKPOINT, trainer.save_checkpoint, folder / runs.PREVIOUS)
+        try:
+            self._rows = self.tables.write(model)
+            heart.confirm(folder)
+            write_sealed(folder / runs.CHECKPOINT, trainer.save_checkpoint, folder / runs.PREVIOUS)
+        except (OSError, RuntimeError):  # a full disk: the record needs room
+            if (folder / runs.CHECKPOINT).exists():
+                (folder / runs.PREVIOUS).unlink(missing_ok=True)
+            raise
         end, self._written = time.monotonic(), True
         self._due_at = end + max(self.every, self.SHARE * (end - start))
 
