@@ -31,10 +31,10 @@ JUST_MADE = 60.0  # seconds in which a claim may still be empty: it is written j
 
 
 class Held(NamedTuple):
-    """A claim of this process: its file, and which file that is."""
+    """A claim of this process: its file, and the text by which it is known as this process's."""
 
     path: Path
-    inode: int
+    token: str
 
 
 _held: dict[tuple[str, int], Held] = {}
@@ -78,7 +78,7 @@ def claim(folder: Path, observer: Observer | None = None, mark: str = "") -> Non
     while True:
         path = folder / NAME.format(number)
         try:
-            _held[_key(folder)] = _made(path, {**_here(), "pid": os.getpid(), "started": started, "mark": mark})
+            _held[_key(folder)] = _made(path, {"pid": os.getpid(), "started": started, "mark": mark})
         except FileNotFoundError:  # removed meanwhile by who found it empty
             folder.mkdir(parents=True, exist_ok=True)
             continue
@@ -99,12 +99,14 @@ def _made(path: Path, said: dict[str, Any]) -> Held:
         FileExistsError: there is one.
         OSError: it can't be written, and is not there.
     """
-    temporary = path.with_name(f".claim.{secrets.token_hex(8)}")
+    token = secrets.token_hex(8)
+    temporary = path.with_name(f".claim.{token}")
+    text = f"{json.dumps({**_here(), **said, 'folder': str(path.parent.resolve()), 'token': token})}\n"
     try:
-        temporary.write_text(f"{json.dumps(said)}\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         try:
             os.link(temporary, path)
-            return Held(path, path.stat().st_ino)
+            return Held(path, token)
         except (FileExistsError, FileNotFoundError):
             raise
         except OSError:  # no links here
@@ -112,14 +114,13 @@ def _made(path: Path, said: dict[str, Any]) -> Held:
     finally:
         _remove(temporary)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        held = Held(path, os.fstat(file.fileno()).st_ino)
         try:
-            file.write(f"{json.dumps(said)}\n")
+            file.write(text)
             file.flush()
         except BaseException:  # a full disk
             _remove(path)
             raise
-    return held
+    return Held(path, token)
 
 
 def _check_alone(folder: Path, own: Path, observer: Observer | None) -> None:
@@ -181,12 +182,15 @@ def confirm(folder: Path) -> bool:
 
 
 def _is_ours(held: Held) -> bool:
-    """Whether the claim is still the file that was made, and no other process has claimed after it."""
+    """Whether the claim is still the one that was made, and no other process has claimed after it."""
     number = int(held.path.name.rpartition("-")[2])
     try:
-        found = held.path.stat().st_ino == held.inode
+        made, _ = _read(held.path)
     except FileNotFoundError:
         return False
+    except OSError:  # a moment's trouble of a network
+        return True
+    found = made is None or made.get("token") == held.token
     return found and not held.path.with_name(NAME.format(number + 1)).exists()
 
 
@@ -249,6 +253,8 @@ def _alive(path: Path, observer: Observer | None = None) -> str | None:
         if observer is None:
             return f"process {pid} on {made['host']}; if that is gone, remove {path}"
         return "" if observer.silent(path, size) else f"process {pid} on {made['host']}"
+    if made.get("folder", str(path.parent.resolve())) != str(path.parent.resolve()):
+        return ""  # a copy of a folder that was claimed
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -261,11 +267,12 @@ def _alive(path: Path, observer: Observer | None = None) -> str | None:
 
 @cache
 def _here() -> dict[str, str]:
-    """Where a process number means one process: on this host, since it was started, in this container."""
+    """Where a process number means one process and a path one folder: on this host, since it was started, in this
+    container."""
     found = {"host": socket.gethostname()}
     with contextlib.suppress(OSError):
         found["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        found["processes"] = os.readlink("/proc/self/ns/pid")
+        found["spaces"] = f"{os.readlink('/proc/self/ns/pid')} {os.readlink('/proc/self/ns/mnt')}"
     return found
 
 

@@ -16,6 +16,9 @@ from typing import Any
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2") if hasattr(signal, name))
 """Ctrl-C, what a batch system sends, what a terminal sends as it is closed, and what Slurm may be told to send."""
 
+AGAIN = 0.5
+"""Seconds after which another Ctrl-C is meant: a terminal and a wrapper may both pass on the first."""
+
 
 class DeferredSignals:
     """Signals that come while `holding` wait for `release`: weights are never left half updated."""
@@ -24,6 +27,7 @@ class DeferredSignals:
         self.holding = False
         self._waiting: list[tuple[Callable[..., Any], int]] = []
         self._last = signal.SIGINT.value
+        self._since = 0.0
         self._stopped = False
 
     @contextmanager
@@ -83,9 +87,10 @@ class DeferredSignals:
     def _before(self, handler: Callable[..., Any]) -> Callable[[int, Any], None]:
         def hear(number: int, frame: Any) -> None:
             self._last = number
-            if self.holding and self._waiting and number == signal.SIGINT:
+            if self.holding and self._waiting and time.monotonic() - self._since > AGAIN and number == signal.SIGINT:
                 os._exit(128 + number)  # a second Ctrl-C: the checkpoint of before is there
             if self.holding:
+                self._since = self._since if self._waiting else time.monotonic()
                 self._waiting.append((handler, number))
             else:
                 handler(number, frame)
