@@ -11,16 +11,16 @@ from typing import Any
 from rnn_research.errors import UsageError
 
 HELP = {
-    "workers": "auto: a process for each core, or each GPU; N: so many; 1: in this process; 0: none",
-    "retry": "how often a run that failed is tried again",
-    "fail_fast": "true: stop at the first run that fails",
-    "dry_run": "true: say what would happen to each run, and do nothing",
-    "confirm_above": "ask before more runs than this are started",
-    "yes": "true: start them without asking",
-    "exclude": "runs to leave out, as 'model=gru,structure=parse'; may be given several times",
-    "zip": "swept keys that vary together, as 'seed,dataset.length'; may be given several times",
+    "workers": ("auto", "auto: a process for each core, or each GPU; N: so many; 1: in this process; 0: none"),
+    "retry": ("0", "how often a run that failed is tried again"),
+    "fail_fast": ("false", "true: stop at the first run that fails"),
+    "dry_run": ("false", "true: say what would happen to each run, and do nothing"),
+    "confirm_above": ("200", "ask before more runs than this are started"),
+    "yes": ("false", "true: start them without asking"),
+    "exclude": ("none", "runs to leave out, as 'model=gru,structure=parse'; may be given several times"),
+    "zip": ("none", "swept keys that vary together, as 'seed,dataset.length'; may be given several times"),
 }
-"""Key -> what it means."""
+"""Key -> its default, and what it means."""
 
 
 @dataclass(frozen=True)
