@@ -156,9 +156,23 @@ class Recorder:
         with undisturbed():
             if status == "done":
                 self.tables.write(model)
-            self.live.write()
+                self.live.write()
+            else:
+                self._write_somehow()
             if status == "done":
                 (self.live.folder / runs.PREVIOUS).unlink(missing_ok=True)
             if status != "done":
                 with suppress(OSError):
                     self.tables.write(model)
+
+    def _write_somehow(self) -> None:
+        """Write the record, on a full disk in the place of what matters less: the older checkpoint, and tables that no
+        checkpoint goes on with."""
+        folder = self.live.folder
+        for room in (None, folder / runs.PREVIOUS, folder / runs.PROBES):
+            if room is not None and (room.name != runs.PROBES or not (folder / runs.CHECKPOINT).exists()):
+                shutil.rmtree(room) if room.is_dir() else room.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.live.write()
+                return
+        self.live.write()
