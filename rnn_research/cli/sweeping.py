@@ -109,7 +109,7 @@ def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typ
         if options.workers == 0:
             telling.tell(f"{len(sweep.left)} runs are to be done in {folder}; each rnn-sweep work {folder} takes some")
             return 0
-        _train(sweep, heard)
+        train(sweep, heard)
     finally:
         remove_empty(folder, top)
     return _closing(sweep, typed)
@@ -166,7 +166,12 @@ def _confirm(sweep: Sweep) -> None:
         raise UsageError("not started")
 
 
-def _train(sweep: Sweep, heard: list[int]) -> None:
+def train(sweep: Sweep, heard: list[int]) -> None:
+    """Train what is left of a sweep, here or by workers.
+
+    Raises:
+        KeyboardInterrupt: a signal stopped it.
+    """
     left = sweep.left
     if not left:
         return

@@ -227,7 +227,7 @@ def _sweep(
         if not _written(first, "subdir").strip():
             raise UsageError("hydra.sweep.subdir: given '', expected a folder's name for each run; leave it out")
     if not launchers.chosen(first.config):
-        return sweep(planned.runs, folder, options, typed, heard)
+        return sweep(planned.runs, folder, launchers.workers(first.config, overrides, options), typed, heard)
     if options.given:
         raise UsageError(f"{options.given[0]}: given, but the runs are started by a plugin of Hydra's; leave it out")
     with sweeping(folder):
