@@ -104,7 +104,7 @@ def work(todo: Collection[QueuedRun], train: Trainer, rules: Rules, tell: Callab
                 continue
             if event is None:
                 continue
-            trained += 1
+            trained += event.record is not None
             tell(event)
             if event.failed and rules.fail_fast:
                 return trained
@@ -166,7 +166,8 @@ def _take(
     except OSError as error:
         event = Event("unwritten", run, error=error)
     except UsageError as error:
-        store.remove(run)
+        if store.recorded(run.folder) == "pending":  # else something was trained of it
+            store.remove(run)
         event = Event("refused", run, error=error)
     finally:
         heart.forget(run.folder)

@@ -74,7 +74,7 @@ def test_all_states_and_what_is_tried_again(tmp_path: Path) -> None:
     todo, told = queue(tmp_path, 5), list[Event]()
     trainer = Writes({1: "failed", 2: "diverged", 3: UsageError("no"), 4: OSError(28, "full")})
     assert states(tmp_path) == ["pending"] * 5
-    assert work(todo, trainer, Rules(), told.append) == 5
+    assert work(todo, trainer, Rules(), told.append) == 3
     ended = [event for event in told if event.what != "began"]
     assert [event.what for event in ended] == ["ended", "ended", "ended", "refused", "unwritten"]
     assert [event.failed for event in ended] == [False, True, False, True, True]
