@@ -64,9 +64,12 @@ class Sweep:
         return state not in (*store.FINAL, "damaged")
 
     def tell(self, event: Event) -> None:
-        """Print how a run ended."""
-        if event.what == "began":
+        """Print how a run ended. One that is refused leaves the queue, so that no other worker is refused too: the same
+        command would add it again."""
+        if event.what == "began" or (event.what == "refused" and event.run.digest in self.ended):
             return
+        if event.what == "refused" and not (event.run.folder / RECORD).exists():
+            store.remove(event.run)
         self.code = max(self.code, telling.event_line(event, self.label(event.run)))
         self.ended[event.run.digest] = event.record.status if event.record else event.what
 
@@ -188,7 +191,6 @@ def train(sweep: Sweep, heard: list[int]) -> None:
     with answering(partial(leave, discard=claims.release_all)), uncollected():
         import_for(specs)  # while a signal has nothing to save
     for event in mistakes(left):
-        store.remove(event.run)
         sweep.tell(event)
     left = [run for run in left if run.digest not in sweep.ended]
     rules = replace(rules, only=frozenset(run.digest for run in left))

@@ -166,8 +166,6 @@ def _take(
     except OSError as error:
         event = Event("unwritten", run, error=error)
     except UsageError as error:
-        if store.recorded(run.folder) == "pending":  # else something was trained of it
-            store.remove(run)
         event = Event("refused", run, error=error)
     finally:
         heart.forget(run.folder)

@@ -154,7 +154,7 @@ def test_work_on_a_folder_that_another_command_began(here: Path, sweep_command: 
     assert (code, json.loads(out)["counts"]) == (0, {"pending": 3})
     assert rnn_train("-m", *SMALL, "seed=0,1", "workers=1", "hydra.sweep.dir=s").code == 0
     assert sweep_command("status", "s")[1].splitlines()[-1] == "3 runs in s: 1 pending, 2 done"
-    code, out, err = sweep_command("reset", "s", "--all", "--yes")
+    code, _, _ = sweep_command("reset", "s", "--all", "--yes")
     assert code == 0
     assert sweep_command("status", "s")[1].splitlines()[-1] == "3 runs in s: 3 pending"
 

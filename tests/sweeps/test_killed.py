@@ -118,7 +118,7 @@ def check_bare(here: Path, seeds: int, steps: int, kills: int, most: float) -> N
             process.wait(timeout=250)
     last_one = begin()
     assert last_one.wait(timeout=250) == 0, log.read_text()
-    assert not [line for line in log.read_text().splitlines() if ": refused: " in line or ": failed: " in line]
+    assert ": failed: " not in log.read_text()
     compare(kept_of_all(here / "cut"), kept_of_all(here / "whole"))
     assert "Traceback" not in log.read_text(), log.read_text()
 
