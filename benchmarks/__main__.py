@@ -2,8 +2,8 @@
 
 Each case runs in a process of its own, since the speed of torch's modules depends on what a process has allocated
 before; in it, ours and the peer alternate, with the order reversed each round, so that a machine that slows down slows
-both. One thread, CPU time, medians of the ratios within rounds. The machine, the versions and the time are in
-outputs/bench_machine.json.
+both. One thread, CPU time, medians of the ratios within rounds; two threads on the wall (benchmarks/threads.py). The
+machine, the versions and the time are in outputs/bench_machine.json.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import chains, inside, runs, strategies, trees
+from benchmarks import chains, inside, runs, strategies, threads, trees
 from benchmarks.timing import NotThere, Registry
 from rnn_research.training import provenance
 from rnn_research.unroll.compiled import library
@@ -37,7 +37,14 @@ OUTPUTS = Path("outputs")
 def registry() -> Registry:
     """Everything that can be measured."""
     found: Registry = {}
-    for part in (chains.REGISTRY, trees.REGISTRY, runs.REGISTRY, inside.REGISTRY, strategies.REGISTRY):
+    for part in (
+        chains.REGISTRY,
+        trees.REGISTRY,
+        runs.REGISTRY,
+        inside.REGISTRY,
+        strategies.REGISTRY,
+        threads.REGISTRY,
+    ):
         for name, cases in part.items():
             found.setdefault(name, {}).update(cases)
     return found

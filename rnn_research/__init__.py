@@ -20,7 +20,7 @@ _WHERE = {
     "Chain": "rnn_research.structures",
     "Forest": "rnn_research.structures",
     "fit": "rnn_research.training.fit",
-    "load": "rnn_research.records.runs",
+    "load": "rnn_research.config.trained",
 }
 _ROOMS = ("compare", "unroll")
 """Packages of this one that are called as their function of the same name."""

@@ -110,6 +110,17 @@ def path_of(name: str, value: Any) -> Path:
         raise ValueError(f"{name}: given {value}, but there is no such home folder; give the path in full") from None
 
 
+def word(name: str, value: Any) -> str | None:
+    """`value`, some text, or None.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise ValueError(f"{name}: given {value!r}, expected some text, or null")
+    return value
+
+
 def nearest(value: Any, options: Iterable[str]) -> str:
     """` (did you mean X?)`, or nothing where no option is near."""
     close = difflib.get_close_matches(str(value), list(options), n=1)

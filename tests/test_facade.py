@@ -33,7 +33,9 @@ def test_importing_the_package_imports_nothing_else() -> None:
 
 
 def test_records_and_comparisons_are_had_without_torch() -> None:
-    assert not {"torch", "lightning", "hydra"} & loaded("from rnn_research import load, compare")
+    assert not {"torch", "lightning", "hydra"} & loaded(
+        "from rnn_research import compare; import rnn_research.records.runs"
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,9 +53,9 @@ def test_each_name_is_what_its_room_has_whatever_was_imported_before(first: str,
         "import torch\n"
         "from rnn_research.cells import RNN\n"
         "from rnn_research.unroll import Unrolled\n"
-        "import rnn_research.structures, rnn_research.training.fit, rnn_research.records.runs, rnn_research.unroll\n"
+        "import rnn_research.structures, rnn_research.training.fit, rnn_research.config.trained, rnn_research.unroll\n"
         "assert Chain is rnn_research.structures.Chain and Forest is rnn_research.structures.Forest\n"
-        "assert fit is rnn_research.training.fit.fit and load is rnn_research.records.runs.load\n"
+        "assert fit is rnn_research.training.fit.fit and load is rnn_research.config.trained.load\n"
         "unrolled = unroll(RNN(2, 3), Chain(lengths=torch.tensor([4, 2])), torch.randn(2, 4, 2), engine='reference')\n"
         "assert isinstance(unrolled, Unrolled)\n"
         "try:\n"

@@ -42,7 +42,7 @@ def summary(record: Any) -> str:
     if record.success:
         solved = record.success["step"]
         parts.append("not solved" if solved is None else f"solved at step {solved}")
-    for name in ("test_accuracy", "test_mse"):
+    for name in ("test_accuracy", "test_mse", "test_bits"):
         if name in record.final:
             beside = f" (baseline {record.baselines[name]:.3g})" if name in record.baselines else ""
             parts.append(f"{name} {record.final[name]:.3g}{beside}")

@@ -11,6 +11,7 @@ from rnn_research.compare.effects import Effect
 from rnn_research.compare.explained import explained_rates
 from rnn_research.compare.frame import read
 from rnn_research.compare.honesty import Caveat, caveats
+from rnn_research.compare.optional_conditions import Confusion, ForeseenEffect
 from rnn_research.compare.reading import ComparedRun
 from rnn_research.compare.refused import NothingToCompare
 from rnn_research.compare.run_summary import GradientAtStep, Series
@@ -25,8 +26,10 @@ __all__ = [
     "ComparedRun",
     "Comparison",
     "Condition",
+    "Confusion",
     "Effect",
     "ExcludedRun",
+    "ForeseenEffect",
     "GradientAtStep",
     "GradientNorms",
     "NothingToCompare",

@@ -71,6 +71,9 @@ def _condition(comparison: Comparison, condition: Condition) -> dict[str, Any]:
         "rates": _plain(condition.rates),
         "learning": _plain(condition.learning),
         "norms": _plain(condition.norms),
+        "saturation": _plain(condition.saturation),
+        "foreseen": _plain(condition.foreseen),
+        "confusion": _plain(condition.confusion),
         "answers": {
             name: {"bins": found.bins.labels, "mean": _plain(found.mean), "samples": found.samples}
             for name, found in condition.answers.items()

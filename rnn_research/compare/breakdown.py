@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, Shaped
 from rnn_research.statistics.intervals import Interval, interval
 
 SET = "set"
-SAID = ("correct", "loss")
+SAID = ("predicted", "true", "correct", "loss")
 MOST_VALUES = 12
 """A feature with more values is binned."""
 BINS = 10

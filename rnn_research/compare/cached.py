@@ -20,7 +20,8 @@ import numpy as np
 from rnn_research.compare.breakdown import AnswersByValue
 from rnn_research.compare.clipping_norms import ClippingSummary
 from rnn_research.compare.kept_form import has_form
-from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunDetail, RunSummary, Series
+from rnn_research.compare.optional_tables import COUNTERFACTUAL, SATURATION
+from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunDetail, RunSummary, Series, StrategyBins
 from rnn_research.compare.stamps import digest, sources, stamp
 from rnn_research.curves import CurveSummary, Decay, FarRatio, Law, SampleGroup, Verdict
 from rnn_research.records import runs
@@ -43,13 +44,14 @@ KINDS = {
         RunSummary,
         SampleGroup,
         Series,
+        StrategyBins,
         Verdict,
     )
 }
 """What a file may hold, by name."""
 ARRAYS = ("<f8", "<i8", "|b1")
 Kept = TypeVar("Kept", RunSummary, RunDetail)
-READ = ("adjoint", "clipping", runs.ANSWERS)
+READ = ("adjoint", "clipping", SATURATION, COUNTERFACTUAL, runs.ANSWERS)
 """The tables that a comparison reads."""
 
 

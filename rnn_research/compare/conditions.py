@@ -9,6 +9,7 @@ import numpy as np
 
 from rnn_research.compare.breakdown import Bins, Breakdown, breakdown
 from rnn_research.compare.clipping_norms import GradientNorms, gradient_norms
+from rnn_research.compare.optional_conditions import Confusion, ForeseenEffect, confusion, foreseen_effects
 from rnn_research.compare.reading import ComparedRun
 from rnn_research.compare.run_summary import GradientAtStep, Series
 from rnn_research.compare.success import Success, success
@@ -25,7 +26,9 @@ class Condition:
     `metric` and `learning` are of the runs that didn't diverge. `start` is at the first recorded step,
     `chosen` at the one asked for; `beside` are the state's parts and layers at that step. `rates` is the slope of the
     curves over training. `clipped` is the share of steps
-    with a finite gradient norm in which clipping fired. `answers` are by feature. None where no run has it.
+    with a finite gradient norm in which clipping fired. `answers` are by feature, `saturation` over training by
+    activation, and `foreseen` what strategies that did not act would have done, by their name. None where no run has
+    it.
     """
 
     options: dict[str, str]
@@ -41,6 +44,9 @@ class Condition:
     success: Success | None
     answers: dict[str, Breakdown]
     beside: dict[str, Reading]
+    saturation: dict[str, Band]
+    foreseen: dict[str, ForeseenEffect]
+    confusion: Confusion | None
 
     @property
     def diverged(self) -> tuple[ComparedRun, ...]:
@@ -85,6 +91,9 @@ def condition(
         success=success([run.record for run in members]),
         answers={name: found for name, found in broken.items() if found is not None},
         beside=_beside(members),
+        saturation=_saturation(members),
+        foreseen=foreseen_effects(members, _band),
+        confusion=confusion(members),
     )
 
 
@@ -132,6 +141,12 @@ def _beside(members: Sequence[ComparedRun]) -> dict[str, Reading]:
     names = dict.fromkeys(name for run in members for name in run.beside)
     found = {name: _reading(members, lambda run, name=name: run.beside.get(name)) for name in names}  # type: ignore[misc]
     return {name: reading for name, reading in found.items() if reading is not None}
+
+
+def _saturation(members: Sequence[ComparedRun]) -> dict[str, Band]:
+    names = dict.fromkeys(name for run in members for name in run.saturation)
+    found = {name: _band(members, lambda run, name=name: run.saturation.get(name)) for name in names}  # type: ignore[misc]
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _band(members: Sequence[ComparedRun], look: Callable[[ComparedRun], Series | None]) -> Band | None:

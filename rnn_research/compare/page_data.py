@@ -45,12 +45,13 @@ FEWEST_POINTS = 2
 @dataclass(frozen=True, eq=False)
 class PageData:
     """`details` are by run, `logs` the last lines of a run's log, and `over_training` by condition: at each of `steps`
-    the mean curve over its seeds."""
+    the mean curve over its seeds; likewise `norms`, of the log10 of the norm itself."""
 
     steps: tuple[int, ...]
     details: dict[Path, RunDetail]
     logs: dict[Path, tuple[str, ...]]
     over_training: tuple[dict[int, Band], ...]
+    norms: tuple[dict[int, Band], ...]
 
 
 @np.errstate(all="ignore")  # as in compare
@@ -61,13 +62,13 @@ def page_data(comparison: Comparison) -> PageData:
     steps = tuple(recorded[index] for index in thinned(len(recorded), MOST_STEPS)) if recorded and few else ()
     details = {run.folder: _kept_detail(run, comparison, steps) if few else _chosen(run) for run in comparison.runs}
     logs = {run.folder: _tail(run.folder) for run in comparison.runs} if few else {}
-    over = tuple(
-        {step: found for step in steps if (found := _together([details[run.folder] for run in c.runs], step))}
-        if few
-        else {}
-        for c in comparison.conditions
-    )
-    return PageData(steps, details, logs, over)
+    members = [[details[run.folder] for run in c.runs] for c in comparison.conditions]
+    return PageData(steps, details, logs, _over(members, steps, "curve"), _over(members, steps, "norm"))
+
+
+def _over(members: Sequence[Sequence[RunDetail]], steps: Sequence[int], part: str) -> tuple[dict[int, Band], ...]:
+    """Of each condition's runs, at each step, the mean over them."""
+    return tuple({step: found for step in steps if (found := _together(details, step, part))} for details in members)
 
 
 def rate_within(
@@ -220,9 +221,9 @@ def _at(table: np.ndarray | None, state: str, step: int) -> tuple[np.ndarray, np
     return curve.distance, curves.typical(curve, resamples=0).log, _log10(curve)
 
 
-def _together(details: Sequence[RunDetail], step: int) -> Band | None:
+def _together(details: Sequence[RunDetail], step: int, part: str) -> Band | None:
     rows = [(found, row[0]) for found in details if len(row := np.flatnonzero(found.step == step))]
-    return band([found.distance for found, _ in rows], [found.curve[row] for found, row in rows])
+    return band([found.distance for found, _ in rows], [getattr(found, part)[row] for found, row in rows])
 
 
 def _tail(folder: Path) -> tuple[str, ...]:

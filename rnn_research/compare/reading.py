@@ -18,6 +18,7 @@ from rnn_research.compare.breakdown import AnswersByValue, answers_by_feature, m
 from rnn_research.compare.cached import cached, is_kept
 from rnn_research.compare.clipping_norms import COLUMNS, ClippingSummary, clipping_summary
 from rnn_research.compare.factors import Settings
+from rnn_research.compare.optional_tables import read_optional
 from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunSummary, Series
 from rnn_research.compare.select import SelectedRun
 from rnn_research.records import runs
@@ -28,7 +29,9 @@ from rnn_research.statistics.slopes import nested
 
 StepChoice = int | Literal["first", "last"]
 SPLITS = ("train", "val", "test")
-METRICS = ("position_accuracy", "accuracy", "mse", "loss")
+METRICS = ("position_accuracy", "accuracy", "mse", "loss", "bits_per_character", "bits", "perplexity")
+DIRECTIONS = ("forward", "backward")
+"""Of a layer with two chains, by their numbers in the table."""
 # Enough to draw a rate over training by.
 MOST_STEPS = 60
 FEW_FOR_A_POOL = 64
@@ -110,6 +113,7 @@ def summarise(folder: Path, view: TableView, diverged: int | None, alone: bool) 
             missing.append(str(error))
     clipping, learning = _clipping(folder, missing), _learning(folder, view.metric, missing)
     answers, measured = _answers(folder, missing)
+    optional = read_optional(folder, missing)
     return RunSummary(
         states,
         steps,
@@ -122,6 +126,7 @@ def summarise(folder: Path, view: TableView, diverged: int | None, alone: bool) 
         answers,
         measured,
         beside,
+        *optional,
     )
 
 
@@ -153,7 +158,7 @@ class _Gradient:
         self.fraction, self.diverged, self.resamples = fraction, diverged, resamples
         curves.check(table)
         number = np.ascontiguousarray(table["step"])
-        self.seen: dict[tuple[int, str, int | None], GradientAtStep] = {}
+        self.seen: dict[tuple[int, str, int | None, int | None], GradientAtStep] = {}
         if (number == number[0]).all():  # one step, as in long tables
             self.table, self.rows = table, {int(number[0]): table}
             return
@@ -170,12 +175,15 @@ class _Gradient:
     def steps(self) -> tuple[int, ...]:
         return tuple(self.rows)
 
-    def at(self, step: StepChoice, state: str, layer: int | None = None) -> GradientAtStep:
-        """Raises a ValueError where the step was not recorded, or the table lacks the state or the layer."""
+    def at(
+        self, step: StepChoice, state: str, layer: int | None = None, direction: int | None = None
+    ) -> GradientAtStep:
+        """Raises a ValueError where the step was not recorded, or the table lacks the state, layer or direction."""
         number = self._number(step, state, layer)
-        key = number, state, layer
+        key = number, state, layer, direction
         if key not in self.seen:
-            curve = curves.curve(self.rows.get(number, self.table), number, state, layer)
+            rows = curves.of_direction(self.rows.get(number, self.table), direction)
+            curve = curves.curve(rows, number, state, layer)
             # of several seeds the spread is theirs; of the samples', half as many draws tell enough
             seen = curves.typical(curve, self.resamples or curves.RESAMPLES // 2)
             decay = curves.decay(curve, self.fraction, self.resamples, seen)
@@ -196,12 +204,18 @@ class _Gradient:
         return RateSeries(np.array(list(known)), np.array(rates), np.array([decay.holds for decay in known.values()]))
 
     def beside(self, chosen: GradientAtStep) -> dict[str, GradientAtStep]:
-        """What the joint state, or all layers together, consist of, where that is more than one: each for itself."""
+        """What the joint state, or all layers or directions together, consist of, where that is more than one: each for
+        itself. The directions are those of the top layer; of those below each has its layer's name."""
         state, parts, layers = chosen.curve.state, chosen.curve.parts, curves.layers(self.table)
-        views = {part: (part, None) for part in parts if len(parts) > 1} | {
-            f"layer {layer}": (state, layer) for layer in layers if len(layers) > 1
-        }
-        return {name: self.at(chosen.curve.step, part, layer) for name, (part, layer) in views.items()}
+        views: dict[str, tuple[str, int | None, int | None]]
+        views = {part: (part, None, None) for part in parts if len(parts) > 1}
+        ways = curves.directions(self.table)
+        views |= {DIRECTIONS[way]: (state, None, way) for way in ways}
+        if len(layers) > 1:
+            below = layers[:-1] if ways else layers
+            of_layers = [(layer, way) for layer in below for way in ways or (None,)]
+            views |= {f"layer {layer}{' backward' * (way == 1)}": (state, layer, way) for layer, way in of_layers}
+        return {name: self.at(chosen.curve.step, *view) for name, view in views.items()}
 
     def _number(self, step: StepChoice, state: str, layer: int | None) -> int:
         if step == "first":
@@ -215,8 +229,8 @@ class _Gradient:
         return next((number for number in ends if number is not None), self.steps[-1])
 
     def _decay(self, step: int, state: str) -> curves.Decay:
-        if (step, state, None) in self.seen:
-            return self.seen[step, state, None].decay
+        if (key := (step, state, None, None)) in self.seen:
+            return self.seen[key].decay
         return curves.decay(curves.curve(self.rows[step], step, state), resamples=0)
 
 

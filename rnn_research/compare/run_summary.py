@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from rnn_research.compare.breakdown import AnswersByValue
 from rnn_research.compare.clipping_norms import ClippingSummary
@@ -23,9 +23,9 @@ class GradientAtStep:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One run's y against the optimiser step x."""
+    """One run's y against the optimiser step x, or the middle of some steps."""
 
-    x: Int[np.ndarray, " step"]
+    x: Shaped[np.ndarray, " step"]
     y: Float[np.ndarray, " step"]
 
 
@@ -37,13 +37,31 @@ class RateSeries(Series):
 
 
 @dataclass(frozen=True, eq=False)
+class StrategyBins:
+    """What a strategy would have done in one run, in bins of `width` steps, a power of two, the first bin from step 0
+    on. In a bin are the steps with a finite gradient that it would not have skipped."""
+
+    width: int
+    number: Int[np.ndarray, " bin"]
+    """Which bin, ascending."""
+    count: Float[np.ndarray, " bin"]
+    """Of steps."""
+    cosine: Float[np.ndarray, " bin"]
+    """The sum over the steps; of `log_size`, log(norm after / norm before), likewise."""
+    log_size: Float[np.ndarray, " bin"]
+    skipped: float
+    """The share of steps that it would have skipped."""
+
+
+@dataclass(frozen=True, eq=False)
 class RunSummary:
     """What one run's tables say.
 
     `steps` are those at which adjoints were recorded. `start` is the first of them and `chosen` the one asked for;
     `beside` are the state's parts and layers at that step, by name. `rates` are of every recorded step (of many, of
     some), and `learning` is the validation metric. `answers` are grouped by feature, and `measure` says what they
-    measure. What can't be had is None, and `missing` says why.
+    measure. `saturation` is by activation, `foreseen` what strategies would have done by name, and `confusions` counts
+    the test samples by true (row) and predicted class. What can't be had is None, and `missing` says why.
     """
 
     states: tuple[str, ...]
@@ -57,6 +75,9 @@ class RunSummary:
     answers: dict[str, AnswersByValue]
     measure: str
     beside: dict[str, GradientAtStep]
+    saturation: dict[str, Series]
+    foreseen: dict[str, StrategyBins]
+    confusions: Int[np.ndarray, "true predicted"] | None
 
     @property
     def recorded(self) -> tuple[int, ...]:

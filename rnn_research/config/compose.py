@@ -1,7 +1,7 @@
 """From overrides to a composed config, by Hydra's `compose`: nothing that stands in a config runs.
 
 A `Composer` knows the folders of one command. It writes short keys out by the options that are chosen in the very
-config that it composes.
+config that it composes. Hydra composes each choice of options once (`composed_options`), however many runs have it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from rnn_research.config.composed_options import ComposedOptions, read_typed, with_values
 from rnn_research.config.counterfactual_keys import expand
 from rnn_research.config.groups import CONF, options
+from rnn_research.config.kept_yamls import KeptYamls, as_files, keep
 from rnn_research.config.short_keys import needs_options, register, written_out
 from rnn_research.config.untrusted_yamls import ALLOWED, check_hydra, check_swept, check_trust
 from rnn_research.errors import UsageError
@@ -37,6 +39,8 @@ PRIMARY = "train"
 """The config that all options are put into: conf/train.yaml."""
 ANYBODYS = tuple(f"hydra.{key}" for key in ALLOWED)
 """The starts of overrides of Hydra's keys that need no look."""
+_of_the_package = ComposedOptions(CONF)
+"""The project's own options, for all commands of this process."""
 _one_at_a_time = threading.RLock()
 """Hydra keeps its state in the process."""
 
@@ -90,13 +94,13 @@ class Composer:
     """Composes the configs of one command.
 
     Args:
-        folders: the user's, whose options come before the project's own.
+        folders: the user's, whose options come before the project's own. Their yamls are read once.
         given: the command line's overrides, which alone say what is trusted.
     """
 
     folders: tuple[Path, ...] = ()
     given: tuple[str, ...] = ()
-    _bases: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
+    _own: ComposedOptions = field(default_factory=ComposedOptions)
 
     def run(self, overrides: Sequence[str]) -> ComposedRun:
         """Compose one training.
@@ -105,7 +109,7 @@ class Composer:
             UsageError: a short key stands for several, or a yaml from elsewhere says what it may not.
             HydraException, OmegaConfBaseException: what Hydra says of the overrides.
         """
-        known, plain = options([CONF, *self.folders]), expand(list(overrides))
+        known, plain = options(self._all), expand(list(overrides))
         base = self._base(plain) if any(needs_options(text, known) for text in plain) else None
         long = written_out(plain, base)
         config = self._composed(long)
@@ -124,16 +128,33 @@ class Composer:
 
     def _base(self, overrides: Sequence[str]) -> DictConfig:
         """The config of the chosen options alone, as far as it can be had: the same for all values of other keys."""
-        choices = tuple(text for text in overrides if "." not in text.partition("=")[0].partition("@")[0])
-        if choices not in self._bases:
-            self._bases[choices] = self._composed(written_out(choices))
-        return self._bases[choices]
+        typed = read_typed(overrides, self._all)
+        if typed is None:
+            choices = [text for text in overrides if "." not in text.partition("=")[0].partition("@")[0]]
+        else:
+            choices = typed.choices
+        return self._of_options(tuple(written_out(choices)))
 
     def _composed(self, overrides: Sequence[str]) -> DictConfig:
+        typed = read_typed(overrides, self._all)
+        config = with_values(self._of_options(typed.choices), typed) if typed else None
+        return self._by_hydra(overrides) if config is None else config
+
+    def _of_options(self, choices: tuple[str, ...]) -> DictConfig:
+        with _one_at_a_time:
+            kept = self._own if self.folders else _of_the_package
+            return kept.get(choices, self._by_hydra)
+
+    @property
+    def _all(self) -> list[Path]:
+        return [CONF, *self.folders]
+
+    def _by_hydra(self, overrides: Sequence[str]) -> DictConfig:
         register()
         with composing(self.folders), warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             config = compose(PRIMARY, list(overrides), return_hydra_config=True)
+        as_files(config)
         for warning in told:
             if found := re.search(r"path=(\S+) is not available", str(warning.message)):
                 raise UsageError(
@@ -160,19 +181,23 @@ class Composer:
 
 
 class UsersFolders(SearchPathPlugin):
-    """Puts the folders of the command that is composing before the project's own."""
+    """While a command is composing: puts its folders before the project's own, whose yamls are kept."""
 
-    folders: ClassVar[tuple[Path, ...]] = ()
+    folders: ClassVar[tuple[Path, ...] | None] = None
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if self.folders is None:
+            return
         for folder in self.folders:
             search_path.prepend("command-line", f"file://{folder.resolve()}", anchor="main")
+        keep(CONF, search_path)
 
 
 @contextmanager
 def composing(folders: tuple[Path, ...]) -> Iterator[None]:
     """Let Hydra compose from the project's config, and from these folders before it."""
     with _one_at_a_time:
+        Plugins.instance().register(KeptYamls)
         Plugins.instance().register(UsersFolders)
         UsersFolders.folders = folders
         hydra = GlobalHydra.instance()
@@ -181,7 +206,7 @@ def composing(folders: tuple[Path, ...]) -> Iterator[None]:
             with initialize_config_dir(str(CONF), version_base="1.3", job_name=PRIMARY):
                 yield
         finally:
-            UsersFolders.folders = ()
+            UsersFolders.folders = None
             GlobalHydra.instance().hydra = before
 
 

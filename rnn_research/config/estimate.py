@@ -229,7 +229,8 @@ def _sizes(
 ) -> Sizes | None:
     """None where they are not whole numbers, or the cell doesn't tell: who makes them says so."""
     task, layers = data.task, model.get("num_layers", 1)
-    width = model.get("embedding_size", 1) if task.tokens else task.input_size
+    embedded = model.get("embedding_size", 1) if task.vectors is None else task.vectors.shape[1]
+    width = embedded if task.tokens else task.input_size
     target = model.get("match_parameters")
     if not all(type(number) is int and number > 0 for number in (layers, width, *([target] if target else []))):
         return None
@@ -238,13 +239,15 @@ def _sizes(
         cells = parameters = target
     else:
         asked = getattr(cell, "keywords", {}).get("hidden_size")
-        first, above = _cell(cell, width, children), _cell(cell, asked, children)
+        chains = 2 if model.get("bidirectional") is True else 1
+        read = chains * asked if isinstance(asked, int) else asked
+        first, above = _cell(cell, width, children), _cell(cell, read, children)
         if first is None or above is None or above[1] > LARGEST:
             return None
         hidden = above[1]
-        cells = first[0] + (layers - 1) * above[0]
-        parameters = cells + (task.input_size * width if task.tokens else 0) + (hidden + 1) * task.output_size
-        kept = layers * hidden * above[2]
+        cells = chains * (first[0] + (layers - 1) * above[0])
+        parameters = cells + (task.input_size * width if task.tokens else 0) + (chains * hidden + 1) * task.output_size
+        kept = chains * layers * hidden * above[2]
     item = ITEM.get(precision.partition("-")[0], 4) if precision.endswith("-true") or "-" not in precision else 4
     states, width = _states(optimizer), width if task.tokens else 0
     return Sizes(batch, data.longest or 0, layers, parameters, cells, kept, states, item, width, hidden)

@@ -71,6 +71,12 @@ def _of_model(asked: Mapping[str, Any], data: DataModule, model: Model) -> Itera
     usual = inspect.signature(Model).parameters["embedding_size"].default
     if not data.task.tokens and asked.get("embedding_size", usual) != usual:
         yield f"model.embedding_size={asked['embedding_size']}: does nothing, since the data are no tokens"
+    if (vectors := data.task.vectors) is not None and asked.get("embedding_size", usual) not in (
+        usual,
+        vectors.shape[1],
+    ):
+        given = asked["embedding_size"]
+        yield f"model.embedding_size={given}: does nothing, since the data's vectors have {vectors.shape[1]} numbers"
     if (wanted := asked.get("match_parameters")) is not None:
         count, size, given = count_parameters(model), model.cells[0].hidden_size, asked["cell"].get("hidden_size")
         if abs(count - wanted) > FAR * wanted:

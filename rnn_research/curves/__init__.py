@@ -1,7 +1,17 @@
 """Vanishing curves: the norm of a state's adjoint against distance, how much of it arrives, and the word for that."""
 
 from rnn_research.curves.bounds import DOUBLE, FALL, HALF, LADDER, RISE, WORDS
-from rnn_research.curves.columns import JOINT, check, last_finite_step, last_step, layers, states, steps
+from rnn_research.curves.columns import (
+    JOINT,
+    check,
+    directions,
+    last_finite_step,
+    last_step,
+    layers,
+    of_direction,
+    states,
+    steps,
+)
 from rnn_research.curves.far_ratio import FarRatio
 from rnn_research.curves.laws import Law, law
 from rnn_research.curves.norms import Curve, curve
@@ -37,11 +47,13 @@ __all__ = [
     "check",
     "curve",
     "decay",
+    "directions",
     "format_interval",
     "last_finite_step",
     "last_step",
     "law",
     "layers",
+    "of_direction",
     "ratio_spoken",
     "short",
     "states",

@@ -6,6 +6,7 @@ The table has one row per (step, layer, sample, position), with the columns
     layer      0 reads the input
     sample     which of the probed samples
     distance   d, cell applications between this state and the loss that reads it
+    direction  where a layer has two chains: 0 forward, 1 backward; each has its own distance to its own end
     <state>    n = ||dL/ds||_2, the norm of the total gradient of the sample's own training loss
 
 and maybe `<state>_direct`, `<state>_recurrent` (its parts) and `<state>_terminal` (the adjoint of the loss
@@ -29,6 +30,7 @@ JOINT = "joint"
 """All states of the cell together, (h, c) of an LSTM: what a step hands to the next, so what can vanish."""
 OTHERS = (
     "token",
+    "direction",
     *(f"{point}_{when}" for point in ("recurrent", "adjoint", "preactivation") for when in ("before", "after")),
 )
 """Columns of the probe that are no states."""
@@ -72,6 +74,34 @@ def layers(table: np.ndarray) -> tuple[int, ...]:
     return tuple(_distinct(table["layer"]).tolist())
 
 
+def directions(table: np.ndarray) -> tuple[int, ...]:
+    """The recorded directions, 0 forward and 1 backward; none where each layer has one chain.
+
+    Raises:
+        ValueError: no rows, a column is missing, or a direction is another number.
+    """
+    check(table)
+    if "direction" not in (table.dtype.names or ()):
+        return ()
+    found = _distinct(table["direction"]).tolist()
+    if not set(found) <= {0, 1}:
+        raise ValueError(f"adjoint table: has the direction {found[-1]}, expected 0 or 1; run it again")
+    return tuple(map(int, found))
+
+
+def of_direction(table: np.ndarray, direction: int | None) -> np.ndarray:
+    """The rows of one direction; None: of all.
+
+    Raises:
+        ValueError: no such direction.
+    """
+    if direction is None:
+        return table
+    if direction not in (present := directions(table)):
+        raise ValueError(f"direction: given {direction}, expected one of {', '.join(map(str, present)) or 'none'}")
+    return _where(table, table["direction"] == direction)
+
+
 def _distinct(values: np.ndarray) -> np.ndarray:
     """The distinct values, ascending: without sorting where there is one."""
     values = np.ascontiguousarray(values)
@@ -101,7 +131,9 @@ def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer:
     one with a finite norm).
 
     They are of `<state>_terminal` where the table has that of every part, else of the total. The joint norm is
-    the root of the sum of squares of the parts' norms, exactly that of the parts side by side.
+    the root of the sum of squares of the parts' norms, exactly that of the parts side by side. Where a layer has two
+    directions, those of a sample are two samples (2 i + direction), and without a `layer` they are those of the top one
+    alone: from a lower one there are ways of other lengths to the loss, by the other direction of a layer above.
 
     Raises:
         ValueError: no such state, layer or step, no rows, or a column is missing.
@@ -112,16 +144,29 @@ def norms(table: np.ndarray, step: int | None = None, state: str = JOINT, layer:
     rows = _where(rows, rows["step"] == step)
     if not len(rows):
         raise ValueError(f"step: given {step}, expected a recorded one: {', '.join(map(str, steps(table)))}")
+    parts = tuple(name.removesuffix("_terminal") for name in names) if terminal else tuple(names)
+    ways = directions(rows) or (None,)
+    if layer is None and ways != (None,):
+        rows = _where(rows, rows["layer"] == rows["layer"].max())
+    found = [_of_chain(of_direction(rows, way), names) for way in ways]
+    whole = sum(len(part[0]) for part in found) == len(table)
+    above = 0 if whole else int(min(distance.min() for _, distance, _ in found) - table["distance"].min())
+    if len(ways) == 1:
+        return AdjointNorms(parts, terminal, *found[0], above)
+    sample = np.concatenate([2 * part[0].astype(np.int64) + way for part, way in zip(found, ways, strict=True)])
+    distance, norm = (np.concatenate(values) for values in list(zip(*found, strict=True))[1:])
+    return AdjointNorms(parts, terminal, sample, distance, norm, above)
+
+
+def _of_chain(rows: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sample, distance and norm of one direction, of all its layers together: at the top one's distance, in whose steps
+    they all go."""
     numbers = _distinct(rows["layer"])
     by_layer = [rows] if len(numbers) == 1 else [_where(rows, rows["layer"] == number) for number in numbers]
     if len(by_layer) > 1:
         by_layer = _aligned(by_layer)
     whole = together([part[name] for part in by_layer for name in names])
-    last = by_layer[-1]  # of all layers together the top one's distance, in whose steps they all go
-    parts = tuple(name.removesuffix("_terminal") for name in names) if terminal else tuple(names)
-    distance = last["distance"].astype(np.int64)
-    above = 0 if len(last) == len(table) else int(distance.min() - table["distance"].min())
-    return AdjointNorms(parts, terminal, last["sample"], distance, whole, above)
+    return by_layer[-1]["sample"], by_layer[-1]["distance"].astype(np.int64), whole
 
 
 def together(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -42,7 +42,7 @@ class Curve:
     terminal: bool
     """Whether the norms are of the loss at the last step or the root alone, and not of the whole training loss."""
     layer: int | None
-    """None: all layers together."""
+    """None: all layers together; of layers with two directions the top one."""
     above: int
     """Applications of layers above: so far from the loss is the layer's last state, which no recurrence has touched."""
     step: int

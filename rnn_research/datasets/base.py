@@ -163,6 +163,12 @@ class DataModule(LightningDataModule, ABC):
         """What was read of a user's files, in types that JSON has, to be kept in the record."""
         return {}
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run that goes on from another's checkpoint must have in common with it, beside the samples and how
+        many are in a batch: what the order of batches hangs on, in types that JSON has."""
+        return {}
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the three splits' sizes and samples, trees and labels included: tells two data apart.

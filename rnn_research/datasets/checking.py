@@ -138,12 +138,12 @@ def _check_array(name: str, values: Values, given: Any, first: Any) -> int:
 
 
 def _check_target(name: str, target: Any, task: Task, first: Any) -> None:
-    if type(target) is int and task.kind == "classification":
+    if type(target) is int and task.kind != "regression":
         return
     if isinstance(target, torch.Tensor):
         raise ValueError(f"{name}: target: given a torch.Tensor, expected a number or a numpy array; use .numpy()")
     found = np.asarray(target)
-    if task.kind == "classification":
+    if task.kind != "regression":
         if found.dtype != np.int64 or found.shape != ():
             shown = f"{_shown(target)} of {found.dtype}"
             raise ValueError(f"{name}: target: given {shown}, expected a class as an int; use int(target)")
@@ -163,7 +163,7 @@ def _check_labels(name: str, what: str, labels: Any, task: Task, expected: bool,
         return
     if labels is None:
         raise ValueError(f"{name}: {what}: given none, but the task says {what}=True")
-    if task.kind == "classification":
+    if task.kind != "regression":
         _check_array(name, Values(what, frozenset([np.dtype("int64")]), (), np.isfinite, ""), labels, None)
     if len(labels) != count:
         raise ValueError(

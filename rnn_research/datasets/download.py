@@ -50,7 +50,7 @@ def download(url: str, sha256: str | None, folder: Path) -> Path:
     return path
 
 
-DATA = re.compile(r"[A-Za-z0-9][\w.-]*\.(zip|gz|tgz|tar|txt|tsv|csv|json|npz)")
+DATA = re.compile(r"[A-Za-z0-9][\w.-]*\.(zip|gz|tgz|tar|txt|tsv|csv|json|npz|label)")
 """A file that nothing runs, wherever it lies: a config from elsewhere may say what is fetched, and to where."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rnn_research.checks import path_of
@@ -32,6 +32,7 @@ class PublishedData:
         what: the files, as a message names them.
         licence, citation: as their authors ask; said once, when they are downloaded or first read.
         added: wanted files that others have put beside them, of which the digest knows nothing.
+        called: other names under which files go round, and their own.
     """
 
     name: str
@@ -42,6 +43,7 @@ class PublishedData:
     licence: str
     citation: str
     added: frozenset[str] = frozenset()
+    called: Mapping[str, str] = field(default_factory=dict)
 
     def files(self, root: Path | None, cache: str | None) -> Mapping[str, bytes]:
         """The contents of the files by name: those below `root`, else those of the cache, downloaded where they are not
@@ -54,7 +56,7 @@ class PublishedData:
         """
         self._say()
         if root is not None:
-            found = published_files(root, self.wanted, self.what)
+            found = self._named(published_files(root, lambda name: self.wanted(self.called.get(name, name)), self.what))
             if self._digest(found) != self.digest:
                 log.warning("dataset.root: the files in %s differ from those published as %s", root, self.name)
             return found
@@ -70,6 +72,9 @@ class PublishedData:
                 "were deleted; try again, or fetch the files by hand and set dataset.root to their folder"
             )
         return found
+
+    def _named(self, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        return {self.called.get(name, name): content for name, content in files.items()}
 
     def _digest(self, files: Mapping[str, bytes]) -> str:
         return digest_of({name: content for name, content in files.items() if name not in self.added})

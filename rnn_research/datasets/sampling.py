@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from rnn_research.datasets.streams import SampleStream
-from rnn_research.structures import Sample, SampleArrays
+from rnn_research.structures import Sample
 
 POOL = 50
 """Batches that bucketing sorts together: enough to cut padding, few enough to keep the order random."""
@@ -105,8 +105,10 @@ class SampleDataset(Dataset[Sample]):
 
     def __getitems__(self, indices: list[int]) -> Sequence[Sample]:
         """What torch asks for, where it is there, in place of one sample after another."""
-        if isinstance(self.samples, SampleArrays | SampleStream):
-            return self.samples.take(indices)
+        take = getattr(self.samples, "take", None)
+        if take is not None:
+            found: Sequence[Sample] = take(indices)
+            return found
         return [self.samples[index] for index in indices]
 
 

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import re
+import logging
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import final
-
-import numpy as np
+from typing import Any, final
 
 from rnn_research.checks import choice, flag, integer, path_of
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.download import download
+from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.task import Task
+from rnn_research.datasets.text.vocabulary import Vocabulary
+from rnn_research.datasets.trees.brackets import read_brackets
+from rnn_research.datasets.trees.encoder import TreeEncoder, TreeReading
+from rnn_research.datasets.trees.formats import Brackets
+from rnn_research.datasets.trees.written import WrittenTree
 from rnn_research.records.cache_folder import cache_folder
-from rnn_research.structures import Sample, Tree
-from rnn_research.structures.layouts import NO_INPUT, NO_TARGET
+from rnn_research.structures import Sample
 
+log = logging.getLogger(__name__)
 FILES = {"train": "train.txt", "val": "dev.txt", "test": "test.txt"}
 CLASSES = {
-    5: np.arange(5),
-    2: np.array([0, 0, NO_TARGET, 1, 1]),
-}  # from the five sentiments; two drop the neutral
-UNKNOWN = 1  # the token of a word that train does not have
+    5: ("very negative", "negative", "neutral", "positive", "very positive"),
+    2: ("negative", "positive"),
+}
+MERGES = {
+    5: dict(zip("01234", CLASSES[5], strict=True)),
+    2: {"0": "negative", "1": "negative", "3": "positive", "4": "positive"},
+}
+"""The class of each of the five sentiments; two drop the neutral."""
 LARGEST = 64 * 2**20  # bytes of a file in the archive: train.txt has 2 MB
-
-TOKEN = re.compile(r"\([^() \t\r]*|\)|[^() \t\r]+")  # a bracket with its label, a bracket, a word (may hold a U+00A0)
-OPENINGS = {f"({label}": label for label in range(5)}
-ESCAPES = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}"}
-
-Parsed = tuple[list[int], list[int], list[str]]
-"""A tree's nodes in the order that they are written: parents, sentiments, and words, "" at internal nodes."""
 
 
 @final
@@ -60,6 +60,9 @@ class SST(DataModule):
         labels: `nodes` labels every node of the parse, `root` the root alone.
         min_count: words that train has less often are unknown.
         lower: read words in lower case.
+        vectors: a file of pretrained vectors, a word and its numbers a line, as GloVe has them; `.gz` too. None: there
+            are none.
+        freeze_vectors: leave all vectors as they were at the start, those of words without a pretrained one too.
 
     Raises:
         ValueError: an argument is out of range; on loading, a file is missing, malformed (says which line) or
@@ -78,6 +81,8 @@ class SST(DataModule):
         labels: str = "nodes",
         min_count: int = 1,
         lower: bool = True,
+        vectors: str | None = None,
+        freeze_vectors: bool = False,
         batch_size: int = 25,
         num_workers: int = 0,
         bucket: bool = False,
@@ -91,24 +96,51 @@ class SST(DataModule):
         self.labels = choice("labels", labels, ("nodes", "root"))
         self.min_count = integer("min_count", min_count)
         self.lower = flag("lower", lower)
+        self.vectors = None if vectors is None else path_of("vectors", vectors)
+        self.freeze_vectors = flag("freeze_vectors", freeze_vectors)
+        if freeze_vectors and vectors is None:
+            raise ValueError("freeze_vectors: given true without vectors, expected dataset.vectors=PATH beside it")
         self.vocabulary: dict[str, int] = {}
+        self._encoder: TreeEncoder | None = None
+        self._said: list[str] = []
 
     def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
-        read = self._reader()
-        trees = {split: self._kept(*read(name)) for split, name in FILES.items()}
-        self.vocabulary = _vocabulary(trees["train"], self.min_count)
+        read, reading = self._reader(), TreeReading(Brackets(), self.lower, MERGES[self.classes])
+        trees = {split: _kept(reading, *read(name)) for split, name in FILES.items()}
+        vocabulary = Vocabulary.counted(reading.counts(trees["train"]), self.min_count)
+        self.vocabulary = vocabulary.numbers
+        encoder = self._encoder = TreeEncoder(reading, vocabulary, CLASSES[self.classes], self.labels)
         samples: dict[str, Sequence[Sample]] = {
-            split: [self._sample(*tree) for tree in kept] for split, kept in trees.items()
+            split: encoder.samples(kept, [encoder.target_of(tree) for tree in kept]) for split, kept in trees.items()
         }
+        vectors = None
+        if self.vectors is not None:
+            vectors, said = encoder.pretrained(self.vectors, samples["train"])
+            self._said = [said]
+            log.info("dataset: %s", said)
         task = Task(
             "classification",
-            input_size=len(self.vocabulary) + UNKNOWN + 1,
+            input_size=vocabulary.size,
             output_size=self.classes,
             tokens=True,
-            max_children=max(_arity(parents) for kept in trees.values() for parents, _, _ in kept),
+            max_children=max(tree.arity for kept in trees.values() for tree in kept),
             tree_targets=self.labels == "nodes",
+            classes=CLASSES[self.classes],
+            monitor="accuracy",
+            vectors=vectors,
+            vectors_frozen=self.freeze_vectors,
         )
         return task, samples
+
+    @property
+    def encoder(self) -> Encoder | None:
+        self._load()
+        return self._encoder
+
+    @property
+    def read_report(self) -> dict[str, Any]:
+        self._load()
+        return {"notes": self._said} if self._said else {}
 
     def _reader(self) -> Callable[[str], tuple[str, bytes]]:
         """What turns the name of a split's file into the file's full name and its contents."""
@@ -116,48 +148,16 @@ class SST(DataModule):
             return partial(_from_folder, self.root)
         return partial(_from_archive, download(self.url, self.sha256, _cache(self.cache)))
 
-    def _kept(self, file: str, content: bytes) -> list[Parsed]:
-        """The trees of a file whose root has a class, with words as the vocabulary has them."""
-        clean = cache(self._word)
-        trees = [
-            (parents, sentiments, [clean(word) for word in words])
-            for parents, sentiments, words in read_trees(file, content)
-            if CLASSES[self.classes][sentiments[0]] != NO_TARGET
-        ]
-        if not trees:
-            raise ValueError(f"dataset.root: {file} has no tree to use, expected one a line; fetch the file again")
-        return trees
 
-    def _word(self, word: str) -> str:
-        word = ESCAPES.get(word, word).replace("\\/", "/").replace("\\*", "*")
-        return word.lower() if self.lower else word
-
-    def _sample(self, parents: list[int], sentiments: list[int], words: list[str]) -> Sample:
-        tree, order = Tree.of(parents)
-        tokens = np.array([self.vocabulary.get(word, UNKNOWN) if word else NO_INPUT for word in words])
-        targets = CLASSES[self.classes][sentiments]
-        return Sample(
-            tokens[tokens != NO_INPUT],
-            int(targets[0]),
-            tree=tree,
-            tree_inputs=tokens[order],
-            tree_targets=targets[order] if self.labels == "nodes" else None,
-        )
+def _kept(reading: TreeReading, file: str, content: bytes) -> list[WrittenTree]:
+    """The trees of a file whose root has a class."""
+    trees = [tree for tree in read_trees(file, content) if reading.class_of(tree.labels[0]) is not None]
+    if not trees:
+        raise ValueError(f"dataset.root: {file} has no tree to use, expected one a line; fetch the file again")
+    return trees
 
 
-def _arity(parents: list[int]) -> int:
-    """The largest arity in a tree; 1 in a tree of one node, since a model has no use for 0."""
-    return max(Counter(parents[1:]).values(), default=1)
-
-
-def _vocabulary(trees: list[Parsed], min_count: int) -> dict[str, int]:
-    counts = Counter(word for _, _, words in trees for word in words if word)
-    known = [word for word in counts if counts[word] >= min_count]
-    known.sort(key=lambda word: (-counts[word], word))
-    return {word: token for token, word in enumerate(known, start=UNKNOWN + 1)}
-
-
-def read_trees(file: str, content: bytes) -> Iterator[Parsed]:
+def read_trees(file: str, content: bytes) -> Iterator[WrittenTree]:
     """The trees of a file in Penn Treebank brackets, one a line; blank lines are skipped.
 
     Raises:
@@ -171,51 +171,19 @@ def read_trees(file: str, content: bytes) -> Iterator[Parsed]:
         raise ValueError(
             f"dataset.root: {file}, line {line}: found bytes that are not UTF-8; convert the file to UTF-8"
         ) from error
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield _parse(line)
-            except ValueError as error:
-                repair = "mend or delete the line, or fetch the file again"
-                raise ValueError(f"dataset.root: {file}, line {number}: {error}; {repair}") from None
 
+    def refuse(found: str, line: int) -> ValueError:
+        repair = "mend or delete the line, or fetch the file again"
+        return ValueError(f"dataset.root: {file}, line {line}: {found}; {repair}")
 
-def _parse(line: str) -> Parsed:
-    """The tree on a line. Not recursive, so that a tree may be as deep as it likes."""
-    parents: list[int] = []
-    labels: list[int] = []
-    words: list[str] = []
-    path: list[int] = []  # the open nodes, the root first
-    for token in TOKEN.findall(line):
-        if token[0] == "(":
-            if token not in OPENINGS or (parents and not path) or (path and words[path[-1]]):
-                raise ValueError(_bad_opening(token, path, words))
-            parents.append(path[-1] if path else -1)
-            path.append(len(labels))
-            labels.append(OPENINGS[token])
-            words.append("")
-        elif token == ")":
-            if not path:
-                raise ValueError("found a closing bracket without its opening one, expected balanced brackets")
-            if path.pop() == len(words) - 1 and not words[-1]:
-                raise ValueError("found a node that has neither a word nor children, expected one of them")
-        else:
-            if not path:
-                raise ValueError(f"found {token!r} outside the tree, expected brackets around it")
-            if words[-1]:  # of this node, or of the last leaf inside it
-                raise ValueError(f"found {token!r} after a node's word or children, expected a closing bracket")
-            words[-1] = token
-    if path:
-        raise ValueError(f"found {len(path)} brackets left open at its end, expected balanced brackets")
-    return parents, labels, words
-
-
-def _bad_opening(token: str, path: list[int], words: list[str]) -> str:
-    if token not in OPENINGS:
-        return f"found the label {token[1:]!r}, expected an integer from 0 to 4 right after the bracket"
-    if not path:
-        return "found a second tree, expected one a line"
-    return f"found a node inside the leaf {words[path[-1]]!r}, expected a word or children, not both"
+    for tree in read_brackets(text, refuse, strict=True):
+        for label in tree.labels:
+            if label not in MERGES[5]:
+                raise refuse(
+                    f"found the label {label or ''!r}, expected an integer from 0 to 4 right after the bracket",
+                    tree.line,
+                )
+        yield tree
 
 
 def _from_folder(folder: Path, name: str) -> tuple[str, bytes]:

@@ -57,6 +57,7 @@ class Task:
         vectors: pretrained vectors of the tokens, (input_size, features) float32, NaN in rows of tokens without one;
             None: there are none.
         vectors_frozen: whether training leaves these vectors as they are.
+        characters: characters a token of train, val and test (next_token); None: a token is a character.
     """
 
     kind: Kind
@@ -73,6 +74,7 @@ class Task:
     monitor: str | None = None
     vectors: np.ndarray | None = field(default=None, repr=False, compare=False)
     vectors_frozen: bool = False
+    characters: tuple[float, float, float] | None = None
 
     @property
     def has_parse(self) -> bool:

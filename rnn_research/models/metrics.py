@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import nan
 from typing import Any
 
@@ -65,15 +66,21 @@ class RunningMetrics(nn.Module):
     Batches wait, and are counted `TOGETHER` at a time: a metric's update costs as much as a small cell's whole step.
 
     Args:
-        answers: metrics of (predictions, targets), one a sample.
+        answers: metrics of (predictions, targets), one a sample; where there are none, samples are not compared.
         positions: the same, one a labelled position; None: positions are not compared.
+        of_loss: what else is said of the mean loss, by name.
     """
 
     TOGETHER = 64
 
-    def __init__(self, answers: MetricCollection, positions: MetricCollection | None = None) -> None:
+    def __init__(
+        self,
+        answers: MetricCollection,
+        positions: MetricCollection | None = None,
+        of_loss: Callable[[float], dict[str, float]] | None = None,
+    ) -> None:
         super().__init__()
-        self.loss = MeanLoss()
+        self.loss, self.of_loss = MeanLoss(), of_loss or (lambda loss: {})
         self.answers = answers
         self.positions = positions
         self._waiting: list[tuple[Any, ...]] = []
@@ -82,7 +89,7 @@ class RunningMetrics(nn.Module):
         self,
         loss: Tensor,
         labels: int,
-        answers: tuple[Tensor, Tensor],
+        answers: tuple[Tensor, Tensor] | None,
         positions: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         """Count one batch: its mean loss over so many labels, and (predictions, targets), one a sample and, where
@@ -96,6 +103,7 @@ class RunningMetrics(nn.Module):
         self._count()
         found, labelled = {"loss": float(self.loss.compute())}, bool(self.loss.count)
         self.loss.reset()
+        found |= self.of_loss(found["loss"])
         for metrics in (self.answers, self.positions):
             if metrics is not None:
                 counted = labelled or metrics is self.answers
@@ -107,7 +115,7 @@ class RunningMetrics(nn.Module):
     @property
     def names(self) -> tuple[str, ...]:
         """What is measured, `loss` first."""
-        return ("loss", *map(str, (*self.answers, *(self.positions or ()))))
+        return ("loss", *self.of_loss(0.0), *map(str, (*self.answers, *(self.positions or ()))))
 
     def state(self) -> dict[str, Any]:
         """What was counted since the last call of `measured`, to be restored by another process; changes nothing, not
@@ -133,7 +141,8 @@ class RunningMetrics(nn.Module):
         self._waiting.clear()
         means = torch.stack(losses)
         self.loss.update(means, torch.tensor(labels, device=means.device))
-        self.answers.update(*map(_joined, zip(*answers, strict=True)))
+        if len(self.answers):
+            self.answers.update(*map(_joined, zip(*answers, strict=True)))
         labelled = [pair for pair in positions if pair is not None]
         if self.positions is not None and labelled:
             self.positions.update(*map(_joined, zip(*labelled, strict=True)))

@@ -21,6 +21,8 @@ from rnn_research.clipping.module_mapping import ModuleMapping
 from rnn_research.datasets.base import SPLITS, Task
 from rnn_research.models.architectures import Architecture, Blueprint, automatic_architecture
 from rnn_research.models.architectures.automatic import architecture_for_loss
+from rnn_research.models.carried import CarriedStates
+from rnn_research.models.counting import answers_to_samples, count_samples, count_steps
 from rnn_research.models.metrics import RunningMetrics
 from rnn_research.models.objective import objective_of
 from rnn_research.models.schedules import NoSchedule, RateSchedule
@@ -41,7 +43,8 @@ class Model(LightningModule):
         cell: makes one layer's cell, given `input_size`, `initialise` and `max_children`.
         optimizer: makes the optimiser, given the parameters.
         clipping: the strategy applied to the gradient before each step of the optimiser, or inside backpropagation.
-        initialise, max_children, num_layers, dropout, embedding_size, position_targets: see `Blueprint`.
+        initialise, max_children, num_layers, dropout, embedding_size, position_targets, tie_weights, pooling,
+            input_dropout, output_dropout, bidirectional: see `Blueprint`.
         loss: `terminal`: at the last step or root; `every`: the mean over all labelled positions; `auto`: as the
             architecture says.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
@@ -67,17 +70,27 @@ class Model(LightningModule):
         embedding_size: int = 64,
         loss: str = "auto",
         position_targets: bool = False,
+        tie_weights: bool = False,
         match_parameters: int | None = None,
         engine: str = "auto",
         regularizers: Mapping[str, Regularizer] | None = None,
         architecture: Callable[[Blueprint], Architecture] = automatic_architecture,
+        pooling: str = "last",
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
         scheduler: RateSchedule | None = None,
+        bidirectional: bool = False,
     ) -> None:
         super().__init__()
-        shared = (max_children, num_layers, dropout, embedding_size, position_targets)
+        shared = (max_children, num_layers, dropout, embedding_size, position_targets, tie_weights)
+        shared += (pooling, input_dropout, output_dropout, bidirectional)
         blueprint = Blueprint(task, cell, initialise, *shared)
         make = architecture_for_loss(loss, architecture, task, position_targets)
         choice("engine", engine, ENGINES)
+        if match_parameters is not None and tie_weights:
+            raise ValueError(
+                "tie_weights: given true beside match_parameters, which changes hidden_size alone; leave one"
+            )
         if match_parameters is not None:
             blueprint = _sized(blueprint, make, match_parameters)
         self.task, self.clipping, self.optimizer = task, clipping, optimizer
@@ -89,12 +102,13 @@ class Model(LightningModule):
         self.readout: Any
         for name, module in self.architecture.modules().items():
             setattr(self, name, module)
-        self.tallies: Any = nn.ModuleDict({f"{split}_": self._running_metrics() for split in SPLITS})
+        self.tallies: Any = nn.ModuleDict({f"{split}_": _running_metrics(self, split) for split in SPLITS})
         self.regularizers: Any = ModuleMapping(dict(regularizers or {}))
         self.answered: list[dict[str, Tensor]] = []
         """Of each batch of the set that was tested last, what each sample's answer was."""
         self.clipped = StepTable(*ClippingEffect._fields)
         self.regularized = StepTable(*self.regularizers)
+        self.carried = CarriedStates()
         self._attached = False
         self._scale = LossScale()
         self._step: TrainingStep | None = None
@@ -107,10 +121,6 @@ class Model(LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def _running_metrics(self) -> RunningMetrics:
-        positions = self.objective.position_metrics() if self.architecture.learns_positions else None
-        return RunningMetrics(self.objective.answer_metrics(), positions)
-
     def attach(self, trees: bool | None = None) -> None:
         """Tell the strategies and regularizers what they act on, once, before training.
 
@@ -121,17 +131,7 @@ class Model(LightningModule):
             ValueError: one has no meaning there.
         """
         self.clipping.attach(list(self.cells), self.readout, trees)
-        truncating = next((name for name, one in _by_name(self.clipping).items() if one.truncate is not None), None)
-        for name, regularizer in self.regularizers.items():
-            try:
-                regularizer.attach(list(self.cells), trees)
-            except ValueError as error:
-                raise ValueError(f"regularizer={name}: {error}") from error
-            if regularizer.needs_whole and truncating is not None:
-                raise ValueError(
-                    f"regularizer={name}: reads how the gradient passes over the full length, but "
-                    f"clipping={truncating} cuts it into windows, which contradict; leave one out"
-                )
+        _attach_regularizers(self, trees)
         self._attached = True
 
     @property
@@ -156,8 +156,12 @@ class Model(LightningModule):
         inside = Interventions(self.clipping, self._scale) if acting and self.clipping.acts_inside else None
         return self._fold(batch, Unroller(self.engine, record, inside))
 
-    def _fold(self, batch: Batch, unroller: Unroller) -> Unrolled:
+    def _fold(self, batch: Batch, unroller: Unroller, split: str = "") -> Unrolled:
+        """`split`: whose streams the batch goes on with."""
+        unroller.start = self.carried.before(split, batch) if split else None
         unrolled = self.architecture.fold(self, batch, unroller)
+        if split:
+            self.carried.keep(split, batch, unrolled)
         self.engines = tuple(layer.engine for part in unroller.parts.values() for layer in part.unrolled.layers)
         return unrolled
 
@@ -180,7 +184,7 @@ class Model(LightningModule):
             step.window.full = self._trainer.accumulate_grad_batches
         number = self.global_step if self.regularizers else 0
         unroller = Unroller(self.engine, step.record, step.interventions, number)
-        loss, labels, terminal = self._loss(batch, self._fold(batch, unroller), "train")
+        loss, labels, terminal = self._loss(batch, self._fold(batch, unroller, "train"), "train")
         return step.take(unroller.parts, batch.inputs, loss, labels, terminal)
 
     def on_after_backward(self) -> None:
@@ -208,39 +212,26 @@ class Model(LightningModule):
             self.regularized.add(number, step.finish(number, self.readout.weight.new_full((), torch.nan)))
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        self._loss(batch, self.fold(batch), "val")
+        self._loss(batch, self._fold(batch, Unroller(self.engine), "val"), "val")
 
     def on_test_epoch_start(self) -> None:
         self.answered.clear()
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        unrolled = self.fold(batch)
+        unrolled = self._fold(batch, Unroller(self.engine), "test")
+        if self.architecture.every_step:
+            self.answered.append(count_steps(self, batch, unrolled, "test").of_samples())
+            return
         self._loss(batch, unrolled, "test")
-        self.answered.append(self._answer(batch, unrolled))
-
-    def _answer(self, batch: Batch, unrolled: Unrolled) -> dict[str, Tensor]:
-        """Of each sample: `correct`, where the task says what that is, and `loss`, taken in float64."""
-        answers, objective = self.architecture.answers(self, batch, unrolled), self.objective
-        predictions, exact = objective.predictions(answers), answers.double()
-        right = objective.correct(predictions, objective.aligned(batch.target, answers))
-        loss = objective.losses(exact, objective.aligned(batch.target, exact))
-        return {"loss": loss} if right is None else {"correct": right, "loss": loss}
+        self.answered.append(answers_to_samples(self, batch, unrolled))
 
     def _loss(self, batch: Batch, unrolled: Unrolled, split: str) -> tuple[Tensor, int, Tensor | None]:
         """The mean loss, the number of labels it is the mean of, and the summed loss of the answers where that is not
         all of it. Counts the batch in the split's metrics."""
-        objective, answers = self.objective, self.architecture.answers(self, batch, unrolled)
-        target, labelled = objective.aligned(batch.target, answers), self.architecture.labelled(self, batch, unrolled)
-        of_answers, positions = objective.losses(answers, target), None
-        if labelled is None:
-            loss, labels, terminal = of_answers.mean(), len(of_answers), None
-        else:
-            outputs, targets = labelled
-            labels, terminal = len(targets), of_answers.sum()
-            loss = objective.losses(outputs, targets).sum() / max(labels, 1)  # 0 where the batch has no label
-            positions = (objective.predictions(outputs), targets) if labels else None
-        self.tallies[f"{split}_"].add(loss.detach(), labels, (objective.predictions(answers), target), positions)
-        return loss, labels, terminal
+        if self.architecture.every_step:
+            steps = count_steps(self, batch, unrolled, split)
+            return steps.mean, steps.labels, steps.terminal
+        return count_samples(self, batch, unrolled, split)
 
     def measured(self, split: str) -> dict[str, float]:
         """The loss and metrics of a split since they were last asked for; then they start anew."""
@@ -252,6 +243,29 @@ class Model(LightningModule):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         self.scheduler.updated(scheduler)
+
+
+def _attach_regularizers(model: Model, trees: bool | None) -> None:
+    """Tell each regularizer what it acts on. Raises a ValueError where one has no meaning there."""
+    truncating = next((name for name, one in _by_name(model.clipping).items() if one.truncate is not None), None)
+    model.architecture.check_acting(trees, truncating)
+    for name, regularizer in model.regularizers.items():
+        try:
+            regularizer.attach(list(model.cells), trees)
+        except ValueError as error:
+            raise ValueError(f"regularizer={name}: {error}") from error
+        if regularizer.needs_whole and truncating is not None:
+            raise ValueError(
+                f"regularizer={name}: reads how the gradient passes over the full length, but "
+                f"clipping={truncating} cuts it into windows, which contradict; leave one out"
+            )
+
+
+def _running_metrics(model: Model, split: str) -> RunningMetrics:
+    """What is counted of one split."""
+    objective = model.objective
+    positions = objective.position_metrics() if model.architecture.learns_positions else None
+    return RunningMetrics(objective.answer_metrics(), positions, partial(objective.of_loss, split=split))
 
 
 def _by_name(clipping: Clipping) -> dict[str, Clipping]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from torchmetrics import MeanSquaredError, Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from rnn_research.datasets.base import Task
+from rnn_research.datasets.base import SPLITS, Task
 from rnn_research.models.metrics import WithinTolerance, fraction_within
 
 
@@ -32,6 +33,10 @@ class Objective(ABC):
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each label."""
 
+    def weighted(self, losses: Tensor, targets: Tensor) -> Tensor:
+        """What is learnt from: the losses, each times the weight of its label's class where the task has weights."""
+        return losses
+
     @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:
         """What outputs say, detached."""
@@ -40,6 +45,10 @@ class Objective(ABC):
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor | None:
         """Whether each prediction is right; None where the task does not say what that is."""
 
+    def classes(self, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """What the table of answers keeps of them: of classes `predicted` and `true`, as numbers; else nothing."""
+        return {}
+
     @abstractmethod
     def answer_metrics(self) -> MetricCollection:
         """Metrics of (predictions, targets), one a sample."""
@@ -47,6 +56,10 @@ class Objective(ABC):
     @abstractmethod
     def position_metrics(self) -> MetricCollection:
         """Metrics of (predictions, targets), one a labelled position."""
+
+    def of_loss(self, loss: float, split: str) -> dict[str, float]:
+        """What else is said of a split's mean loss, by name."""
+        return {}
 
     def success(self, metrics: Sequence[str], positions: bool, stop: bool = False) -> dict[str, Any]:
         """The task's rule for when it is solved, as a run's record keeps it; empty where there is none, or none that
@@ -74,10 +87,20 @@ class Objective(ABC):
 
 
 class Classification(Objective):
-    """Cross-entropy; a prediction is the likeliest class; `accuracy` is the share of samples right."""
+    """Cross-entropy; a prediction is the likeliest class; `accuracy` is the share of samples right.
+
+    Where the task has class weights, the training loss is the mean over labels of weight x cross-entropy; the losses of
+    validation and test are without them. Where classes have names, `macro_f1` is the mean over classes of F1 = 2 right
+    / (predicted + labelled), of those that are predicted or labelled at all.
+    """
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+    def weighted(self, losses: Tensor, targets: Tensor) -> Tensor:
+        if self.task.class_weights is None:
+            return losses
+        return losses * losses.new_tensor(self.task.class_weights)[targets]
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return outputs.detach().argmax(-1)
@@ -85,8 +108,14 @@ class Classification(Objective):
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor:
         return predictions == targets
 
+    def classes(self, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        return {"predicted": predictions, "true": targets}
+
     def answer_metrics(self) -> MetricCollection:
-        return MetricCollection({"accuracy": self._accuracy()})
+        metrics: dict[str, Metric | MetricCollection] = {"accuracy": self._accuracy()}
+        if self.task.classes is not None:
+            metrics["macro_f1"] = MulticlassF1Score(self.task.output_size, average="macro", validate_args=False)
+        return MetricCollection(metrics, compute_groups=False)
 
     def position_metrics(self) -> MetricCollection:
         """`position_accuracy`."""
@@ -94,6 +123,23 @@ class Classification(Objective):
 
     def _accuracy(self) -> MulticlassAccuracy:
         return MulticlassAccuracy(self.task.output_size, average="micro", validate_args=False)
+
+
+class NextTokens(Classification):
+    """Cross-entropy of the next token in nats, and what is made of its mean L: `bits` a token, L / ln 2; `perplexity`,
+    e^L; where tokens are no characters `bits_per_character`, the bits of a split's tokens over its characters. (Of
+    words it is too low by what the unknown ones would take: all of them are one token.) `position_accuracy` is the
+    share of tokens that were the likeliest."""
+
+    def of_loss(self, loss: float, split: str) -> dict[str, float]:
+        found = {"bits": loss / math.log(2), "perplexity": math.exp(loss) if not loss > 700 else math.inf}
+        if self.task.characters is not None:
+            found["bits_per_character"] = found["bits"] / self.task.characters[SPLITS.index(split)]
+        return found
+
+    def answer_metrics(self) -> MetricCollection:
+        """None: there is no answer to a sample as a whole."""
+        return MetricCollection({})
 
 
 class Regression(Objective):
@@ -124,7 +170,11 @@ class Regression(Objective):
         raise ValueError("position_metrics: of numbers there are none, expected classes at positions")
 
 
-OBJECTIVES: dict[str, type[Objective]] = {"classification": Classification, "regression": Regression}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "classification": Classification,
+    "regression": Regression,
+    "next_token": NextTokens,
+}
 """By `Task.kind`."""
 
 

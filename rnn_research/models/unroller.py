@@ -38,6 +38,8 @@ class Unroller:
         record: see `unroll`.
         interventions: what acts inside the backward pass; None: nothing.
         number: the optimiser's steps taken before.
+
+    `start` are the states, one a layer, that the unroll named `cells` begins with where it is given none; None: zero.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Unroller:
         self.engine, self.interventions, self.number = engine, interventions, number
         self.record: Record = record
         self.parts: dict[str, Step] = {}
+        self.start: Sequence[State] | None = None
+        self._family: list[Any] = []
 
     def __call__(
         self,
@@ -56,17 +60,25 @@ class Unroller:
         name: str = "cells",
         initial: Sequence[State] | None = None,
         between: Any = None,
+        above: int = 0,
+        place: tuple[int, int] | None = None,
     ) -> Unrolled:
         """The cells along the structure.
+
+        Args:
+            place: of one direction of a layer, see `Step`; the others are as `unroll` has them.
 
         Raises:
             ValueError: as `unroll`; or something of that name was unrolled already.
         """
         if name in self.parts:
             raise ValueError(f"unroll: given {name!r} a second time, expected another name")
+        if name == "cells" and initial is None:
+            initial = self.start
         acting = {} if self.interventions is None else self.interventions.of(cells, structure)
-        how: dict[str, Any] = {"between": between, "engine": self.engine, "initial": initial, **acting}
+        how: dict[str, Any] = {"between": between, "engine": self.engine, "initial": initial, "above": above, **acting}
+        how["family"] = self._family
         unrolled = unroll(cells, structure, inputs, record=self.record, **how)
         inside = self.interventions is not None
-        self.parts[name] = Step(cells, structure, inputs, unrolled, self.number, inside)
+        self.parts[name] = Step(cells, structure, inputs, unrolled, self.number, inside, place=place)
         return unrolled

@@ -11,6 +11,7 @@ from rnn_research.cells.base import State
 from rnn_research.checks import integer
 from rnn_research.probes.base import Columns, Probe
 from rnn_research.probes.observation import Observation
+from rnn_research.structures import Chain
 from rnn_research.unroll import LayerStates
 from rnn_research.unroll.norms import norm
 
@@ -20,10 +21,12 @@ class Adjoint(Probe):
 
     L is the *sample's own* summed loss: the norms do not depend on the batch size, on what else is in the batch, on
     gradient accumulation, or on loss scaling. They are accumulated in float64. Columns: `layer`, `sample`, `distance`
-    (see `LayerStates`), and for each state `<state>` (the total), `<state>_direct` and `<state>_recurrent`. Where
-    the loss reads more positions than the last one, `<state>_terminal` is the adjoint of the last one's loss alone:
-    only there has a state one distance to the loss, so it is what a vanishing curve is drawn from. Where the data are
-    tokens, `token` is the one read there (0: nothing is read).
+    (see `LayerStates`), and for each state `<state>` (the total), `<state>_direct` and `<state>_recurrent`. Where a
+    layer has two chains there is `direction` (0 forward, 1 backward); the distance is that to the chain's own end, and
+    below the top layer there are other ways, by the chains above, that may be shorter. Where the loss reads more
+    positions than the last one, `<state>_terminal` is the adjoint of the last one's loss alone: only there has a state
+    one distance to the loss, so it is what a vanishing curve is drawn from. Where the data are tokens, `token` is the
+    one read there (0: nothing is read).
 
     Where a strategy acts inside backpropagation these are the adjoints that flow, after it; and for each point at
     which one acts (see `unroll.intervention`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
@@ -55,17 +58,25 @@ class Adjoint(Probe):
         parts = []
         for index, layer in enumerate(observation.layers):
             last = terminal[index] if terminal else None
-            parts.append(self._rows(index, layer, observation.scale, last, tokens))
+            place = observation.rows(index)
+            read = _turned(tokens, layer) if place.get("direction") else tokens
+            parts.append(self._rows(place, layer, observation.scale, last, read))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _rows(
-        self, index: int, layer: LayerStates, per_sample: Tensor | float, terminal: State | None, tokens: Tensor | None
+        self,
+        place: dict[str, int],
+        layer: LayerStates,
+        per_sample: Tensor | float,
+        terminal: State | None,
+        tokens: Tensor | None,
     ) -> dict[str, Any]:
         kept = layer.mask
         if self.samples is not None and self.samples < len(layer.structure):
             kept = kept & spread(len(layer.structure), self.samples, kept.device)[layer.structure.sample]
         sample, distance = layer.structure.sample[kept].int(), layer.distance[kept].int()
-        rows = {"layer": torch.full_like(sample, index).short(), "sample": sample, "distance": distance}
+        rows: dict[str, Any] = {name: torch.full_like(sample, number).short() for name, number in place.items()}
+        rows |= {"sample": sample, "distance": distance}
         if tokens is not None:
             rows["token"] = tokens[kept].int()
         for suffix, which in {"": "adjoints", "_direct": "direct", "_recurrent": "recurrent"}.items():
@@ -78,6 +89,12 @@ class Adjoint(Probe):
             for name, values in zip(layer.cell.state_names, terminal, strict=True):
                 rows[f"{name}_terminal"] = norm(values[kept], -1)
         return rows
+
+
+def _turned(tokens: Tensor | None, layer: LayerStates) -> Tensor | None:
+    """The tokens in the order in which a backward chain reads them."""
+    chain = layer.structure
+    return chain.reverse(tokens) if tokens is not None and isinstance(chain, Chain) else tokens
 
 
 def spread(count: int, chosen: int, device: torch.device | None = None) -> Tensor:

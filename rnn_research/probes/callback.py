@@ -96,4 +96,5 @@ def observation_of(
         terminal or {},
         step.inputs,
         model.task.tokens,
+        {name: part.place for name, part in step.parts.items() if part.place is not None},
     )

@@ -29,6 +29,8 @@ class Observation:
             the root's), where the loss also reads other positions; empty where it reads those alone.
         inputs: the batch's, at the positions of the first that was unrolled.
         tokens: whether inputs are tokens.
+        directions: by the same names, of a part that is one direction of a layer the layer's number and the direction:
+            0 forward, 1 backward, where positions are in reverse order.
     """
 
     step: int
@@ -40,8 +42,17 @@ class Observation:
     terminal: Mapping[str, Sequence[State]] = field(default_factory=dict)
     inputs: Tensor | None = None
     tokens: bool = False
+    directions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def layers(self) -> list[LayerStates]:
         """All layers, in the order in which they were unrolled, from the bottom up."""
         return [layer for one in self.unrolled.values() for layer in one.layers]
+
+    def rows(self, index: int) -> dict[str, int]:
+        """What the rows of `layers[index]` have in common: `layer`, and where a layer has two chains `direction`, 0
+        forward and 1 backward."""
+        if not self.directions:
+            return {"layer": index}
+        layer, direction = list(self.directions.values())[index]
+        return {"layer": layer, "direction": direction}

@@ -46,7 +46,9 @@ class Saturation(Probe):
     def measure(self, observation: Observation) -> Columns:
         rows = [self._row(layer) for layer in observation.layers]
         columns = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-        return {"layer": torch.arange(len(rows)), **columns}
+        places = [observation.rows(index) for index in range(len(rows))]
+        where = {name: torch.tensor([place[name] for place in places]) for name in places[0]}
+        return {**where, **columns}
 
     def _row(self, layer: LayerStates) -> dict[str, Any]:
         found: dict[str, list[torch.Tensor]] = {}

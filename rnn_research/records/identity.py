@@ -106,9 +106,16 @@ BEFORE: dict[str, Any] = {
     "keep_best": "auto",
     "checkpoint.every_seconds": 10,
     "trainer.val_check_interval": 1.0,
+    "model.pooling": "last",
+    "model.input_dropout": 0.0,
+    "model.output_dropout": 0.0,
     "architecture._target_": "rnn_research.models.architectures.automatic.automatic_architecture",
     "architecture._partial_": True,
+    "model.tie_weights": False,
     "scheduler._target_": "rnn_research.models.schedules.NoSchedule",
+    "dataset.vectors": None,
+    "dataset.freeze_vectors": False,
+    "model.bidirectional": False,
 }
 """What runs did before these keys were there to choose: no data of theirs named a metric for `keep_best=auto`."""
 CHOSEN_BEFORE = {"scheduler": "none"}

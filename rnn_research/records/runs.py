@@ -10,8 +10,8 @@ folder:
 | `probes/<name>.npy`  | one structured array (a table with named columns) a probe, replaced atomically |
 | `probes/answers.npy` | a row a sample of the test set and of every further set: see `ANSWERS`         |
 | `checkpoint.ckpt`    | the last state of training                                                     |
+| `checkpoint.previous.ckpt` | the state before that, while the run goes on                               |
 | `encoding.json`      | the task and what turns raw data into samples, as plain data: see `encoding`    |
-| `checkpoint.previous.ckpt` | the state before that, where the last one is damaged                       |
 | `best.ckpt`          | the best weights by a validation metric, where they are kept                   |
 | `run.log`            | the log                                                                        |
 """

@@ -13,7 +13,7 @@ import numpy as np
 
 DEEPEST = 40
 LARGEST = 2**63
-TEXTS = ("choices", "versions", "engine", "data")
+TEXTS = ("choices", "versions", "engine")
 """Fields of a record that hold text by name."""
 COUNTS = ("seed", "parameters", "steps", "epochs", "diverged_step")
 
@@ -29,9 +29,20 @@ def check_record(raw: Mapping[str, Any]) -> None:
     for key in TEXTS:
         if not all(isinstance(value, str) for value in raw.get(key, {}).values()):
             raise TypeError(f"{key}: found a value that is no text")
+    _check_data(raw.get("data") or {})
     if not all(isinstance(text, str) for text in raw.get("overrides", [])):
         raise TypeError("overrides: found a value that is no text")
     _check_success(raw.get("success") or {})
+
+
+def _check_data(data: Mapping[str, Any]) -> None:
+    """Text by name, but for the names of classes and what was read of a user's files."""
+    kinds = {"classes": list, "read": dict}
+    for key, value in data.items():
+        if not isinstance(value, kinds.get(key, str)):
+            raise TypeError(f"data: found {key} that is no {kinds.get(key, str).__name__}")
+    if not all(isinstance(one, str) for one in data.get("classes", [])):
+        raise TypeError(f"data.classes: found {data['classes']!r}, expected a list of texts")
 
 
 def check_dtype(dtype: np.dtype) -> None:

@@ -26,7 +26,9 @@ class Step:
     `cells` are the layers from the bottom up, `inputs` what the lowest reads, at the structure's positions. `unrolled`
     has the states and, after the backward pass, where the regularizer `needs_adjoints`, their adjoints. `number` counts
     the optimiser's steps taken before it; so many `labels` make up its mean loss. `inside`: a clipping strategy acts
-    inside backpropagation, so that an adjoint is not what the later state's adjoint gives.
+    inside backpropagation, so that an adjoint is not what the later state's adjoint gives. `place` is the number of the
+    layer and its direction (0 forward, 1 backward, where positions are in reverse order), of a part that is one
+    direction of a layer; None of others.
     """
 
     cells: Sequence[Cell]
@@ -36,6 +38,7 @@ class Step:
     number: int = 0
     inside: bool = False
     labels: int = 1
+    place: tuple[int, int] | None = None
 
 
 class Regularizer(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any
 
 from rnn_research.compare import Comparison
 from rnn_research.compare.page_data import PageData
-from rnn_research.report import looks, maps, norms, style, success, training, vanishing
+from rnn_research.report import confused, foreseen, looks, maps, norms, saturated, style, success, training, vanishing
 from rnn_research.report.legends import Made
 
 
@@ -45,11 +45,15 @@ def draw(
         vanishing.nodes,
         maps.phases,
         lambda compared, told: maps.training_map(compared, told, data),
+        lambda compared, told: maps.norm_map(compared, told, data),
         training.rates,
+        saturated.saturation,
         norms.clipping,
+        foreseen.foreseen,
         training.learning,
         success.success,
         success.answers,
+        confused.confusions,
         maps.beside_task,
     )
     with style.styled(look):

@@ -100,7 +100,7 @@
 
   // -- figures: panels, and what is drawn of each condition in them ----------------------------------
 
-  const Y = { vanishing: "log_ratio", beginning: "log_ratio", nodes: "log_sum", rates: "slope", learning: given.metric, success: "solved", beside_task: given.metric };
+  const Y = { vanishing: "log_ratio", beginning: "log_ratio", nodes: "log_sum", rates: "slope", learning: given.metric, success: "solved", saturation: "value", beside_task: given.metric };
   const LOGS = new Set(["log_ratio", "log_sum"]);
   const panels = [];
   for (const [name, figure] of Object.entries(given.figures)) {
@@ -123,7 +123,7 @@
       const first = conditions[c].training[steps[0]];
       return first ? first[0].map((d, i) => [d, first[1][i] === null ? null : first[1][i] / Math.LN10]) : [];
     }
-    const one = panel.series.find((series) => series.c === c);
+    const one = panel.series.find((series) => series.c === c && (!series.panel || series.panel === panel.view));
     if (!one) return [];
     const [x, y] = [Object.values(one.columns)[0], one.columns[Y[panel.name]]];
     const scale = LOGS.has(Y[panel.name]) ? 1 / Math.LN10 : 1;
@@ -243,10 +243,10 @@
       for (const one of all(panel.group, ".cond")) one.classList.toggle("old", stepping());
       if (stepping()) for (const c of panel.members) moved(panel, c);
     }
-    for (const panel of panels.filter((one) => ["rates", "learning"].includes(one.name))) {
+    for (const panel of panels.filter((one) => ["rates", "learning", "saturation"].includes(one.name))) {
       all(panel.svg, `.at-step-${panel.view}`).forEach((one) => one.remove());
     }
-    for (const panel of panels.filter((one) => ["rates", "learning"].includes(one.name) && stepping())) {
+    for (const panel of panels.filter((one) => ["rates", "learning", "saturation"].includes(one.name) && stepping())) {
       const x = px(panel, state.step);
       panel.svg.append(draw("line", { class: `at-step-${panel.view}`, x1: x, x2: x, y1: panel.y[1], y2: panel.y[0], style: "stroke:var(--link);stroke-width:1" }));
     }

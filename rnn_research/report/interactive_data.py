@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rnn_research.compare import ComparedRun, Comparison, Condition
 from rnn_research.compare.page_data import PageData, config
-from rnn_research.report import columns
+from rnn_research.report import columns, optional_series
 from rnn_research.report.names import joined, names
 from rnn_research.report.norms import MOST_PANELS
+from rnn_research.report.rounded import number, numbers
 from rnn_research.statistics.intervals import SEEDS, Band, t_quantile
 from rnn_research.statistics.slopes import thinned
 
 VERSION = 1
-DIGITS = 5
 MOST_RUNS_SHOWN = 2_000
 DEGREES = 60
 """Of freedom, up to which the script is given Student's t."""
@@ -56,7 +56,7 @@ def block(comparison: Comparison, data: PageData, panels: Mapping[str, Sequence[
         "common": common,
         "runs": [_run(comparison, run, settings, data) for run, settings in zip(runs, own, strict=False)],
         "fewest": SEEDS,
-        "t": [None, *(_number(t_quantile(df), 17) for df in range(1, DEGREES + 1))],
+        "t": [None, *(number(t_quantile(df), 17) for df in range(1, DEGREES + 1))],
     }
 
 
@@ -78,7 +78,7 @@ def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], 
         "parameters": record.parameters,
         "start": record.start,
         "engine": str(record.engine.get("used", "")) if isinstance(record.engine, dict) else "",
-        "metric": _number(record.final.get(comparison.metric or "", float("nan"))),
+        "metric": number(record.final.get(comparison.metric or "", float("nan"))),
         "command": columns.command(run),
         "config": dict(settings),
         "missing": list(run.missing),
@@ -117,6 +117,8 @@ def _series(comparison: Comparison, data: PageData, name: str, most: int) -> lis
             found.append({"c": place, "columns": {part: numbers(getattr(c.norms, part)) for part in parts}})
         elif name == "beside_task":
             found += _points(comparison, place, c)
+        elif name in ("norm_map", "saturation", "foreseen", "confusion"):
+            found += optional_series.series(place, c, data, name)
         elif name in ("map", "phases"):
             found += _told(place, c, data)[name]
         elif name == "answers":
@@ -165,19 +167,6 @@ def _thin(count: int, most: int = MOST_POINTS) -> np.ndarray:
 
 def _xy(x: np.ndarray, y: np.ndarray) -> list[list[Any]]:
     return [np.asarray(x).tolist(), numbers(y)]
-
-
-def numbers(values: Iterable[float], digits: int = DIGITS) -> list[float | None]:
-    """Each as JSON has it: so many digits, and nothing for what is not finite."""
-    return [_number(float(value), digits) for value in values]
-
-
-def _number(value: float | None, digits: int = DIGITS) -> float | None:
-    """Rounded; nothing for what is not finite, or no longer where it is rounded up."""
-    if value is None or not np.isfinite(value):
-        return None
-    rounded = float(f"{value:.{digits}g}")
-    return rounded if np.isfinite(rounded) else None
 
 
 def _only(values: Sequence[int]) -> int | None:

@@ -22,8 +22,8 @@ from rnn_research.statistics.intervals import SEEDS, Band
 
 MOST_ENTRIES = 18
 """More conditions are told by the table; a legend of them would be most of the figure."""
-ACROSS = 105
-"""Characters of a legend's line."""
+ACROSS, INCHES = 105, 7.6
+"""Characters of a legend's line in a figure of this width."""
 CROWD = 8
 """More bands than this in one panel hide each other, and the lines."""
 
@@ -91,7 +91,8 @@ def legend(
         ]
     handles += more
     if handles:
-        columns = _columns([len(str(handle.get_label())) + 7 for handle in handles])
+        across = ACROSS * figure.get_figwidth() / INCHES
+        columns = _columns([len(str(handle.get_label())) + 7 for handle in handles], across)
         rowwise = [handle for column in range(columns) for handle in handles[column::columns]]
         figure.legend(handles=rowwise, loc="outside upper left", ncols=columns, handlelength=2.4)
 
@@ -111,9 +112,9 @@ def _few(handles: list[Line2D], what: str) -> list[Line2D]:
     return [Line2D([], [], linestyle="", label=f"{len(handles)} {what}: see the table")]
 
 
-def _columns(widths: Sequence[int]) -> int:
+def _columns(widths: Sequence[int], across: float) -> int:
     """As many as fit beside each other, in characters, where each is as wide as its widest entry."""
-    fitting = (n for n in range(len(widths), 1, -1) if sum(max(widths[column::n]) for column in range(n)) <= ACROSS)
+    fitting = (n for n in range(len(widths), 1, -1) if sum(max(widths[column::n]) for column in range(n)) <= across)
     return next(fitting, 1)
 
 

@@ -32,8 +32,30 @@ LIGHT = 0.55
 
 def training_map(comparison: Comparison, look: Look, data: PageData | None) -> Made | None:
     """The vanishing curve over training: shade is the norm relative to distance 1, a panel a condition."""
-    grids = [] if data is None else [(c, _grid(over)) for c, over in zip(
-        comparison.conditions, data.over_training, strict=True)]  # fmt: skip
+    about = (
+        "The vanishing curve at the recorded steps of training: geometric mean over the middle half of the probed "
+        "samples, then over seeds."
+    )
+    made = data and _map(comparison, look, data.over_training, 1 / np.log(10), "gradient norm, relative to d = 1")
+    return made and Made("map", "The reach of the gradient over training", f"{about} {made[1]}", made[0])
+
+
+def norm_map(comparison: Comparison, look: Look, data: PageData | None) -> Made | None:
+    """The norm of the adjoint over training: shade is the norm itself, a panel a condition."""
+    about = (
+        f"The norm of the adjoint of {columns.state(comparison)} itself, not relative to distance 1, at the recorded "
+        "steps of training: geometric mean over the probed samples, then over seeds; in units of the loss per unit of "
+        "the state."
+    )
+    made = data and _map(comparison, look, data.norms, 1.0, "norm of the adjoint")
+    return made and Made("norm_map", "The size of the gradient over training", f"{about} {made[1]}", made[0])
+
+
+def _map(
+    comparison: Comparison, look: Look, over: Sequence[dict[int, Band]], scale: float, label: str
+) -> tuple[Figure, str] | None:
+    """A map a condition of what times `scale` is a log10, and the end of its caption."""
+    grids = [(c, _grid(own, scale)) for c, own in zip(comparison.conditions, over, strict=True)]
     shown = [(c, grid) for c, grid in grids if grid is not None]
     if not shown:
         return None
@@ -51,16 +73,13 @@ def training_map(comparison: Comparison, look: Look, data: PageData | None) -> M
     for axes in panels[::WIDE]:
         axes.set_ylabel("optimiser step")
     assert made is not None
-    bar = figure.colorbar(made, ax=panels, label="gradient norm, relative to d = 1", aspect=30)
+    bar = figure.colorbar(made, ax=panels, label=label, aspect=30)
     bar.ax.yaxis.set_major_locator(decades.DecadeLocator())
     bar.ax.yaxis.set_major_formatter(FuncFormatter(decades.power_of_ten))
-    caption = (
-        "The vanishing curve at the recorded steps of training: geometric mean over the middle half of the probed "
-        f"samples, then over seeds. White: no norm, or exactly zero. {seeds_say([c for c, _ in drawn])}"
-    )
+    caption = f"Blank: no norm, or exactly zero. {seeds_say([c for c, _ in drawn])}"
     if len(drawn) < len(shown):
         caption += f" The first {len(drawn)} of {len(shown)} conditions are drawn."
-    return Made("map", "The reach of the gradient over training", caption, figure)
+    return figure, caption
 
 
 def beside_task(comparison: Comparison, look: Look) -> Made | None:
@@ -150,7 +169,7 @@ def _point(comparison: Comparison, run: ComparedRun) -> tuple[float, float] | No
     return point if np.isfinite(style.drawn(point)).all() and not run.chosen.decay.bounded else None
 
 
-def _grid(over: dict[int, Band]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _grid(over: dict[int, Band], scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """(distance, step, log10 norm) of a condition; None where there is too little to shade."""
     steps = [step for step, found in over.items() if len(found.x) > 1 and np.isfinite(found.mean).any()]
     if len(steps) < FEWEST_STEPS:
@@ -161,7 +180,7 @@ def _grid(over: dict[int, Band]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | 
     x = x[x >= 1]
     if len(x) < FEWEST_STEPS:
         return None
-    rows = [over[step].mean[np.searchsorted(over[step].x, x)] / np.log(10) for step in steps]
+    rows = [over[step].mean[np.searchsorted(over[step].x, x)] * scale for step in steps]
     values = np.array(rows)
     return x, np.array(steps), np.where(np.isfinite(values), values, np.nan)
 

@@ -17,7 +17,7 @@ from rnn_research.report import as_text, columns, prose, sections, tables
 from rnn_research.report.columns import Column
 
 FIRST = "vanishing"
-OF_THE_GRADIENT = ("phases", "beginning", "nodes", "map", "rates")
+OF_THE_GRADIENT = ("phases", "beginning", "nodes", "map", "norm_map", "rates", "saturation")
 STYLE = Path(__file__).with_name("page.css")
 
 
@@ -95,9 +95,13 @@ def _first_screen(comparison: Comparison, pictures: Pictures) -> str:
 
 
 def _telling(comparison: Comparison) -> list[Column]:
-    """The columns of the first screen: how much arrives, the word for it, and the task."""
+    """The columns of the first screen: how much arrives, the word for it, and the task; where nothing was trained, how
+    far the gradient reaches."""
     told = columns.verdict_columns(comparison)
     word = Column("verdict", told[-1].meaning, _word, "verdict")
+    if all(run.record.steps <= 1 for run in comparison.runs):  # nothing was trained: the question is of the start
+        law = {column.title: column for column in columns.law_columns(comparison)}
+        return [told[0], word, law["half-life"], law["horizon"]]
     task = [column for column in columns.task_columns(comparison) if _says_something(column, comparison)]
     solved = [column for column in task[1:] if column.title == "solved"]
     return [told[0], word, *task[:1], *solved]

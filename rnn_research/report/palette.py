@@ -45,6 +45,8 @@ KNOWN = {
     "chain": 0,
     "parse": 1,
     "balanced": 2,
+    "left": 3,
+    "right": 4,
     "none": 0,
     "global_norm": 1,
     "value": 2,

@@ -117,7 +117,8 @@ def glossary(comparison: Comparison) -> dict[str, str]:
         "Distance d": "Cell applications between a state and the loss that reads it: steps back in a chain, "
         "depth below the root in a tree.",
         "Adjoint": f"The total gradient of the loss with respect to a state, here {columns.state(comparison)} of all "
-        f"layers together; here of {columns.loss(comparison)}. Its L2 norm n against d is the vanishing curve.",
+        f"layers together (of layers with two directions, of the top one's two chains), here of "
+        f"{columns.loss(comparison)}. Its L2 norm n against d is the vanishing curve.",
         "Typical norm": "Samples are ordered by their own slope, and of the middle half the geometric mean is "
         "taken, each compared with itself at distance 1: up to a quarter of odd samples don't move it. At distance 0 "
         "the norm is the readout's own gradient, which no recurrence has touched, so that is drawn apart. Where more "

@@ -13,6 +13,8 @@ from rnn_research.report.names import names
 from rnn_research.report.prose import typeset
 
 NUMBER = ' class="n"'
+DENSE = 8
+"""Rows of more conditions lie closer, so that the first screen shows more of them."""
 MANY = 12
 """So many conditions have a card each on the page; those of more are folded."""
 
@@ -22,7 +24,7 @@ def table(comparison: Comparison, shown: Sequence[Column], caption: str, keys: S
     options = columns.factor_columns(comparison)
     shown = [*options, columns.seeds_column(), *shown]
     head = "".join(
-        f'<th scope="col"{_number(column)} title="{escape(column.meaning)}">{escape(column.title)}</th>'
+        f'<th scope="col"{_number(column)} title="{escape(column.meaning)}">{escape(_in_words(column))}</th>'
         for column in shown
     )
     if not options:
@@ -42,7 +44,13 @@ def table(comparison: Comparison, shown: Sequence[Column], caption: str, keys: S
         )
         return f'<tr data-c="{place}">{first}{"".join(others)}</tr>\n'
 
-    return scrolled(head, (row(*item) for item in enumerate(comparison.conditions)), caption, "of-conditions")
+    kind = "of-conditions dense" if len(comparison.conditions) > DENSE else "of-conditions"
+    return scrolled(head, (row(*item) for item in enumerate(comparison.conditions)), caption, kind)
+
+
+def _in_words(column: Column) -> str:
+    """The title; a factor's as words, so that a narrow column breaks it between them."""
+    return column.title.replace("_", " ") if column.kind == "option" else column.title
 
 
 def _raw(text: str, number: str) -> str:

@@ -132,10 +132,14 @@ def pdf(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> str:
-    """A file of its own: the same bytes for the same figure. What is of a condition has its number as `data-c`."""
+    """A file of its own: the same bytes for the same figure. What is of a condition has its number as `data-c`.
+
+    Places are to a hundredth of a point: a third less to read, and nothing that can be seen.
+    """
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return re.sub(r'\bid="cond(\d+)"', r'class="cond" data-c="\1"', file.getvalue())
+    drawing = re.sub(r' (?:d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), file.getvalue())
+    return re.sub(r'\bid="cond(\d+)"', r'class="cond" data-c="\1"', drawing)
 
 
 def placed(figure: Figure, axes: Axes) -> dict[str, list[float]]:

@@ -16,11 +16,15 @@ from rnn_research.curves import DOUBLE, FALL, HALF, RISE
 from rnn_research.report import columns, decades
 from rnn_research.report.legends import Made, band_says, crowded, legend, line, panels, seeds_say
 from rnn_research.report.looks import Look
-from rnn_research.report.style import MUTED
+from rnn_research.report.style import MUTED, PAPER
 from rnn_research.statistics.intervals import Band
 
 DOTS = (0, (1, 2))
 VERDICTS = ((FALL, "vanishes"), (HALF, "weakens"), (DOUBLE, "keeps"), (RISE, "grows"))
+WIDTH = 6.6
+"""Inches: as wide as a page's text, and half a screen with letters that can be read."""
+ROOM = -5.1
+"""Decades."""
 WIDE = 3
 """Panels a row."""
 View = Callable[[Condition], Band | None]
@@ -91,25 +95,43 @@ def _drawn(
     count = len(rows) * len(views)
     across = min(count, WIDE)
     high = -(-count // across)
-    figure = Figure(figsize=(7.6, 0.45 + (3.3 if high == 1 else 2.7) * high), layout="constrained")
-    ratios = (1.9, 1.0) if len(views) == 2 else [1.0] * across
-    grid = list(figure.subplots(high, across, squeeze=False, sharey=True, width_ratios=ratios).flat)
-    drawn: list[np.ndarray] = [np.array([-0.8, 0.4])]
+    figure = Figure(figsize=(WIDTH, 0.45 + (3.1 if high == 1 else 2.5) * high), layout="constrained")
+    two = len(views) == 2
+    ratios = (1.7, 1.0) if two else [1.0] * across
+    grid = list(figure.subplots(high, across, squeeze=False, sharey=not two, width_ratios=ratios).flat)
+    drawn: list[list[np.ndarray]] = []
     places = [(axes, name, members, *view) for axes, (view, (name, members)) in zip(
         grid, [(view, row) for row in rows for view in views], strict=False)]  # fmt: skip
     for axes, name, members, title, see in places:
-        drawn += _panel(axes, members, see, look)
+        drawn.append(_panel(axes, members, see, look))
         axes.set_title(f"{name}\n{title}" if name else title)
         axes.set_xlabel(_x_label(members, short=across > 2 or axes is not grid[0]))
     for axes in grid[count:]:
         axes.set_axis_off()
     for axes in grid[::across]:
         axes.set_ylabel("gradient norm, relative to d = 1")
-    grid[0].set_ylim(*decades.limits(np.concatenate(drawn), margin=0.12))
-    _name_bounds(grid[count - 1])
+    if two:
+        _apart(grid[0], grid[1], *drawn)
+    else:
+        grid[0].set_ylim(*_limits([one for panel in drawn for one in panel]))
+    for axes in grid[:count] if two else grid[count - 1 : count]:
+        _name_bounds(axes)
     dotted = Line2D([], [], color=MUTED, linewidth=0.9, linestyle=DOTS, label="bounds of the verdict")
     legend(figure, comparison, look, [dotted])
     return figure, tuple((axes, "start" if see is _start else "curve") for axes, _, _, _, see in places)
+
+
+def _limits(drawn: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Of an axis in decades: of all that is drawn, and the nearest bounds of the verdict."""
+    return decades.limits(np.concatenate([np.array([-0.8, 0.4]), *drawn]), margin=0.12)
+
+
+def _apart(chosen: Axes, start: Axes, at_chosen: Sequence[np.ndarray], at_start: Sequence[np.ndarray]) -> None:
+    """Each its own axis, since at the start norms may lie many decades lower; that of the chosen step has some room for
+    the steps before it, which the page's script draws there."""
+    (low, high), (lowest, highest) = _limits(at_chosen), _limits(at_start)
+    chosen.set_ylim(min(low, max(lowest, ROOM)), high)
+    start.set_ylim(lowest, highest)
 
 
 def _panel(axes: Axes, members: Sequence[Condition], see: View, look: Look) -> list[np.ndarray]:
@@ -133,7 +155,8 @@ def _name_bounds(axes: Axes) -> None:
         if low < np.log10(threshold) < high and high - low < 9:
             where = {"xy": (1, np.log10(threshold)), "xycoords": ("axes fraction", "data"), "ha": "right", "va": "top"}
             offset = {"xytext": (-2, -1), "textcoords": "offset points"}
-            axes.annotate(f"{word} ↓", fontsize=7, color=MUTED, **where, **offset)
+            behind = {"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 0.4}
+            axes.annotate(f"{word} ↓", fontsize=7, color=MUTED, bbox=behind, **where, **offset)
 
 
 def _curve(axes: Axes, band: Band, stroke: dict[str, Any], marker: str, crowd: bool) -> np.ndarray:

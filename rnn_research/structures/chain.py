@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 
@@ -70,6 +70,17 @@ class Chain:
         """The value at each sequence's last step."""
         index = (self.lengths - 1)[:, None, None].expand(-1, 1, values.shape[-1])
         return values.gather(1, index).squeeze(1)
+
+    def reverse(self, values: Shaped[Tensor, "batch time *features"]) -> Shaped[Tensor, "batch time *features"]:
+        """The values with each sequence's own steps in reverse order, and zero at padding, which is not read. Twice
+        gives the values again."""
+        if bool(self.mask.all()):
+            return values.flip(1)
+        steps = torch.arange(self.time, device=self.lengths.device)
+        place = torch.where(self.mask, self.distance, steps)
+        shape = (*place.shape, *(1,) * (values.ndim - 2))
+        turned = values.gather(1, place.view(shape).expand(values.shape))
+        return torch.where(self.mask.view(shape), turned, torch.zeros((), dtype=values.dtype, device=values.device))
 
     def to(self, *args: Any, **kwargs: Any) -> Chain:
         """The same chain on another device; itself where it is there."""

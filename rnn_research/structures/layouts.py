@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rnn_research.structures.chain import Chain
 from rnn_research.structures.forest import Forest
-from rnn_research.structures.tree import Tree, balanced
+from rnn_research.structures.tree import Tree, balanced, left_branching, right_branching
 
 NO_INPUT = 0
 """The token that stands for "nothing is read here": an internal node of a tree, or padding. Its embedding is zero."""
@@ -48,13 +48,14 @@ class SampleArrays(Samples[Sample]):
     """Sequences in arrays, padded at the end. Samples that are generated in bulk are batched without a loop over them.
 
     `inputs` is (samples, longest, ...), with `NO_INPUT` from each sample's length on; `step_targets` is (samples,
-    longest), with `NO_TARGET` there. `longest` may be more than the longest length.
+    longest), with `NO_TARGET` there. `longest` may be more than the longest length. `continues` is as in `Batch`.
     """
 
     inputs: np.ndarray
     lengths: np.ndarray
     target: np.ndarray
     step_targets: np.ndarray | None = None
+    continues: bool | None = None
 
     @staticmethod
     def of(samples: Samples[Sample]) -> SampleArrays:
@@ -90,12 +91,18 @@ class SampleArrays(Samples[Sample]):
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Samples on a structure. `inputs` and `position_targets` are aligned with the structure's positions:
-    (batch, time, ...) on a chain, (nodes, ...) on a forest. `target` has one entry a sample."""
+    (batch, time, ...) on a chain, (nodes, ...) on a forest. `target` has one entry a sample.
+
+    `continues` says of streams, which are served a stretch a batch, whether each sequence goes on where the same row of
+    the batch before ended (rows that have ended come last, and are no longer there), or begins; None: sequences are
+    independent of those in other batches.
+    """
 
     inputs: Shaped[Tensor, "*inputs"]
     structure: Chain | Forest
     target: Shaped[Tensor, "batch ..."]
     position_targets: Int[Tensor, "*positions"] | None = None
+    continues: bool | None = None
 
     def __len__(self) -> int:
         return len(self.structure)
@@ -108,6 +115,7 @@ class Batch:
             self.structure.to(*args, **kwargs),
             self.target.to(*args, **kwargs),
             None if targets is None else targets.to(*args, **kwargs),
+            self.continues,
         )
 
 
@@ -150,6 +158,7 @@ class ChainLayout(Layout):
             chain,
             torch.from_numpy(stack.target),
             None if stack.step_targets is None else torch.from_numpy(stack.step_targets)[:, : chain.time],
+            stack.continues,
         )
 
     def size(self, sample: Sample) -> int:
@@ -162,14 +171,16 @@ class ChainLayout(Layout):
         return of_steps
 
 
-class BalancedTreeLayout(Layout):
-    """`structure=balanced`: the sequence at the leaves of a binary tree of depth ceil(log2(length)); internal nodes
-    read no input."""
+class BinaryTreeLayout(Layout):
+    """The sequence at the leaves of a binary tree whose shape follows from the length alone; internal nodes read no
+    input."""
 
-    name = "balanced"
+    @abstractmethod
+    def shape(self, length: int) -> Tree:
+        """The tree over a sequence."""
 
     def collate(self, samples: Samples[Sample]) -> Batch:
-        trees = [balanced(len(sample.inputs)) for sample in samples]
+        trees = [self.shape(len(sample.inputs)) for sample in samples]
         words = np.concatenate([sample.inputs for sample in samples])
         starts = np.cumsum([0, *map(len, trees)])[:-1]
         leaves = np.concatenate([tree.leaves for tree in trees]) + np.repeat(starts, [len(s.inputs) for s in samples])
@@ -183,6 +194,35 @@ class BalancedTreeLayout(Layout):
 
     def max_children(self, parse_children: int | None) -> int:
         return 2
+
+
+class BalancedTreeLayout(BinaryTreeLayout):
+    """`structure=balanced`: a tree of depth ceil(log2(length)) over the sequence: no step is far from the root."""
+
+    name = "balanced"
+
+    def shape(self, length: int) -> Tree:
+        return balanced(length)
+
+
+class LeftBranchingLayout(BinaryTreeLayout):
+    """`structure=left`: a chain as a tree, `(((1 2) 3) 4)`: the first step is farthest from the root, as in a
+    sequence."""
+
+    name = "left"
+
+    def shape(self, length: int) -> Tree:
+        return left_branching(length)
+
+
+class RightBranchingLayout(BinaryTreeLayout):
+    """`structure=right`: `(1 (2 (3 4)))`: the last step is farthest from the root, as in a sequence that is read
+    backwards."""
+
+    name = "right"
+
+    def shape(self, length: int) -> Tree:
+        return right_branching(length)
 
 
 class ParseTreeLayout(Layout):

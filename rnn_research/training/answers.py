@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 Columns = dict[str, np.ndarray]
+SAID = ("predicted", "true", "correct", "loss")
+"""What the model said: the last columns."""
 
 
 def answers_of(
@@ -40,10 +42,7 @@ def answers_of(
 def together(sets: Sequence[Columns]) -> np.ndarray:
     """The sets one below the other; a feature that only some have is NaN in the others."""
     names = list(dict.fromkeys(name for columns in sets for name in columns))
-    names = [
-        *(name for name in names if name not in ("correct", "loss")),
-        *(n for n in ("correct", "loss") if n in names),
-    ]
+    names = [*(name for name in names if name not in SAID), *(name for name in SAID if name in names)]
     joined = {name: np.concatenate([_column(columns, name) for columns in sets]) for name in names}
     table = np.empty(len(joined["set"]), [(name, column.dtype) for name, column in joined.items()])
     for name, column in joined.items():

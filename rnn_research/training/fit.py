@@ -194,6 +194,7 @@ def _facts(data: DataModule, model: Model) -> dict[str, Any]:
         "batch_size": data.batch_size,
         "bucket": data.bucket,
         "order_seed": data.order_seed,
+        **data.facts,
     }
 
 

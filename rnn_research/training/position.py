@@ -77,6 +77,7 @@ class PositionTracker(Callback):
             trainer.fit_loop.epoch_loop.val_loop.run()
             trainer.training = True
         resume.restore(place, model.device)
+        model.carried.restore("train", place.carried, list(model.cells), model.device)
         self.counters = resume.counters(model)
         log.info("resumed at step %d of %s", place.step, earlier.folder)
 
@@ -103,7 +104,10 @@ class PositionTracker(Callback):
         """Training stands between two steps."""
         self.step, counted = trainer.global_step, self.counted
         epoch, drawn = trainer.current_epoch, resume.generators(model.device)
-        self.place = TrainingPosition(self.step, epoch, counted.in_epoch, counted.batches, generators=drawn)
+        carried = model.carried.parts("train")
+        self.place = TrainingPosition(
+            self.step, epoch, counted.in_epoch, counted.batches, generators=drawn, carried=carried
+        )
         self.counters = resume.counters(model)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]

@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch.loops.progress import _BatchProgress
 
 from rnn_research.datasets.base import DataModule
+from rnn_research.models.carried import CarriedParts
 from rnn_research.models.model import Model
 from rnn_research.records import checksum as seal
 from rnn_research.records import runs
@@ -46,7 +47,8 @@ class TrainingPosition:
     """Where training stands between two steps of the optimiser.
 
     `batch` batches of epoch `epoch` are done, `batches` in all epochs. `generators` are the states of the random
-    generators at that moment. `pending`: a validation is due here, and was not finished.
+    generators at that moment. `pending`: a validation is due here, and was not finished. `carried` are the states that
+    the next batch of streams goes on from, by layer and part; empty where nothing is carried.
     """
 
     step: int = 0
@@ -55,6 +57,7 @@ class TrainingPosition:
     batches: int = 0
     pending: bool = False
     generators: dict[str, Any] = field(default_factory=dict)
+    carried: CarriedParts = field(default_factory=list)
 
     def next(self, batches_per_epoch: float) -> tuple[int, int]:
         """The epoch and the batch of it that come next."""
@@ -239,9 +242,8 @@ def load(
     check_facts(path.parent, place["facts"], facts)
     check_weights(path, checkpoint["state_dict"], model)
     generators = place["generators"] | place["others"]
-    stands = TrainingPosition(
-        **{key: place[key] for key in ("step", "epoch", "batch", "batches", "pending")}, generators=generators
-    )
+    counts = {key: place[key] for key in ("step", "epoch", "batch", "batches", "pending")}
+    stands = TrainingPosition(**counts, generators=generators, carried=place.get("carried", []))
     kept = {key: place[key] for key in KEPT if key in place}
     kept.setdefault("logged", stands.step)
     found = ResumedRun(path.parent, path, record, stands, stands.next(place["batches_per_epoch"]), **kept)

@@ -14,7 +14,7 @@ from rnn_research.unroll.intervention import Intervention, LossScale, check, com
 from rnn_research.unroll.result import LayerStates, Unrolled
 from rnn_research.unroll.select import ENGINES, EngineChoice
 from rnn_research.unroll.truncation import unfold_truncated
-from rnn_research.unroll.unfolding import GateActivations, Record
+from rnn_research.unroll.unfolding import GateActivations, Record, Unfolding
 
 __all__ = [
     "ENGINES",
@@ -41,6 +41,8 @@ def unroll(
     engine: str = "auto",
     interventions: Sequence[Intervention | None] | None = None,
     truncate: tuple[int, int] | None = None,
+    above: int = 0,
+    family: list[Unfolding] | None = None,
     inside: object = None,
 ) -> Unrolled:
     """Apply `cell` along `structure`. Several cells are layers: each reads the hidden states of the one below.
@@ -57,6 +59,9 @@ def unroll(
         interventions: for each layer what acts within its backward pass; None: nothing. See `unroll.intervention`.
         truncate: (k1, k2) truncates backpropagation through time. Windows are k1 steps long, from the start. The
             losses of a window reach k2 steps back from its end. Chains only. See `unroll.truncation`.
+        above: layers that stand above these and are unrolled by themselves: `distance` counts an application each.
+        family: one list for all unrolls that one backward pass may reach, which grows: so `adjoints_of` one of them
+            leaves the records of the others alone. Not of a truncated one.
 
     Returns:
         `Unrolled`. It has `.states`, and after `backward` on a loss of them `.adjoints`, `.direct` and `.recurrent`.
@@ -78,11 +83,11 @@ def unroll(
     check(interventions, cells, structure)
     arguments = UnrollArguments(engine, cells, structure, inputs, initial, between, record)
     if truncate is None:
-        layers = unfold_layers(arguments, interventions)
+        layers = unfold_layers(arguments, interventions, family)
     else:
         layers = unfold_truncated(arguments, interventions, truncate)
-    above = reversed(range(len(cells)))
-    return Unrolled(tuple(LayerStates(unfolding, next(above), how) for unfolding, how in layers))
+    higher = reversed(range(above, above + len(cells)))
+    return Unrolled(tuple(LayerStates(unfolding, next(higher), how) for unfolding, how in layers))
 
 
 def _check_inputs(

@@ -66,6 +66,10 @@ class LayerStates:
         """The states at every position."""
         return self._unfolding.states
 
+    def ends(self) -> State:
+        """The states after each sequence's last step, or at the roots, as numbers alone: without a gradient."""
+        return self._unfolding.ends()
+
     @cached_property
     def distance(self) -> Tensor:
         """Cell applications to the last state of the top layer; negative at padding."""

@@ -49,6 +49,9 @@ class TruncatedUnfolding(Unfolding):
     def passes(self) -> int:
         return sum(unfolding.passes for unfolding in self.unfoldings)
 
+    def ends(self) -> State:
+        return self.unfoldings[0].ends()
+
     def adjoints(self) -> State:
         return self._sum([unfolding.adjoints() for unfolding in self.unfoldings if unfolding.passes])
 

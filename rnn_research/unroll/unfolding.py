@@ -64,6 +64,10 @@ class Unfolding(ABC):
         """The states' h alone, where that is less work."""
         return self.states.hidden
 
+    def ends(self) -> State:
+        """The states after each sequence's last step, or at the roots; detached."""
+        return self.cell.state_type(*(self.structure.terminal(part.detach()) for part in self.states))
+
     slack = 30.0
     """How far an update that is run again may be off, in roots of a rounding error."""
 

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from folders import STEPS, write_run
+from optional import write_optional_tables
 
 from rnn_research import report
 from rnn_research.compare import Comparison, compare
@@ -59,6 +60,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
                     factors={"model": model},
                     start=f"2026-01-01T00:{minute:02d}:00+00:00",
                 )
+                write_optional_tables(folder, seed)
                 (folder / "run.log").write_text(f"the last line of seed {seed} {EVIL}\n")
     return compare([root])
 
@@ -177,6 +179,30 @@ def test_a_condition_lights_up_in_every_figure_from_table_and_figure(opened: Ope
     assert re.search(r"d = \d+, ×", page.locator(".tip").inner_text())
     page.mouse.move(5, 5)
     assert page.locator("svg.lighting").count() == 0
+
+
+def test_pointing_at_a_panel_of_an_activation_says_its_share(opened: Opened) -> None:
+    page = opened()
+    panels = page.locator("[data-figure=saturation] .over")
+    assert panels.count() == 2  # f and hidden; the time scale has a unit of its own
+    for place, share in ((0, 0.2), (1, 0.02)):  # at step 100
+        panels.nth(place).scroll_into_view_if_needed()
+        box = panels.nth(place).bounding_box()
+        for height in np.linspace(0.05, 0.95, 30):
+            page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + float(height) * box["height"])
+            if page.locator(".tip").is_visible():
+                break
+        found = re.search(r": step 100, ([\d.]+)$", page.locator(".tip").inner_text())
+        assert found is not None
+        assert float(found[1]) == pytest.approx(share)
+
+
+def test_a_panel_of_a_condition_is_hidden_with_it(opened: Opened) -> None:
+    page = opened("#hide=clipping%3Anone")
+    for name in ("norm_map", "foreseen", "confusion"):
+        panels = page.locator(f"[data-figure={name}] .cond:visible")
+        found = set(panels.evaluate_all("all => all.map(one => one.dataset.c)"))
+        assert found == {"1", "3", "5"}, name
 
 
 def test_a_brushed_range_gives_the_slopes_that_python_gives(opened: Opened, compared: Comparison) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from composed import composed
 from files import files_for
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from small import SIZES, has
 
@@ -20,8 +20,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("[!_]*.yam
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_runs(experiment: str, data_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All values of its first factor, and the last of each other one."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", [f"experiment={experiment}"])
+    cfg = composed(f"experiment={experiment}")
     swept = OmegaConf.select(OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml"), "hydra.sweeper.params")
     first, *others = swept
     sizes = {key: SIZES[key] for key in SIZES if key.endswith("_size") and key not in swept}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from command import rnn_train
-from hydra import compose, initialize_config_dir
+from composed import option_node
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
@@ -26,13 +26,7 @@ from rnn_research.errors import UsageError
 from rnn_research.records.identity import SCALARS
 
 OPTIONS = [(group, name) for group, members in options([CONF]).items() for name in members]
-LISTS = ("init", "clipping", "regularizer", "probe", "logger")
 DOCS = Path(__file__).parents[2] / "docs"
-
-
-def composed(*overrides: str) -> Any:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(compose("train", list(overrides), return_hydra_config=True))
 
 
 def leaves(node: Any, path: str = "") -> Iterator[str]:
@@ -130,7 +124,7 @@ def test_an_option_stands_below_its_stage(group: str) -> None:
 def test_every_key_of_an_option_is_there_with_its_meaning(group: str, name: str) -> None:
     keys = read_option(CONF / group / f"{name}.yaml", [CONF]).keys
     assert all(key.meaning for key in keys), [key.name for key in keys if not key.meaning]
-    node = composed(f"{group}=[{name}]" if group in LISTS else f"{group}={name}")[group] or {}
+    node = OmegaConf.to_container(option_node(group, name))
     expected = {key for key in leaves(node) if ".strategies." not in key}
     assert {key.name for key in keys} == expected
     shown = help_text([f"{group}={name}"])

@@ -98,7 +98,7 @@ def test_a_run_says_how_it_went_and_where_it_is(here: Path) -> None:
         ended.out,
     )
     assert folder.name.endswith("-rnn-adding-none-seed4")
-    names = {"run.json", "metrics.csv", "checkpoint.ckpt", "probes", "run.log"}
+    names = {"run.json", "metrics.csv", "checkpoint.ckpt", "encoding.json", "probes", "run.log"}
     assert {path.name for path in folder.iterdir()} == names
     record = runs.read(folder)
     assert record.name == folder.name

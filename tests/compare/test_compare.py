@@ -591,7 +591,7 @@ def test_strange_tables_beside_good_ones_are_drawn_around(tmp_path: Path):
         for name in ("adjoint", "clipping"):
             runs.write_table(folder, name, spoil(runs.read_table(folder, name)))
     html = report.write(compare([tmp_path]), tmp_path / "out").read_text()
-    assert read_page(html).tags.count("figure") == 5
+    assert read_page(html).tags.count("figure") == 6
 
 
 @pytest.mark.parametrize("kind", ["empty", "zero", "inf"])
@@ -701,7 +701,7 @@ def test_the_page_needs_nothing_else(page: str):
     assert not {"link", "img", "iframe", "object"}.intersection(reader.tags)
     assert reader.tags.count("script") == 2  # the data and the page's own, which its policy knows by hash
     assert re.findall(r"url\((?!#)[^)]*\)|@import", page) == []
-    assert reader.tags.count("figure") == 6
+    assert reader.tags.count("figure") == 7
     assert len(reader.ids) == len(set(reader.ids))
     assert len(page) < 2_000_000
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from hydra import compose, initialize_config_dir
+from composed import composed
 from omegaconf import OmegaConf
 
 from rnn_research.config import build as building
 from rnn_research.config.build import build, check, construct
-from rnn_research.config.groups import CONF
 from rnn_research.errors import UsageError
 
 SMALL = ("model.cell.hidden_size=3", "dataset=temporal_order", "dataset.train_size=8", "trainer.max_steps=1")
@@ -31,15 +28,10 @@ MISTAKES = {
 }
 
 
-def composed(*overrides: str) -> Any:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", [*SMALL, *overrides])
-
-
 @pytest.mark.parametrize("override", MISTAKES)
 def test_a_mistake_is_said_before_anything_is_built(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By `check` as by `build`, with the same words."""
-    cfg = composed(override)
+    cfg = composed(*SMALL, override)
     monkeypatch.setattr(building, "construct", lambda _: pytest.fail("something was built"))
     said = []
     for checked in (check, build):
@@ -52,7 +44,7 @@ def test_a_mistake_is_said_before_anything_is_built(override: str, monkeypatch: 
 
 def test_what_is_checked_is_what_is_made() -> None:
     """Interpolations are resolved once, and the config that was given is left as it is."""
-    cfg = composed("model.cell.hidden_size=${dataset.batch_size}", "dataset.batch_size=5")
+    cfg = composed(*SMALL, "model.cell.hidden_size=${dataset.batch_size}", "dataset.batch_size=5")
     before = OmegaConf.to_yaml(cfg, resolve=False)
     checked = check(cfg)
     assert checked.model.cell.hidden_size == 5

@@ -6,11 +6,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from rnn_research.cli.sweep import plan
+from rnn_research.config import compose as composing
 from rnn_research.config.compose import Composer
+from rnn_research.config.composed_options import ComposedOptions
 from rnn_research.config.groups import CONF, TABLE
 from rnn_research.config.short_keys import written_out
 from rnn_research.errors import UsageError
@@ -74,6 +77,25 @@ def test_each_run_of_a_sweep_has_its_own_short_keys_and_references() -> None:
         for run in runs
     ]
     assert found == [(norm, size, size) for _ in range(2) for norm in (1, 2) for size in (4, 8)]
+
+
+def test_in_a_sweep_hydra_composes_each_choice_of_options_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def counted(name: str, overrides: list[str], **how: Any) -> Any:
+        asked.append(overrides)
+        return hydra.compose(name, overrides, **how)
+
+    monkeypatch.setattr(composing, "compose", counted)
+    monkeypatch.setattr(composing, "_of_the_package", ComposedOptions(CONF))
+    overrides = ["model=lstm,gru", "seed=range(5)", "clipping=value", "clipping.max_value=1,2", "hidden_size=3"]
+    runs = plan(Composer(), overrides, multirun=True).runs
+    assert len({run.folder(swept=True) for run in runs}) == 20
+    assert sorted(map(tuple, asked)) == [
+        ("clipping=value",),
+        ("model=gru", "clipping=value"),
+        ("model=lstm", "clipping=value"),
+    ]
 
 
 def test_a_yamls_list_is_swept_over_and_each_experiment_has_its_own_sweep(tmp_path: Path) -> None:

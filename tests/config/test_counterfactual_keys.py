@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import pytest
 from command import rnn_train
-from hydra import compose, initialize_config_dir
+from composed import composed
 
 from rnn_research.config.counterfactual_keys import STRATEGIES, expand
-from rnn_research.config.groups import CONF
 
 
 def strategies(*overrides: str) -> list[str]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return list(
-            compose("train", ["probe=counterfactual", *expand(list(overrides))]).probe.counterfactual.strategies
-        )
+    return list(composed("probe=counterfactual", *expand(list(overrides))).probe.counterfactual.strategies)
 
 
 @pytest.mark.parametrize("names", [["value"], ["value", "agc"], ["zclip", "adagc", "none"]])

@@ -132,6 +132,15 @@ def test_an_official_test_part_stays_whole() -> None:
     assert dropped == {"of train, equal to one of val or test": 2}
 
 
+def test_what_is_drawn_from_a_part_is_never_equal_to_what_stays_in_it() -> None:
+    """Its own equals are dropped first, where a split is drawn from it, and only there."""
+    kept, dropped = without_duplicates(list("aabbcc"), ["train"] * 4 + ["test"] * 2)
+    assert kept.tolist() == [0, 2, 4, 5]
+    assert dropped == {"of train, equal to an earlier one": 2}
+    kept, dropped = without_duplicates(list("aabc"), ["train", "train", "val", "test"])
+    assert (kept.tolist(), dropped) == ([0, 1, 2, 3], {})
+
+
 @pytest.mark.parametrize(
     ("content", "found"),
     [

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from composed import composed
 from small import SEQUENCES, STEPS, TREES, Given, model_of, sentences, sequences
 
 from rnn_research.cells import LSTM, RNN, ChildSumTreeLSTM
 from rnn_research.clipping.adjoint_norm import AdjointNorm
 from rnn_research.config.build import build
-from rnn_research.config.groups import CONF
 from rnn_research.datasets.base import Task
 from rnn_research.errors import UsageError
 from rnn_research.models.architectures import Label, Position
@@ -135,8 +134,7 @@ def test_terminal_adjoints_are_of_the_answers_alone() -> None:
 
 def _composed(*overrides: str) -> Any:
     small = ["model.cell.hidden_size=3", "dataset=temporal_order", "dataset.train_size=8", "probe=none"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", [*small, *overrides])
+    return composed(*small, *overrides)
 
 
 @pytest.mark.parametrize(

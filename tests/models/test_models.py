@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from composed import option_node
 from hydra.utils import get_object
 from small import SEQUENCES, STEPS, TREES, Given, model_of, run, sentences, sequences
 from torch.nn.functional import cross_entropy
@@ -307,11 +307,10 @@ MODELS = sorted(path.stem for path in (CONF / "model").glob("[!_]*.yaml"))
 def cells() -> dict[str, Any]:
     """Each model option's cell, without its size."""
     made = {}
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        for name in MODELS:
-            node = compose("train", [f"model={name}"]).model.cell
-            keys = {key: value for key, value in node.items() if key[0] != "_" and key != "hidden_size"}
-            made[name] = partial(get_object(node._target_), **keys)
+    for name in MODELS:
+        node = option_node("model", name).cell
+        keys = {key: value for key, value in node.items() if key[0] != "_" and key != "hidden_size"}
+        made[name] = partial(get_object(node._target_), **keys)
     return made
 
 

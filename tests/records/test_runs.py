@@ -364,3 +364,15 @@ def test_integers_that_no_int64_holds_are_written_as_what_is_read_again() -> Non
         "c": True,
     }
     assert runs.plain(10**400) == str(10**400)
+
+
+def test_a_group_that_could_not_be_chosen_before_has_what_runs_did(tmp_path: Path) -> None:
+    """In a record of the command line's; one from a notebook names no options."""
+    for choices, expected in (
+        ({"optimizer": "adam"}, {"scheduler": "none", "optimizer": "adam"}),
+        ({"optimizer": "adam", "scheduler": "step"}, {"scheduler": "step", "optimizer": "adam"}),
+        ({}, {}),
+    ):
+        folder = tmp_path / str(len(choices))
+        runs.write(record(choices=choices), folder)
+        assert runs.read(folder).choices == expected

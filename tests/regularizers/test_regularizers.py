@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from composed import composed
 from equations import F64, VARIANTS, sigma
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from small import SEQUENCES, TREES, Given, batches, model_of, run, sentences, sequences
 from torch import Tensor
@@ -568,19 +568,17 @@ def test_trees_are_refused_where_it_has_no_meaning(name: str) -> None:
 # From a config.
 
 
-def composed(*overrides: str, folder: Path | None = None) -> DictConfig:
-    small = ["model.cell.hidden_size=5", "trainer.max_steps=2", "trainer.accelerator=cpu", "probe=none"]
-    small += ["dataset.train_size=8", "dataset.val_size=4", "dataset.test_size=4", "dataset.batch_size=4"]
-    searched = [] if folder is None else [f"hydra.searchpath=[file://{folder}]"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", [*searched, *small, *overrides])
+def small(*overrides: str) -> DictConfig:
+    sizes = ["model.cell.hidden_size=5", "trainer.max_steps=2", "trainer.accelerator=cpu", "probe=none"]
+    sizes += ["dataset.train_size=8", "dataset.val_size=4", "dataset.test_size=4", "dataset.batch_size=4"]
+    return composed(*sizes, *overrides)
 
 
 @pytest.mark.parametrize("model", ["rnn", "lstm"])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_trains(name: str, model: str, tmp_path: Path) -> None:
     size = ["regularizer.flossing.exponents=3"] if name == "flossing" else []
-    parts = build(composed("dataset=adding", "dataset.length=14", f"model={model}", f"regularizer={name}", *size))
+    parts = build(small("dataset=adding", "dataset.length=14", f"model={model}", f"regularizer={name}", *size))
     record = fit(parts.data, parts.model, parts.trainer, parts.probes, RunSpec(tmp_path))
     assert (record.status, record.steps) == ("done", 2)
     table = runs.read_table(tmp_path, "regularizer")
@@ -591,7 +589,7 @@ def test_an_option_trains(name: str, model: str, tmp_path: Path) -> None:
 
 
 def test_several_options_train_together(tmp_path: Path) -> None:
-    parts = build(composed("dataset=adding", "dataset.length=14", "regularizer=[omega,spectral,orthogonality]"))
+    parts = build(small("dataset=adding", "dataset.length=14", "regularizer=[omega,spectral,orthogonality]"))
     fit(parts.data, parts.model, parts.trainer, parts.probes, RunSpec(tmp_path))
     table = runs.read_table(tmp_path, "regularizer")
     assert table is not None
@@ -600,7 +598,7 @@ def test_several_options_train_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_config_with_trees_is_refused_where_it_has_no_meaning(name: str) -> None:
-    cfg = composed("dataset=boolean_trees", "model=child_sum_tree_lstm", f"regularizer={name}")
+    cfg = small("dataset=boolean_trees", "model=child_sum_tree_lstm", f"regularizer={name}")
     if name in ON_CHAINS:
         with pytest.raises(
             UsageError, match=r"^regularizer=.*: structure: given trees, expected chains: .*; use structure=chain"

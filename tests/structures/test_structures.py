@@ -13,7 +13,9 @@ from rnn_research.structures import (
     Chain,
     ChainLayout,
     Forest,
+    LeftBranchingLayout,
     ParseTreeLayout,
+    RightBranchingLayout,
     Sample,
     SampleArrays,
     Tree,
@@ -375,11 +377,18 @@ def test_a_batch_moves_nowhere_where_it_is():
         assert torch.equal(moved.structure.distance, batch.structure.distance)
 
 
-@pytest.mark.parametrize("layout", [BalancedTreeLayout(), ParseTreeLayout()])
+SHAPED = {"balanced": balanced, "left": left_branching, "right": right_branching}
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [BalancedTreeLayout(), LeftBranchingLayout(), RightBranchingLayout(), ParseTreeLayout()],
+    ids=lambda layout: layout.name,
+)
 def test_a_forest_batch_has_each_samples_tokens_at_its_leaves(layout):
     batch = layout.collate(samples())
     for row, sample in enumerate(samples()):
-        tree = balanced(len(sample.inputs)) if layout.name == "balanced" else sample.tree
+        tree = sample.tree if layout.name == "parse" else SHAPED[layout.name](len(sample.inputs))
         at_nodes = np.zeros(len(tree), dtype=np.int64)
         at_nodes[tree.leaves] = sample.inputs
         # Within a sample a forest keeps the tree's own order: both are breadth-first.
@@ -402,9 +411,20 @@ def test_vector_inputs_keep_their_features_in_every_layout():
     assert torch.allclose(tree.inputs.sum(0), chain.inputs.sum((0, 1)))
 
 
+@pytest.mark.parametrize(("layout", "first"), [(LeftBranchingLayout(), True), (RightBranchingLayout(), False)])
+def test_a_branching_layout_puts_one_end_of_the_sequence_far_from_the_root(layout, first):
+    """Distances of the leaves, in the order of the sequence: a chain's, but for the two deepest leaves."""
+    batch = layout.collate([Sample(np.arange(1, 6), 0)])
+    leaf = batch.inputs != NO_INPUT
+    distances = dict(zip(batch.inputs[leaf].tolist(), batch.structure.distance[leaf].tolist(), strict=True))
+    found = [distances[token] for token in range(1, 6)]
+    assert (found if first else found[::-1]) == [4, 4, 3, 2, 1]
+
+
 def test_max_children_of_layouts():
     assert ChainLayout().max_children(None) == 1
-    assert BalancedTreeLayout().max_children(None) == 2
+    for layout in (BalancedTreeLayout(), LeftBranchingLayout(), RightBranchingLayout()):
+        assert layout.max_children(None) == 2
     assert ParseTreeLayout().max_children(7) == 7
     with pytest.raises(ValueError, match="structure=chain"):
         ParseTreeLayout().max_children(None)

@@ -10,10 +10,9 @@ import files_series
 import files_text
 import files_trees
 from omegaconf import DictConfig, OmegaConf
-from treebank import written
 
 MAKERS: dict[str, Callable[[Path], dict[str, str]]] = {
-    "SST": lambda folder: {"dataset.root": str(written(folder))},
+    "SST": files_trees.treebank,
     **files_text.MAKERS,
     **files_trees.MAKERS,
     **files_audio.MAKERS,

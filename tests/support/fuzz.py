@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import yaml
 from command import Ended, Server
-from treebank import written
+from files import files_for
+from omegaconf import OmegaConf
 
 from rnn_research.config.groups import CONF
 from rnn_research.records import runs
@@ -61,6 +62,20 @@ SMALL: dict[str, list[object]] = {
     "lr": [0.001, 0.1, 1e4],
     "betas": ["[0.9,0.999]", "[0,0.5]"],
     "momentum": [0.0, 0.9],
+    "pooling": ["last", "last", "mean", "max", "attention"],
+    "bidirectional": ["false", "false", "true"],
+    "tie_weights": [*["false"] * 5, "true"],
+    "window": [3, 10],
+    "tokens": ["words", "chars", "characters", "bytes", "spaces"],
+    "vocabulary_size": ["null", 5],
+    "missing": ["refuse", "drop", "interpolate"],
+    "scale": ["standard", "none"],
+    "fraction": [1.0, 0.5],
+    "class_weights": ["none", "balanced"],
+    "vectors": ["null"],
+    "rate": [8000],
+    "bands": [4, 40],
+    **{key: [0.1, 0.3] for key in ("val_fraction", "test_fraction")},
     "k1": [2, 5, 35],
     "k2": ["null", 2, 7],
     "every": [1, 2, 4],
@@ -79,7 +94,7 @@ GIVEN = {
     "exponents": 2,
 }
 """Always given, where the option has the key."""
-FIXED = ("url", "sha256", "cache", "root", "name", "version", "save_dir")
+FIXED = ("url", "sha256", "cache", "root", "path", "name", "version", "save_dir")
 TRAINER: dict[str, list[object]] = {
     "precision": [
         "32-true",
@@ -152,7 +167,9 @@ class Judged(NamedTuple):
 def case(number: int) -> list[str]:
     """The arguments of one command line."""
     draw = random.Random(number)
-    arguments = [f"{group}={draw.choice(options_of(group))}" for group in ("model", "dataset", "optimizer")]
+    arguments = [
+        f"{group}={draw.choice(options_of(group))}" for group in ("model", "dataset", "optimizer", "scheduler")
+    ]
     if draw.random() < 0.25:
         arguments.append(f"structure={draw.choice(options_of('structure'))}")
     keys = [key for argument in arguments for key in keys_of(*argument.split("="))]
@@ -220,6 +237,17 @@ def _near(key: str, leaf: str, default: Any) -> list[object]:
     return ["null"] if default is None else [default]
 
 
+def read_from(arguments: list[str], folder: Path) -> list[str]:
+    """What to type so that a data set that reads files reads tiny ones, which are written into `folder`."""
+    option = next((one.partition("=")[2] for one in arguments if one.startswith("dataset=")), "")
+    path = CONF / "dataset" / f"{option}.yaml"
+    if not path.is_file():
+        return []
+    given = files_for(OmegaConf.create(yaml.safe_load(path.read_text("utf-8"))), folder)
+    typed = {argument.partition("=")[0] for argument in arguments}
+    return [f"{key}={value}" for key, value in given.items() if key not in typed]
+
+
 def judge(ended: Ended, folder: Path, written: list[str]) -> tuple[str, str]:
     """The outcome, or what is wrong, and what the command said.
 
@@ -251,14 +279,11 @@ def fuzz(numbers: range, seconds: float = 60.0) -> list[Judged]:
     """What became of each case."""
     found, server = [], Server(memory=12 << 30)
     with tempfile.TemporaryDirectory() as top:
-        trees = Path(top) / "trees"
-        trees.mkdir()
-        written(trees)
+        files = Path(top) / "files"
         for number in numbers:
             arguments, folder = case(number), Path(top) / str(number)
             folder.mkdir()
-            if "dataset=sst" in arguments:
-                arguments.append(f"dataset.root={trees}")
+            arguments += read_from(arguments, files)
             try:
                 ended = server.call([*arguments, "hydra.run.dir=run"], folder=folder, seconds=seconds)
                 outcome, said = judge(ended, folder, sorted(os.listdir(folder)))

@@ -50,7 +50,7 @@ def data_of(kind: str, bucket: bool) -> tuple[DataModule, type]:
 
 
 def by_hand(data: DataModule, folder: Path, cell: type) -> list[tuple[Any, ...]]:
-    """Each sample alone, in float64, with the weights in the checkpoint: set, length, correct, loss."""
+    """Each sample alone, in float64, with the weights in the checkpoint: set, length, predicted, correct, loss."""
     model = model_of(data, cell, seed=9, engine="reference").double()
     model.load_state_dict(torch.load(folder / "checkpoint.ckpt", weights_only=True)["state_dict"])
     found = []
@@ -59,12 +59,12 @@ def by_hand(data: DataModule, folder: Path, cell: type) -> list[tuple[Any, ...]]
             with torch.no_grad():
                 (answer,) = model(data.layout.collate([sample])).numpy()
             if data.task.kind == "classification":
-                loss = np.log(np.exp(answer).sum()) - answer[sample.target]
-                correct = answer.argmax() == sample.target
+                loss, said = np.log(np.exp(answer).sum()) - answer[sample.target], answer.argmax()
+                correct = said == sample.target
             else:
-                loss = (answer[0] - sample.target) ** 2
+                loss, said = (answer[0] - sample.target) ** 2, None
                 correct = abs(answer[0] - sample.target) <= (data.task.tolerance or 0)
-            found.append((name, len(sample.inputs), correct, loss))
+            found.append((name, len(sample.inputs), said, correct, loss))
     return found
 
 
@@ -77,14 +77,19 @@ def test_answers_are_those_of_each_sample_alone(kind: str, bucket: bool, tmp_pat
     record = run(data, model_of(data, cell), tmp_path, max_steps=3, max_epochs=-1)
     table = runs.read_table(tmp_path, "answers")
     assert table is not None
-    said = ("loss",) if kind == "numbers without tolerance" else ("correct", "loss")
+    of_classes = () if kind.startswith("number") else ("predicted", "true")
+    said = ("loss",) if kind == "numbers without tolerance" else (*of_classes, "correct", "loss")
     assert table.dtype.names == ("set", "length", *(["depth"] if kind == "trees" else []), *said)
-    sets, lengths, correct, loss = zip(*by_hand(data, tmp_path, cell), strict=True)
+    sets, lengths, predicted, correct, loss = zip(*by_hand(data, tmp_path, cell), strict=True)
     assert table["set"].tolist() == list(sets)
     assert table["length"].tolist() == list(lengths)
     assert table["length"].dtype.kind == "i"
     np.testing.assert_allclose(table["loss"], loss, rtol=2e-5, atol=1e-6)
     assert table["loss"].dtype == np.float64
+    if of_classes:
+        assert table["predicted"].tolist() == list(predicted)
+        assert table["true"].tolist() == [one.target for name in data.evaluation_sets for one in data.samples(name)]
+        assert table["true"].dtype.kind == table["predicted"].dtype.kind == "i"
     if "correct" in said:
         assert table["correct"].tolist() == list(correct)
         assert table["correct"].dtype == bool

@@ -169,6 +169,7 @@ CASES = {
         7,
         {"val_check_interval": 2, "check_val_every_n_epoch": None},
     ),
+    "two directions": (partial(Setting, bidirectional=True), 8, {}),
     "sgd, no clipping": (partial(Setting, clipping=NoClipping(), optimizer=partial(torch.optim.SGD, lr=0.1)), 7, {}),
 }
 

@@ -238,6 +238,9 @@ def test_values_that_could_not_be_chosen_before_are_no_factor(tmp_path: Path) ->
     """A run of before beside one of now; and one that was resumed."""
     write_run(tmp_path / "before", seed=0)
     now = {"stop_when_solved": False, "resume": None, "trainer": {"val_check_interval": 1.0}}
+    now |= {"stop_when": None, "stop_when_patience": 10, "stop_when_min_delta": 0.0, "keep_best": "auto"}
+    now |= {"model": {"cell": {"hidden_size": 64}, "bidirectional": False}}
+    now |= {"scheduler": {"_target_": "rnn_research.models.schedules.NoSchedule"}}
     write_run(tmp_path / "now", seed=1, config=now)
     write_run(tmp_path / "on", seed=2, config={**now, "resume": "elsewhere"}, factors={"resume": "elsewhere"})
     assert compare([tmp_path]).varying == ()

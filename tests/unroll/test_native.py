@@ -109,6 +109,24 @@ def test_the_same_input_gives_the_same_bits_alone_or_in_a_batch(name: str) -> No
         assert torch.equal(one, apart)
 
 
+@pytest.mark.parametrize(("name", "hidden"), [("gru", 33), ("lstm", 70)])
+def test_so_it_does_in_a_batch_of_unequal_lengths(name: str, hidden: int) -> None:
+    """Whose states do not lie evenly spaced: sums of several products, or of one in parts, are rounded as elsewhere."""
+    cell, lengths = VARIANTS[name].build(3, hidden).float(), torch.tensor([5, 9, 3, 9, 7, 2, 8])
+    inputs = torch.randn(7, 9, 3)
+
+    def adjoints(rows: list[int]) -> list[torch.Tensor]:
+        chain = Chain(lengths[rows])
+        unrolled = unroll(cell, chain, inputs[rows, : chain.time], engine="native")
+        unrolled.hidden.square().sum().backward()
+        return [*unrolled.states, *unrolled.adjoints]
+
+    together = adjoints(list(range(7)))
+    for row, length in enumerate(lengths.tolist()):
+        for one, other in zip(together, adjoints([row]), strict=True):
+            assert torch.equal(one[row, :length], other[0])
+
+
 def test_subnormal_numbers_stay_what_they_are() -> None:
     """Compiled with -ffast-math, loading the kernel would flush them to zero in the whole process."""
     unroll(RNN(2, 3), Chain(torch.tensor([2])), torch.zeros(1, 2, 2), engine="native")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -135,24 +136,28 @@ def test_adjoints_and_their_direct_part_equal_retain_grad_on_a_loop(name, kind, 
     """In every layer. The direct part is the adjoint where the layer's states pass nothing on to later ones:
     cut there, and only there."""
     cells, samples = layers_of(name), samples_of(kind)
-    inputs, loss = inputs_for(samples, 3), LOSSES[losses]
-    unrolled = run(cells, samples, inputs, loss)
+    unrolled = run(cells, samples, inputs_for(samples, 3), LOSSES[losses])
     found, direct, recurrent = (by_sample(unrolled, which) for which in GRADIENTS)
-    for key, expected in oracle(name, cells, samples, inputs, loss).items():
+    whole, alone = of_a_loop(name, kind, losses)
+    for key, expected in whole.items():
         assert_near(found[key], expected)
         assert_near(direct[key] + recurrent[key], expected)
     for own, cell in enumerate(cells):
-        alone = oracle(
-            name,
-            cells,
-            samples,
-            inputs,
-            loss,
-            recurrence=lambda layer, node, state, own=own: cut(state) if layer == own else state,
-        )
         for part in range(len(cell.state_names)):
             for sample in range(len(samples)):
-                assert_near(direct[own, part, sample], alone[own, part, sample])
+                assert_near(direct[own, part, sample], alone[own][own, part, sample])
+
+
+@functools.cache
+def of_a_loop(name: str, kind: str, losses: str) -> tuple[Gradients, list[Gradients]]:
+    """The same for every engine: all of it, and where one layer passes nothing on to later states."""
+    cells, samples = layers_of(name), samples_of(kind)
+    given = name, cells, samples, inputs_for(samples, 3), LOSSES[losses]
+    alone = [
+        oracle(*given, recurrence=lambda layer, node, state, own=own: cut(state) if layer == own else state)
+        for own in range(len(cells))
+    ]
+    return oracle(*given), alone
 
 
 @each_kind
@@ -162,21 +167,26 @@ def test_the_recurrent_part_is_what_is_left_where_a_state_is_not_read_out(name, 
     cells, samples = layers_of(name), samples_of(kind, sizes=(4, 2))
     inputs, loss = inputs_for(samples, 3), LOSSES["every, of the memory too"]
     found = by_sample(run(cells, samples, inputs, loss), "recurrent")
-    for own in range(len(cells)):
-        for node in range(4):
-            alone = oracle(
-                name,
-                cells,
-                samples,
-                inputs,
-                loss,
-                readout=lambda layer, v, state, at=(own, node): cut(state) if (layer, v) == at else state,
-            )
-            for (layer, part, sample), expected in alone.items():
-                if layer == own and node < len(expected):
-                    assert_near(found[layer, part, sample][node], expected[node])
+    for (own, node), alone in of_a_loop_without_a_readout(name, kind).items():
+        for (layer, part, sample), expected in alone.items():
+            if layer == own and node < len(expected):
+                assert_near(found[layer, part, sample][node], expected[node])
     for (_, _, sample), rows in found.items():
         assert not rows[graph_of(samples[sample]).last].any()
+
+
+@functools.cache
+def of_a_loop_without_a_readout(name: str, kind: str) -> dict[tuple[int, int], Gradients]:
+    """The same for every engine: where a layer's state at a node is not read out, by layer and node."""
+    cells, samples = layers_of(name), samples_of(kind, sizes=(4, 2))
+    given = name, cells, samples, inputs_for(samples, 3), LOSSES["every, of the memory too"]
+    return {
+        (own, node): oracle(
+            *given, readout=lambda layer, v, state, at=(own, node): cut(state) if (layer, v) == at else state
+        )
+        for own in range(len(cells))
+        for node in range(4)
+    }
 
 
 @each_kind

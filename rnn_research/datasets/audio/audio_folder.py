@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rnn_research.checks import word
 from rnn_research.datasets.audio.encoder import ENDINGS, AudioEncoder
 from rnn_research.datasets.audio.log_mel import LogMel
 from rnn_research.datasets.audio.spectrograms import spectrograms_of
@@ -82,7 +83,7 @@ class AudioFolder(RecordedSound):
         splits = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
         super().__init__(path, rate, bands, window, hop, class_weights=class_weights, **splits, **batches)
-        self.group_pattern = group_pattern
+        self.group_pattern = word("group_pattern", group_pattern)
 
     def read(self) -> RawSamples:
         files = listed_files(self.located(), ENDINGS, "a recording a sample", None, self.group_pattern)

@@ -68,7 +68,7 @@ class SpokenDigits(RecordedSound):
         super().__init__(None, rate, bands, window, hop, **splits, **batches)
         self.root = None if root is None else path_of("root", root)
         self.path, self.cache = self.root, cache
-        if isinstance(test_speakers, str) or not all(isinstance(one, str) for one in test_speakers):
+        if not isinstance(test_speakers, list | tuple) or not all(isinstance(one, str) for one in test_speakers):
             raise ValueError(f"test_speakers: given {test_speakers!r}, expected a list of names, such as [theo]")
         self.test_speakers = tuple(test_speakers)
 

@@ -58,13 +58,16 @@ def bytes_of(path: Path) -> bytes:
         ) from error
 
 
-def text_of(path: Path, encoding: str = "utf-8") -> str:
+def text_of(path: Path, encoding: str = "utf-8", content: bytes | None = None) -> str:
     r"""A file's text, without a byte order mark, with every end of line as \n.
+
+    Args:
+        content: what it holds, where that is read already.
 
     Raises:
         ValueError: the file can't be read, is not text of this encoding, or holds a NUL byte: names the line.
     """
-    content = bytes_of(path)
+    content = bytes_of(path) if content is None else content
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise refusal(path, "found UTF-16", repair="convert the file to UTF-8")
     try:

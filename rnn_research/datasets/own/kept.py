@@ -39,7 +39,11 @@ def kept(kind: str, digest: str, make: Callable[[], Arrays]) -> Arrays:
     if above is None:
         return make()
     path = above / kind / f"{digest}.npz"
-    with suppress(Exception), np.load(path, allow_pickle=False) as held:  # numpy, zipfile and zlib have their own
+    with (
+        suppress(Exception),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as held,
+    ):  # numpy, zipfile and zlib have their own
         return {name: held[name] for name in held.files}
     made = make()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

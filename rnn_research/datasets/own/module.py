@@ -101,6 +101,10 @@ class OwnData(DataModule):
         """All samples of the files. What is left out is said by `self.report.drop(...)`, what else there is to say in
         `self.report.notes`."""
 
+    def classes_of(self, raw: RawSamples) -> tuple[str, ...]:
+        """The names of all classes, in order."""
+        return tuple(sorted(set(map(str, raw.labels))))
+
     @abstractmethod
     def make_encoder(self, items: Sequence[Any], labels: Sequence[str], classes: tuple[str, ...]) -> Encoder:
         """The encoder, made of the training part: its items and their labels.
@@ -127,7 +131,7 @@ class OwnData(DataModule):
             self.report.drop(reason, count)
         self._note_disagreement(raw)
         parts = self._split(raw, kept)
-        classes = tuple(sorted(set(map(str, raw.labels))))
+        classes = self.classes_of(raw)
         if len(classes) < 2:
             raise ValueError(f"path: {self.path} has the one class {raw.labels[0]!r}, expected at least two")
         number = {name: place for place, name in enumerate(classes)}

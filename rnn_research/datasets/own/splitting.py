@@ -97,13 +97,13 @@ def without_duplicates(
 
     Two samples of one key are the same to a model. Where the files say no splits the first of equals stays. Where they
     do, each split keeps what it has, but for what a later one has too, in the order train, val, test: an official test
-    part stays whole.
+    part stays whole. Of the samples from which a split that no file has is drawn, the first of equals stays.
     """
-    if given is None or not any(given):
-        first = list(dict(zip(reversed(keys), reversed(range(len(keys))), strict=True)).values())
-        stay = np.array(sorted(first), dtype=np.int64)
-        dropped = len(keys) - len(stay)
-        return stay, {"equal to an earlier sample": dropped} if dropped else {}
+    said = set(given or ()) - {""}
+    if given is None or not said:
+        first = set(_first(keys, range(len(keys))))
+        dropped = len(keys) - len(first)
+        return np.array(sorted(first), dtype=np.int64), {"equal to an earlier sample": dropped} if dropped else {}
     of: dict[str, set[Hashable]] = {name: set() for name in SPLITS}
     for key, name in zip(keys, given, strict=True):
         of[name or "train"].add(key)
@@ -114,4 +114,15 @@ def without_duplicates(
         lost = sum(1 for stays, one in zip(kept, given, strict=True) if not stays and (one or "train") == name)
         if lost:
             dropped[f"of {name}, equal to one of {others}"] = lost
+    if not {"val", "test"} <= said:
+        free = [index for index in np.flatnonzero(kept).tolist() if given[index] in ("", "train")]
+        again = set(free) - set(_first(keys, free))
+        kept[list(again)] = False
+        if again:
+            dropped["of train, equal to an earlier one"] = len(again)
     return np.flatnonzero(kept), dropped
+
+
+def _first(keys: Sequence[Hashable], places: Sequence[int]) -> list[int]:
+    """Of the samples at these places, the first of each key."""
+    return list({keys[place]: place for place in reversed(places)}.values())

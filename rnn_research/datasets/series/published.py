@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rnn_research.checks import path_of
+from rnn_research.checks import choice, path_of
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.known import PublishedData
 from rnn_research.datasets.own.module import OwnData
-from rnn_research.datasets.series.encoder import SeriesEncoder
+from rnn_research.datasets.series.encoder import SCALES, SeriesEncoder
 from rnn_research.datasets.task import Task
 from rnn_research.structures import Sample
 
@@ -33,7 +33,7 @@ class PublishedSeries(OwnData):
     def __init__(self, root: str | None = None, cache: str | None = None, scale: str = "standard", **arguments: Any):
         super().__init__(None, **arguments)
         self.root = None if root is None else path_of("root", root)
-        self.cache, self.scale = cache, scale
+        self.cache, self.scale = cache, choice("scale", scale, SCALES)
         self.path = self.root
 
     def files(self) -> Mapping[str, bytes]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_research.checks import choice
+from rnn_research.checks import choice, word
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.own.module import OwnData, RawSamples
 from rnn_research.datasets.series.encoder import SCALES, SeriesEncoder
@@ -55,12 +55,12 @@ class SeriesFiles(OwnData):
         super().__init__(path, val_fraction, test_fraction, split_seed, class_weights, batch_size, num_workers, bucket)
         self.reading = {
             "format": choice("format", format, FORMATS),
-            "label_column": label_column,
-            "id_column": id_column,
-            "time_column": time_column,
-            "group_column": group_column,
-            "split_column": split_column,
-            "group_pattern": group_pattern,
+            "label_column": word("label_column", label_column),
+            "id_column": word("id_column", id_column),
+            "time_column": word("time_column", time_column),
+            "group_column": word("group_column", group_column),
+            "split_column": word("split_column", split_column),
+            "group_pattern": word("group_pattern", group_pattern),
         }
         self.missing = choice("missing", missing, POLICIES)
         self.scale = choice("scale", scale, SCALES)

@@ -87,7 +87,7 @@ class SkeletonActions(PublishedSeries):
     ) -> None:
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
         super().__init__(root, cache, scale, val_fraction=val_fraction, split_seed=split_seed, **batches)
-        self.test_subjects = integers("test_subjects", list(test_subjects))
+        self.test_subjects = integers("test_subjects", test_subjects)
         self.centred, self.velocity = flag("centred", centred), flag("velocity", velocity)
 
     def read(self) -> RawSamples:

@@ -9,13 +9,17 @@ from rnn_research.checks import choice
 from rnn_research.datasets.base import Task
 from rnn_research.models.architectures.base import Architecture, Blueprint
 from rnn_research.models.architectures.label import Label
+from rnn_research.models.architectures.next_token import NextToken
 from rnn_research.models.architectures.position import Position
 
 LOSSES = ("auto", "terminal", "every")
 
 
 def automatic_architecture(blueprint: Blueprint) -> Architecture:
-    """`architecture=auto`: labels at positions where batches have such, one label a sample otherwise."""
+    """`architecture=auto`: what comes next where the task asks for it; labels at positions where batches have such; one
+    label a sample otherwise."""
+    if blueprint.task.kind == "next_token":
+        return NextToken(blueprint)
     return Position(blueprint) if blueprint.position_targets else Label(blueprint)
 
 
@@ -47,4 +51,5 @@ def architecture_for_loss(
         raise ValueError(
             f"loss: given {loss} beside the architecture {name}, which says itself what the loss is of; leave one out"
         )
-    return {"terminal": Label, "every": Position}[loss]
+    every = NextToken if task.kind == "next_token" else Position
+    return {"terminal": Label, "every": every}[loss]

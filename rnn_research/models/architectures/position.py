@@ -29,6 +29,11 @@ class Position(Label):
                 "architecture=position: these batches label no positions; use architecture=label, or data and a "
                 "structure with labels at every node (dataset.labels=nodes structure=parse)"
             )
+        if blueprint.pooling != "last":
+            raise ValueError(
+                f"pooling: given {blueprint.pooling}, but the loss is of labels at positions, each read from its own "
+                "state; use model.loss=terminal beside it, or model.pooling=last"
+            )
         if blueprint.task.kind == "regression":
             raise ValueError(
                 "architecture=position: these batches label positions with numbers, expected classes; use "
@@ -39,4 +44,4 @@ class Position(Label):
         if batch.position_targets is None:
             return None
         labelled = batch.position_targets != NO_TARGET
-        return net.readout(unrolled.hidden[labelled]), batch.position_targets[labelled]
+        return self.outputs(net, unrolled.hidden[labelled]), batch.position_targets[labelled]

@@ -164,6 +164,7 @@ class DriverCall:
         tensors = [tensor.contiguous() for tensor in tensors]
         inputs = _side_by_side(inputs)
         fold = self._fold(inputs, tensors, states, tape, keep)
+        self._split(fold, inputs)
         self._call(self.compiled.driver.fold_forward, fold)
         return [self.placed(part) for part in states], tape
 
@@ -210,6 +211,8 @@ class DriverCall:
         if self.intervention is not None:
             intervention = DriverIntervention(self.intervention, plan.rows, before, self.rows_of, count, wanted.limits)
             fold.intervention = ctypes.pointer(intervention.struct)
+        if self.compiled.gradients_split or not any(wanted.tensors):
+            self._split(fold, inputs)
         self._call(self.compiled.driver.fold_backward, fold)
         first = [rows[:before] for rows in with_initial] if before else []
         return DriverResult(adjoints, first, dinputs, gradients, norms, recurrent, intervention)
@@ -225,6 +228,12 @@ class DriverCall:
         fold.tape, fold.keep = tape.data_ptr(), keep
         fold.input = self._rows(inputs)
         return fold
+
+    def _split(self, fold: Any, inputs: Tensor) -> None:
+        """Over threads, where there is enough for them."""
+        fold.threads = self.compiled.threads(self.schedule, inputs.shape[-1])
+        if fold.threads > 1:
+            fold.samples, fold.sample = self.schedule.samples, self.schedule.sample.ctypes.data
 
     def _call(self, function: Any, fold: Any) -> None:
         if function(ctypes.byref(fold)):

@@ -28,6 +28,7 @@ FLAGS = (
     "-fno-semantic-interposition",
     "-shared",
     "-fPIC",
+    "-pthread",
 )
 EXACT = ("-fno-fast-math", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-nostartfiles")
 """What numbers come out. After the user's flags, since what the engine promises rests on these: no -ffast-math, which

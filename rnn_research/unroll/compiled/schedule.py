@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,9 @@ class Schedule:
     """The `count` of each group and its `kind`: which of `arities` its nodes have; of each node in turn its `row` in
     the states and the row of its first previous state, `child` (the others follow it). A chain's rows are time-major,
     t * batch + b, with rows for padding that no node has where `padded`; rows below 0 are initial states. A tensor's
-    row r lies at (r % inner, r // inner). The last states, which feed no other, are the rows of `last`."""
+    row r lies at (r % inner, r // inner). The last states, which feed no other, are the rows of `last`. `sample` is the
+    sample of each node, a number below `samples`; nodes of a group lie by sample, those without previous states apart.
+    No node depends on another sample's."""
 
     arities: tuple[int, ...]
     kind: np.ndarray
@@ -36,6 +38,12 @@ class Schedule:
     inner: int
     padded: bool
     last: slice
+    samples: int
+    of_sample: Callable[[], np.ndarray]
+
+    @cached_property
+    def sample(self) -> np.ndarray:
+        return np.ascontiguousarray(self.of_sample(), np.int32)
 
     @cached_property
     def nodes(self) -> tuple[list[int], list[int]]:
@@ -86,7 +94,13 @@ def _of_order(order: TimeOrder, initial: bool) -> Schedule:
     arity = np.ones(time, np.int64)
     arity[0] = initial
     last = slice((time - 1) * batch, None)
-    return _made(arity, np.array(order.counts), row, row - batch, time * batch, batch, not order.equal_lengths, last)
+    padded = not order.equal_lengths
+
+    def by_place() -> np.ndarray:
+        """A sequence's number is its place at each step: the longest first."""
+        return order.numbered(0, 1) if order.equal_lengths else np.concatenate([*map(np.arange, order.counts)])
+
+    return _made(arity, np.array(order.counts), row, row - batch, time * batch, batch, padded, last, batch, by_place)
 
 
 def _of_forest(forest: Forest) -> Schedule:
@@ -95,7 +109,10 @@ def _of_forest(forest: Forest) -> Schedule:
     row = np.concatenate([_numbers(nodes.rows) for nodes in order])
     leaves, *inner = order
     child = np.concatenate([np.zeros(leaves.count), *(_numbers(nodes.children)[:: nodes.arity] for nodes in inner)])
-    return _made(arity, count, row, child, forest.nodes, forest.nodes, False, slice(0, len(forest)))
+    rows, trees = forest.nodes, len(forest)
+    return _made(
+        arity, count, row, child, rows, rows, False, slice(0, trees), trees, lambda: forest.sample.numpy()[row]
+    )
 
 
 def _numbers(rows: Rows) -> np.ndarray:
@@ -103,10 +120,13 @@ def _numbers(rows: Rows) -> np.ndarray:
 
 
 def _made(arity: np.ndarray, count: np.ndarray, row: np.ndarray, child: np.ndarray, *rest: Any) -> Schedule:
+    """Groups of too many nodes are cut into pieces of even sizes: few rows take as long as a few more."""
     pieces = -(-count // MOST)
-    start = np.repeat(np.cumsum(pieces) - pieces, pieces)
-    left = np.repeat(count, pieces) - MOST * (np.arange(pieces.sum()) - start)
-    arity, count = np.repeat(arity, pieces), np.minimum(left, MOST)
+    number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    arity, count = (
+        np.repeat(arity, pieces),
+        np.repeat(count // pieces, pieces) + (number < np.repeat(count % pieces, pieces)),
+    )
     arities, kind = np.unique(arity, return_inverse=True)
     kind, count, row, child = (np.ascontiguousarray(array, np.int32) for array in (kind, count, row, child))
     return Schedule(tuple(arities.tolist()), kind, count, row, child, *rest)

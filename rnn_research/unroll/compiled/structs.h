@@ -20,6 +20,7 @@ typedef struct {
 } Bias;
 typedef struct {
     int64_t arity, stages, accs, slots, values, products, biases;
+    int64_t vectors; /* whether its code adds to the gradient of a vector, row by row */
     const Product *product;
     const Bias *bias;
     const Update *forward, *backward; /* a segment a stage */
@@ -47,6 +48,8 @@ typedef struct {
     const Rows *direct;
     double *const *norm;
     const Intervention *intervention; /* NULL: nothing acts */
+    int64_t threads, samples;         /* several threads need the sample of each node, a number from 0 */
+    const int32_t *sample;
 } Fold;
 
 #define SIZE_OF(type) const int64_t size_of_##type = sizeof(type);

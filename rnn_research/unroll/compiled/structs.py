@@ -30,7 +30,7 @@ class BiasStruct(ctypes.Structure):
 
 class ProgramStruct(ctypes.Structure):
     _fields_ = [
-        *((name, _long) for name in ("arity", "stages", "accs", "slots", "values", "products", "biases")),
+        *((name, _long) for name in ("arity", "stages", "accs", "slots", "values", "products", "biases", "vectors")),
         ("product", ctypes.POINTER(ProductStruct)),
         ("bias", ctypes.POINTER(BiasStruct)),
         ("forward", _pointer),
@@ -66,6 +66,8 @@ class FoldStruct(ctypes.Structure):
         ("direct", ctypes.POINTER(RowsStruct)),
         ("norm", ctypes.POINTER(_pointer)),
         ("intervention", ctypes.POINTER(InterventionStruct)),
+        *((name, _long) for name in ("threads", "samples")),
+        ("sample", _pointer),
     ]
 
 

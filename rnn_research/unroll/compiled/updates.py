@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,14 @@ from rnn_research.unroll.compiled.schedule import Schedule
 from rnn_research.unroll.compiled.seen import seen
 from rnn_research.unroll.compiled.source import source
 from rnn_research.unroll.compiled.structs import BiasStruct, ProductStruct, ProgramStruct, RunStruct, array, check_sizes
+from rnn_research.unroll.compiled.threads import (
+    UpdateWork,
+    adds_to_vectors,
+    cores,
+    gradients_split,
+    threads_for,
+    work_of,
+)
 from rnn_research.unroll.compiled.trace import trace
 from rnn_research.unroll.compiled.update_plan import UpdatePlan, check_length
 
@@ -33,6 +40,7 @@ class CompiledUpdates:
     """The native updates of one cell in one precision, for the arities in `plans`."""
 
     driver: ctypes.CDLL
+    hidden: int
     plans: dict[int, UpdatePlan]
     programs: dict[int, ProgramStruct]
     held: list[Any] = field(default_factory=list)
@@ -42,6 +50,20 @@ class CompiledUpdates:
     def marked(self) -> bool:
         """Whether there are marked pre-activations to act on."""
         return any(plan.marks for plan in self.plans.values())
+
+    @functools.cached_property
+    def gradients_split(self) -> bool:
+        """Whether several threads may take a backward pass that wants the weights' gradients."""
+        return gradients_split(self.plans.values(), self.hidden)
+
+    def threads(self, schedule: Schedule, features: int) -> int:
+        """How many threads are to take a call on inputs of so many features."""
+        return threads_for([self.work[arity] for arity in schedule.arities], schedule, features, self.hidden)
+
+    @functools.cached_property
+    def work(self) -> dict[int, UpdateWork]:
+        """Of each arity."""
+        return {arity: work_of(plan, self.hidden) for arity, plan in self.plans.items()}
 
     @functools.cached_property
     def used(self) -> frozenset[int]:
@@ -129,12 +151,12 @@ def _compile(cell: Cell, arities: Sequence[int], double: bool, intervenes: bool)
             raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
     sources = {arity: source(plan, intervenes) for arity, plan in plans.items()}
     texts = list(dict.fromkeys(sources.values()))
-    with ThreadPoolExecutor(_cores() + 1) as pool:  # one waits for the products
+    with ThreadPoolExecutor(cores() + 1) as pool:  # one waits for the products
         pending = pool.submit(library.driver, double)
         loaded = dict(zip(texts, pool.map(library.load, texts, repeat(double)), strict=True))
     driver = pending.result()
     check_sizes(driver)
-    made = CompiledUpdates(driver, plans, {}, list(loaded.values()))
+    made = CompiledUpdates(driver, cell.hidden_size, plans, {}, list(loaded.values()))
     for arity, plan in plans.items():
         made.programs[arity] = _program(plan, loaded[sources[arity]], cell.hidden_size, made.held)
     return made
@@ -146,11 +168,6 @@ def _check_growth(cell: Cell, arity: int, intervenes: bool) -> None:
     if arity > 2 * FEW:
         few, twice = (len(UpdatePlan(trace(cell, count, marks=intervenes)).nodes) for count in (FEW, 2 * FEW))
         check_length(twice + (twice - few) * (arity - 2 * FEW) // FEW, arity)
-
-
-def _cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _program(plan: UpdatePlan, code: ctypes.CDLL, hidden: int, held: list[Any]) -> ProgramStruct:
@@ -194,6 +211,7 @@ def _program(plan: UpdatePlan, code: ctypes.CDLL, hidden: int, held: list[Any]) 
         values=plan.dvalues,
         products=len(products),
         biases=len(biases),
+        vectors=adds_to_vectors(plan),
         product=product_array,
         bias=bias_array,
         forward=_address_of(code, "forward"),

@@ -52,10 +52,13 @@ class ChainKernel(ABC):
     Attributes:
         how: what computes it, in a few words.
         row_order: the rows that all tensors here have.
+        last: each part of the states after the last step, where the kernel gave them and all sequences are equally
+            long; None: they are to be taken from all states.
     """
 
     how: str
     row_order: RowOrder
+    last: tuple[Tensor, ...] | None = None
 
     @abstractmethod
     def part(self, index: int) -> Tensor:

@@ -86,7 +86,9 @@ class FusedKernel(ChainKernel):
                 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
             if row_order.uniform:
                 inputs = self.inputs.transpose(0, 1)
-                return type(self).call(inputs, first, weights, biased, 1, 0.0, train, False, False)[0]
+                outputs, *last = type(self).call(inputs, first, weights, biased, 1, 0.0, train, False, False)
+                self.last = tuple(part[0].detach() for part in last)
+                return outputs
             sizes = torch.tensor(row_order.counts)
             return type(self).call(row_order.gather(self.inputs), sizes, first, weights, biased, 1, 0.0, train, False)[
                 0

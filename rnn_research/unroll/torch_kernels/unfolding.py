@@ -73,6 +73,10 @@ class TorchUnfolding(Unfolding):
     def hidden(self) -> Tensor:
         return self._part(0)
 
+    def ends(self) -> State:
+        last = self.kernel.last
+        return super().ends() if last is None else self.cell.state_type(*last)
+
     @property
     def passes(self) -> int:
         return 0 if self.recorded is None else self.recorded.passes

@@ -1,0 +1,193 @@
+"""rnn-predict: what a trained run says of new files, and of texts how likely a language model finds them.
+
+Reads the run's folder alone: neither its data nor the machine it was trained on is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import rnn_research.cli.one_thread  # noqa: F401  # before numpy
+from rnn_research.cli.arguments import PlainParser, leaving
+from rnn_research.errors import UsageError
+from rnn_research.records.printable import csv_cell, printable
+
+if TYPE_CHECKING:
+    from rnn_research.config.trained import Prediction, TrainedRun
+    from rnn_research.datasets.encoder import Item
+
+FORMATS = ("csv", "jsonl")
+STDIN = "-"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `rnn-predict`. Returns the exit code: 0, 2 after one line on stderr, or 130 after Ctrl-C."""
+    return leaving("rnn-predict", lambda: _predict(_parser().parse_args(argv)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = PlainParser(
+        prog="rnn-predict",
+        description="What a trained run says of new files, one line an item. With labels in the files, how much of it "
+        "is right is said at the end, on stderr.",
+        epilog="Files are of the format that the run was trained on; - reads a text a line from the standard input.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a file or a folder, or -")
+    parser.add_argument("--format", choices=FORMATS, default="csv", help="of what is printed (default: csv)")
+    parser.add_argument("--probabilities", action="store_true", help="print the probability of every class too")
+    parser.add_argument("--weights", default="measured", metavar="WHICH", help="measured (default), best or last")
+    parser.add_argument(
+        "--batch-size", type=int, default=64, metavar="N", help="items read at a time; changes no answer"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of on stdout")
+    parser.add_argument("--trust", nargs="+", default=[], metavar="PACKAGE", help="packages that a class may come from")
+    return parser
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from rnn_research.config.trained import load  # here and not above, so that --help stays fast
+
+    run = load(options.run, options.weights, options.trust)
+    if options.batch_size < 1:
+        raise UsageError(f"--batch-size: given {options.batch_size}, expected 1 or more")
+    if run.task.kind == "next_token":
+        with _opened(options.out) as out:
+            _write_likelihoods(out, run, _items(run, options.files), options.format)
+        return
+    items = _items(run, options.files)
+    score = Score()
+    with _opened(options.out) as out:
+        rows = score.counted(run.predict(items, options.batch_size))
+        if options.format == "csv":
+            _write_csv(out, rows, run.task.classes, options.probabilities)
+        else:
+            _write_json(out, rows, run.task.classes, options.probabilities)
+    if said := score.said():
+        print(f"rnn-predict: {said}", file=sys.stderr)
+
+
+def _items(run: TrainedRun, files: Sequence[str]) -> Iterator[Item]:
+    """The items of all files, in order, as they are read."""
+    encoder = run.needed_encoder()
+    for file in files:
+        if file == STDIN:
+            yield from _lines(encoder.kind)
+            continue
+        try:
+            yield from encoder.items(Path(file).expanduser())
+        except ValueError as error:
+            raise UsageError(str(error).removeprefix("dataset.path: ")) from None
+
+
+def _lines(kind: str) -> Iterator[Item]:
+    from rnn_research.datasets.encoder import Item
+
+    if kind != "text":
+        raise UsageError(f"-: this run reads {kind}, expected files; only texts are read from the standard input")
+    for number, line in enumerate(sys.stdin, start=1):
+        if text := line.rstrip("\n"):
+            yield Item(f"line {number}", text)
+
+
+class Score:
+    """Counts what was right among the items that have a label that the run knows."""
+
+    def __init__(self) -> None:
+        self.known = self.right = self.unknown = 0
+        self.loss = 0.0
+
+    def counted(self, predictions: Iterator[Prediction]) -> Iterator[Prediction]:
+        """The same predictions, counted as they pass."""
+        for one in predictions:
+            if one.loss is not None:
+                self.known += 1
+                self.right += one.answer == one.label
+                self.loss += one.loss
+            else:
+                self.unknown += one.label is not None
+            yield one
+
+    def said(self) -> str:
+        """How much was right; empty where there was no label."""
+        if not self.known + self.unknown:
+            return ""
+        found = f"accuracy {self.right / self.known:.6g}, loss {self.loss / self.known:.6g}, " if self.known else ""
+        other = f"; {self.unknown} have a label that the run does not know" if self.unknown else ""
+        return f"{found}{self.known} items with a known label{other}"
+
+
+def _probabilities(one: Prediction, classes: Sequence[str] | None) -> dict[str, float]:
+    if one.probabilities is None:
+        return {}
+    names = classes if classes is not None else [str(number) for number in range(len(one.probabilities))]
+    return {name: float(f"{value:.6g}") for name, value in zip(names, one.probabilities, strict=True)}
+
+
+def _write_csv(out: IO[str], rows: Iterator[Prediction], classes: Sequence[str] | None, every: bool) -> None:
+    """A header and a row an item."""
+    writer, header = csv.writer(out, lineterminator="\n"), False
+    for one in rows:
+        found = _probabilities(one, classes) if every else {}
+        answer = [one.answer] if isinstance(one.answer, str) else [f"{value:.9g}" for value in one.answer]
+        if not header:
+            names = ["prediction"] if len(answer) == 1 else [f"prediction_{n}" for n in range(len(answer))]
+            writer.writerow(csv_cell(name) for name in ("where", *names, "label", *(f"p_{name}" for name in found)))
+            header = True
+        label = "" if one.label is None else one.label
+        writer.writerow(csv_cell(cell) for cell in (one.where, *answer, label, *found.values()))
+        out.flush()
+
+
+def _write_json(out: IO[str], rows: Iterator[Prediction], classes: Sequence[str] | None, every: bool) -> None:
+    """An object an item, a line each."""
+    for one in rows:
+        answer: Any = one.answer if isinstance(one.answer, str) else [float(f"{value:.9g}") for value in one.answer]
+        row = {"where": one.where, "prediction": answer}
+        row |= {} if one.label is None else {"label": one.label}
+        row |= {"probabilities": _probabilities(one, classes)} if every else {}
+        out.write(printable(json.dumps(row, ensure_ascii=False)) + "\n")
+        out.flush()
+
+
+def _write_likelihoods(out: IO[str], run: TrainedRun, items: Iterator[Item], form: str) -> None:
+    """Of a language model: how likely each file is, a row a file."""
+    writer = csv.writer(out, lineterminator="\n")
+    if form == "csv":
+        writer.writerow(("where", "predicted", "bits", "perplexity"))
+    for item in items:
+        found = run.text_likelihood(item.raw)
+        values = {"predicted": found.predicted, "bits": found.bits, "perplexity": found.perplexity}
+        shown = {name: value if isinstance(value, int) else f"{value:.7g}" for name, value in values.items()}
+        if form == "csv":
+            writer.writerow(csv_cell(cell) for cell in (item.where, *shown.values()))
+        else:
+            numbers = {name: float(value) for name, value in shown.items()}
+            out.write(printable(json.dumps({"where": item.where, **numbers}, ensure_ascii=False)) + "\n")
+        out.flush()
+
+
+@contextlib.contextmanager
+def _opened(path: Path | None) -> Iterator[IO[str]]:
+    """Where rows are written: nothing that is there already is written over."""
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        file = path.open("x", encoding="utf-8", newline="")
+    except OSError as error:
+        reason = "it is there already" if isinstance(error, FileExistsError) else error.strerror
+        raise UsageError(f"--out: given {path}, which can't be written ({reason}); give another file") from None
+    with file:
+        yield file
+
+
+if __name__ == "__main__":
+    sys.exit(main())

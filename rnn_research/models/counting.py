@@ -1,0 +1,93 @@
+"""What a batch's answers are worth: sample by sample, or, of a model that answers at every step, step by step."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnn_research.models.objective import Objective
+from rnn_research.structures import Batch
+from rnn_research.structures.layouts import NO_TARGET
+from rnn_research.unroll import Unrolled
+
+
+class StepLosses:
+    """The loss of each labelled step of a batch.
+
+    Args:
+        batch: whose position targets they are.
+        objective: compares.
+        outputs: (labels, classes), in the order of the batch's labelled positions.
+        targets: (labels,).
+    """
+
+    def __init__(self, batch: Batch, objective: Objective, outputs: Tensor, targets: Tensor) -> None:
+        self.batch, self.targets = batch, targets
+        self.losses = objective.losses(outputs, targets)
+        self.predictions = objective.predictions(outputs)
+        self.labels = len(targets)
+        self.mean = self.losses.sum() / max(self.labels, 1)  # 0 where the batch has no label
+
+    @cached_property
+    def _labelled(self) -> Tensor:
+        assert self.batch.position_targets is not None
+        return self.batch.position_targets != NO_TARGET
+
+    @property
+    def terminal(self) -> Tensor:
+        """The summed loss of the last steps alone."""
+        return self.losses[self.batch.structure.distance[self._labelled] == 0].sum()
+
+    @torch.no_grad()
+    def of_samples(self) -> dict[str, Tensor]:
+        """Each sequence's mean `loss`, in float64."""
+        sample = self.batch.structure.sample[self._labelled]
+        total = torch.zeros(len(self.batch), dtype=torch.float64, device=sample.device)
+        count = torch.bincount(sample, minlength=len(self.batch))
+        return {"loss": total.index_add(0, sample, self.losses.detach().double()) / count}
+
+
+def count_steps(model: Any, batch: Batch, unrolled: Unrolled, split: str) -> StepLosses:
+    """The losses of all labelled steps, counted in the split's metrics: a `Model` reads them out once."""
+    outputs, targets = model.architecture.labelled(model, batch, unrolled)
+    steps = StepLosses(batch, model.objective, outputs, targets)
+    model.tallies[f"{split}_"].add(steps.mean.detach(), steps.labels, None, (steps.predictions, targets))
+    return steps
+
+
+def count_samples(model: Any, batch: Batch, unrolled: Unrolled, split: str) -> tuple[Tensor, int, Tensor | None]:
+    """The mean loss of a `Model` that answers to samples, the number of labels it is the mean of, and the summed loss
+    of the answers where that is not all of it. Counts the batch in the split's metrics."""
+    objective, answers = model.objective, model.architecture.answers(model, batch, unrolled)
+    target, labelled = objective.aligned(batch.target, answers), model.architecture.labelled(model, batch, unrolled)
+    weigh = objective.weighted if split == "train" else _unweighted
+    of_answers, positions = weigh(objective.losses(answers, target), target), None
+    if labelled is None:
+        loss, labels, terminal = of_answers.mean(), len(of_answers), None
+    else:
+        outputs, targets = labelled
+        labels, terminal = len(targets), of_answers.sum()
+        loss = weigh(objective.losses(outputs, targets), targets).sum() / max(
+            labels, 1
+        )  # 0 where the batch has no label
+        positions = (objective.predictions(outputs), targets) if labels else None
+    model.tallies[f"{split}_"].add(loss.detach(), labels, (objective.predictions(answers), target), positions)
+    return loss, labels, terminal
+
+
+def _unweighted(losses: Tensor, targets: Tensor) -> Tensor:
+    return losses
+
+
+def answers_to_samples(model: Any, batch: Batch, unrolled: Unrolled) -> dict[str, Tensor]:
+    """Of each sample: of classes the `predicted` and the `true` one; `correct`, where the task says what that is; and
+    `loss`, taken in float64."""
+    answers, objective = model.architecture.answers(model, batch, unrolled), model.objective
+    predictions, exact = objective.predictions(answers), answers.double()
+    target = objective.aligned(batch.target, answers)
+    right, classes = objective.correct(predictions, target), objective.classes(predictions, target)
+    loss = objective.losses(exact, objective.aligned(batch.target, exact))
+    return classes | ({} if right is None else {"correct": right}) | {"loss": loss}

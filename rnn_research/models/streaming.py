@@ -1,0 +1,136 @@
+"""A language model on new text: how likely it finds it, and what it writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from rnn_research.cells.base import State
+from rnn_research.checks import integer, number
+from rnn_research.datasets.text.windows import StreamBatches, evaluation_windows
+from rnn_research.models.carried import CarriedStates
+from rnn_research.models.counting import StepLosses
+from rnn_research.models.unroller import Unroller
+from rnn_research.structures import Batch, Chain, ChainLayout
+
+READ_AT_ONCE = 4096
+"""Tokens of a prompt that are read in one go."""
+
+
+@dataclass(frozen=True)
+class TextLikelihood:
+    """How likely a text is.
+
+    Attributes:
+        nats: -ln p of all tokens but the first, given those before.
+        predicted: how many these are.
+    """
+
+    nats: float
+    predicted: int
+
+    @property
+    def bits(self) -> float:
+        """Bits a token; NaN where there is none."""
+        return self.nats / math.log(2) / self.predicted if self.predicted else math.nan
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats a token)."""
+        mean = self.nats / self.predicted if self.predicted else math.nan
+        return math.inf if mean > 700 else math.exp(mean)
+
+
+@torch.no_grad()
+def likelihood(model: Any, tokens: np.ndarray) -> TextLikelihood:
+    """How likely a `Model` finds a text, as the evaluation of a run measures it: in streams whose state is carried."""
+    if len(tokens) < 2:
+        return TextLikelihood(0.0, 0)
+    windows, layout = evaluation_windows(tokens), ChainLayout()
+    total, predicted, carried = 0.0, 0, CarriedStates()
+    for numbers in StreamBatches(windows.windows):
+        batch, unroller = layout.collate(windows.take(numbers)), Unroller(model.engine)
+        unroller.start = carried.before("new", batch)
+        unrolled = model.architecture.fold(model, batch, unroller)
+        carried.keep("new", batch, unrolled)
+        steps = StepLosses(batch, model.objective, *model.architecture.labelled(model, batch, unrolled))
+        total += float(steps.losses.double().sum())
+        predicted += steps.labels
+    return TextLikelihood(total, predicted)
+
+
+class TextReader:
+    """Reads tokens one after another, and keeps the state between.
+
+    Args:
+        model: a language model, in evaluation mode.
+        readout: its modules that read states out, in float64.
+    """
+
+    def __init__(self, model: Any, readout: Any) -> None:
+        self.model, self.readout = model, readout
+        self._states: list[State] | None = None
+
+    @torch.no_grad()
+    def read(self, tokens: np.ndarray) -> torch.Tensor:
+        """The logits of what comes after the last of these tokens: (classes,) float64."""
+        hidden = None
+        for start in range(0, len(tokens), READ_AT_ONCE):
+            part = torch.from_numpy(tokens[start : start + READ_AT_ONCE].astype(np.int64))
+            batch = Batch(part[None], Chain(torch.tensor([len(part)])), torch.zeros(1, dtype=torch.int64))
+            unroller = Unroller(self.model.engine)
+            unroller.start = self._states
+            unrolled = self.model.architecture.fold(self.model, batch, unroller)
+            ends = [[batch.structure.terminal(one) for one in layer.states] for layer in unrolled.layers]
+            self._states = [layer.cell.state_type(*one) for layer, one in zip(unrolled.layers, ends, strict=True)]
+            hidden = batch.structure.terminal(unrolled.hidden).double()
+        assert hidden is not None
+        logits: torch.Tensor = self.model.architecture.outputs(self.readout, hidden)[0]
+        return logits
+
+
+def generated(
+    reader: TextReader,
+    prompt: np.ndarray,
+    allowed: np.ndarray,
+    length: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    seed: int = 0,
+) -> Iterator[int]:
+    """Yield tokens that a model writes after a prompt, one after another.
+
+    The next token is drawn from softmax(logits / temperature) over the allowed ones, of the `top_k` likeliest where
+    that is given; at temperature 0 it is the likeliest. The same seed gives the same tokens.
+
+    Args:
+        prompt: tokens to begin with, at least one.
+        allowed: whether each class may be written; class k is token k + 1.
+        length: how many tokens.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    integer("length", length, least=0)
+    number("temperature", temperature, least=0.0)
+    top_k = None if top_k is None else integer("top_k", top_k)
+    random, read = np.random.default_rng(integer("seed", seed, least=0)), prompt
+    for _ in range(length):
+        logits = np.where(allowed, reader.read(read).numpy(), -np.inf)
+        chosen = _chosen(logits, temperature, top_k, random)
+        yield chosen + 1
+        read = np.array([chosen + 1])
+
+
+def _chosen(logits: np.ndarray, temperature: float, top_k: int | None, random: np.random.Generator) -> int:
+    if temperature == 0:
+        return int(logits.argmax())
+    order = np.argsort(-logits, kind="stable")[:top_k]
+    scaled = (logits[order] - logits[order[0]]) / temperature
+    share = np.exp(scaled).cumsum()
+    return int(order[min(np.searchsorted(share, random.random() * share[-1], side="right"), len(order) - 1)])
