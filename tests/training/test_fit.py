@@ -376,7 +376,8 @@ def test_losses_on_a_device_are_looked_at_once_an_interval(tmp_path: Path) -> No
     rules = StopRules(LiveRecord(Setting().fit(tmp_path / "run"), tmp_path), position, RunSpec(tmp_path))
     trainer = Mock(spec=Trainer, global_step=0, current_epoch=0)
     trainer.log_every_n_steps = 10
-    model = Mock(spec=Model, device=torch.device("cuda"), clipping=nn.Module(), regularizers=nn.Module())
+    parts = {"clipping": nn.Module(), "regularizers": nn.Module(), "carried": Mock(parts=lambda split: {})}
+    model = Mock(spec=Model, device=torch.device("cuda"), **parts)
 
     def step(loss: float) -> None:
         trainer.global_step += 1
