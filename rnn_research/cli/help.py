@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnn_research.checks import nearest
+from rnn_research.cli.sweep_options import HELP
 from rnn_research.config.groups import CONF, SAME, config_dirs, options
 from rnn_research.config.option_text import Key, option_path, read_option, read_study, stage_of
 from rnn_research.errors import UsageError
@@ -60,7 +61,8 @@ def help_text(arguments: list[str]) -> str:
         UsageError: an argument names an option or a group that there is not.
     """
     folders = [CONF, *config_dirs(arguments)]
-    scalars = {key.name: key for key in read_option(CONF / "train.yaml", []).keys}
+    own = [Key(name, default, meaning) for name, (default, meaning) in HELP.items()]
+    scalars = {key.name: key for key in (*read_option(CONF / "train.yaml", []).keys, *own)}
     asked = _asked(arguments, folders, list(scalars))
     if not any(asked):
         return "\n".join(_whole(folders, list(scalars.values())))
@@ -77,7 +79,10 @@ def help_text(arguments: list[str]) -> str:
 def _whole(folders: list[Path], scalars: list[Key]) -> Iterator[str]:
     yield USAGE
     yield "keys that belong to no group:"
-    yield from _key_lines(scalars, "")
+    yield from _key_lines([key for key in scalars if key.name not in HELP], "")
+    yield ""
+    yield "of a sweep as a whole (-m):"
+    yield from _key_lines([key for key in scalars if key.name in HELP], "")
     yield ""
     for group in options(folders):
         yield from _group(group, folders)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, read_write
 
+from rnn_research.cli.sweep_options import SweepOptions, read
 from rnn_research.config.compose import ComposedRun, Composer, composing
 from rnn_research.errors import UsageError
 from rnn_research.records import runs
 from rnn_research.records.printable import printable
 
-OWN = "hydra._internal.core_plugins"
-"""Where Hydra's plain launcher and sweeper are: a sweep needs neither. Their names alone say so in a config."""
+OWN = ("hydra._internal.core_plugins", "hydra_plugins.rnn_research_local")
+"""Where Hydra's plain launcher and sweeper are, and the local launcher: a sweep needs no plugin for what they do."""
 
 
 class NoCallbacks:
@@ -65,6 +67,17 @@ def chosen(config: DictConfig) -> bool:
     return any(not str(node.get("_target_")).startswith(OWN) for node in (hydra.launcher, hydra.sweeper))
 
 
+def workers(config: DictConfig, overrides: Sequence[str], options: SweepOptions) -> SweepOptions:
+    """The options of a sweep, with the workers that its launcher says, where they do not: `basic` trains one run after
+    the other in this process."""
+    if "workers" in options.given:
+        return options
+    if any(text.lstrip("+") == "hydra/launcher=basic" for text in overrides):
+        return replace(options, workers=1)
+    given = config.hydra.launcher.get("workers")
+    return options if given is None else replace(options, workers=read([f"workers={given}"])[0].workers)
+
+
 def sweep(composer: Composer, planned: Sequence[ComposedRun], overrides: Sequence[str], folder: Path) -> int:
     """Let the plugins run a sweep, and return the exit code: 1 where a run failed.
 
@@ -80,7 +93,7 @@ def sweep(composer: Composer, planned: Sequence[ComposedRun], overrides: Sequenc
         with read_write(config.hydra):
             config.hydra.sweep.dir = str(folder)
             config.hydra.mode = RunMode.MULTIRUN
-        if str(config.hydra.sweeper._target_).startswith(OWN):
+        if str(config.hydra.sweeper._target_).startswith(OWN):  # a plain sweep by another's launcher
             launcher: Any = Plugins.instance().instantiate_launcher(**made)
             returned = launcher.launch([list(run.long) for run in planned], initial_job_idx=0)
             code = _told(planned, returned)

@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from rnn_research.config.compose import ComposedRun, Composer, parsed
+from rnn_research.config.similar import all_runs
 from rnn_research.errors import UsageError
 
 
@@ -26,14 +27,16 @@ class Plan:
     sweep: bool
 
 
-def plan(composer: Composer, overrides: Sequence[str], multirun: bool) -> Plan:
+def plan(composer: Composer, overrides: Sequence[str], multirun: bool, zipped: Sequence[Sequence[str]] = ()) -> Plan:
     """Return the runs that the overrides ask for. All are composed, so that mistakes are found before the first.
 
     Args:
         multirun: the command line says that they are a sweep; an experiment may say so too.
+        zipped: keys whose values are taken together, the first of each, the second of each.
 
     Raises:
-        UsageError: a sweep has no run, or a folder is given that has no effect.
+        UsageError: keys to be zipped are not swept, or have different numbers of values; a sweep has no run; a folder
+            is given that has no effect.
         HydraException: what Hydra says of the overrides.
     """
     read = [parsed(text) for text in overrides]
@@ -49,11 +52,11 @@ def plan(composer: Composer, overrides: Sequence[str], multirun: bool) -> Plan:
         base = composer.compose([item for item in text if _chooses(item)])
         if not multirun and not _sweeps(base):
             composer.run(overrides)  # Hydra says that several values need -m
-        jobs += _jobs(text, base)
+        jobs += _jobs(text, base, zipped)
     if not jobs:
         raise UsageError("a sweep of no runs: one of its keys has no values; expected some, as seed=0,1,2")
     _check_folder(overrides, "hydra.run.dir", "a sweep, whose runs lie in hydra.sweep.dir=FOLDER")
-    return Plan([composer.run(job).numbered(number) for number, job in enumerate(jobs)], sweep=True)
+    return Plan(all_runs(composer, jobs), sweep=True)
 
 
 def _sweeps(config: DictConfig) -> bool:
@@ -80,13 +83,32 @@ def _chooses(text: str) -> bool:
     return not override.is_sweep_override() and ("." not in key or key.startswith("hydra."))
 
 
-def _jobs(overrides: Sequence[str], base: DictConfig) -> list[list[str]]:
+def _jobs(overrides: Sequence[str], base: DictConfig, zipped: Sequence[Sequence[str]] = ()) -> list[list[str]]:
     """Every combination: what the config sweeps, unless it is given, and what is given."""
     given = {text.partition("=")[0].lstrip("+~") for text in overrides}
     params: Any = OmegaConf.to_container(base.hydra.sweeper, resolve=False).get("params") or {}  # type: ignore[union-attr]
     swept = [f"{key}={_text(value)}" for key, value in params.items() if str(key).lstrip("+~") not in given]
-    values = [_each(text) for text in (*swept, *overrides)]
-    return [list(job) for job in itertools.product(*values)]
+    columns = [[[text] for text in _each(given)] for given in (*swept, *overrides)]
+    for keys in zipped:
+        columns = _zipped(columns, keys)
+    return [[text for part in job for text in part] for job in itertools.product(*columns)]
+
+
+def _zipped(columns: list[list[list[str]]], keys: Sequence[str]) -> list[list[list[str]]]:
+    """The columns of values, with those of the keys as one that stands where the first of them stood."""
+    names = [column[0][0].partition("=")[0].lstrip("+~") for column in columns]
+    if missing := [key for key in keys if key not in names or len(columns[names.index(key)]) < 2]:
+        raise UsageError(f"zip: given {','.join(keys)}, but {missing[0]} has not several values; give it some")
+    places = [names.index(key) for key in keys]
+    counts = [len(columns[place]) for place in places]
+    if len(set(counts)) > 1:
+        told = ", ".join(f"{key} has {count}" for key, count in zip(keys, counts, strict=True))
+        raise UsageError(f"zip: {told} values; expected as many of each")
+    together = [
+        [text for part in parts for text in part] for parts in zip(*(columns[at] for at in places), strict=True)
+    ]
+    kept = [together if place == min(places) else column for place, column in enumerate(columns)]
+    return [column for place, column in enumerate(kept) if place == min(places) or place not in places]
 
 
 def _each(text: str) -> list[str]:

@@ -6,28 +6,27 @@ Imports neither torch nor lightning until a run starts, so that help and mistake
 from __future__ import annotations
 
 import atexit
-import contextlib
 import gc
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnn_research.cli import flags
+from rnn_research.cli import flags, sweep_options
 from rnn_research.cli.console import forgiving
-from rnn_research.cli.errors import OTHER_FOLDER, composition_error, os_error
+from rnn_research.cli.errors import composition_error, os_error
 from rnn_research.cli.help import help_text
 from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
+from rnn_research.cli.telling import failure, refusal, say, summary, tell
 from rnn_research.config.groups import config_dirs
-from rnn_research.errors import FolderInUse, UsageError
-from rnn_research.records.printable import printable
+from rnn_research.errors import UsageError
 
 if TYPE_CHECKING:
     from rnn_research.cli.sweep import Plan
+    from rnn_research.cli.sweep_options import SweepOptions
     from rnn_research.config.compose import ComposedRun, Composer
 
 
@@ -43,14 +42,14 @@ def main(argv: list[str] | None = None) -> None:
         try:
             _check_folders(arguments)
             if "--help" in arguments or "-h" in arguments:
-                _tell(help_text(arguments))
+                tell(help_text(arguments))
             else:
                 code = _answer(arguments, heard)
         except UsageError as error:
-            _say(_told(error))
+            say(refusal(error))
             sys.exit(2)
         except KeyboardInterrupt as interrupt:
-            _say(str(interrupt) or "interrupted")
+            say(str(interrupt) or "interrupted")
             sys.exit(128 + (heard or [signal.SIGINT])[-1])
     sys.exit(code)
 
@@ -74,7 +73,7 @@ def _answer(arguments: list[str], heard: list[int]) -> int:
     """Do what the arguments ask for, and return the exit code."""
     line = flags.read(arguments)
     if line.version:
-        _tell(flags.version())
+        tell(flags.version())
         return 0
     if line.to_hydra:
         return _hydra_answers(line)
@@ -83,20 +82,24 @@ def _answer(arguments: list[str], heard: list[int]) -> int:
     from rnn_research.cli.overrides import checked
     from rnn_research.cli.sweep import plan
     from rnn_research.config.compose import Composer, check_folder
+    from rnn_research.config.queue import label
 
     for folder in line.folders:
         check_folder(folder)
-    overrides = checked(line.overrides, arguments)
+    options, overrides = sweep_options.read(line.overrides)
+    overrides = checked(overrides, arguments)
     composer = Composer(tuple(line.folders), tuple(overrides))
     try:
         if line.cfg:
             _print_config(composer.compose(overrides), line)
             return 0
-        planned = plan(composer, overrides, line.multirun)
+        planned = plan(composer, overrides, line.multirun, options.zip)
         if planned.sweep:
-            return _sweep(planned, composer, overrides, heard)
+            return _sweep(planned, composer, overrides, options, arguments, heard)
+        if options.given:
+            raise UsageError(f"{options.given[0]}: given, but this is one run, and it is asked of a sweep (-m)")
         (single,) = planned.runs
-        return _run(single, _folder(single), _title(single), heard)
+        return _run(single, _folder(single), label(single), heard)
     except UsageError:
         raise
     except Exception as error:
@@ -122,8 +125,8 @@ def _print_config(config: Any, line: flags.CommandLine) -> None:
             shown = OmegaConf.select(shown, line.package)
             if not OmegaConf.is_config(shown):
                 raise UsageError(f"--package: given {line.package}, which is no part of the config")
-            _tell(f"# @package {line.package}")
-        _tell(OmegaConf.to_yaml(shown, resolve=line.resolve).rstrip())
+            tell(f"# @package {line.package}")
+        tell(OmegaConf.to_yaml(shown, resolve=line.resolve).rstrip())
 
 
 def _hydra_answers(line: flags.CommandLine) -> int:
@@ -148,11 +151,6 @@ def _hydra_answers(line: flags.CommandLine) -> int:
     return 0
 
 
-def _title(spec: ComposedRun) -> str:
-    given = [item for item in spec.typed if not item.startswith("experiment=")]
-    return ", ".join(given or spec.typed) or "defaults"
-
-
 def _folder(spec: ComposedRun) -> Path:
     return _named(spec.folder(), "hydra.run.dir")
 
@@ -164,11 +162,11 @@ def _named(given: Any, key: str) -> Path:
     return Path(str(given)).absolute()
 
 
-def _run(spec: ComposedRun, folder: Path, label: str, heard: list[int], swept: bool = False) -> int:
+def _run(spec: ComposedRun, folder: Path, label: str, heard: list[int]) -> int:
     """Train one run, say how it went, and return its exit code.
 
     Raises:
-        UsageError: of a run alone: what is asked for can't be had. Of a sweep's, it is said.
+        UsageError: what is asked for can't be had.
         KeyboardInterrupt: with what was interrupted.
     """
     from rnn_research.sweeps import claims
@@ -188,103 +186,56 @@ def _run(spec: ComposedRun, folder: Path, label: str, heard: list[int], swept: b
                 import rnn_research.config.run_one
                 import rnn_research.training.fit
             with answering(partial(stop, heard=heard)), noticed():
-                record = rnn_research.config.run_one.run_one(spec, folder, progress=not swept)
-    except UsageError as error:
-        if not swept:
-            raise
-        _say(f"{label}: refused: {_told(error)}")
-        return 2
+                record = rnn_research.config.run_one.run_one(spec, folder, progress=True)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{label}: interrupted{f', in {folder}' if folder.exists() else ''}") from None
     except Exception as error:
         text = os_error(error, folder)
-        if not text:
+        if not text or isinstance(error, UsageError):
             raise
-        if not swept and not (folder / "run.json").exists():
+        if not (folder / "run.json").exists():
             raise UsageError(text) from error
-        _say(f"{label}: failed: {text}")
+        say(f"{label}: failed: {text}")
         return 2
     seconds = time.monotonic() - start
     if record.status == "failed":
-        _say(f"{label}: failed: {' '.join(str(record.error).split())}; the traceback is in {folder / 'run.log'}")
+        say(f"{label}: {failure(record, folder)}")
         return 1
-    _tell(f"{label}: {_summary(record)}, {seconds:.1f} s{'' if swept else f', in {folder}'}")
+    tell(f"{label}: {summary(record)}, {seconds:.1f} s, in {folder}")
     return 0
 
 
-def _told(error: UsageError) -> str:
-    return f"output folder {error}; {OTHER_FOLDER}" if isinstance(error, FolderInUse) else str(error)
+def _written(spec: ComposedRun, key: str) -> str:
+    """What the config says of a sweep, as it stands there."""
+    from omegaconf import OmegaConf
+
+    values: Any = OmegaConf.to_container(spec.config.hydra.sweep, resolve=False)
+    return str(values[key] or "")
 
 
-def _sweep(planned: Plan, composer: Composer, overrides: list[str], heard: list[int]) -> int:
-    """Train the runs of a sweep one after the other, and return the exit code of the worst; or let Hydra's plugins."""
+def _sweep(
+    planned: Plan, composer: Composer, overrides: list[str], options: SweepOptions, typed: list[str], heard: list[int]
+) -> int:
+    """Train the runs of a sweep, and return the exit code of the worst; or let Hydra's plugins."""
     from rnn_research.cli import launchers
+    from rnn_research.cli.sweeping import sweep, sweeping
     from rnn_research.config.compose import in_hydra
 
     first = planned.runs[0]
     with in_hydra(first.config):
         folder = _named(first.config.hydra.sweep.dir, "hydra.sweep.dir")
-    if str(first.folder(swept=True)).strip() == "":
-        raise UsageError("hydra.sweep.subdir: given '', expected a folder's name for each run; leave it out")
-    code, count = 0, len(planned.runs)
-    with _sweeping(folder):
-        if launchers.chosen(first.config):
-            code = launchers.sweep(composer, planned.runs, overrides, folder)
-            planned.runs.clear()
-        for number, spec in enumerate(planned.runs):
-            label = f"#{number + 1}/{count} {_title(spec)}"
-            code = max(code, _run(spec, folder / spec.folder(swept=True), label, heard, swept=True))
+        if not _written(first, "subdir").strip():
+            raise UsageError("hydra.sweep.subdir: given '', expected a folder's name for each run; leave it out")
+    if not launchers.chosen(first.config):
+        return sweep(planned.runs, folder, launchers.workers(first.config, overrides, options), typed, heard)
+    if options.given:
+        raise UsageError(f"{options.given[0]}: given, but the runs are started by a plugin of Hydra's; leave it out")
+    with sweeping(folder):
+        code = launchers.sweep(composer, planned.runs, overrides, folder)
+    count = len(planned.runs)
     if any(folder.glob("*/run.json")):
-        _tell(f"{count} {'run' if count == 1 else 'runs'} in {folder}")
+        tell(f"{count} {'run' if count == 1 else 'runs'} in {folder}")
     return code
-
-
-@contextlib.contextmanager
-def _sweeping(folder: Path) -> Iterator[None]:
-    """Hold a sweep's folder, and remove it where no run came to be."""
-    from rnn_research.sweeps import claims
-    from rnn_research.sweeps.folders import first_missing, remove_empty
-
-    top = first_missing(folder)
-    _check_free(folder)
-    try:
-        with claims.claimed(folder):
-            _check_free(folder)  # runs may have been made there since, and the folder given back
-            yield
-    finally:
-        remove_empty(folder, top)
-
-
-def _check_free(folder: Path) -> None:
-    from rnn_research.records.runs import RECORD
-
-    if any(next(folder.glob(pattern), None) for pattern in (RECORD, f"*/{RECORD}")):
-        raise FolderInUse(f"{folder}: already holds runs, nothing was written over")
-
-
-def _summary(record: Any) -> str:
-    if record.status == "diverged":
-        return f"diverged at step {record.diverged_step}"
-    parts = [f"{record.status} after {record.steps} steps"]
-    if record.success:
-        solved = record.success["step"]
-        parts.append("not solved" if solved is None else f"solved at step {solved}")
-    for name in ("test_accuracy", "test_mse", "test_bits"):
-        if name in record.final:
-            beside = f" (baseline {record.baselines[name]:.3g})" if name in record.baselines else ""
-            parts.append(f"{name} {record.final[name]:.3g}{beside}")
-    if record.engine:
-        fallback = record.engine["asked"] == "auto" and record.engine["used"] != "native"
-        parts.append(f"engine {record.engine['used']}" + (f" ({record.engine['why']})" if fallback else ""))
-    return ", ".join(parts)
-
-
-def _tell(text: str) -> None:
-    print(printable(text), flush=True)
-
-
-def _say(text: str) -> None:
-    print(printable(f"rnn-train: {text}"), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

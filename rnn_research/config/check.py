@@ -88,12 +88,28 @@ def _check_scalars(cfg: DictConfig) -> None:
         integer("threads", cfg.threads, most=1024)
         choice("engine", cfg.engine, ENGINES)
         early_ending(cfg)
+        checkpoint_every(cfg)
         if cfg.resume is not None:
             checkpoint_of(path_of("resume", cfg.resume))  # else the notices of a config would be said before it
         trainer_keys.check(plain(cfg.trainer))
     for key, what in REFUSED.items():
         if OmegaConf.select(cfg, key) is not None:
             raise UsageError(f"{key}: {what}")
+
+
+def checkpoint_every(cfg: DictConfig) -> float:
+    """Seconds between checkpoints.
+
+    Raises:
+        ValueError: another key, or no number >= 0.
+    """
+    given = cfg.checkpoint
+    if not OmegaConf.is_dict(given) or list(given) != ["every_seconds"]:
+        raise ValueError(
+            f"checkpoint: given {plain(given) if OmegaConf.is_config(given) else given}, expected "
+            "checkpoint.every_seconds=N"
+        )
+    return number("checkpoint.every_seconds", given.every_seconds, least=0.0)
 
 
 def early_ending(cfg: DictConfig) -> dict[str, Any]:

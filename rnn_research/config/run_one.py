@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ _one_at_a_time = threading.RLock()
 """torch's and numpy's generators are the process's: of two runs at once, neither would draw what it draws alone."""
 
 
-def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False) -> runs.RunRecord:
+def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False, go_on: bool = False) -> runs.RunRecord:
     """Train what `spec` says, leave everything in `folder`, and return the record.
 
     Reads no argv, prints nothing, and ends no process. May be called in a notebook, a thread or a process pool; of one
@@ -34,6 +35,8 @@ def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False) -> runs.
         spec: composed; see `config.compose`.
         folder: the run's own, made where it is not there.
         progress: show a bar with the time left.
+        go_on: the folder may hold this very run, stopped or killed earlier: it is trained on from its checkpoint, in
+            its folder, and from the start where there is none.
 
     Returns:
         The record as it is in the folder: `done` or `diverged`, or `failed` where anything but a mistake in what was
@@ -48,22 +51,22 @@ def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False) -> runs.
         top = first_missing(folder)
         try:
             with claims.claimed(folder):
-                return _trained(spec, folder, progress)
+                return _trained(spec, folder, progress, go_on)
         except (UsageError, OmegaConfBaseException, OSError, KeyboardInterrupt):
             remove_empty(folder, top)
             raise
 
 
-def _trained(spec: ComposedRun, folder: Path, progress: bool) -> runs.RunRecord:
+def _trained(spec: ComposedRun, folder: Path, progress: bool, go_on: bool) -> runs.RunRecord:
     from rnn_research.datasets.transfer import shows_bar
     from rnn_research.training.resume import ResumeError
 
     shows_bar.set(progress)
-    if found := runs.in_use(folder, LOG):
+    if not go_on and (found := runs.in_use(folder, LOG)):
         raise FolderInUse(f"{folder}: already holds {found}, nothing was written over")
     try:
         with logged(folder, spec.config.hydra.verbose):
-            return _built_and_fitted(spec, folder, progress)
+            return _built_and_fitted(spec, folder, progress, go_on)
     except (UsageError, ResumeError, OmegaConfBaseException, KeyboardInterrupt) as error:
         if not (folder / runs.RECORD).exists():
             (folder / LOG).unlink(missing_ok=True)
@@ -74,20 +77,22 @@ def _trained(spec: ComposedRun, folder: Path, progress: bool) -> runs.RunRecord:
         if not (folder / runs.RECORD).exists():
             (folder / LOG).unlink(missing_ok=True)
         raise
-    except Exception as error:
-        if (folder / runs.RECORD).exists():
-            return runs.read(folder)
-        record = _failed(spec, folder, error)
-        runs.write(record, folder)
-        return record
+    except (Exception, SystemExit) as error:
+        if (folder / runs.RECORD).exists() and (record := runs.read(folder)).status in ("failed", "done", "diverged"):
+            return record
+        return failed(spec, folder, f"{type(error).__name__}: {error}")
 
 
-def _failed(spec: ComposedRun, folder: Path, error: Exception) -> runs.RunRecord:
-    """The record of a run that could not be built."""
+def failed(spec: ComposedRun, folder: Path, error: str) -> runs.RunRecord:
+    """Write the record of a run that failed, and return it: that of one which could not be built, or was killed."""
     from rnn_research.training import provenance
 
     now = datetime.now(UTC).isoformat()
-    return runs.RunRecord(
+    if (folder / runs.RECORD).exists():
+        record = replace(runs.read(folder), status="failed", end=now, error=error)
+        runs.write(record, folder)
+        return record
+    record = runs.RunRecord(
         name=folder.name,
         status="failed",
         seed=spec.task.seed,
@@ -99,14 +104,16 @@ def _failed(spec: ComposedRun, folder: Path, error: Exception) -> runs.RunRecord
         machine=provenance.machine(),
         start=now,
         end=now,
-        error=f"{type(error).__name__}: {error}",
+        error=error,
     )
+    runs.write(record, folder)
+    return record
 
 
-def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool) -> runs.RunRecord:
+def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool, go_on: bool) -> runs.RunRecord:
     from rnn_research.checks import path_of
     from rnn_research.config.build import build
-    from rnn_research.config.check import early_ending
+    from rnn_research.config.check import checkpoint_every, early_ending
     from rnn_research.training.fit import fit
     from rnn_research.training.spec import RunSpec
 
@@ -127,7 +134,9 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool) -> runs.R
         seed=cfg.seed,
         loggers=parts.loggers,
         progress=progress,
+        go_on=go_on,
         resume_from=cfg.resume and path_of("resume", cfg.resume),
+        checkpoint_every=checkpoint_every(cfg),
         **early_ending(cfg),
         **identity,
     )

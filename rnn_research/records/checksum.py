@@ -38,12 +38,18 @@ def seal(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_sealed(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a zip file beside `path`, seal it, and move it over `path` in one step."""
+def write_sealed(path: Path, write: Callable[[Path], None], previous: Path | None = None) -> None:
+    """Let `write` make a zip file beside `path`, seal it, and move it over `path` in one step.
+
+    Args:
+        previous: where the file that was there is kept.
+    """
     temporary = path.with_name(f".{path.name}")
     try:
         write(temporary)
         seal(temporary)
+        if previous is not None and path.exists():
+            os.replace(path, previous)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -6,13 +6,14 @@ that is left out, `0.001` and `1e-3` are the same training.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from rnn_research.records.canonical import leaves
+from rnn_research.records.canonical import canonical, leaves
 
 GROUPS = (
     "model",
@@ -38,6 +39,7 @@ SCALARS = (
     "stop_when_patience",
     "stop_when_min_delta",
     "keep_best",
+    "checkpoint",
     "trust",
 )
 """What is at the top of a config; other keys are a user's own, and count where these refer to them."""
@@ -75,7 +77,11 @@ TABLE = (
     ),
     KeyRule(r"trainer\.(log_every_n_steps|profiler|enable_\w+)", "watching", "what is written down while it trains"),
     KeyRule(r"(probe|logger)(\..*)?", "watching", "reads the training and changes nothing of it"),
-    KeyRule(r"threads|dataset\.num_workers|trainer\.inference_mode", "speed", "how fast the same numbers come"),
+    KeyRule(
+        r"threads|checkpoint(\..*)?|dataset\.num_workers|trainer\.inference_mode",
+        "speed",
+        "how fast the same numbers come",
+    ),
     KeyRule(r"dataset\.(root|cache|url)", "place", "where the data lie: their fingerprint says which they are"),
     KeyRule(r"trainer\.default_root_dir", "place", "where files are written"),
     KeyRule(
@@ -98,6 +104,7 @@ BEFORE: dict[str, Any] = {
     "stop_when_patience": 10,
     "stop_when_min_delta": 0.0,
     "keep_best": "auto",
+    "checkpoint.every_seconds": 10,
     "trainer.val_check_interval": 1.0,
     "model.pooling": "last",
     "model.input_dropout": 0.0,
@@ -193,3 +200,24 @@ def identity_of(
         "overrides": [*(f"--config-dir={folder}" for folder in config_dirs), *typed],
         "config": dict(config),
     }
+
+
+def digest(config: Mapping[str, Any], leave_out: Sequence[Change] = ("speed", "place", "command")) -> str:
+    """A text of 20 signs that two composed configs share exactly where they train the same.
+
+    Args:
+        config: composed and resolved, as in a record.
+        leave_out: changes that make no other training.
+    """
+    values = {key: value for key, value in values_of(config).items() if change_of(key) not in leave_out}
+    text = "\n".join(f"{key}={_one_text(canonical(value, key))}" for key, value in sorted(values.items()))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def _one_text(form: Any) -> str:
+    """The same text for equal canonical forms: 1 and 1.0 are equal."""
+    if isinstance(form, tuple):
+        return f"({','.join(map(_one_text, form))})"
+    if isinstance(form, float) and form.is_integer():
+        return repr(int(form))
+    return repr(form)

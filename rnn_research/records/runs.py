@@ -10,7 +10,7 @@ folder:
 | `probes/<name>.npy`  | one structured array (a table with named columns) a probe, replaced atomically |
 | `probes/answers.npy` | a row a sample of the test set and of every further set: see `ANSWERS`         |
 | `checkpoint.ckpt`    | the last state of training                                                     |
-| `best.ckpt`          | the best weights by a validation metric, where they are kept                   |
+| `checkpoint.previous.ckpt` | the state before that, while the run goes on                               |
 | `encoding.json`      | the task and what turns raw data into samples, as plain data: see `encoding`    |
 | `best.ckpt`          | the best weights by a validation metric, where they are kept                   |
 | `run.log`            | the log                                                                        |
@@ -39,6 +39,7 @@ RECORD = "run.json"
 METRICS = "metrics.csv"
 PROBES = "probes"
 CHECKPOINT = "checkpoint.ckpt"
+PREVIOUS = "checkpoint.previous.ckpt"
 BEST = "best.ckpt"
 ANSWERS = "answers"
 """The table of answers after training. Columns: `set`, the data's features (NaN where a set lacks one), `correct` where

@@ -42,6 +42,8 @@ class BestWeights(Callback):
         self.live, self.position = live, position
         self.looking = metric is not None
         """False once weights are measured that were looked at before."""
+        self.late = False
+        """Whether a validation is made up for, which was due while training."""
         self.best = BestValue(metric or "")
         self.kept: dict[str, Any] = {}
         """The step, epoch, metric and value."""
@@ -62,7 +64,7 @@ class BestWeights(Callback):
         value = self.live.record.final.get(f"val_{self.best.metric}")
         if not self.looking or value is None or not self.best.look(value):
             return
-        place, fitting = self.position.place, trainer.state.fn == TrainerFn.FITTING
+        place, fitting = self.position.place, trainer.state.fn == TrainerFn.FITTING or self.late
         epoch = place.epoch if fitting and place is not None else self.position.epoch(trainer)
         self.kept = {"step": trainer.global_step, "epoch": epoch, "metric": self.best.metric, "value": value}
         state = pl_module.state_dict()

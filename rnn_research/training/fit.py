@@ -21,6 +21,7 @@ from rnn_research.probes.callback import ProbeCallback
 from rnn_research.records import encoding, runs
 from rnn_research.sweeps import claims
 from rnn_research.training import provenance, resume
+from rnn_research.training.go_on import begin_metrics, find_earlier, remove_half_written, remove_traces
 from rnn_research.training.lean_loop import make_lean
 from rnn_research.training.live_record import now
 from rnn_research.training.recorder import Recorder
@@ -56,28 +57,29 @@ def fit(
         KeyboardInterrupt: after an `interrupted` record is written.
         Exception: whatever training raised, after a `failed` record is written.
     """
-    _check_free(run.folder)
+    if not run.go_on:
+        _check_free(run.folder)
     runs.check_tables(probes)
     rule, facts = model.success(run.stop_when_solved), _facts(data, model)
     check_watched(model, run)
-    earlier = None
-    if run.resume_from is not None:
-        earlier = resume.load(run.resume_from, data, model, run.seed, run.config, facts)
+    earlier = find_earlier(run, data, model, facts)
     data.start = (0, 0) if earlier is None else earlier.next
     _seed(run.seed)
     record = _begun(run, data, model, rule, earlier)
     recorder = Recorder(record, run, probes, earlier, monitored(run.keep_best, model.task), facts)
     callbacks = [ProbeCallback(probe, name) for name, probe in probes.items()]
     live = _trainer(trainer, [*callbacks, *recorder.callbacks], run.loggers, run.folder)
-    if earlier is not None:
+    if earlier is not None and not earlier.own:
         resume.check_limits(earlier, live, model.scheduler.spans_run)
     actual = {"precision": str(live.precision), "hidden_sizes": [cell.hidden_size for cell in model.cells]}
     recorder.live.change(actual=actual)
-    with _claimed(run.folder):  # not before: nothing is left of a Trainer that can't be made
+    with _claimed(run):  # not before: nothing is left of a Trainer that can't be made
+        if run.go_on and (earlier is None or not earlier.own):
+            remove_traces(run.folder)
         recorder.live.write()
         encoding.write(run.folder, _encoding(data))
-        if earlier is not None and (lines := earlier.metrics()):
-            runs.replace_atomically(run.folder / runs.METRICS, lambda file: file.write(lines))
+        remove_half_written(run.folder)
+        begin_metrics(run.folder, "" if earlier is None else earlier.metrics())
         recorder.best.begin()
         return recorder.run(live, model, data)
 
@@ -85,7 +87,8 @@ def fit(
 def _begun(
     run: RunSpec, data: DataModule, model: Model, rule: dict[str, Any], earlier: resume.ResumedRun | None
 ) -> runs.RunRecord:
-    """The record of a run that begins."""
+    """The record of a run that begins, or goes on in its own folder as if nothing had been."""
+    own = earlier is not None and earlier.own
     return runs.RunRecord(
         name=run.name or run.folder.name,
         status="running",
@@ -98,13 +101,22 @@ def _begun(
         versions=provenance.versions(),
         commit=provenance.commit(),
         machine=provenance.machine(),
-        start=now(),
+        start=earlier.record.start if earlier is not None and own else now(),
         baselines=data.baselines(),
-        final={} if earlier is None else {key: earlier.final[key] for key in earlier.final if key.startswith("val_")},
+        final={} if earlier is None else dict(earlier.final),
         best={} if earlier is None else earlier.best,
         success=rule if earlier is None or not _same_rule(rule, earlier.success) else earlier.success,
-        resumed={} if earlier is None else {"folder": str(earlier.folder.resolve()), "step": earlier.place.step},
+        resumed=_resumed(earlier),
     )
+
+
+def _resumed(earlier: resume.ResumedRun | None) -> dict[str, Any]:
+    """What the record says of the run that this one goes on from, unless that is itself."""
+    if earlier is None:
+        return {}
+    if earlier.own:
+        return earlier.record.resumed
+    return {"folder": str(earlier.folder.resolve()), "step": earlier.place.step}
 
 
 def _described(data: DataModule) -> dict[str, Any]:
@@ -131,11 +143,12 @@ def _check_free(folder: Path) -> None:
 
 
 @contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
+def _claimed(run: RunSpec) -> Iterator[None]:
     """The folder is this run's alone: of two that start there at once, one is refused."""
     try:
-        with claims.claimed(folder):
-            _check_free(folder)
+        with claims.claimed(run.folder):
+            if not run.go_on:
+                _check_free(run.folder)
             yield
     except claims.Claimed as error:
         raise FileExistsError(str(error)) from error
@@ -158,6 +171,7 @@ def _trainer(
     live.precision_plugin.convert_input = lambda data: data  # the model does it; lightning can't with a frozen Batch
     if type(live.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
         live.profiler = _Unprofiled()  # type: ignore[attr-defined]
+    live._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # `DeferredSignals` hears
     make_lean(live)
     return live
 

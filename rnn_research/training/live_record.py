@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_research.records import runs
+from rnn_research.sweeps import heart
 
 
 class LiveRecord:
@@ -22,6 +23,7 @@ class LiveRecord:
 
     def write(self) -> None:
         """Write the record as it is."""
+        heart.confirm(self.folder)
         runs.write(self.record, self.folder)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import logging
 import math
 from typing import Any
@@ -13,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rnn_research.datasets.task import less_is_better
 from rnn_research.models.model import Model
 from rnn_research.records import runs
+from rnn_research.sweeps import heart
 from rnn_research.training.live_record import LiveRecord
 from rnn_research.training.position import PositionTracker
 from rnn_research.training.progress import Bar
@@ -41,9 +44,14 @@ class MetricsWriter(Callback):
         """The set that is being tested."""
         self.validated = earlier.validated if earlier else -1
         """The step of the last validation."""
+        self.late = False
+        """Whether a validation is made up for, which was due while training."""
         self.at: tuple[int, int] | None = None
         """The step and the epoch of the weights that are measured; None: the trainer's."""
-        self._logged = earlier.place.step if earlier else 0
+        self.logged = earlier.logged if earlier else 0
+        """The step of the last row of training."""
+        self.digest = hashlib.sha256(earlier.metrics().encode() if earlier else b"")
+        """Of the rows so far."""
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         self.bar.open(trainer)
@@ -58,11 +66,11 @@ class MetricsWriter(Callback):
             self.row(trainer, pl_module, "train")
 
     def on_train_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
-        if self._logged != self.position.step:
+        if self.logged != self.position.step:
             self.row(trainer, pl_module, "train")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
-        fitting, place = trainer.state.fn == TrainerFn.FITTING, self.position.place
+        fitting, place = trainer.state.fn == TrainerFn.FITTING or self.late, self.position.place
         row = self.row(trainer, pl_module, "val", "", place.epoch if fitting and place is not None else None)
         self.validated = trainer.global_step
         self.position.validated()
@@ -84,16 +92,20 @@ class MetricsWriter(Callback):
         found, name, rate = model.measured(split), name or split, learning_rate(trainer)
         step, ended = self.at or (trainer.global_step, self.position.epoch(trainer))
         epoch = ended if epoch is None else epoch
+        heart.confirm(self.live.folder)
         with (self.live.folder / runs.METRICS).open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
             if file.tell() == 0:
                 writer.writerow(["step", "epoch", "split", *found, *rate])
             writer.writerow([step, epoch, name, *map(repr, (found | rate).values())])
+            file.write(text.getvalue())
+        self.digest.update(text.getvalue().encode())
         self.rows += 1
         named = {f"{name}_{metric}": value for metric, value in found.items()}
         self.live.change(final={**self.live.record.final, **named})
         if split == "train":
-            self._logged = self.position.step
+            self.logged = self.position.step
         for logger in trainer.loggers:
             logger.log_metrics(named | rate, step=step)
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,8 @@ class PositionTracker(Callback):
         """The steps that are done."""
         self.before = 0
         """The same before the last batch."""
+        self.over = False
+        """Whether the run was stopped after its last step."""
 
     @property
     def stepped(self) -> bool:
@@ -78,14 +81,16 @@ class PositionTracker(Callback):
         self.counters = resume.counters(model)
         log.info("resumed at step %d of %s", place.step, earlier.folder)
 
+    def after_the_last_step(self, earlier: ResumedRun) -> None:
+        """The run was stopped after its last step: lightning does nothing, and training stands where it stood."""
+        self.place, self.counters, self.over = earlier.place, {}, True
+        self.step = self.before = earlier.place.step
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         self.counted.in_epoch = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
-        self.counted.inside = True
-
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
-        self.signals.holding = True  # until the batch's end
+        self.counted.inside = self.signals.holding = True  # until the step is done and written down: `StepEnd`
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
         self.counted.batches += 1
@@ -94,7 +99,6 @@ class PositionTracker(Callback):
         self.before = self.step
         if trainer.global_step != self.step:
             self._here(trainer, pl_module)
-        self.signals.release()
 
     def _here(self, trainer: Trainer, model: Model) -> None:
         """Training stands between two steps."""
@@ -113,9 +117,37 @@ class PositionTracker(Callback):
         """The validation at this place is written down."""
         self.counted.validated = self.counted.batches
 
+    @property
+    def between(self) -> bool:
+        """Whether no batch has been taken since the last step."""
+        return not self.counted.inside and self.place is not None and self.counted.batches == self.place.batches
+
     def epoch(self, trainer: Trainer) -> int:
         """Lightning counts an epoch that the last step cut short as one; where no step was left to take, as it did."""
         earlier = self.earlier
+        if self.over and earlier is not None:
+            return earlier.place.epoch + 1
         if earlier is not None and (self.place is None or (self.step == earlier.place.step and trainer.should_stop)):
             return earlier.place.epoch + 1
         return trainer.current_epoch
+
+
+class StepEnd(Callback):
+    """The last callback of a batch: where a step is done and all have written down what they saw of it, signals are
+    heard, and a checkpoint may be written.
+
+    Args:
+        signals: those of this process, while the run trains.
+        position: where training stands.
+        checkpoint: writes one, if it is time.
+    """
+
+    def __init__(
+        self, signals: DeferredSignals, position: PositionTracker, checkpoint: Callable[[Trainer, Model], None]
+    ) -> None:
+        self.signals, self.position, self.checkpoint = signals, position, checkpoint
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
+        if self.position.stepped:
+            self.checkpoint(trainer, pl_module)
+            self.signals.release()

@@ -20,7 +20,7 @@ from rnn_research.training.best_weights import BestWeights
 from rnn_research.training.checkpoints import CheckpointWriter
 from rnn_research.training.live_record import LiveRecord, now
 from rnn_research.training.metrics import MetricsWriter
-from rnn_research.training.position import PositionTracker
+from rnn_research.training.position import PositionTracker, StepEnd
 from rnn_research.training.resume import ResumedRun
 from rnn_research.training.signals import DeferredSignals, undisturbed
 from rnn_research.training.spec import RunSpec
@@ -57,9 +57,10 @@ class Recorder:
         self.stopping = StopRules(self.live, self.position, run, earlier)
         self.best = BestWeights(self.live, self.position, metric, earlier)
         self.metrics = MetricsWriter(self.live, self.position, run.progress, earlier)
-        watching = (self.metrics, self.stopping, self.best)
-        self.checkpoints = CheckpointWriter(self.live, self.position, *watching, facts or {})
         self.tables = TableWriter(self.live, self.position, probes, earlier)
+        watching = (self.metrics, self.stopping, self.best, self.tables)
+        self.checkpoints = CheckpointWriter(self.live, self.position, *watching, facts or {}, run.checkpoint_every)
+        self.step_end = StepEnd(self.signals, self.position, self.checkpoints.if_due)
 
     @property
     def callbacks(self) -> list[Callback]:
@@ -69,7 +70,7 @@ class Recorder:
         checkpoint is written before the last row, which a run of more steps would not have. After a validation, the
         checkpoint comes last: it holds what the others have seen.
         """
-        return [self.position, self.stopping, self.best, self.checkpoints, self.metrics, self.tables]
+        return [self.position, self.stopping, self.best, self.checkpoints, self.metrics, self.tables, self.step_end]
 
     def run(self, trainer: Trainer, model: Model, data: DataModule) -> runs.RunRecord:
         """Fit and test; whatever happens, the record says so. Where the best weights are kept the model has them in the
@@ -92,6 +93,8 @@ class Recorder:
                 with suppress(OSError):  # a full disk is what is to be told
                     self._close(trainer, model, "failed", error=f"{type(error).__name__}: {error}")
                 log.exception("the run failed")
+                if isinstance(error, SystemExit):  # of a user's code: the run's end, and not the process's
+                    raise RuntimeError(f"SystemExit: {error}") from error
                 raise
             finally:
                 self.metrics.bar.close()
@@ -105,9 +108,26 @@ class Recorder:
                 warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")
                 trainer.fit(model, datamodule=data, ckpt_path=self.earlier.path, weights_only=True)
             if self.position.place is None:  # there was no step left to take
-                shutil.copyfile(self.earlier.path, self.live.folder / runs.CHECKPOINT)
+                self._end_again(trainer, model, data, self.earlier)
         if self.metrics.validated != trainer.global_step:
             trainer.validate(model, datamodule=data, verbose=False)
+
+    def _end_again(self, trainer: Trainer, model: Model, data: DataModule, earlier: ResumedRun) -> None:
+        """What is left of a training that was stopped after its last step: a validation that was due, the last row of
+        training, and what the record says of the engine."""
+        kept = self.live.folder / runs.CHECKPOINT
+        if earlier.path.resolve() != kept.resolve():
+            shutil.copyfile(earlier.path, kept)
+        self.position.after_the_last_step(earlier)
+        if earlier.tally is not None:
+            model.tallies["train_"].restore(earlier.tally, model.device)
+        if earlier.place.pending:
+            self.metrics.late = self.best.late = True
+            trainer.validate(model, datamodule=data, verbose=False)
+            self.metrics.late = self.best.late = False
+        if self.metrics.logged != earlier.place.step:
+            self.metrics.row(trainer, model, "train")
+        self.live.change(engine=earlier.engine or earlier.record.engine)
 
     def _measure(self, trainer: Trainer, model: Model, data: DataModule) -> None:
         """The test set and every further set, and the table of their answers: once, with the best weights where they
@@ -136,7 +156,23 @@ class Recorder:
         with undisturbed():
             if status == "done":
                 self.tables.write(model)
-            self.live.write()
+                self.live.write()
+            else:
+                self._write_somehow()
+            if status == "done":
+                (self.live.folder / runs.PREVIOUS).unlink(missing_ok=True)
             if status != "done":
                 with suppress(OSError):
                     self.tables.write(model)
+
+    def _write_somehow(self) -> None:
+        """Write the record, on a full disk in the place of what matters less: the older checkpoint, and tables that no
+        checkpoint goes on with."""
+        folder = self.live.folder
+        for room in (None, folder / runs.PREVIOUS, folder / runs.PROBES):
+            if room is not None and (room.name != runs.PROBES or not (folder / runs.CHECKPOINT).exists()):
+                shutil.rmtree(room) if room.is_dir() else room.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.live.write()
+                return
+        self.live.write()

@@ -6,6 +6,7 @@ stopped there and resumed takes the same steps, bit for bit, as training that wa
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
 from lightning.pytorch.loops.progress import _BatchProgress
 
 from rnn_research.datasets.base import DataModule
@@ -22,17 +22,24 @@ from rnn_research.models.carried import CarriedParts
 from rnn_research.models.model import Model
 from rnn_research.records import checksum as seal
 from rnn_research.records import runs
-from rnn_research.records.canonical import canonical
-from rnn_research.records.identity import may_differ, values_of
-from rnn_research.records.version1 import renamed
+from rnn_research.training.resumable import (
+    NoCheckpoint,
+    ResumeError,
+    check_config,
+    check_facts,
+    check_limits,
+    check_record,
+    check_weights,
+)
+
+__all__ = ["NoCheckpoint", "ResumeError", "ResumedRun", "TrainingPosition", "check_limits", "load"]
 
 PLACE = "rnn_research"
-KEPT = ("rows", "best", "success", "tally", "limits", "final", "validated", "missed", "best_weights")
-"""What a checkpoint holds of a run beside the place, by the names that `ResumedRun` has; the last five may lack."""
-
-
-class ResumeError(ValueError):
-    """A run that can't be trained on from: the message says what was given, what was expected, and the repair."""
+KEPT = (
+    *("rows", "best", "success", "tally", "limits", "final", "validated", "missed", "best_weights"),
+    *("logged", "engine", "metrics_digest", "table_rows"),
+)
+"""What a checkpoint holds of a run beside the place, by the names that `ResumedRun` has; all after `tally` may lack."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class ResumedRun:
     `rows` are the rows of its metrics.csv, `best`, `final` and `success` those of its record; `tally` is what was
     counted for the next row of training metrics (None: it starts anew). `limits` are the trainer's of steps and epochs.
     `validated` is the step of the last validation, `missed` what early stopping counts, `best_weights` what was kept.
+    `logged` is the step of the last row of training, `metrics_digest` that of the rows, `table_rows` how many rows each
+    table has of the steps before.
     """
 
     folder: Path
@@ -80,13 +89,40 @@ class ResumedRun:
     validated: int = -1
     missed: dict[str, Any] | None = None
     best_weights: dict[str, Any] | None = None
+    logged: int = 0
+    engine: dict[str, str] = field(default_factory=dict)
+    metrics_digest: str = ""
+    table_rows: dict[str, int] | None = None
+    own: bool = False
+    """Whether it goes on in its own folder, as if it had never been stopped."""
 
     def metrics(self) -> str:
         """The lines of metrics.csv that the run had written when the checkpoint was, with the header."""
         path = self.folder / runs.METRICS
         if not self.rows or not path.exists():
             return ""
-        return "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[: 1 + self.rows])
+        return "".join(path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[: 1 + self.rows])
+
+    def check_metrics(self) -> None:
+        """The rows of metrics that the checkpoint counts on are there.
+
+        Raises:
+            NoCheckpoint: they are not, or are others.
+        """
+        found = hashlib.sha256(self.metrics().encode("utf-8", "surrogateescape")).hexdigest()
+        if self.metrics_digest and found != self.metrics_digest:
+            path = self.folder / runs.METRICS
+            what = "was changed" if path.exists() else "is missing"
+            raise NoCheckpoint(f"resume: {path} {what} since {self.path.name} was written; train it again")
+
+    def check_tables(self) -> None:
+        """Likewise, of the tables."""
+        wanted = self.table_rows or {}
+        tables = self.tables(wanted)
+        for name, count in wanted.items():
+            if (there := len(tables.get(name, ()))) != count:
+                path = self.folder / runs.PROBES / f"{name}.npy"
+                raise NoCheckpoint(f"resume: {path} has {there} rows of the {count} that it had; train it again")
 
     def tables(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """The rows of these tables before the checkpoint's step; without those that the run left none of.
@@ -97,7 +133,7 @@ class ResumedRun:
         try:
             found = {name: runs.read_table(self.folder, name) for name in names}
         except runs.DamagedRecord as error:
-            raise ResumeError(f"resume: {error}, or remove it") from None
+            raise NoCheckpoint(f"resume: {error}, or remove it") from None
         step = self.place.step
         return {name: rows[rows["step"] < step] for name, rows in found.items() if rows is not None and len(rows)}
 
@@ -173,8 +209,10 @@ def checkpoint_of(given: Path) -> Path:
         ResumeError: there is none.
     """
     path = given / runs.CHECKPOINT if given.is_dir() else given
+    if given.is_dir() and not path.is_file() and (given / runs.PREVIOUS).is_file():
+        return given / runs.PREVIOUS  # killed between the two
     if not path.is_file():
-        raise ResumeError(
+        raise NoCheckpoint(
             f"resume: given {given}, which is no run's folder with a {runs.CHECKPOINT}; give the folder of a run that "
             "was stopped or is done (a run that was killed before its first epoch ended has none)"
         )
@@ -199,43 +237,18 @@ def load(
         raise ResumeError(f"resume: {error}") from None
     checkpoint = _read(path)
     place = checkpoint[PLACE]
-    _check_config(path.parent, place.get("config", record.config), config)
-    _check_record(path.parent, record, data, seed)
-    _check_facts(path.parent, place["facts"], facts)
-    _check_weights(path, checkpoint["state_dict"], model)
+    check_config(path.parent, place.get("config", record.config), config)
+    check_record(path.parent, record, data, seed)
+    check_facts(path.parent, place["facts"], facts)
+    check_weights(path, checkpoint["state_dict"], model)
     generators = place["generators"] | place["others"]
     counts = {key: place[key] for key in ("step", "epoch", "batch", "batches", "pending")}
     stands = TrainingPosition(**counts, generators=generators, carried=place.get("carried", []))
     kept = {key: place[key] for key in KEPT if key in place}
-    return ResumedRun(path.parent, path, record, stands, stands.next(place["batches_per_epoch"]), **kept)
-
-
-def check_limits(earlier: ResumedRun, trainer: Trainer, spans_run: bool = False) -> None:
-    """Whether the limits leave something to train, or the run was stopped between its last step and its end.
-
-    Args:
-        spans_run: the learning rate's schedule goes over the whole run, so that it must have the same limits.
-
-    Raises:
-        ResumeError: they don't, or have to be the same and are not.
-    """
-    for name, before in earlier.limits.items() if spans_run else ():
-        if (given := getattr(trainer, name)) != before:
-            raise ResumeError(
-                f"resume: given trainer.{name}={given}, but {earlier.folder} has {before}, and its scheduler goes over "
-                "the run's steps; give the same, or start both with scheduler.steps=N"
-            )
-    steps, epochs, over = trainer.max_steps, trainer.max_epochs, earlier.record.status == "done"
-    if steps not in (None, -1) and steps < earlier.place.step + over:
-        raise ResumeError(
-            f"resume: given {earlier.folder}, which is at step {earlier.place.step}, and trainer.max_steps={steps}; "
-            "expected more steps than that"
-        )
-    if epochs not in (None, -1) and epochs < earlier.next[0] + over:
-        raise ResumeError(
-            f"resume: given {earlier.folder}, which has {earlier.next[0]} epochs behind it, and trainer.max_epochs="
-            f"{epochs}; expected more epochs than that (or trainer.max_epochs=-1 trainer.max_steps=N)"
-        )
+    kept.setdefault("logged", stands.step)
+    found = ResumedRun(path.parent, path, record, stands, stands.next(place["batches_per_epoch"]), **kept)
+    found.check_metrics()
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -244,56 +257,11 @@ def _read(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch each have their own
         reason = " ".join(str(error).split())[:200]
-        raise ResumeError(f"resume: {path} can't be read ({type(error).__name__}: {reason}); train it again") from None
+        raise NoCheckpoint(f"resume: {path} can't be read ({type(error).__name__}: {reason}); train it again") from None
     expected = {PLACE, "state_dict", "optimizer_states", "loops"}
     if not isinstance(checkpoint, dict) or not expected <= set(checkpoint):
-        raise ResumeError(
+        raise NoCheckpoint(
             f"resume: {path} does not say where training stood, as those of an earlier rnn_research or of another "
             "program; train it again"
         )
     return checkpoint
-
-
-def _check_config(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Refuse another value of a key that makes the training what it is.
-
-    A run without a config, from a notebook, is told from others by its facts alone.
-    """
-    if not theirs or not ours:
-        return
-    before, now = (values_of(renamed(runs.plain(dict(config)))) for config in (theirs, ours))
-    for key in dict.fromkeys((*now, *before)):
-        both = key in now and key in before
-        if may_differ(key) or (both and canonical(now[key], key) == canonical(before[key], key)):
-            continue
-        given, expected = (f"{key}={values[key]}" if key in values else f"no {key}" for values in (now, before))
-        raise ResumeError(f"resume: given {given}, but {folder} has {expected}; give the same")
-
-
-def _check_record(folder: Path, record: runs.RunRecord, data: DataModule, seed: int) -> None:
-    """The same seed and data."""
-    if seed != record.seed:
-        raise ResumeError(f"resume: given seed={seed}, but {folder} has seed={record.seed}; give the same")
-    found = {"name": type(data).__name__, "fingerprint": data.fingerprint}
-    if any(record.data.get(key) != value for key, value in found.items()):
-        said = [f"{one.get('name')} with fingerprint {one.get('fingerprint')}" for one in (found, record.data)]
-        raise ResumeError(f"resume: given data {said[0]}, but {folder} has {said[1]}; give the same data")
-
-
-def _check_facts(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    for key, given in ours.items():
-        if theirs.get(key) != given:
-            raise ResumeError(f"resume: given {key} {given}, but {folder} has {theirs.get(key)}; give the same")
-
-
-def _check_weights(path: Path, weights: Mapping[str, torch.Tensor], model: Model) -> None:
-    """Every parameter has its shape; a buffer, such as a clipping strategy's memory, may have grown."""
-    buffers = {name for name, _ in model.named_buffers()}
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    for name in (*expected, *found):
-        if expected.get(name) != found.get(name) and not (name in buffers and name in found):
-            here, there = (shapes.get(name, "none") for shapes in (expected, found))
-            raise ResumeError(
-                f"resume: given a model whose {name} has shape {here}, but {path} has {there}; give the same model"
-            )

@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Ctrl-C, what a batch system sends, and what a terminal sends as it is closed."""
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2") if hasattr(signal, name))
+"""Ctrl-C, what a batch system sends, what a terminal sends as it is closed, and what Slurm may be told to send."""
+
+AGAIN = 0.5
+"""Seconds after which another Ctrl-C is meant: a terminal and a wrapper may both pass on the first."""
 
 
 class DeferredSignals:
@@ -24,6 +27,7 @@ class DeferredSignals:
         self.holding = False
         self._waiting: list[tuple[Callable[..., Any], int]] = []
         self._last = signal.SIGINT.value
+        self._since = 0.0
         self._stopped = False
 
     @contextmanager
@@ -32,9 +36,9 @@ class DeferredSignals:
         before = {}
         if threading.current_thread() is threading.main_thread():
             before = {number: signal.getsignal(number) for number in STOPPING}
-        before = {number: handler for number, handler in before.items() if callable(handler)}
+        before = {number: handler for number, handler in before.items() if callable(handler) or _ends(number, handler)}
         for number, handler in before.items():
-            signal.signal(number, self._before(handler))
+            signal.signal(number, self._before(handler if callable(handler) else signal.default_int_handler))
         told = sys.unraisablehook
         sys.unraisablehook = self._telling(told)
         try:
@@ -83,7 +87,10 @@ class DeferredSignals:
     def _before(self, handler: Callable[..., Any]) -> Callable[[int, Any], None]:
         def hear(number: int, frame: Any) -> None:
             self._last = number
+            if self.holding and self._waiting and time.monotonic() - self._since > AGAIN and number == signal.SIGINT:
+                os._exit(128 + number)  # a second Ctrl-C: the checkpoint of before is there
             if self.holding:
+                self._since = self._since if self._waiting else time.monotonic()
                 self._waiting.append((handler, number))
             else:
                 handler(number, frame)
@@ -104,6 +111,11 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
+def _ends(number: int, handler: Any) -> bool:
+    """Whether a signal would end this process in the midst of a step: SIGTERM, where nobody answers it."""
+    return number == signal.SIGTERM and handler == signal.SIG_DFL
+
+
 def _ended_a_worker(error: BaseException | None) -> bool:
     names = "|".join(re.escape(signal.strsignal(number) or "") for number in STOPPING)
     killed = re.match(rf"DataLoader worker .* (is killed by signal: ({names})|exited unexpectedly)", str(error))
@@ -119,6 +131,9 @@ def _cut_off(error: BaseException) -> bool:
 
 
 def stopped(error: BaseException | None) -> bool:
-    """Whether a signal stopped training: lightning makes a SystemExit of it, and a worker that the signal killed too
-    may add another error."""
-    return error is not None and (isinstance(error, KeyboardInterrupt | SystemExit) or stopped(error.__context__))
+    """Whether a signal stopped training: lightning makes a SystemExit of the interrupt, and a worker that the signal
+    killed too may add another error. A SystemExit that a user's code raises is none."""
+    if error is None:
+        return False
+    of_lightning = type(error).__name__ == "SIGTERMException"  # by its name: commands import this module, and not it
+    return isinstance(error, KeyboardInterrupt) or of_lightning or stopped(error.__context__)

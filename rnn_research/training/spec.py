@@ -45,12 +45,15 @@ class RunSpec:
         overrides: what the user typed, as typed.
         loggers: make further loggers, given `save_dir`.
         progress: show a bar with the time left.
+        go_on: the folder may hold this very run, stopped or killed earlier: train on from its checkpoint there, or from
+            the start where none can be read. It leaves what it would have left undisturbed.
         resume_from: an earlier run's folder, or its checkpoint: train on from there to the trainer's limits. That run
             is left as it is; the tables of this one continue its.
         stop_when_solved: end training at the first validation that finds the task solved, by its own rule.
         stop_when: end training where a metric gets no better; None: never.
         keep_best: the validation metric by which the best weights are kept, in `best.ckpt`, and measured after
             training; "auto": the task's own (`Task.monitor`), where it has one; None: the last weights are measured.
+        checkpoint_every: seconds between checkpoints; None: as `CheckpointWriter` has it.
     """
 
     folder: Path
@@ -61,7 +64,9 @@ class RunSpec:
     overrides: Sequence[str] = ()
     loggers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     progress: bool = False
+    go_on: bool = False
     resume_from: Path | None = None
     stop_when_solved: bool = False
     stop_when: StopWhen | None = None
     keep_best: str | None = "auto"
+    checkpoint_every: float | None = None

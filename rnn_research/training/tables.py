@@ -15,6 +15,7 @@ from rnn_research.probes.base import Probe
 from rnn_research.probes.clipping import clipping_table
 from rnn_research.probes.regularizer import regularizer_table
 from rnn_research.records import runs
+from rnn_research.sweeps import heart
 from rnn_research.training.live_record import LiveRecord
 from rnn_research.training.position import PositionTracker
 from rnn_research.training.resume import ResumedRun
@@ -43,7 +44,7 @@ class TableWriter(Callback):
         earlier: ResumedRun | None = None,
     ) -> None:
         self.live, self.position, self.probes, self.earlier = live, position, probes, earlier
-        self._before = earlier.tables((*probes, "clipping", "regularizer")) if earlier else {}
+        self._before = earlier.tables((*probes, *runs.OWN_TABLES[:2])) if earlier else {}
         self._flush_at = time.monotonic() + self.FLUSH_EVERY
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
@@ -55,16 +56,20 @@ class TableWriter(Callback):
         if self.position.stepped and time.monotonic() > self._flush_at:
             self.write(pl_module)
 
-    def write(self, model: Model) -> None:
-        """Write all tables as they are."""
-        start = time.monotonic()
+    def write(self, model: Model) -> dict[str, int]:
+        """Write all tables as they are, and return how many rows each has of the steps that are done."""
+        heart.confirm(self.live.folder)
+        start, rows = time.monotonic(), dict[str, int]()
         tables = {name: probe.table() for name, probe in self.probes.items()} | {"clipping": clipping_table(model)}
         if model.regularizers:
             tables["regularizer"] = regularizer_table(model)
         for name, table in tables.items():
-            runs.write_table(self.live.folder, name, self._joined(name, table))
+            joined = self._joined(name, table)
+            runs.write_table(self.live.folder, name, joined)
+            rows[name] = int((joined["step"] < self.position.step).sum())
         end = time.monotonic()
         self._flush_at = end + max(self.FLUSH_EVERY, self.FLUSH_SHARE * (end - start))
+        return rows
 
     def _joined(self, name: str, table: np.ndarray) -> np.ndarray:
         """With the rows of the run that this one goes on from, where they have the same columns."""

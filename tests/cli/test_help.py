@@ -18,6 +18,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from rnn_research.cli.help import STAGES, WIDTH, help_text
+from rnn_research.cli.sweep_options import HELP
 from rnn_research.clipping import BackwardStrategy
 from rnn_research.config.groups import CONF, options
 from rnn_research.config.option_text import option_path, read_option, read_study
@@ -63,7 +64,14 @@ def test_the_keys_that_belong_to_no_group_are_there_with_their_meaning() -> None
     train = OmegaConf.load(CONF / "train.yaml")
     keys = [key for key in train if key not in ("defaults", "hydra")]
     assert set(keys) == set(SCALARS)
-    assert re.findall(r"^  (\w+)=\S+ +\w", section, re.MULTILINE) == keys
+    named = re.findall(r"^  ([\w.]+)=\S+ +\w", section, re.MULTILINE)
+    assert list(dict.fromkeys(name.partition(".")[0] for name in named)) == keys
+
+
+def test_what_a_sweep_may_be_told_is_there() -> None:
+    section = help_text([]).split("of a sweep as a whole (-m):\n")[1].split("\n\n")[0]
+    assert re.findall(r"^  (\w+)=\S+ +\w", section, re.MULTILINE) == list(HELP)
+    assert "a process for each core" in help_text(["workers"])
 
 
 def test_help_imports_neither_torch_nor_lightning_nor_hydra() -> None:

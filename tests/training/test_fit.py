@@ -373,10 +373,11 @@ def test_a_profiler_that_was_asked_for_is_kept(tmp_path: Path) -> None:
 def test_losses_on_a_device_are_looked_at_once_an_interval(tmp_path: Path) -> None:
     """Each look waits for the device. The step is the one that was not finite, all the same."""
     position = PositionTracker(DeferredSignals())
-    rules = StopRules(LiveRecord(Setting().fit(tmp_path / "run"), tmp_path), position)
+    rules = StopRules(LiveRecord(Setting().fit(tmp_path / "run"), tmp_path), position, RunSpec(tmp_path))
     trainer = Mock(spec=Trainer, global_step=0, current_epoch=0)
     trainer.log_every_n_steps = 10
-    model = Mock(spec=Model, device=torch.device("cuda"), clipping=nn.Module(), regularizers=nn.Module())
+    parts = {"clipping": nn.Module(), "regularizers": nn.Module(), "carried": Mock(parts=lambda split: {})}
+    model = Mock(spec=Model, device=torch.device("cuda"), **parts)
 
     def step(loss: float) -> None:
         trainer.global_step += 1
@@ -395,23 +396,24 @@ def test_losses_on_a_device_are_looked_at_once_an_interval(tmp_path: Path) -> No
 
 
 def test_tables_are_written_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A killed run loses the last seconds; a large table costs a small share of the time."""
+    """And with each of two checkpoints. A killed run loses the last seconds; a large table costs a small share of the
+    time."""
     written: list[str] = []
     write = runs.write_table
     monkeypatch.setattr(
         runs, "write_table", lambda folder, name, table: (written.append(name), write(folder, name, table))
     )
     Setting(max_steps=9).fit(tmp_path / "rarely")
-    assert written == ["answers", "adjoint", "clipping"]
+    assert written == [*["adjoint", "clipping"] * 2, "answers", "adjoint", "clipping"]
     written.clear()
     monkeypatch.setattr(TableWriter, "FLUSH_EVERY", 0.0)
     monkeypatch.setattr(TableWriter, "FLUSH_SHARE", 0)
     Setting(max_steps=9).fit(tmp_path / "always")
-    assert len(written) == 2 * 9 + 3
+    assert len(written) == 2 * (9 + 2) + 3
     for name in ("adjoint", "clipping"):  # however often it is asked for
         tables = [runs.read_table(tmp_path / folder, name) for folder in ("rarely", "always")]
         np.testing.assert_array_equal(*tables)
     written.clear()
     monkeypatch.setattr(TableWriter, "FLUSH_SHARE", 1_000_000)
     Setting(max_steps=9).fit(tmp_path / "slow")
-    assert len(written) == 2 + 3
+    assert len(written) == 2 * (1 + 2) + 3

@@ -371,15 +371,16 @@ class Copies(Callback):
 
 
 def test_a_run_that_was_killed_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the last validation within an epoch; what was written since is written anew."""
+    """From the last step whose checkpoint was due; what was written since is written anew."""
     monkeypatch.setattr(CheckpointWriter, "EVERY", 0.0)
+    monkeypatch.setattr(CheckpointWriter, "SHARE", 0)
     monkeypatch.setattr(TableWriter, "FLUSH_EVERY", 0.0)
     monkeypatch.setattr(TableWriter, "FLUSH_SHARE", 0)
     limits = {"val_check_interval": 4, "check_val_every_n_epoch": None}
     killed = tmp_path / "killed"
     Setting().fit(tmp_path / "whole", 13, callbacks=(Copies(tmp_path / "whole", killed),), **limits)
     assert runs.read(killed).status == "running"
-    assert state(killed)["global_step"] == 8
+    assert state(killed)["global_step"] == 9
     assert list(runs.read_table(killed, "clipping")["step"])[-1] == 8  # type: ignore[index]
     Setting(seed=7).fit(tmp_path / "second", 13, killed, **limits)
     assert_same_run(tmp_path / "whole", tmp_path / "second")

@@ -1,0 +1,59 @@
+"""`dry_run=true`: what a sweep would do with each run, and about how long that takes, from records at hand."""
+
+from __future__ import annotations
+
+import statistics
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rnn_research.cli import sweep_options, telling
+from rnn_research.records import runs
+from rnn_research.sweeps import claims
+
+if TYPE_CHECKING:
+    from rnn_research.cli.sweeping import Sweep
+    from rnn_research.sweeps.store import QueuedRun
+
+
+def dry_run(sweep: Sweep) -> int:
+    """Print a line for each run, and return 0. Writes nothing."""
+    left = {run.digest for run in sweep.left}
+    for run in sweep.runs:
+        telling.tell(f"{sweep.label(run)}: {_would(sweep, run, run.digest in left)}, in {run.folder}")
+    workers = min(sweep.options.workers or sweep_options.cores(), max(1, len(left)))
+    text = f"{len(left)} of {len(sweep.runs)} runs would be trained, by {workers} worker{'s' * (workers > 1)}"
+    telling.tell(f"{text}{_estimate(sweep, len(left), workers)}; nothing was written")
+    return 0
+
+
+def _would(sweep: Sweep, run: QueuedRun, left: bool) -> str:
+    state = sweep.states[run.digest]
+    if state == "running":
+        return f"left alone, {claims.holder(run.folder) or 'another'} has it"
+    if state == "failed":
+        return "tried again, it failed" if left else "left out, it failed (retry=N tries again)"
+    if state == "damaged":
+        return "left out, its record is damaged (rnn-sweep reset begins it anew)"
+    words = {"pending": "trained", "interrupted": "trained on from where it stopped"}
+    return words.get(state, f"skipped, it is {state}")
+
+
+def _estimate(sweep: Sweep, left: int, workers: int) -> str:
+    """In words, from the runs of this folder that are done."""
+    took = []
+    for run in sweep.runs:
+        if sweep.states[run.digest] == "done" and len(took) < 20:
+            record = runs.read(run.folder)
+            if record.end:
+                took.append((datetime.fromisoformat(record.end) - datetime.fromisoformat(record.start)).total_seconds())
+    if not took or not left:
+        return ""
+    seconds = statistics.median(took) * left / workers
+    said = (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+    return f", in about {said} (as the {len(took)} done took)"

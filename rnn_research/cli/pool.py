@@ -1,0 +1,180 @@
+"""Workers on this machine: processes that take the runs of a sweep's folder, begun with everything imported.
+
+This process trains nothing. It passes on what the workers say, begins another where one was killed, and ends them where
+it is told to end. A worker whose parent was killed stops as if it were told to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from rnn_research.errors import UsageError
+from rnn_research.sweeps import heart
+from rnn_research.sweeps.worker import Event, Rules
+from rnn_research.training.signals import STOPPING
+
+TO_STOP = 30.0
+"""Seconds that workers have to write their checkpoints, once they are told to stop, before they are killed."""
+
+
+class Pool:
+    """A few workers.
+
+    Args:
+        sweep: the sweep's folder.
+        rules: what each worker does.
+        count: how many there are.
+        devices: the GPU of each, by its number; empty: as the environment says.
+        tell: is told what happens to runs.
+        lost: is told of a worker that was killed: the run that it had, if any, and the signal's name.
+    """
+
+    def __init__(
+        self,
+        sweep: Path,
+        rules: Rules,
+        count: int,
+        devices: list[str],
+        tell: Callable[[Event], None],
+        lost: Callable[[Event | None, str], None],
+    ) -> None:
+        self.sweep, self.rules, self.devices, self.tell, self.lost = sweep, rules, devices, tell, lost
+        self.workers: dict[int, tuple[BaseProcess, Connection]] = {}
+        self.has: dict[int, Event] = {}
+        """What each worker trains."""
+        kinds = multiprocessing.get_all_start_methods()
+        self._context = multiprocessing.get_context("fork" if "fork" in kinds and sys.platform == "linux" else "spawn")
+        for number in range(count):
+            self._begin(number)
+
+    def run(self) -> None:
+        """Wait until every worker has ended.
+
+        Raises:
+            KeyboardInterrupt: a signal came; all workers have stopped.
+            RuntimeError: a worker can't work.
+        """
+        try:
+            while self.workers:
+                ready = wait([line for _, line in self.workers.values()])
+                for number, (process, line) in list(self.workers.items()):
+                    if line in ready:
+                        self._hear(number, process, line)
+        finally:
+            self._end()
+
+    def _begin(self, number: int) -> None:
+        here, there = self._context.Pipe()
+        others = [line for _, line in self.workers.values()]
+        device = self.devices[number % len(self.devices)] if self.devices else None
+        process = self._context.Process(target=_work, args=(self.sweep, self.rules, device, there, [here, *others]))  # type: ignore[attr-defined]
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()  # or the worker would write it again
+        process.start()
+        there.close()
+        self.workers[number] = process, here
+
+    def _hear(self, number: int, process: BaseProcess, line: Connection) -> None:
+        """One message of a worker, or its end."""
+        try:
+            event = line.recv()
+        except (EOFError, OSError):
+            self._ended(number, process, line)
+            return
+        if isinstance(event, Event) and event.what == "began":
+            self.has[number] = event
+            return
+        self.has.pop(number, None)
+        self.tell(event)
+        if event.failed and self.rules.fail_fast:
+            self._end()
+
+    def _ended(self, number: int, process: BaseProcess, line: Connection) -> None:
+        process.join()
+        line.close()
+        del self.workers[number]
+        had, code = self.has.pop(number, None), process.exitcode or 0
+        if code == 0:
+            return
+        if code > 0 and code != heart.LOST:
+            raise RuntimeError(f"a worker ended with code {code}")
+        with contextlib.suppress(ValueError):
+            self.lost(had, signal.Signals(-code).name if code < 0 else "a lost claim")
+        self._begin(number)
+
+    def _end(self) -> None:
+        """Tell all workers to stop, and wait; a further signal kills them."""
+        for process, _ in self.workers.values():
+            process.terminate()
+        end = time.monotonic() + TO_STOP
+        try:
+            for process, _ in self.workers.values():
+                process.join(max(0.0, end - time.monotonic()))
+        finally:
+            for number, (process, line) in self.workers.items():
+                process.kill()
+                process.join()
+                self._drain(number, line)
+            self.workers.clear()
+
+    def _drain(self, number: int, line: Connection) -> None:
+        """What a worker that has ended had still said."""
+        with contextlib.suppress(EOFError, OSError):
+            while line.poll():
+                event = line.recv()
+                if event.what == "began":
+                    self.has[number] = event
+                else:
+                    self.has.pop(number, None)
+                    self.tell(event)
+        line.close()
+
+
+def _work(sweep: Path, rules: Rules, device: str | None, line: Connection, others: list[Connection]) -> None:
+    """The worker."""
+    from rnn_research.cli.process import stop
+    from rnn_research.config.queue import work
+
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)  # Ctrl-C is the parent's to hear, and to pass on
+    for other in others:
+        other.close()
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    heard: list[int] = []
+    for number in STOPPING:
+        signal.signal(number, lambda number, frame: stop(number, frame, heard))
+    threading.Thread(target=_follow, args=(line,), daemon=True).start()
+
+    def tell(event: Event) -> None:
+        with contextlib.suppress(OSError):  # the parent is gone
+            try:
+                line.send(event)
+            except (TypeError, AttributeError):  # an error that can't be handed over
+                line.send(Event(event.what, event.run, event.record, OSError(str(event.error)), event.seconds))
+
+    try:
+        work(sweep, rules=rules, trust=True, tell=tell)
+    except KeyboardInterrupt:
+        return
+    except UsageError as error:
+        sys.stderr.write(f"rnn-train: {error}\n")
+        os._exit(2)
+
+
+def _follow(line: Connection) -> None:
+    """Stop this process when its parent is gone."""
+    with contextlib.suppress(EOFError, OSError):
+        line.recv()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,286 @@
+"""A sweep by `rnn-train -m`: its runs are written into its folder's queue, and workers here train what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from rnn_research.cli import sweep_options, telling
+from rnn_research.cli.pool import Pool
+from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
+from rnn_research.cli.sweep_options import SweepOptions
+from rnn_research.cli.sweep_start import import_for, mistakes
+from rnn_research.config.compose import ComposedRun
+from rnn_research.config.queue import queued, work, written
+from rnn_research.errors import FolderInUse, UsageError
+from rnn_research.records.runs import RECORD, DamagedRecord
+from rnn_research.sweeps import claims, store
+from rnn_research.sweeps.folders import first_missing, remove_empty
+from rnn_research.sweeps.store import QueuedRun
+from rnn_research.sweeps.worker import Event, Rules
+
+
+@dataclass
+class Sweep:
+    """The runs of a command, and how they ended.
+
+    Attributes:
+        folder: the sweep's.
+        runs: all of the command's.
+        states: what each was, by digest, before the command.
+        ended: how each ended that was trained.
+    """
+
+    folder: Path
+    runs: list[QueuedRun]
+    options: SweepOptions
+    states: dict[str, str] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
+    code: int = 0
+
+    def label(self, run: QueuedRun) -> str:
+        """Its place among the command's runs, and what was typed."""
+        return f"#{self.places[run.digest]}/{len(self.runs)} {run.label}"
+
+    def __post_init__(self) -> None:
+        self.places = {run.digest: place for place, run in enumerate(self.runs, start=1)}
+        self.states = {run.digest: _state(run) for run in self.runs}
+
+    @property
+    def left(self) -> list[QueuedRun]:
+        """Those that a worker would take, or wait for."""
+        return [run for run in self.runs if self._is_left(run)]
+
+    def _is_left(self, run: QueuedRun) -> bool:
+        state = self.states[run.digest]
+        if state == "failed":
+            return store.failures(run.folder) <= self.options.retry
+        return state not in (*store.FINAL, "damaged")
+
+    def tell(self, event: Event) -> None:
+        """Print how a run ended. One that is refused leaves the queue, so that no other worker is refused too: the same
+        command would add it again."""
+        if event.what == "began" or (event.what == "refused" and event.run.digest in self.ended):
+            return
+        if event.what == "refused" and not (event.run.folder / RECORD).exists():
+            store.remove(event.run)
+        self.code = max(self.code, telling.event_line(event, self.label(event.run)))
+        self.ended[event.run.digest] = event.record.status if event.record else event.what
+
+    def lost(self, event: Event | None, signal: str) -> None:
+        """Print that a worker was killed."""
+        what = "a worker" if event is None else f"{self.label(event.run)}: its worker"
+        telling.say(f"{what} was ended by {signal}; another takes up what it left")
+
+
+def _state(run: QueuedRun) -> str:
+    try:
+        return store.state(run)
+    except DamagedRecord:
+        return "damaged"
+
+
+def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typed: list[str], heard: list[int]) -> int:
+    """Train what is left of a sweep, and return the exit code: 1 where a run failed, 2 where one was refused.
+
+    Raises:
+        UsageError: the folder is a run's, or the sweep needs a yes.
+        KeyboardInterrupt: a signal stopped it; the same command goes on.
+    """
+    _check_folder(folder)
+    runs = _kept(queued(specs, folder), specs, options)
+    known = {run.digest: run for run in store.listed(folder)}
+    sweep = Sweep(folder, [known.get(run.digest, run) for run in runs], options)
+    if options.dry_run:
+        from rnn_research.cli.dry_run import dry_run
+
+        return dry_run(sweep)
+    _confirm(sweep)
+    top = first_missing(folder)
+    try:
+        composed = {run.digest: specs[run.number] for run in runs}
+        for run in sweep.left:
+            if run.digest not in known:
+                store.add(run, written(composed[run.digest], run))
+        sweep.runs = _as_listed(sweep.runs, folder)
+        if options.workers == 0:
+            telling.tell(f"{len(sweep.left)} runs are to be done in {folder}; each rnn-sweep work {folder} takes some")
+            return 0
+        train(sweep, heard)
+    finally:
+        remove_empty(folder, top)
+    return _closing(sweep, typed)
+
+
+def _as_listed(runs: list[QueuedRun], folder: Path) -> list[QueuedRun]:
+    """The runs as the queue has them: another command may have added one meanwhile, with a folder of its own."""
+    found = {run.digest: run for run in store.listed(folder)}
+    return [found.get(run.digest, run) for run in runs]
+
+
+def _check_folder(folder: Path) -> None:
+    strange = not (folder / store.QUEUE).is_dir() and next(folder.glob(f"*/{RECORD}"), None)
+    if (folder / RECORD).exists() or strange:
+        raise FolderInUse(f"{folder}: already holds runs, nothing was written over")
+    if owner := claims.holder(folder):
+        raise FolderInUse(f"{folder}: another run has just been started there ({owner})")
+
+
+def _kept(runs: list[QueuedRun], specs: Sequence[ComposedRun], options: SweepOptions) -> list[QueuedRun]:
+    """The runs that no rule leaves out.
+
+    Raises:
+        UsageError: a rule leaves out none, or all.
+    """
+    kept = runs
+    for rule in options.exclude:
+        out = [run for run in kept if sweep_options.excluded(rule, specs[run.number].choices, specs[run.number].task)]
+        text = ",".join(f"{key}={value}" for key, value in rule.items())
+        if not out or len(out) == len(kept):
+            raise UsageError(f"exclude: given {text!r}, which {'all' if out else 'none'} of the runs have")
+        telling.say(f"left out by exclude={text}: {len(out)} of {len(kept)} runs")
+        kept = [run for run in kept if run not in out]
+    return kept
+
+
+def _confirm(sweep: Sweep) -> None:
+    """Ask before many runs are started.
+
+    Raises:
+        UsageError: nobody can be asked, or the answer is no.
+    """
+    count, options = len(sweep.left), sweep.options
+    if count <= options.confirm_above or options.yes:
+        return
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
+        raise UsageError(
+            f"{count} runs are to be trained, and confirm_above={options.confirm_above}; add yes=true to start them, "
+            "or dry_run=true to see them"
+        )
+    sys.stderr.write(f"rnn-train: {count} runs are to be trained in {sweep.folder}; start them? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("not started")
+
+
+def train(sweep: Sweep, heard: list[int]) -> None:
+    """Train what is left of a sweep, here or by workers.
+
+    Raises:
+        KeyboardInterrupt: a signal stopped it.
+    """
+    left = sweep.left
+    if not left:
+        return
+    taken_up = sum(sweep.states[run.digest] == "interrupted" for run in left)
+    skipped = len(sweep.runs) - len(left)
+    if taken_up or skipped:
+        telling.say(f"{skipped} of {len(sweep.runs)} runs are done before, {taken_up} are taken up where they stopped")
+    only = frozenset(run.digest for run in left)
+    rules = Rules(only, sweep.options.retry, sweep.options.fail_fast, wait=True)
+    specs = [run.spec()["config"] for run in left[:1000]]
+    accelerators = {str((config.get("trainer") or {}).get("accelerator")) for config in specs}
+    devices = sweep_options.gpus() if accelerators & {"gpu", "cuda", "auto"} else []
+    count = sweep.options.workers or max(1, len(devices) or sweep_options.cores())
+    with answering(partial(leave, discard=claims.release_all)), uncollected():
+        import_for(specs)  # while a signal has nothing to save
+    for event in mistakes(left):
+        sweep.tell(event)
+    left = [run for run in left if run.digest not in sweep.ended]
+    rules = replace(rules, only=frozenset(run.digest for run in left))
+    if not left:
+        return
+    if min(count, len(left)) > 1:
+        _train_in_pool(sweep, rules, min(count, len(left)), devices, heard)
+    else:
+        _train_here(sweep, rules, heard)
+
+
+def _train_in_pool(sweep: Sweep, rules: Rules, count: int, devices: list[str], heard: list[int]) -> None:
+    pool: Pool | None = None
+    try:
+        with answering(partial(stop, heard=heard)):
+            pool = Pool(sweep.folder, rules, count, devices, sweep.tell, sweep.lost)
+            pool.run()
+    except KeyboardInterrupt:
+        raise _interrupted(sweep, [event.run for event in pool.has.values()] if pool else []) from None
+
+
+def _train_here(sweep: Sweep, rules: Rules, heard: list[int]) -> None:
+    began: list[QueuedRun] = []
+
+    def tell(event: Event) -> None:
+        began[:] = [event.run] if event.what == "began" else []
+        sweep.tell(event)
+
+    try:
+        with answering(partial(stop, heard=heard)), noticed():
+            work(sweep.folder, rules=rules, trust=True, tell=tell)
+    except KeyboardInterrupt:
+        raise _interrupted(sweep, began) from None
+
+
+def _interrupted(sweep: Sweep, runs: list[QueuedRun]) -> KeyboardInterrupt:
+    what = " and ".join(map(sweep.label, runs)) or "the sweep"
+    where = f", in {sweep.folder}" if sweep.folder.exists() else ""
+    return KeyboardInterrupt(f"{what}: interrupted{where}")
+
+
+def _closing(sweep: Sweep, typed: list[str]) -> int:
+    """Print how the sweep ended, with the command for what is left, and return the exit code."""
+    states = {run.digest: _final(run, sweep) for run in sweep.runs}
+    counts = Counter(states.values())
+    if not any(run.folder.exists() for run in sweep.runs):
+        return max(sweep.code, 2)
+    count = len(sweep.runs)
+    text = f"{count} {'run' if count == 1 else 'runs'} in {sweep.folder}"
+    skipped = [run for run in sweep.runs if run.digest not in sweep.ended and states[run.digest] in store.FINAL]
+    counts.subtract(Counter(states[run.digest] for run in skipped))
+    counts["skipped"] = len(skipped)
+    counts["resumed"] = sum(sweep.states[digest] == "interrupted" for digest in sweep.ended)
+    if counts["done"] < count or counts["resumed"]:
+        order = ("done", "skipped", "resumed", "failed", "diverged", "refused", "interrupted", "running", "pending")
+        text += f": {', '.join(f'{counts[state]} {state}' for state in order if counts[state])}"
+    telling.tell(text)
+    if counts["failed"] or counts["pending"] or counts["interrupted"]:
+        code = max(1, sweep.code)
+        most = max((store.failures(run.folder) for run in sweep.runs if states[run.digest] == "failed"), default=0)
+        telling.say(f"what is left: {_again(sweep, typed, most)}")
+        return code
+    return sweep.code
+
+
+def _final(run: QueuedRun, sweep: Sweep) -> str:
+    ended = sweep.ended.get(run.digest, "")
+    return ended if ended == "refused" else _state(run)
+
+
+def _again(sweep: Sweep, typed: list[str], failures: int) -> str:
+    """The command that trains what is left."""
+    kept = [text for text in typed if not text.startswith(("retry=", "hydra.sweep.dir=", "dry_run="))]
+    retry = [f"retry={failures}"] if failures else []
+    return shlex.join(["rnn-train", *kept, f"hydra.sweep.dir={sweep.folder}", *retry])
+
+
+@contextlib.contextmanager
+def sweeping(folder: Path) -> Iterator[None]:
+    """Hold a sweep's folder for a launcher of Hydra's, and remove it where no run came to be."""
+    top = first_missing(folder)
+    _check_free(folder)
+    try:
+        with claims.claimed(folder):
+            _check_free(folder)  # runs may have been made there since, and the folder given back
+            yield
+    finally:
+        remove_empty(folder, top)
+
+
+def _check_free(folder: Path) -> None:
+    if any(next(folder.glob(pattern), None) for pattern in (RECORD, f"*/{RECORD}")):
+        raise FolderInUse(f"{folder}: already holds runs, nothing was written over")

@@ -1,0 +1,163 @@
+"""Composed runs as plain values, in the queue of a sweep's folder and back; and the worker that trains them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.conf import HydraConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from rnn_research.config.compose import ComposedRun
+from rnn_research.config.short_keys import register
+from rnn_research.config.similar import SimilarRun, as_plain, values_of_run
+from rnn_research.errors import UsageError
+from rnn_research.records.identity import digest
+from rnn_research.records.runs import RunRecord
+from rnn_research.sweeps import heart, store, worker
+from rnn_research.sweeps.store import QueuedRun
+from rnn_research.sweeps.worker import Event, Rules
+
+AnyRun = ComposedRun | SimilarRun
+LONGEST = 200
+"""Bytes of a run's folder's name."""
+
+
+def queued(specs: Sequence[AnyRun], sweep: Path) -> list[QueuedRun]:
+    """The runs of a sweep as they stand in its folder's queue, each once.
+
+    Raises:
+        UsageError: two of them would lie in one folder.
+    """
+    configs = [spec.values() if isinstance(spec, SimilarRun) else values_of_run(spec) for spec in specs]
+    names = [digest(config) for config in configs]
+    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    found: dict[str, QueuedRun] = {}
+    folders: dict[str, str] = {}
+    for number, (spec, config, name) in enumerate(zip(specs, configs, names, strict=True)):
+        name = digest(config, ()) if name in twice else name  # such as a sweep over threads
+        if name in found:
+            continue
+        folder = _folder(spec, name)
+        if folder in folders:
+            raise UsageError(
+                f"hydra.sweep.subdir: two runs would lie in {folder}; name the folders by what tells the runs apart, "
+                "or leave it out"
+            )
+        folders[folder] = name
+        found[name] = QueuedRun(sweep, name, folder, number, label(spec))
+    return list(found.values())
+
+
+def _folder(spec: AnyRun, name: str) -> str:
+    """The run's folder within the sweep's, short enough for every file system."""
+    given = spec.folder(name[:10]) if isinstance(spec, SimilarRun) else None
+    if given is None:
+        hydra = spec.config.hydra
+        with read_write(hydra), open_dict(hydra):
+            hydra.job.id = name[:10]
+        given = (spec.composed if isinstance(spec, SimilarRun) else spec).folder(swept=True)
+    parts = [part for part in given.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        raise UsageError(f"hydra.sweep.subdir: given {given!r}, expected a folder within the sweep's")
+    return "/".join(part if len(os.fsencode(part)) <= LONGEST else _shortened(part, name) for part in parts)
+
+
+def _shortened(part: str, name: str) -> str:
+    start = os.fsencode(part)[: LONGEST - 12].decode("utf-8", "ignore")
+    return f"{start}-{name[:10]}"
+
+
+def label(spec: AnyRun) -> str:
+    """What was typed for a run, without the experiment that all have."""
+    given = [item for item in spec.typed if not item.startswith("experiment=")]
+    return ", ".join(given or spec.typed) or "defaults"
+
+
+def written(spec: AnyRun, run: QueuedRun) -> dict[str, Any]:
+    """A run as it is written into the queue."""
+    return spec.plain(run.digest[:10]) if isinstance(spec, SimilarRun) else as_plain(spec)
+
+
+def as_composed(values: dict[str, Any]) -> ComposedRun:
+    """A composed run again. Nothing is executed: a config is data until `run_one` builds what it names."""
+    register()
+    config = OmegaConf.create(values["config"])
+    OmegaConf.set_struct(config, True)
+    assert isinstance(config, DictConfig)
+    with open_dict(config):
+        config.hydra = OmegaConf.merge(OmegaConf.structured(HydraConf), values["hydra"])
+    folders = tuple(map(Path, values["folders"]))
+    return ComposedRun(config, tuple(values["overrides"]), tuple(values["long"]), folders)
+
+
+@dataclass(frozen=True)
+class QueueTrainer:
+    """Trains runs of a queue in this process.
+
+    Args:
+        trust: whether runs may use code that is not rnn_research's, as their configs say: of config folders, and of
+            packages in `trust=[...]`.
+        progress: show a bar with the time left.
+    """
+
+    trust: bool = False
+    progress: bool = False
+
+    def __call__(self, run: QueuedRun) -> RunRecord:
+        from rnn_research.config.run_one import run_one
+
+        return run_one(self._spec(run), run.folder, progress=self.progress, go_on=True)
+
+    def give_up(self, run: QueuedRun, reason: str) -> RunRecord:
+        """Leave the record of a run that failed."""
+        from rnn_research.config.run_one import failed
+
+        return failed(self._spec(run), run.folder, reason)
+
+    def _spec(self, run: QueuedRun) -> ComposedRun:
+        values = run.spec()
+        own = [*values["folders"], *(values["config"].get("trust") or ())]
+        if own and not self.trust:
+            raise NotTrusted(
+                f"{run.path}: the run takes code from {', '.join(map(str, own))}; add --trust if you know who made it"
+            )
+        return as_composed(values)
+
+
+class NotTrusted(OSError):
+    """A run of a queue that would execute code from elsewhere: it stays in the queue."""
+
+
+def work(
+    folder: Path,
+    limit: int | None = None,
+    *,
+    rules: Rules | None = None,
+    trust: bool = False,
+    progress: bool = False,
+    tell: Callable[[Event], None] = lambda event: None,
+) -> int:
+    """Train runs of a sweep's folder in this process until none is left for it, and return how many were trained.
+
+    Other processes may do the same at the same time, on this machine or another that sees the folder.
+
+    Args:
+        folder: the sweep's.
+        limit: the most runs to train; None: all.
+        rules: which runs, and until when; `limit` counts before theirs.
+        trust: whether runs may use the code of config folders and packages that they name.
+        progress: show a bar for each run.
+        tell: is told how each run ended.
+
+    Raises:
+        DamagedQueue: the queue can't be read.
+        KeyboardInterrupt: a signal ended it; the run that was trained has left its record, and is free.
+    """
+    rules = rules or Rules()
+    heart.start()
+    rules = rules if limit is None else replace(rules, limit=limit)
+    return worker.work(store.listed(folder), QueueTrainer(trust, progress), rules, tell)

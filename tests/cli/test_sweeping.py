@@ -1,0 +1,183 @@
+"""Sweeps as they are typed: gone on with, shaped, refused, looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import SMALL, rnn_train
+from kept import kept_of_all
+
+from rnn_research.cli import sweep_folder
+from rnn_research.records import runs
+
+RAISES = """
+from rnn_research.clipping.none import NoClipping
+class Mine(NoClipping):
+    def forward(self, parameters):
+        raise KeyError("boom")
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[..., Path]:
+    """Writes files below a folder for --config-dir."""
+
+    def write(**files: str) -> Path:
+        for name, text in files.items():
+            group, _, stem = name.partition("__")
+            path = tmp_path / "own" / (f"{group}/{stem}.yaml" if stem else f"{group}.py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return tmp_path / "own"
+
+    return write
+
+
+@pytest.fixture
+def sweep_command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            sweep_folder.main(list(arguments))
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return call
+
+
+def test_the_same_command_skips_what_is_done_and_another_extends(here: Path) -> None:
+    first = rnn_train("-m", *SMALL, "seed=0,1", "workers=1", "hydra.sweep.dir=s")
+    assert first.code == 0, first.err
+    assert first.out.splitlines()[-1] == f"2 runs in {here / 's'}"
+    before = kept_of_all(here / "s")
+    # typed otherwise, the same training
+    again = rnn_train("-m", *SMALL, "optimizer.lr=1e-3", "seed=0,1", "threads=2", "hydra.sweep.dir=s")
+    assert (again.code, again.out) == (0, f"2 runs in {here / 's'}: 2 skipped\n"), again.err
+    assert kept_of_all(here / "s") == before
+    more = rnn_train(
+        "-m", *SMALL, "seed=range(0,3)", "model=rnn,gru", "exclude='model=gru,seed=2'", "hydra.sweep.dir=s"
+    )
+    assert more.code == 0, more.err
+    assert more.err.splitlines()[0] == "rnn-train: left out by exclude=model=gru,seed=2: 1 of 6 runs"
+    assert more.out.splitlines()[-1] == f"5 runs in {here / 's'}: 3 done, 2 skipped"
+    assert {name: before[name] for name in before} == {
+        name: left for name, left in kept_of_all(here / "s").items() if name in before
+    }
+
+
+def test_what_would_happen(here: Path) -> None:
+    ended = rnn_train("-m", *SMALL, "seed=0,1,2", "dataset.length=9,10,11", "zip='seed,dataset.length'", "dry_run=true")
+    assert ended.code == 0, ended.err
+    *lines, last_line = ended.out.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["#1/3", "#2/3", "#3/3"]
+    assert all(f"dataset.length={9 + number}" in line and f"seed={number}" in line for number, line in enumerate(lines))
+    assert all(": trained, in " in line for line in lines)
+    assert last_line.startswith("3 of 3 runs would be trained, by ")
+    assert last_line.endswith("; nothing was written")
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["retry=-1"], "retry: given '-1', expected an integer >= 0"),
+        (["workers=many"], "workers: given 'many', expected auto or an integer >= 0"),
+        (["fail_fast=perhaps"], "fail_fast: given 'perhaps', expected true or false"),
+        (["exclude=gru"], "exclude: given 'gru', expected pairs"),
+        (["exclude=model=gru"], "exclude: given 'model=gru', which none of the runs have"),
+        (["zip=seed"], "zip: given 'seed', expected two or more swept keys"),
+        (["zip='seed,dataset.length'"], "zip: given seed,dataset.length, but dataset.length has not several"),
+        (
+            ["zip='seed,hidden_size'", "hidden_size=1,2,3"],
+            "zip: seed has 2, hidden_size has 3 values; expected as many",
+        ),
+        (["confirm_above=1"], "2 runs are to be trained, and confirm_above=1; add yes=true"),
+        (["hydra.sweep.subdir=x"], "hydra.sweep.subdir: two runs would lie in x"),
+    ],
+)
+def test_bad_input_is_one_line(typed: list[str], said: str, here: Path) -> None:
+    small = [text for text in SMALL if not text.startswith(("dataset.length", "model.cell"))]
+    ended = rnn_train("-m", *small, "seed=0,1", *typed)
+    assert ended.code == 2
+    assert ended.out == ""
+    assert len(ended.err.splitlines()) == 1
+    assert said in ended.err
+    assert not list(here.iterdir())
+
+
+def test_an_option_of_a_sweep_needs_one(here: Path) -> None:
+    ended = rnn_train(*SMALL, "retry=1")
+    assert ended.code == 2
+    assert "retry: given, but this is one run" in ended.err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_failures(workers: int, own: Callable[..., Path], here: Path, sweep_command: Callable[..., Any]) -> None:
+    """Said at once, counted, and tried again where that is asked for; a typing error is said before all."""
+    folder = own(clipping__mine="# mine\n_target_: raises_in_sweep.Mine\n", raises_in_sweep=RAISES)
+    typed = ["--config-dir", str(folder), *SMALL, "clipping=none,mine", "seed=0,1,x", "hydra.sweep.dir=s"]
+    ended = rnn_train("-m", *typed, f"workers={workers}")
+    assert ended.code == 2
+    assert sum(": refused: seed: given 'x'" in line for line in ended.err.splitlines()[:2]) == 2
+    assert sum(": failed: KeyError: 'boom'; the traceback is in " in line for line in ended.err.splitlines()) == 2
+    assert ended.out.splitlines()[-1] == f"6 runs in {here / 's'}: 2 done, 2 failed, 2 refused"
+    assert ended.err.splitlines()[-1].endswith("retry=1")
+    typed = [text.replace(",x", "") for text in typed]
+    assert rnn_train("-m", *typed).out.splitlines()[-1] == f"4 runs in {here / 's'}: 2 skipped, 2 failed"
+    ended = rnn_train("-m", *typed, "retry=1", "fail_fast=true", "workers=1")
+    assert ended.code == 1
+    assert sum(": failed: " in line for line in ended.err.splitlines()) == 1
+    code, out, _ = sweep_command("status", "s")
+    assert code == 0
+    assert out.splitlines()[-1] == "4 runs in s: 2 done, 2 failed"
+    assert "KeyError: 'boom'" in out
+    code, out, err = sweep_command("retry", "s")
+    assert (code, "nobody can be asked here; add --yes" in err) == (2, True)
+    code, out, _ = sweep_command("work", "s", "--retry", "5")
+    assert (code, out) == (2, "0 runs were trained here; 2 done, 2 failed\n")  # its code is not trusted
+
+
+def test_work_on_a_folder_that_another_command_began(here: Path, sweep_command: Callable[..., Any]) -> None:
+    ended = rnn_train("-m", *SMALL, "seed=0,1,2", "workers=0", "hydra.sweep.dir=s")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"3 runs are to be done in {here / 's'}; each rnn-sweep work ")
+    code, out, _ = sweep_command("status", "s", "--json")
+    assert (code, json.loads(out)["counts"]) == (0, {"pending": 3})
+    assert rnn_train("-m", *SMALL, "seed=0,1", "workers=1", "hydra.sweep.dir=s").code == 0
+    assert sweep_command("status", "s")[1].splitlines()[-1] == "3 runs in s: 1 pending, 2 done"
+    code, _, _ = sweep_command("reset", "s", "--all", "--yes")
+    assert code == 0
+    assert sweep_command("status", "s")[1].splitlines()[-1] == "3 runs in s: 3 pending"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["status", "nowhere"], "nowhere: is not a folder"),
+        (["work", "."], ".: has no queue"),
+        (["work", ".", "--limit", "0"], "--limit: given 0, expected at least 1"),
+        (["frobnicate", "."], "invalid choice"),
+        ([], "the following arguments are required: VERB"),
+    ],
+)
+def test_rnn_sweep_refuses_in_one_line(
+    arguments: list[str], said: str, here: Path, sweep_command: Callable[..., Any]
+) -> None:
+    code, out, err = sweep_command(*arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert said in err
+
+
+def test_hydras_launcher_interface(here: Path) -> None:
+    ended = rnn_train("-m", *SMALL, "seed=0,1", "hydra/launcher=local", "hydra.launcher.workers=2", "hydra.sweep.dir=s")
+    assert ended.code == 0, ended.err
+    assert [runs.read(run).status for run in runs.find([here / "s"])] == ["done", "done"]

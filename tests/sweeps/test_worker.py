@@ -1,0 +1,246 @@
+"""The queue and its workers, with runs that take no time."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import socket
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from folders import write_run
+
+from rnn_research.errors import UsageError
+from rnn_research.records import runs
+from rnn_research.records.runs import RunRecord
+from rnn_research.sweeps import claims, store, upkeep
+from rnn_research.sweeps.observer import Observer
+from rnn_research.sweeps.status import as_json, counted, status
+from rnn_research.sweeps.store import QueuedRun
+from rnn_research.sweeps.worker import MOST_DEATHS, Event, Rules, work
+
+
+def record(name: str, state: str = "done") -> RunRecord:
+    return RunRecord(name, state, {}, 0, {}, 0, {}, {}, None, {}, "2026-01-01T00:00:00+00:00")
+
+
+def queue(folder: Path, count: int) -> list[QueuedRun]:
+    found = [QueuedRun(folder, f"{number:020x}", f"run{number}", number, f"seed={number}") for number in range(count)]
+    for run in found:
+        assert store.add(run, {"config": {"seed": run.number}})
+    return found
+
+
+@dataclass
+class Writes:
+    """Leaves a record, as `outcome` says of a run's number; notes who trained what."""
+
+    outcome: dict[int, Any]
+    seconds: float = 0.0
+    sync: bool = True
+
+    def __call__(self, run: QueuedRun) -> RunRecord:
+        outcome = self.outcome.get(run.number, "done")
+        if isinstance(outcome, Exception):
+            raise outcome
+        with (run.folder / "trained").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        if self.seconds:
+            time.sleep(self.seconds)
+        return self._leave(run, outcome)
+
+    def give_up(self, run: QueuedRun, reason: str) -> RunRecord:
+        return self._leave(run, "failed")
+
+    def _leave(self, run: QueuedRun, state: str) -> RunRecord:
+        found = record(run.name, state)
+        if self.sync:
+            runs.write(found, run.folder)
+        else:
+            (run.folder / runs.RECORD).write_text(json.dumps(asdict(found)))
+        return found
+
+
+def states(folder: Path) -> list[str]:
+    return [run.state for run in status(folder)]
+
+
+def test_all_states_and_what_is_tried_again(tmp_path: Path) -> None:
+    todo, told = queue(tmp_path, 5), list[Event]()
+    trainer = Writes({1: "failed", 2: "diverged", 3: UsageError("no"), 4: OSError(28, "full")})
+    assert states(tmp_path) == ["pending"] * 5
+    assert work(todo, trainer, Rules(), told.append) == 3
+    ended = [event for event in told if event.what != "began"]
+    assert [event.what for event in ended] == ["ended", "ended", "ended", "refused", "unwritten"]
+    assert [event.failed for event in ended] == [False, True, False, True, True]
+    assert states(tmp_path) == ["done", "failed", "diverged", "pending", "pending"]
+    store.remove(todo[3])
+    assert not (tmp_path / "run3").exists()
+    again = store.listed(tmp_path)
+    assert work(again, Writes({}), Rules(only=frozenset({todo[4].digest})), told.append) == 1
+    assert work(again, Writes({}), Rules(), told.append) == 0
+    assert work(again, Writes({1: "failed"}), Rules(retry=2), told.append) == 2
+    assert store.failures(todo[1].folder) == 3
+    assert work(again, Writes({}), Rules(retry=2), told.append) == 0
+    (failed,) = upkeep.to_retry(tmp_path)
+    upkeep.retry(failed)
+    assert work(again, Writes({}), Rules(), told.append) == 1
+    assert counted(status(tmp_path)) == "3 done, 1 diverged"
+    assert json.loads(as_json(tmp_path, status(tmp_path)))["counts"] == {"done": 3, "diverged": 1}
+    assert not list(tmp_path.rglob(".claim*"))
+
+
+def test_limits(tmp_path: Path) -> None:
+    todo = queue(tmp_path, 4)
+    assert work(todo, Writes({}), Rules(limit=1), lambda event: None) == 1
+    assert work(todo, Writes({1: "failed"}), Rules(fail_fast=True), lambda event: None) == 1
+    assert states(tmp_path) == ["done", "failed", "pending", "pending"]
+
+
+def _work(folder: Path, seconds: float, sync: bool = True) -> None:
+    work(store.listed(folder), Writes({}, seconds, sync), Rules(), lambda event: None)
+
+
+def together(count: int, *arguments: Any) -> None:
+    processes = [multiprocessing.get_context("fork").Process(target=_work, args=arguments) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+
+
+def test_of_many_workers_one_trains_each_run(tmp_path: Path) -> None:
+    queue(tmp_path, 60)
+    together(6, tmp_path, 0.002)
+    assert states(tmp_path) == ["done"] * 60
+    assert all(len((tmp_path / f"run{number}" / "trained").read_text().split()) == 1 for number in range(60))
+
+
+@pytest.mark.slow
+def test_10000_runs_are_claimed_at_200_a_second(tmp_path: Path) -> None:
+    queue(tmp_path, 10_000)
+    start = time.monotonic()
+    together(2, tmp_path, 0.0, False)
+    assert 10_000 / (time.monotonic() - start) > 200
+
+
+def dead(folder: Path, number: int, mark: str = "start", **changes: Any) -> Path:
+    """The claim of a process that is gone; with `host`, on another machine, where nobody can tell."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".claim-{number}"
+    said = {"host": socket.gethostname(), "pid": 2**22 + 1, "started": "1", "mark": mark, **changes}
+    path.write_text(json.dumps(said) + "\n")
+    return path
+
+
+def test_a_run_whose_processes_die_comes_last_and_fails_in_the_end(tmp_path: Path) -> None:
+    todo, told = queue(tmp_path, 3), list[Event]()
+    for number in range(MOST_DEATHS):
+        dead(todo[0].folder, number)
+    dead(todo[1].folder, 0)
+    assert states(tmp_path) == ["pending"] * 3
+    work(todo, Writes({}), Rules(), told.append)
+    ended = [(event.run.number, event.record.status) for event in told if event.record is not None]
+    assert ended == [(2, "done"), (0, "failed"), (1, "done")]
+
+
+def test_deaths_count_from_the_last_progress(tmp_path: Path) -> None:
+    (run,) = queue(tmp_path, 1)
+    for number in range(MOST_DEATHS):
+        dead(run.folder, number, mark="start" if number else "another checkpoint")
+    work([run], Writes({}), Rules(), lambda event: None)
+    assert states(tmp_path) == ["done"]
+
+
+def test_a_claim_of_another_machine_is_judged_by_its_growth_alone(tmp_path: Path) -> None:
+    """Whatever its times say."""
+    (run,) = queue(tmp_path, 1)
+    path = dead(run.folder, 0, host="elsewhere")
+    os.utime(path, (0, 0))
+    observer = Observer(patience=0.3)
+    assert "process 4194305 on elsewhere" in claims.holder(run.folder, observer)
+    for _ in range(6):
+        time.sleep(0.1)
+        with path.open("a") as file:
+            file.write(".")
+        assert claims.holder(run.folder, observer)
+    assert not observer.undecided(run.folder)
+    os.utime(path, (2**33, 2**33))  # its clock is ahead
+    time.sleep(0.4)
+    assert not claims.holder(run.folder, observer)
+    path = dead(run.folder, 0, host="elsewhere")
+    start = time.monotonic()
+    assert work([run], Writes({}), Rules(patience=1.0), lambda event: None) == 1
+    assert time.monotonic() - start > 1.0
+
+
+def test_a_claim_that_is_gone_or_was_taken_up_is_lost(tmp_path: Path) -> None:
+    claims.claim(tmp_path)
+    assert claims.confirm(tmp_path)
+    assert claims.beat() == []
+    own = tmp_path / ".claim-0"
+    assert own.read_text().endswith("\n.")
+    kept = own.read_text()
+    own.unlink()
+    assert claims.beat() == [tmp_path]
+    assert not claims.confirm(tmp_path)
+    own.write_text(kept)
+    assert claims.confirm(tmp_path)
+    dead(tmp_path, 1, host="elsewhere")
+    assert not claims.confirm(tmp_path)
+    claims.release(tmp_path)
+    assert own.exists()  # what is another's now is left alone
+
+
+def test_a_copy_of_a_claimed_folder_is_nobodys(tmp_path: Path) -> None:
+    queue(tmp_path / "sweep", 1)
+    with claims.claimed(tmp_path / "sweep" / "run0"):
+        shutil.copytree(tmp_path / "sweep", tmp_path / "copy")
+        assert states(tmp_path / "sweep") == ["running"]
+        assert states(tmp_path / "copy") == ["pending"]
+
+
+def test_a_run_is_added_once(tmp_path: Path) -> None:
+    (run,) = queue(tmp_path, 1)
+    assert not store.add(QueuedRun(tmp_path, run.digest, "other", 7, "typed otherwise"), {})
+    assert store.listed(tmp_path) == [run]
+    assert run.spec() == {"config": {"seed": 0}}
+    run.path.write_text('{"version": 1, "fol')  # cut short by a loss of power
+    with pytest.raises(store.DamagedQueue, match="remove it, and start the sweep's command again"):
+        store.listed(tmp_path)
+    assert store.add(run, {"config": {"seed": 0}})
+    assert store.listed(tmp_path) == [run]
+
+
+@pytest.mark.parametrize("head", [{"folder": "../x"}, {"folder": "/x"}, {"folder": "."}, {"version": 2}])
+def test_what_a_queue_may_not_say(head: dict[str, Any], tmp_path: Path) -> None:
+    (run,) = queue(tmp_path, 1)
+    run.path.write_text(json.dumps({"version": 1, "folder": "a", "number": 0, "label": "", **head}) + "\n{}\n")
+    with pytest.raises(store.DamagedQueue):
+        store.listed(tmp_path)
+
+
+def test_upkeep(tmp_path: Path) -> None:
+    todo = queue(tmp_path, 4)
+    work(todo[:2], Writes({1: "failed"}), Rules(), lambda event: None)
+    write_run(todo[2].folder, status="running")
+    dead(todo[0].folder, 0)
+    for name in (".run.json.0123456789abcdef", "checkpoint.previous.ckpt", "checkpoint.ckpt"):
+        (todo[0].folder / name).write_text("x")
+    assert [path.name for path in upkeep.to_collect(tmp_path)] == [
+        ".run.json.0123456789abcdef",
+        ".claim-0",
+        "checkpoint.previous.ckpt",
+    ]
+    assert states(tmp_path) == ["done", "failed", "interrupted", "pending"]
+    assert [run.number for run in upkeep.to_reset(tmp_path)] == [1, 2]
+    with claims.claimed(todo[2].folder):
+        assert [run.number for run in upkeep.to_reset(tmp_path)] == [1]
+    assert all(upkeep.reset(run) for run in upkeep.to_reset(tmp_path))
+    assert states(tmp_path) == ["done", "pending", "pending", "pending"]

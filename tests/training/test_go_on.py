@@ -1,0 +1,191 @@
+"""A run that is stopped anywhere and goes on in its own folder leaves what it would have left undisturbed."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command import SMALL, last
+from kept import kept
+
+from rnn_research.config.compose import Composer
+from rnn_research.config.run_one import run_one
+from rnn_research.errors import UsageError
+from rnn_research.models.model import Model
+from rnn_research.records import runs
+from rnn_research.sweeps import claims
+from rnn_research.training.checkpoints import CheckpointWriter
+from rnn_research.training.metrics import MetricsWriter
+from rnn_research.training.tables import TableWriter
+
+CASES = {
+    "dropout": (
+        *("model=gru", "model.dropout=0.3", "model.num_layers=2", "clipping=autoclip", "dataset.train_size=60"),
+        *("trainer.log_every_n_steps=3", "trainer.val_check_interval=5", "trainer.max_steps=14"),
+    ),
+    "accumulated": (
+        *("model=lstm", "clipping=[h_detach,global_norm]", "trainer.accumulate_grad_batches=3", "scheduler=plateau"),
+        *("dataset.train_size=60", "trainer.log_every_n_steps=2", "trainer.val_check_interval=4"),
+        "trainer.max_steps=7",
+    ),
+    "epochs": ("dataset.train_size=20", "trainer.max_steps=-1", "trainer.max_epochs=3", "scheduler=cosine"),
+}
+MOMENTS = {
+    "in a batch": (Model, "training_step"),
+    "between step and row": (MetricsWriter, "row"),
+    "in validation": (Model, "validation_step"),
+    "in the test": (Model, "test_step"),
+    "while a checkpoint is written": (CheckpointWriter, "_write"),
+    "while tables are written": (TableWriter, "write"),
+}
+
+
+def train(case: str, folder: Path, *more: str) -> runs.RunRecord:
+    spec = Composer().run(last([*SMALL, *CASES[case], "checkpoint.every_seconds=0", *more]))
+    return run_one(spec, folder, go_on=True)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of the run that was never stopped."""
+    found: dict[str, Path] = {}
+
+    def of(case: str) -> Path:
+        if case not in found:
+            found[case] = tmp_path_factory.mktemp(case) / "run"
+            assert train(case, found[case]).status == "done"
+        return found[case]
+
+    return of
+
+
+def check(folder: Path, whole: Path) -> None:
+    found, expected = kept(folder), kept(whole)
+    assert found.keys() == expected.keys()
+    for name, content in expected.items():
+        assert found[name] == content, name
+    states = [torch.load(path / runs.CHECKPOINT, weights_only=True) for path in (folder, whole)]
+    for part in ("state_dict", "optimizer_states"):
+        one, other = (dict(_leaves(state[part])) for state in states)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(torch.as_tensor(one[key]), torch.as_tensor(other[key])) for key in one), part
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, item in items:
+            yield from _leaves(item, f"{key}.{name}")
+    elif isinstance(value, torch.Tensor | int | float):
+        yield key, value
+
+
+def interrupt(number: int, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, count: int) -> None:
+    """Send a signal to this process as a method is called for the `count`-th time."""
+    method, calls = getattr(owner, name), [0]
+
+    def called(*arguments: Any, **named: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == count:
+            signal.raise_signal(number)
+        return method(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, called)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_run_stopped_anywhere(
+    moment: str, case: str, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, stops = tmp_path / "run", 0
+    for count in (1, 5):
+        with monkeypatch.context() as patched:
+            interrupt(signal.SIGINT if count == 1 else signal.SIGTERM, patched, *MOMENTS[moment], count)
+            try:
+                train(case, folder)
+            except KeyboardInterrupt:
+                stops += 1
+                assert runs.read(folder).status == "interrupted"
+    assert stops
+    if runs.read(folder).status != "done":
+        assert train(case, folder).status == "done"
+    check(folder, whole(case))
+
+
+def stopped(folder: Path, monkeypatch: pytest.MonkeyPatch, at: int = 10) -> Path:
+    """A run that was stopped in its `at`-th batch, and has two checkpoints."""
+    with monkeypatch.context() as patched:
+        interrupt(signal.SIGINT, patched, Model, "training_step", at)
+        with pytest.raises(KeyboardInterrupt):
+            train("dropout", folder)
+    assert (folder / runs.PREVIOUS).exists()
+    return folder
+
+
+def test_a_damaged_checkpoint_falls_back(
+    whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the one before it, and then to the start; the log says so."""
+    first, draw = stopped(tmp_path / "first" / "run", monkeypatch), random.Random(1)
+    for number in range(4):
+        folder = tmp_path / str(number) / "run"
+        shutil.copytree(first, folder)
+        for name in (runs.CHECKPOINT, runs.PREVIOUS)[: 1 + number // 2]:
+            content = bytearray((folder / name).read_bytes())
+            if number % 2:
+                del content[draw.randrange(len(content)) :]
+            else:
+                content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+            (folder / name).write_bytes(content)
+        assert train("dropout", folder).status == "done"
+        check(folder, whole("dropout"))
+        log = (folder / "run.log").read_text()
+        assert "checkpoint.ckpt can't be read" in log
+        assert ("training from the start" in log) == (number >= 2)
+
+
+@pytest.mark.parametrize("damage", ["missing metrics", "changed metrics", "missing table", "short table"])
+def test_damaged_files_are_noticed(
+    damage: str, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = stopped(tmp_path / "run", monkeypatch)
+    metrics, table = folder / runs.METRICS, folder / runs.PROBES / "clipping.npy"
+    if damage == "missing metrics":
+        metrics.unlink()
+    elif damage == "changed metrics":
+        metrics.write_text(metrics.read_text().replace("1", "2", 1))
+    elif damage == "missing table":
+        table.unlink()
+    else:
+        rows = runs.read_table(folder, "clipping")
+        assert rows is not None
+        runs.write_table(folder, "clipping", rows[:2])
+    assert train("dropout", folder).status == "done"
+    check(folder, whole("dropout"))
+    assert re.search(
+        r"metrics.csv (is missing|was changed)|clipping.npy has \d rows of the", (folder / "run.log").read_text()
+    )
+
+
+def test_a_run_that_is_alive_is_not_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = stopped(tmp_path / "run", monkeypatch)
+    with claims.claimed(folder), pytest.raises(UsageError, match=r"resume: given .*run, which process \d+ is training"):
+        train("dropout", tmp_path / "on", f"resume={folder}")
+
+
+def test_a_system_exit_of_a_users_code_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(*_: Any) -> None:
+        raise SystemExit(3)
+
+    monkeypatch.setattr(Model, "validation_step", leave)
+    record = train("dropout", tmp_path / "run")
+    assert (record.status, record.error) == ("failed", "SystemExit: 3")
