@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,14 @@ def _trained(spec: ComposedRun, folder: Path, progress: bool) -> runs.RunRecord:
             (folder / LOG).unlink(missing_ok=True)
         raise
     except Exception as error:
-        if (folder / runs.RECORD).exists():
-            return runs.read(folder)
-        record = _failed(spec, folder, error)
+        if not (folder / runs.RECORD).exists():
+            record = _failed(spec, folder, error)
+        elif (record := runs.read(folder)).status == "running":  # before the training's own recorder could say it
+            logging.getLogger(__name__).error("the run failed", exc_info=error)
+            end = datetime.now(UTC).isoformat()
+            record = replace(record, status="failed", end=end, error=f"{type(error).__name__}: {error}")
+        else:
+            return record
         runs.write(record, folder)
         return record
 
