@@ -62,8 +62,8 @@ def _predict(options: argparse.Namespace) -> None:
         with _opened(options.out) as out:
             _write_likelihoods(out, run, _items(run, options.files), options.format)
         return
-    items = _items(run, options.files)
     score = Score()
+    items = score.readable(run, _items(run, options.files))
     with _opened(options.out) as out:
         rows = score.counted(run.predict(items, options.batch_size))
         if options.format == "csv":
@@ -101,8 +101,17 @@ class Score:
     """Counts what was right among the items that have a label that the run knows."""
 
     def __init__(self) -> None:
-        self.known = self.right = self.unknown = 0
+        self.known = self.right = self.unknown = self.empty = 0
         self.loss = 0.0
+
+    def readable(self, run: TrainedRun, items: Iterator[Item]) -> Iterator[Item]:
+        """The same items but texts without a word, which the training left out too; they are counted."""
+        encoder = run.needed_encoder()
+        for item in items:
+            if encoder.kind == "text" and not encoder.split(item.raw):  # type: ignore[attr-defined]
+                self.empty += 1
+            else:
+                yield item
 
     def counted(self, predictions: Iterator[Prediction]) -> Iterator[Prediction]:
         """The same predictions, counted as they pass."""
@@ -117,11 +126,12 @@ class Score:
 
     def said(self) -> str:
         """How much was right; empty where there was no label."""
+        left_out = f"{self.empty} without text left out" if self.empty else ""
         if not self.known + self.unknown:
-            return ""
+            return left_out
         found = f"accuracy {self.right / self.known:.6g}, loss {self.loss / self.known:.6g}, " if self.known else ""
         other = f"; {self.unknown} have a label that the run does not know" if self.unknown else ""
-        return f"{found}{self.known} items with a known label{other}"
+        return f"{found}{self.known} items with a known label{other}" + (f"; {left_out}" if left_out else "")
 
 
 def _probabilities(one: Prediction, classes: Sequence[str] | None) -> dict[str, float]:
@@ -159,13 +169,14 @@ def _write_json(out: IO[str], rows: Iterator[Prediction], classes: Sequence[str]
 
 def _write_likelihoods(out: IO[str], run: TrainedRun, items: Iterator[Item], form: str) -> None:
     """Of a language model: how likely each file is, a row a file."""
-    writer = csv.writer(out, lineterminator="\n")
-    if form == "csv":
-        writer.writerow(("where", "predicted", "bits", "perplexity"))
+    writer, header = csv.writer(out, lineterminator="\n"), form == "csv"
     for item in items:
         found = run.text_likelihood(item.raw)
         values = {"predicted": found.predicted, "bits": found.bits, "perplexity": found.perplexity}
         shown = {name: value if isinstance(value, int) else f"{value:.7g}" for name, value in values.items()}
+        if header:
+            writer.writerow(("where", "predicted", "bits", "perplexity"))
+            header = False
         if form == "csv":
             writer.writerow(csv_cell(cell) for cell in (item.where, *shown.values()))
         else:
@@ -176,7 +187,7 @@ def _write_likelihoods(out: IO[str], run: TrainedRun, items: Iterator[Item], for
 
 @contextlib.contextmanager
 def _opened(path: Path | None) -> Iterator[IO[str]]:
-    """Where rows are written: nothing that is there already is written over."""
+    """Where rows are written: nothing that is there is written over, and where there is no row no file is left."""
     if path is None:
         yield sys.stdout
         return
@@ -185,8 +196,13 @@ def _opened(path: Path | None) -> Iterator[IO[str]]:
     except OSError as error:
         reason = "it is there already" if isinstance(error, FileExistsError) else error.strerror
         raise UsageError(f"--out: given {path}, which can't be written ({reason}); give another file") from None
-    with file:
-        yield file
+    try:
+        with file:
+            yield file
+    except BaseException:
+        if not path.stat().st_size:
+            path.unlink()
+        raise
 
 
 if __name__ == "__main__":

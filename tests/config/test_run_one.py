@@ -104,3 +104,15 @@ def test_a_users_own_classes_are_found_in_any_process(tmp_path: Path) -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         record = pool.submit(run_one, given, tmp_path / "run").result()
     assert (record.status, record.choices["optimizer"]) == ("done", "slow")
+
+
+def test_a_run_that_fails_before_its_training_starts_is_recorded_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("what can't be written")
+
+    monkeypatch.setattr("rnn_research.records.encoding.write", fails)
+    record = run_one(spec(), tmp_path / "run")
+    assert (record.status, record.error) == ("failed", "ValueError: what can't be written")
+    assert runs.read(tmp_path / "run") == record

@@ -525,3 +525,11 @@ def test_the_real_vectors_cover_the_words_of_sst(real_data: Callable[[str], Path
     path = real_data("glove") / "glove.6B.50d.sst-vocab.txt.gz"
     said = SST(str(real_data("sst")), vectors=str(path)).read_report["notes"][0]
     assert "(99.1%)" in said
+
+
+def test_halves_of_surrogate_pairs_in_json_trees_are_no_text(tmp_path: Path) -> None:
+    """UTF-8 has none: a vocabulary of them could not be written."""
+    lines = [f'{{"label": {n % 2}, "children": ["\\ud800{n}", "\\ud83d\\ude00"]}}' for n in range(30)]
+    data = JSONTrees(str(write(tmp_path / "x.jsonl", "\n".join(lines))))
+    json.dumps(data.encoder.plain(), ensure_ascii=False).encode()
+    assert "\U0001f600" in data.encoder.plain()["vocabulary"]

@@ -128,6 +128,8 @@ def _parts(node: Any, keys: Keys) -> tuple[str | None, str, list[Any]]:
 
 def _plain(value: Any, what: str) -> str | None:
     """A label or a token, as text; None where there is none."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of pairs are no text
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool | int | float):
