@@ -16,7 +16,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -105,7 +104,7 @@ def styled(style: str = "screen") -> Iterator[None]:
         yield
 
 
-def drawn(values: ArrayLike) -> Float[np.ndarray, " *shape"]:
+def drawn(values: ArrayLike) -> np.ndarray:
     """The values as they are drawn on a linear axis: NaN beyond 1e100, where an axis overflows, as for infinite ones;
     the tables say what they are."""
     found = np.asarray(values, dtype=np.float64)

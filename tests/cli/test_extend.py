@@ -303,7 +303,7 @@ TARGETS = (
     "torchx.f",
     "torch.hub.os.mkdir",
     "torch.load",
-    "rnn_research.training.checkpoints.os.mkdir",
+    "rnn_research.records.checksum.os.mkdir",
 )
 
 

@@ -128,7 +128,7 @@ def test_a_quoted_text_has_several_lines(tmp_path: Path) -> None:
         ("a.csv", "text,label\nx,a\ny\n", "line 3: found 1 columns, expected 2"),
         ("a.csv", "text,label\nx,a\n\ny,b\0\n", "line 4: found a NUL byte"),
         ("a.csv", b"text,label\nx,a\n\xff,b\n", "line 3: found bytes that are not utf-8"),
-        ("a.csv", "text,label,split\nx,a,train\ny,b,holdout\n", "none for"),
+        ("a.csv", "text,label,split\nx,a,train\ny,b,holdout\n", "line 3: found the split 'holdout'"),
         ("a.jsonl", '{"text": "x", "label": 1}\n{"text": "x"\n', "line 2: found no JSON"),
         ("a.jsonl", '{"text": "x", "label": 1}\n[1]\n', "line 2: found '[1]', expected an object"),
         ("a.jsonl", '{"text": "x", "label": 1}\n{"text": ["x"], "label": 1}\n', "line 2: found list under 'text'"),

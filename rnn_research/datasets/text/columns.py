@@ -126,7 +126,7 @@ def columns_of(records: Sequence[Sequence[str]], asked: AskedColumns, labelled: 
             f"found the columns {_listed(first)}, of which none is known as the {missing}; set "
             f"dataset.{missing}_column to one's name, or to its number counted from 1"
         )
-    if header and split is not None and asked.split is None and not _all_parts(records, split):
+    if header and split is not None and asked.split is None and not _says_parts(records, split):
         split = None  # a column of that name that says something else
     return Columns(text, label, split, header, guessed)
 
@@ -160,8 +160,9 @@ def _told_apart(records: Sequence[Sequence[str]]) -> tuple[int, int, bool]:
     return 1 - label, label, alone and len(others) > 1 and min(others) > 1
 
 
-def _all_parts(records: Sequence[Sequence[str]], split: int) -> bool:
-    return all(part_of(record[split]) is not None for record in records[1:] if len(record) > split)
+def _says_parts(records: Sequence[Sequence[str]], split: int) -> bool:
+    """Whether a column says a split anywhere; a value in it that is none is refused where it is read."""
+    return any(part_of(record[split]) is not None for record in records[1:] if len(record) > split)
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:

@@ -45,12 +45,17 @@ class Vocabulary:
             max_size: the most tokens; None: any number.
 
         Raises:
-            ValueError: an argument is out of range.
+            ValueError: an argument is out of range, or no token is there often enough.
         """
         integer("min_count", min_count)
         if max_size is not None:
             integer("max_size", max_size)
         known = sorted((token for token, count in counts.items() if count >= min_count))
+        if counts and not known:
+            raise ValueError(
+                f"min_count: given {min_count}, but the most frequent token is there {max(counts.values())} times; "
+                "expected no more than that"
+            )
         known.sort(key=lambda token: -counts[token])
         return cls(known[:max_size])
 
