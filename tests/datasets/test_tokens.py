@@ -55,3 +55,8 @@ def test_the_most_frequent_come_first_and_rare_ones_stay_unknown() -> None:
 def test_what_is_no_vocabulary_is_refused(plain: object) -> None:
     with pytest.raises(ValueError, match="vocabulary: given"):
         Vocabulary.of(plain)
+
+
+def test_a_vocabulary_without_a_token_is_refused() -> None:
+    with pytest.raises(ValueError, match="min_count: given 9, but the most frequent token is there 3 times"):
+        Vocabulary.counted({"a": 3, "b": 1}, min_count=9)
