@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,40 +12,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
-from torch import nn
 
-from rnn_research.cells.base import Cell
 from rnn_research.checks import choice, integer
-from rnn_research.clipping.none import NoClipping
-from rnn_research.config.instantiate import instantiate_node, usage_error_at
-from rnn_research.config.targets import check_targets, resolved
-from rnn_research.datasets.base import Task
+from rnn_research.config.instantiate import usage_error_at
+from rnn_research.config.restored import WEIGHTS, fill, layout_of, model_of, task_of, weights_of
 from rnn_research.datasets.encoder import Encoder, Item, encoder_of
+from rnn_research.datasets.text.parallel_encoder import ParallelEncoder
 from rnn_research.datasets.text.stream import StreamEncoder
 from rnn_research.errors import UsageError
-from rnn_research.models.architectures import Architecture
 from rnn_research.models.model import Model
+from rnn_research.models.searching import SequenceWriter, search
 from rnn_research.models.streaming import TextLikelihood, TextReader, generated, likelihood
-from rnn_research.records import checksum, encoding, runs
-from rnn_research.records.version1 import renamed
+from rnn_research.records import encoding, runs
 from rnn_research.structures import Sample
-from rnn_research.structures.layouts import (
-    BalancedTreeLayout,
-    ChainLayout,
-    Layout,
-    LeftBranchingLayout,
-    ParseTreeLayout,
-    RightBranchingLayout,
-)
+from rnn_research.structures.layouts import Layout
 from rnn_research.unroll import Unrolled
 
-KNOWN = (ChainLayout, BalancedTreeLayout, LeftBranchingLayout, RightBranchingLayout, ParseTreeLayout)
-LAYOUTS: dict[str, type[Layout]] = {one.name: one for one in KNOWN}
-"""By the name that a run keeps."""
-WEIGHTS = ("measured", "best", "last")
 TOGETHER = 64
 """Samples that are read at a time."""
+BEAM, PENALTY = 5, 1.0
+"""Of a translation: hypotheses that are kept, and the exponent of the length penalty."""
+ROOM = 10
+"""Tokens that a translation may have beyond twice those of its text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +70,7 @@ class TrainedRun:
         self.record, self.model, self.encoder, self.layout = record, model, encoder, layout
         self.task = model.task
         self._exact = _exact(model)
+        self._writer: SequenceWriter | None = None
 
     def needed_encoder(self) -> Encoder:
         """The encoder.
@@ -137,6 +125,43 @@ class TrainedRun:
         with usage_error_at(""):
             tokens = generated(reader, read, encoder.with_text, length, temperature, top_k, seed)
             yield from encoder.decoded(tokens)
+
+    def translate(
+        self, texts: Iterable[str], beam: int = BEAM, length_penalty: float = PENALTY, batch_size: int = TOGETHER
+    ) -> Iterator[str]:
+        """Yield what the model writes of each text, "" of one without a word; see `searching.search`. The same for any
+        batch size and order.
+
+        Args:
+            beam: hypotheses that are kept; 1 is greedy search.
+            length_penalty: the exponent by which longer translations are favoured.
+
+        Raises:
+            UsageError: the run translates nothing, or an argument is out of range.
+        """
+        encoder = self.needed_encoder()
+        if not isinstance(encoder, ParallelEncoder):
+            raise UsageError(
+                f"{self.record.name}: translates nothing; give a run of dataset=parallel_text or =multi30k"
+            )
+        self._writer = self._writer or SequenceWriter(self.model)
+        rest = iter(texts)
+        with usage_error_at(""):
+            integer("batch_size", batch_size)
+            while group := list(islice(rest, batch_size)):
+                yield from self._translated(encoder, self._writer, group, (beam, length_penalty))
+
+    def _translated(
+        self, encoder: ParallelEncoder, writer: SequenceWriter, texts: Sequence[str], how: tuple[int, float]
+    ) -> Iterator[str]:
+        read = [number for number, text in enumerate(texts) if encoder.segmenter.split(text)]
+        samples, found = [encoder.encode(texts[number]) for number in read], [""] * len(texts)
+        if samples:
+            most = [2 * len(sample.inputs) + ROOM for sample in samples]
+            written = search(writer, self.layout.collate(samples), most, *how, forbidden=encoder.forbidden)
+            for number, one in zip(read, written, strict=True):
+                found[number] = encoder.decode(one.classes)
+        yield from found
 
     def _stream(self) -> StreamEncoder:
         encoder = self.needed_encoder()
@@ -237,76 +262,9 @@ def load(folder: str | Path, weights: str = "measured", trust: Sequence[str] = (
     except runs.DamagedRecord as error:
         raise UsageError(str(error)) from None
     with usage_error_at(str(folder)):
-        task, layout = _task(kept["task"]), _layout(kept.get("structure"))
+        task, layout = task_of(kept["task"]), layout_of(kept.get("structure"))
         encoder = None if kept.get("encoder") is None else encoder_of(kept["encoder"])
-    model = _model(record, task, layout, trust)
-    _fill(model, _weights(folder, record, weights), folder)
+    model = model_of(record, task, layout, trust)
+    fill(model, weights_of(folder, record, weights), folder)
     model.eval()
     return TrainedRun(record, model, encoder, layout)
-
-
-def _task(plain: Any) -> Task:
-    try:
-        return Task.of(plain)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"its task is damaged ({error})") from None
-
-
-def _layout(name: Any) -> Layout:
-    if name not in LAYOUTS:
-        raise ValueError(f"its structure is {name!r}, expected one of {', '.join(LAYOUTS)}")
-    return LAYOUTS[name]()
-
-
-def _model(record: runs.RunRecord, task: Task, layout: Layout, trust: Sequence[str]) -> Model:
-    """A model as the run made it, with weights of its own."""
-    named = renamed({key: record.config.get(key) for key in ("model", "architecture")})
-    cfg = resolved(OmegaConf.create({**named, "trust": list(trust)}))
-    check_targets(cfg, ())
-    sizes = record.actual.get("hidden_sizes")
-    if sizes and OmegaConf.select(cfg, "model.cell") is not None:
-        OmegaConf.update(cfg, "model.cell.hidden_size", int(sizes[0]), force_add=True)
-        OmegaConf.update(cfg, "model.match_parameters", None, force_add=True)
-    cell: partial[Cell] = instantiate_node(cfg.model.get("cell"), "model.cell", Cell)
-    architecture = instantiate_node(cfg.get("architecture"), "architecture", Architecture)
-    unmade: partial[Model] = instantiate_node(cfg.model, "model", Model, cell=cell)
-    with usage_error_at("model"), torch.random.fork_rng(devices=[]):
-        return unmade(
-            task,
-            optimizer=torch.optim.SGD,
-            clipping=NoClipping(),
-            architecture=architecture,
-            max_children=layout.max_children(task.max_children),
-            position_targets=layout.position_targets(task.step_targets, task.tree_targets),
-        )
-
-
-def _weights(folder: Path, record: runs.RunRecord, weights: str) -> Mapping[str, torch.Tensor]:
-    name = {"last": runs.CHECKPOINT, "best": runs.BEST}.get(weights) or record.weights.get("measured", runs.CHECKPOINT)
-    if name not in (runs.CHECKPOINT, runs.BEST):
-        raise UsageError(
-            f"{folder}: says that it was measured with {name!r}, expected {runs.CHECKPOINT} or {runs.BEST}"
-        )
-    path = folder / name
-    if not path.is_file():
-        raise UsageError(f"{path}: not there, expected the weights; give another folder, or other weights")
-    try:
-        checksum.check(path)
-        held = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(held["state_dict"])
-    except Exception as error:  # zip, pickle and torch each have their own
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{path}: can't be read ({type(error).__name__}: {reason}); train it again") from None
-
-
-def _fill(model: nn.Module, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
-    """Give the model the weights of its parameters; what strategies remembered is left out."""
-    for name, parameter in model.named_parameters():
-        held = weights.get(name)
-        if not isinstance(held, torch.Tensor) or held.shape != parameter.shape:
-            found = "none" if held is None else f"{tuple(getattr(held, 'shape', ()))}"
-            raise UsageError(
-                f"{folder}: {name} has the shape {found}, expected {tuple(parameter.shape)}; train it again"
-            )
-        with torch.no_grad():
-            parameter.copy_(held)
