@@ -62,7 +62,9 @@ def test_rates_are_explained_at_one_step_and_not_where_one_run_diverged(tmp_path
         kept = 0.9 + 0.002 * seed
         early = {0: kept, 10: kept, 20: 0.4}
         write_run(tmp_path / f"n{seed}", early, seed=seed, status="diverged", diverged_step=21)
-        write_run(tmp_path / f"v{seed}", {0: kept, 10: kept + 0.0001 * (-1) ** seed, 200: 0.98}, seed=seed, threshold=1.0)
+        write_run(
+            tmp_path / f"v{seed}", {0: kept, 10: kept + 0.0001 * (-1) ** seed, 200: 0.98}, seed=seed, threshold=1.0
+        )
     found = as_json(compare([tmp_path]))["explained"]
     (term,) = found["terms"]
     assert term["factors"] == ["clipping"]
