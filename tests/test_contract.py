@@ -176,13 +176,19 @@ def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config
             torch.testing.assert_close(split[layer.mask], wanted, rtol=1e-10, atol=1e-14, msg=name)
 
 
+ARCHITECTURE_DATA = {"next_token": "text", "encoder_decoder": "reverse_tokens"}
+"""What an architecture trains on that is not for labels."""
+MAIN = {"classification": "accuracy", "regression": "mse", "next_token": "bits", "sequence": "token_accuracy"}
+"""A metric of each kind of task."""
+
+
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
 def test_an_architecture_trains_any_cell(
     architecture: str, cell: str, config: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     """On data that label positions, so that each has a meaning; the answers are one output a sample."""
     given = {
-        "dataset": "text" if architecture == "next_token" else "copying_memory",
+        "dataset": ARCHITECTURE_DATA.get(architecture, "copying_memory"),
         "structure": "chain",
         "probe": "none",
         "model": cell,
@@ -196,6 +202,45 @@ def test_an_architecture_trains_any_cell(
     assert _fit(parts, tmp_path).steps == 2
     after = parts.model.state_dict()
     assert all((after[name] != value).any() for name, value in before.items())
+
+
+def _translates(folder: Path, config: Callable[..., DictConfig], **given: str) -> None:
+    """An encoder in two directions and a decoder train with an option, or a line says why they do not."""
+    for directions in ("true", "false"):
+        cfg = config(
+            f"model.bidirectional={directions}",
+            "model.num_layers=2",
+            **{"model": "lstm", "dataset": "reverse_tokens", "architecture": "encoder_decoder", "probe": "none"}
+            | given,
+        )
+        told, parts = "", None
+        try:
+            parts = build(cfg)
+        except UsageError as error:
+            told = str(error)
+        if parts is None:
+            assert "\n" not in told
+            assert next(iter(given.values())) in told
+        else:
+            assert _fit(parts, folder / directions).steps == 2
+
+
+def test_a_strategy_acts_in_an_encoder_and_a_decoder_or_says_why_not(
+    clipping: str, config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    _translates(tmp_path, config, clipping=clipping)
+
+
+def test_a_regularizer_acts_on_an_encoder_and_a_decoder_or_says_why_not(
+    regularizer: str, config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    _translates(tmp_path, config, regularizer=regularizer)
+
+
+def test_a_probe_measures_an_encoder_and_a_decoder(
+    probe: str, config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    _translates(tmp_path, config, probe=probe)
 
 
 def _by_hand(model: Any, batch: Batch, samples: list[Sample], layout: Layout) -> tuple[torch.Tensor, list[list[Any]]]:
@@ -287,7 +332,7 @@ def test_a_dataset_trains(dataset: str, config: Callable[..., DictConfig], tmp_p
         parts = build(cfg)
         record = _fit(parts, tmp_path / model)
         assert record.steps == 2
-        metric = {"classification": "accuracy", "regression": "mse", "next_token": "bits"}[parts.data.task.kind]
+        metric = MAIN[parts.data.task.kind]
         assert {f"{split}_{metric}" for split in ("val", "test")} <= set(record.final)
         assert set(record.baselines) <= set(record.final)
 

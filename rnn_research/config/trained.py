@@ -15,20 +15,19 @@ import torch
 
 from rnn_research.checks import choice, integer
 from rnn_research.config.instantiate import usage_error_at
-from rnn_research.config.remade import fill, layout_named, model_of, task_of, weights_of
+from rnn_research.config.restored import WEIGHTS, fill, layout_of, model_of, task_of, weights_of
 from rnn_research.datasets.encoder import Encoder, Item, encoder_of
+from rnn_research.datasets.text.parallel_encoder import ParallelEncoder
 from rnn_research.datasets.text.stream import StreamEncoder
 from rnn_research.errors import UsageError
 from rnn_research.models.model import Model
 from rnn_research.models.streaming import TextLikelihood, TextReader, generated, likelihood
+from rnn_research.models.translation import BEAM, PENALTY, Translator
 from rnn_research.records import encoding, runs
 from rnn_research.structures import Sample
-from rnn_research.structures.layouts import (
-    Layout,
-)
+from rnn_research.structures.layouts import Layout
 from rnn_research.unroll import Unrolled
 
-WEIGHTS = ("measured", "best", "last")
 TOGETHER = 64
 """Samples that are read at a time."""
 
@@ -67,6 +66,7 @@ class TrainedRun:
         self.record, self.model, self.encoder, self.layout = record, model, encoder, layout
         self.task = model.task
         self._exact = _exact(model)
+        self._translator: Translator | None = None
 
     def needed_encoder(self) -> Encoder:
         """The encoder.
@@ -121,6 +121,28 @@ class TrainedRun:
         with usage_error_at(""):
             tokens = generated(reader, read, encoder.with_text, length, temperature, top_k, seed)
             yield from encoder.decoded(tokens)
+
+    def translate(
+        self, texts: Iterable[str], beam: int = BEAM, length_penalty: float = PENALTY, batch_size: int = TOGETHER
+    ) -> Iterator[str]:
+        """Yield what the model writes of each text, "" of one without a word; see `searching.search`. The same for any
+        batch size and order.
+
+        Args:
+            beam: hypotheses that are kept; 1 is greedy search.
+            length_penalty: the exponent by which longer translations are favoured.
+
+        Raises:
+            UsageError: the run translates nothing, or an argument is out of range.
+        """
+        encoder = self.needed_encoder()
+        if not isinstance(encoder, ParallelEncoder):
+            raise UsageError(
+                f"{self.record.name}: translates nothing; give a run of dataset=parallel_text or =multi30k"
+            )
+        self._translator = self._translator or Translator(self.model, encoder, self.layout)
+        with usage_error_at(""):
+            yield from self._translator.translate(texts, beam, length_penalty, batch_size)
 
     def _stream(self) -> StreamEncoder:
         encoder = self.needed_encoder()
@@ -221,7 +243,7 @@ def load(folder: str | Path, weights: str = "measured", trust: Sequence[str] = (
     except runs.DamagedRecord as error:
         raise UsageError(str(error)) from None
     with usage_error_at(str(folder)):
-        task, layout = task_of(kept["task"]), layout_named(kept.get("structure"))
+        task, layout = task_of(kept["task"]), layout_of(kept.get("structure"))
         encoder = None if kept.get("encoder") is None else encoder_of(kept["encoder"])
     model = model_of(record, task, layout, trust)
     fill(model, weights_of(folder, record, weights), folder)

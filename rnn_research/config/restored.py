@@ -1,4 +1,4 @@
-"""A run's model made again from what its folder says, without its data: nothing that lies there is executed."""
+"""The parts of a run's model, made again from what its folder keeps."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ from rnn_research.structures.layouts import (
 KNOWN = (ChainLayout, BalancedTreeLayout, LeftBranchingLayout, RightBranchingLayout, ParseTreeLayout)
 LAYOUTS: dict[str, type[Layout]] = {one.name: one for one in KNOWN}
 """By the name that a run keeps."""
+WEIGHTS = ("measured", "best", "last")
 
 
 def task_of(plain: Any) -> Task:
     """The task that a run keeps.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is damaged.
     """
     try:
         return Task.of(plain)
@@ -47,11 +48,11 @@ def task_of(plain: Any) -> Task:
         raise ValueError(f"its task is damaged ({error})") from None
 
 
-def layout_named(name: Any) -> Layout:
-    """The layout of a name that a run keeps.
+def layout_of(name: Any) -> Layout:
+    """The layout of that name.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is none.
     """
     if name not in LAYOUTS:
         raise ValueError(f"its structure is {name!r}, expected one of {', '.join(LAYOUTS)}")
@@ -82,7 +83,7 @@ def model_of(record: runs.RunRecord, task: Task, layout: Layout, trust: Sequence
 
 
 def weights_of(folder: Path, record: runs.RunRecord, weights: str) -> Mapping[str, torch.Tensor]:
-    """The weights of a run by their names, read as tensors alone: `measured`, `best` or `last`.
+    """The weights of a run's folder, by name: one of `WEIGHTS`.
 
     Raises:
         UsageError: they are not there, or damaged.
