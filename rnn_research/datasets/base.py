@@ -18,7 +18,14 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from rnn_research.checks import flag, integer
-from rnn_research.datasets.baselines import majority_baseline, mean_baseline, position_labels, targets_of
+from rnn_research.datasets.baselines import (
+    majority_baseline,
+    mean_baseline,
+    position_labels,
+    sequences_of,
+    targets_of,
+    written_tokens,
+)
 from rnn_research.datasets.checking import check_disjoint, check_labelled, check_samples, without_tree
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.sampling import Batches, SampleDataset, silence_lost_connection
@@ -144,13 +151,16 @@ class DataModule(LightningDataModule, ABC):
     def features(self, split: str) -> dict[str, np.ndarray]:
         """What answers may depend on, by name: one number a sample of a split, in order. Nothing trains on them.
 
-        `length`: steps of the sequence; where the data have a parse `depth`: edges from its root to its deepest leaf.
+        `length`: steps of the sequence; where the data have a parse `depth`: edges from its root to its deepest leaf;
+        where the targets are sequences `target_length`: tokens of the target, without its end.
         """
         samples = self.samples(split)
         found = {"length": np.array([len(samples[index].inputs) for index in range(len(samples))], dtype=np.int64)}
         if self.task.has_parse:
             trees = (samples[index].tree for index in range(len(samples)))
             found["depth"] = np.array([tree.depth.max() for tree in trees if tree is not None], dtype=np.int64)
+        if self.task.kind == "sequence":
+            found["target_length"] = np.array([len(one) for one in sequences_of(samples)], dtype=np.int64)
         return found
 
     @property
@@ -190,9 +200,12 @@ class DataModule(LightningDataModule, ABC):
 
         Classification: the accuracy of the most frequent class and, where `layout` labels positions, of the most
         frequent label of a position. Regression: the mean squared error of the mean and, where the task has a
-        tolerance, the share of targets within it of the mean. Keys are `<split>_<metric>`; up to 10,000 samples a
-        split are read.
+        tolerance, the share of targets within it of the mean. Sequences: the share of the most frequent token, the
+        end being one. Keys are `<split>_<metric>`; up to 10,000 samples a split are read.
         """
+        if self.task.kind == "sequence":
+            written = {split: written_tokens(self.samples(split)) for split in SPLITS}
+            return majority_baseline(written, "token_accuracy")
         targets = {split: targets_of(self.samples(split)) for split in SPLITS}
         if self.task.kind == "regression":
             return mean_baseline(targets, self.task.tolerance)
@@ -251,4 +264,5 @@ def _arrays(sample: Sample) -> tuple[np.ndarray | None, ...]:
     """All that a sample holds."""
     tree = None if sample.tree is None else sample.tree.parent
     labels = np.asarray(sample.target), sample.step_targets, sample.tree_targets
-    return sample.inputs, tree, sample.tree_inputs, *labels
+    written = () if sample.target_sequence is None else (sample.target_sequence,)
+    return sample.inputs, tree, sample.tree_inputs, *labels, *written

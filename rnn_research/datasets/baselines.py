@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
 from rnn_research.structures import Layout, Sample
-from rnn_research.structures.layouts import NO_TARGET
+from rnn_research.structures.layouts import END, NO_TARGET
 
 MOST = 10_000
 """Samples of a split that are read."""
@@ -41,6 +42,21 @@ def mean_baseline(targets: Mapping[str, np.ndarray], tolerance: float | None) ->
 def targets_of(samples: Sequence[Sample]) -> np.ndarray:
     """Return the targets of the first samples, `MOST` of them."""
     return np.asarray([samples[index].target for index in range(min(len(samples), MOST))])
+
+
+def sequences_of(samples: Sequence[Sample]) -> Iterator[np.ndarray]:
+    """Yield each sample's target sequence, without its end."""
+    for index in range(len(samples)):
+        written = samples[index].target_sequence
+        assert written is not None
+        yield written
+
+
+def written_tokens(samples: Sequence[Sample]) -> np.ndarray:
+    """Return all classes that are to be written, each sequence's end among them, of the first samples, `MOST` of
+    them."""
+    found = list(islice(sequences_of(samples), MOST))
+    return np.concatenate([*found, np.full(len(found), END)])
 
 
 def position_labels(samples: Sequence[Sample], layout: Layout) -> np.ndarray:

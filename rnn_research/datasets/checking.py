@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rnn_research.structures import Sample, SampleArrays, Tree
-from rnn_research.structures.layouts import NO_INPUT, NO_TARGET
+from rnn_research.structures.layouts import END, NO_INPUT, NO_TARGET
 
 if TYPE_CHECKING:
     from rnn_research.datasets.task import Task
@@ -99,6 +99,8 @@ def _check_form(name: str, sample: Any, task: Task, first: Sample) -> None:
         raise ValueError(f"{name}: inputs: given none, expected at least one step; leave the sample out")
     _check_target(name, sample.target, task, first.target)
     _check_labels(name, "step_targets", sample.step_targets, task, task.step_targets, steps, "steps")
+    if task.kind == "sequence":
+        _check_array(name, _written(task), sample.target_sequence, first.target_sequence)
     if task.has_parse and sample.tree is not None:
         _check_parse(name, sample, task, first)
 
@@ -182,6 +184,8 @@ def _columns(task: Task, chunk: Sequence[Sample]) -> list[tuple[Values, list[np.
     for name in ("step_targets", "tree_targets"):
         known = Values(name, WHOLE, (), _label(task.output_size), f"{classes}, or {NO_TARGET} for no label")
         found.append((known, _of(chunk, name)))
+    if task.kind == "sequence":
+        found.append((_written(task), _of(chunk, "target_sequence")))
     return found
 
 
@@ -208,6 +212,12 @@ def _check_values(names: list[str], values: Values, arrays: list[np.ndarray | No
     place = row - int(ends[number]) + len(of[number])
     at = f" at {[place, *rest]}" if values.name != "target" else ""
     raise ValueError(f"{names[number]}: {values.name}: given {joined[(row, *rest)]}{at}, expected {values.expected}")
+
+
+def _written(task: Task) -> Values:
+    """What is to be written, without its end."""
+    expected = f"a class from {END + 1} to {task.output_size - 1}"
+    return Values("target_sequence", WHOLE, (), lambda v: (v > END) & (v < task.output_size), expected)
 
 
 def _inputs(task: Task) -> Values:

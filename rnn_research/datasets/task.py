@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 SPLITS = ("train", "val", "test")
-Kind = Literal["classification", "regression", "next_token"]
+Kind = Literal["classification", "regression", "next_token", "sequence"]
 LESS_IS_BETTER = ("loss", "bits", "perplexity", "mse")
 """Metrics of which less is better, of all positions (`position_...`) too; of all others more is."""
 
@@ -41,9 +41,11 @@ class Task:
     """What a model must know of the data.
 
     Attributes:
-        kind: what the targets are. `next_token`: at every step the token that comes next.
+        kind: what the targets are. `next_token`: at every step the token that comes next. `sequence`: a sequence of
+            tokens, of a length of its own, which is written after the whole input is read.
         input_size: the features of a step; where `tokens`, the size of the vocabulary, with the empty token 0 counted.
-        output_size: the classes, or the regression targets.
+        output_size: the classes, or the regression targets; of a `sequence` the tokens that may be written and the
+            end, class 0.
         tokens: whether inputs are token numbers.
         max_children: the most children of a node in the data's parses; None where the data have no parse.
         step_targets: whether every step has a label.

@@ -4,16 +4,14 @@ from rnn_research.structures.chain import Chain
 from rnn_research.structures.forest import Forest
 from rnn_research.structures.layouts import (
     BalancedTreeLayout,
-    Batch,
     ChainLayout,
     Layout,
     LeftBranchingLayout,
     ParseTreeLayout,
     RightBranchingLayout,
-    Sample,
-    SampleArrays,
     automatic_layout,
 )
+from rnn_research.structures.samples import Batch, Sample, SampleArrays
 from rnn_research.structures.tree import Tree, balanced, left_branching, right_branching
 
 Structure = Chain | Forest

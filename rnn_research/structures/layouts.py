@@ -8,115 +8,41 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence as Samples
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from rnn_research.structures.chain import Chain
 from rnn_research.structures.forest import Forest
+from rnn_research.structures.samples import (
+    END,
+    NO_INPUT,
+    NO_TARGET,
+    Batch,
+    Sample,
+    SampleArrays,
+    target_sequences,
+    with_end,
+)
 from rnn_research.structures.tree import Tree, balanced, left_branching, right_branching
 
-NO_INPUT = 0
-"""The token that stands for "nothing is read here": an internal node of a tree, or padding. Its embedding is zero."""
-NO_TARGET = -1
-"""The label of a position that has none: it is left out of the loss and of every metric."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One example, readable as a sequence and, where the data has one, along its parse.
-
-    `inputs` is (length,) int64 tokens > `NO_INPUT`, or (length, features) float32. `target` is the label of the
-    whole (a class or a number, or a float32 vector). `step_targets` labels each step. `tree` with `tree_inputs`
-    and `tree_targets`, aligned with the tree's nodes, is the sample's own parse.
-    """
-
-    inputs: np.ndarray
-    target: Any
-    step_targets: np.ndarray | None = None
-    tree: Tree | None = None
-    tree_inputs: np.ndarray | None = None
-    tree_targets: np.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class SampleArrays(Samples[Sample]):
-    """Sequences in arrays, padded at the end. Samples that are generated in bulk are batched without a loop over them.
-
-    `inputs` is (samples, longest, ...), with `NO_INPUT` from each sample's length on; `step_targets` is (samples,
-    longest), with `NO_TARGET` there. `longest` may be more than the longest length. `continues` is as in `Batch`.
-    """
-
-    inputs: np.ndarray
-    lengths: np.ndarray
-    target: np.ndarray
-    step_targets: np.ndarray | None = None
-    continues: bool | None = None
-
-    @staticmethod
-    def of(samples: Samples[Sample]) -> SampleArrays:
-        """The sequences of `samples`, in order."""
-        lengths = np.array([len(sample.inputs) for sample in samples])
-        steps = None if samples[0].step_targets is None else [sample.step_targets for sample in samples]
-        return SampleArrays(
-            _padded([sample.inputs for sample in samples], lengths, NO_INPUT),
-            lengths,
-            np.asarray([sample.target for sample in samples]),
-            None if steps is None else _padded(steps, lengths, NO_TARGET),  # type: ignore[arg-type]
-        )
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
-        length, steps = self.lengths[index], self.step_targets
-        return Sample(self.inputs[index, :length], self.target[index], None if steps is None else steps[index, :length])
-
-    def take(self, indices: Samples[int] | np.ndarray) -> SampleArrays:
-        """Some of the samples, in the order given, padded no more than they need."""
-        lengths, steps = self.lengths.take(indices), self.step_targets
-        longest = lengths.max()
-        return SampleArrays(
-            self.inputs[indices, :longest],
-            lengths,
-            self.target.take(indices, axis=0),
-            None if steps is None else steps[indices, :longest],
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Samples on a structure. `inputs` and `position_targets` are aligned with the structure's positions:
-    (batch, time, ...) on a chain, (nodes, ...) on a forest. `target` has one entry a sample.
-
-    `continues` says of streams, which are served a stretch a batch, whether each sequence goes on where the same row of
-    the batch before ended (rows that have ended come last, and are no longer there), or begins; None: sequences are
-    independent of those in other batches.
-    """
-
-    inputs: Shaped[Tensor, "*inputs"]
-    structure: Chain | Forest
-    target: Shaped[Tensor, "batch ..."]
-    position_targets: Int[Tensor, "*positions"] | None = None
-    continues: bool | None = None
-
-    def __len__(self) -> int:
-        return len(self.structure)
-
-    def to(self, *args: Any, **kwargs: Any) -> Batch:
-        """The same batch on another device."""
-        targets = self.position_targets
-        return Batch(
-            self.inputs.to(*args, **kwargs),
-            self.structure.to(*args, **kwargs),
-            self.target.to(*args, **kwargs),
-            None if targets is None else targets.to(*args, **kwargs),
-            self.continues,
-        )
+__all__ = [
+    "END",
+    "NO_INPUT",
+    "NO_TARGET",
+    "BalancedTreeLayout",
+    "Batch",
+    "ChainLayout",
+    "Layout",
+    "LeftBranchingLayout",
+    "ParseTreeLayout",
+    "RightBranchingLayout",
+    "Sample",
+    "SampleArrays",
+    "automatic_layout",
+]
 
 
 class Layout(ABC):
@@ -159,6 +85,7 @@ class ChainLayout(Layout):
             torch.from_numpy(stack.target),
             None if stack.step_targets is None else torch.from_numpy(stack.step_targets)[:, : chain.time],
             stack.continues,
+            with_end(stack.target_sequence),
         )
 
     def size(self, sample: Sample) -> int:
@@ -187,7 +114,8 @@ class BinaryTreeLayout(Layout):
         forest = Forest.of(trees)
         inputs = np.full((forest.nodes, *words.shape[1:]), NO_INPUT, dtype=words.dtype)
         inputs[leaves] = words
-        return Batch(torch.from_numpy(inputs)[forest.order], forest, _targets(samples))
+        written = with_end(target_sequences(samples))
+        return Batch(torch.from_numpy(inputs)[forest.order], forest, _targets(samples), target_sequence=written)
 
     def size(self, sample: Sample) -> int:
         return 2 * len(sample.inputs) - 1
@@ -240,6 +168,7 @@ class ParseTreeLayout(Layout):
             forest,
             _targets(samples),
             None if targets is None else targets[forest.order],
+            target_sequence=with_end(target_sequences(samples)),
         )
 
     def size(self, sample: Sample) -> int:
@@ -252,15 +181,6 @@ class ParseTreeLayout(Layout):
 
     def position_targets(self, of_steps: bool, of_nodes: bool) -> bool:
         return of_nodes
-
-
-def _padded(rows: list[np.ndarray], lengths: np.ndarray, fill: int) -> np.ndarray:
-    if lengths.min() == lengths.max():
-        return np.stack(rows)
-    out = np.full((len(rows), lengths.max(), *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
-    for place, row in zip(out, rows, strict=True):
-        place[: len(row)] = row
-    return out
 
 
 def _targets(samples: Samples[Sample]) -> Tensor:
