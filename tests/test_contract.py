@@ -176,13 +176,19 @@ def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config
             torch.testing.assert_close(split[layer.mask], wanted, rtol=1e-10, atol=1e-14, msg=name)
 
 
+ARCHITECTURE_DATA = {"next_token": "text", "encoder_decoder": "reverse_tokens"}
+"""What an architecture trains on that is not for labels."""
+MAIN = {"classification": "accuracy", "regression": "mse", "next_token": "bits", "sequence": "token_accuracy"}
+"""A metric of each kind of task."""
+
+
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
 def test_an_architecture_trains_any_cell(
     architecture: str, cell: str, config: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     """On data that label positions, so that each has a meaning; the answers are one output a sample."""
     given = {
-        "dataset": "text" if architecture == "next_token" else "copying_memory",
+        "dataset": ARCHITECTURE_DATA.get(architecture, "copying_memory"),
         "structure": "chain",
         "probe": "none",
         "model": cell,
@@ -287,7 +293,7 @@ def test_a_dataset_trains(dataset: str, config: Callable[..., DictConfig], tmp_p
         parts = build(cfg)
         record = _fit(parts, tmp_path / model)
         assert record.steps == 2
-        metric = {"classification": "accuracy", "regression": "mse", "next_token": "bits"}[parts.data.task.kind]
+        metric = MAIN[parts.data.task.kind]
         assert {f"{split}_{metric}" for split in ("val", "test")} <= set(record.final)
         assert set(record.baselines) <= set(record.final)
 

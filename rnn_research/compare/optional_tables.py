@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +13,8 @@ from rnn_research.records import runs
 from rnn_research.statistics.slopes import nested
 
 SATURATION, COUNTERFACTUAL = "saturation", "counterfactual"
+PLACES = ("part", "layer", "direction")
+"""Columns that say which layer a row is of."""
 TIMESCALE = "forget_timescale"
 MOST_STEPS = 60
 BINS = 64
@@ -45,7 +47,8 @@ def _read(folder: Path, name: str, see: Callable[[np.ndarray], Found], nothing: 
 
 
 def saturation(table: np.ndarray) -> dict[str, Series]:
-    """The share of saturated activations against the step, by activation; of several layers each, as `f, layer 1`.
+    """The share of saturated activations against the step, by activation; of several layers each, as `f, layer 1`, of
+    an encoder's and a decoder's as `f, decoder layer 1`, of a backward chain's as `f, layer 1 backward`.
 
     `forget_timescale` is in cell applications. Of many steps every 2nd, 4th or 8th and the last.
 
@@ -53,19 +56,26 @@ def saturation(table: np.ndarray) -> dict[str, Series]:
         ValueError: it lacks `step` or `layer`, or holds something else than numbers.
     """
     _check(table, ("step", "layer"))
-    layers = np.unique(table["layer"]).tolist()
+    places = [name for name in PLACES if name in (table.dtype.names or ())]
+    layers = sorted(set(zip(*(table[name].tolist() for name in places), strict=True)))
     found = {}
     for layer in layers:
-        rows = table[table["layer"] == layer]
+        rows = table[np.logical_and.reduce([table[name] == at for name, at in zip(places, layer, strict=True)])]
         _, last = np.unique(rows["step"][::-1], return_index=True)  # of a step written twice the later row
         rows = rows[len(rows) - 1 - last]
         rows = rows[nested(len(rows), MOST_STEPS)]
         for name in rows.dtype.names or ():
             values = rows[name].astype(np.float64)
-            if name not in ("step", "layer") and np.isfinite(values).any():
-                key = name if len(layers) == 1 else f"{name}, layer {layer}"
+            if name not in ("step", *PLACES) and np.isfinite(values).any():
+                key = name if len(layers) == 1 else f"{name}, {_said(dict(zip(places, layer, strict=True)))}"
                 found[key] = Series(rows["step"].astype(np.int64), values)
     return found
+
+
+def _said(place: Mapping[str, int]) -> str:
+    """Where a layer is, in words."""
+    part = {0: "encoder ", 1: "decoder "}.get(place.get("part", -1), "")
+    return f"{part}layer {place['layer']}{' backward' if place.get('direction') else ''}"
 
 
 def foreseen(table: np.ndarray) -> dict[str, StrategyBins]:

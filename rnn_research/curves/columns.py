@@ -7,6 +7,8 @@ The table has one row per (step, layer, sample, position), with the columns
     sample     which of the probed samples
     distance   d, cell applications between this state and the loss that reads it
     direction  where a layer has two chains: 0 forward, 1 backward; each has its own distance to its own end
+    part       0 of an encoder, 1 of a decoder: layer l of the decoder goes on where layer l of the encoder ends, so
+               that a layer's rows of both are those of one chain
     <state>    n = ||dL/ds||_2, the norm of the total gradient of the sample's own training loss
 
 and maybe `<state>_direct`, `<state>_recurrent` (its parts) and `<state>_terminal` (the adjoint of the loss
@@ -31,6 +33,7 @@ JOINT = "joint"
 OTHERS = (
     "token",
     "direction",
+    "part",
     *(f"{point}_{when}" for point in ("recurrent", "adjoint", "preactivation") for when in ("before", "after")),
 )
 """Columns of the probe that are no states."""

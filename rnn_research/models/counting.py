@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnn_research.models.objective import Objective
-from rnn_research.structures import Batch
+from rnn_research.structures import Batch, Chain, Forest
 from rnn_research.structures.layouts import NO_TARGET
 from rnn_research.unroll import Unrolled
 
@@ -18,9 +18,9 @@ class StepLosses:
     """The loss of each labelled step of a batch.
 
     Args:
-        batch: whose position targets they are.
+        batch: whose labels they are: those of its positions, or of the sequences that are to be written.
         objective: compares.
-        outputs: (labels, classes), in the order of the batch's labelled positions.
+        outputs: (labels, classes), in the order of the batch's labelled steps.
         targets: (labels,).
     """
 
@@ -31,30 +31,52 @@ class StepLosses:
         self.labels = len(targets)
         self.mean = self.losses.sum() / max(self.labels, 1)  # 0 where the batch has no label
 
+    @property
+    def _structure(self) -> Chain | Forest:
+        return self.batch.structure if self.batch.target_sequence is None else self.batch.target_chain
+
     @cached_property
     def _labelled(self) -> Tensor:
-        assert self.batch.position_targets is not None
-        return self.batch.position_targets != NO_TARGET
+        batch = self.batch
+        labels = batch.position_targets if batch.target_sequence is None else batch.target_sequence
+        assert labels is not None
+        return labels != NO_TARGET
 
     @property
     def terminal(self) -> Tensor:
         """The summed loss of the last steps alone."""
-        return self.losses[self.batch.structure.distance[self._labelled] == 0].sum()
+        return self.losses[self._structure.distance[self._labelled] == 0].sum()
+
+    @property
+    def whole(self) -> tuple[Tensor, Tensor] | None:
+        """Of sequences that are to be written, whether each is right from its first token to its end, beside what it
+        should be, as 0 and 1; None of others."""
+        if self.batch.target_sequence is None:
+            return None
+        wrong = self._summed((self.predictions != self.targets).double())
+        right = (wrong == 0).long()
+        return right, torch.ones_like(right)
 
     @torch.no_grad()
     def of_samples(self) -> dict[str, Tensor]:
-        """Each sequence's mean `loss`, in float64."""
-        sample = self.batch.structure.sample[self._labelled]
-        total = torch.zeros(len(self.batch), dtype=torch.float64, device=sample.device)
-        count = torch.bincount(sample, minlength=len(self.batch))
-        return {"loss": total.index_add(0, sample, self.losses.detach().double()) / count}
+        """Each sequence's mean `loss`, in float64; and whether one that was to be written is `correct` as a whole."""
+        whole = self.whole
+        found = {} if whole is None else {"correct": whole[0].bool()}
+        return found | {"loss": self._summed(self.losses.detach().double()) / self._summed(None)}
+
+    def _summed(self, values: Tensor | None) -> Tensor:
+        """The sum of a value a label over each sample, float64; of None how many it has."""
+        sample = self._structure.sample[self._labelled]
+        if values is None:
+            return torch.bincount(sample, minlength=len(self.batch))
+        return torch.zeros(len(self.batch), dtype=torch.float64, device=sample.device).index_add(0, sample, values)
 
 
 def count_steps(model: Any, batch: Batch, unrolled: Unrolled, split: str) -> StepLosses:
     """The losses of all labelled steps, counted in the split's metrics: a `Model` reads them out once."""
     outputs, targets = model.architecture.labelled(model, batch, unrolled)
     steps = StepLosses(batch, model.objective, outputs, targets)
-    model.tallies[f"{split}_"].add(steps.mean.detach(), steps.labels, None, (steps.predictions, targets))
+    model.tallies[f"{split}_"].add(steps.mean.detach(), steps.labels, steps.whole, (steps.predictions, targets))
     return steps
 
 

@@ -142,6 +142,25 @@ class NextTokens(Classification):
         return MetricCollection({})
 
 
+class WrittenSequences(Classification):
+    """Cross-entropy of the tokens of a target sequence, its end among them, in nats; `perplexity` is e to their mean.
+
+    `token_accuracy` is the share of tokens that were the likeliest, given the target's tokens before. `accuracy` is the
+    share of sequences of which all were: those that greedy search writes without a mistake, since it reads the target's
+    own tokens as long as it makes none.
+    """
+
+    def of_loss(self, loss: float, split: str) -> dict[str, float]:
+        return {"perplexity": math.exp(loss) if not loss > 700 else math.inf}
+
+    def answer_metrics(self) -> MetricCollection:
+        return MetricCollection({"accuracy": MulticlassAccuracy(2, average="micro", validate_args=False)})
+
+    def position_metrics(self) -> MetricCollection:
+        """`token_accuracy`."""
+        return MetricCollection({"token_accuracy": self._accuracy()})
+
+
 class Regression(Objective):
     """The squared error averaged over components: `mse`; where the task has a tolerance, `accuracy` is the share of
     samples within it."""
@@ -174,6 +193,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "classification": Classification,
     "regression": Regression,
     "next_token": NextTokens,
+    "sequence": WrittenSequences,
 }
 """By `Task.kind`."""
 

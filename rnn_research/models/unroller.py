@@ -60,13 +60,16 @@ class Unroller:
         name: str = "cells",
         initial: Sequence[State] | None = None,
         between: Any = None,
-        above: int = 0,
+        above: int | Tensor = 0,
         place: tuple[int, int] | None = None,
+        part: int | None = None,
+        read: Tensor | None = None,
     ) -> Unrolled:
         """The cells along the structure.
 
         Args:
-            place: of one direction of a layer, see `Step`; the others are as `unroll` has them.
+            place: of one direction of a layer, see `Step`; likewise `part`, and `read`. The others are as `unroll` has
+                them.
 
         Raises:
             ValueError: as `unroll`; or something of that name was unrolled already.
@@ -80,5 +83,7 @@ class Unroller:
         how["family"] = self._family
         unrolled = unroll(cells, structure, inputs, record=self.record, **how)
         inside = self.interventions is not None
-        self.parts[name] = Step(cells, structure, inputs, unrolled, self.number, inside, place=place)
+        self.parts[name] = Step(
+            cells, structure, inputs, unrolled, self.number, inside, place=place, part=part, read=read
+        )
         return unrolled

@@ -26,7 +26,8 @@ class Adjoint(Probe):
     below the top layer there are other ways, by the chains above, that may be shorter. Where the loss reads more
     positions than the last one, `<state>_terminal` is the adjoint of the last one's loss alone: only there has a state
     one distance to the loss, so it is what a vanishing curve is drawn from. Where the data are tokens, `token` is the
-    one read there (0: nothing is read).
+    one read there (0: nothing is read). Where there are an encoder and a decoder, `part` is 0 and 1, and `distance`
+    counts the one way through states: see `models.architectures.encoder_decoder`.
 
     Where a strategy acts inside backpropagation these are the adjoints that flow, after it; and for each point at
     which one acts (see `unroll.intervention`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
@@ -53,12 +54,12 @@ class Adjoint(Probe):
         self.samples = None if samples is None else integer("samples", samples)
 
     def measure(self, observation: Observation) -> Columns:
-        tokens = observation.inputs if observation.tokens else None
         terminal = [state for states in observation.terminal.values() for state in states]
         parts = []
         for index, layer in enumerate(observation.layers):
             last = terminal[index] if terminal else None
             place = observation.rows(index)
+            tokens = observation.inputs_of(index) if observation.tokens else None
             read = _turned(tokens, layer) if place.get("direction") else tokens
             parts.append(self._rows(place, layer, observation.scale, last, read))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

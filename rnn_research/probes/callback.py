@@ -97,4 +97,6 @@ def observation_of(
         step.inputs,
         model.task.tokens,
         {name: part.place for name, part in step.parts.items() if part.place is not None},
+        {name: part.part for name, part in step.parts.items() if part.part is not None},
+        {name: part.read for name, part in step.parts.items() if part.read is not None},
     )

@@ -31,6 +31,8 @@ class Observation:
         tokens: whether inputs are tokens.
         directions: by the same names, of a part that is one direction of a layer the layer's number and the direction:
             0 forward, 1 backward, where positions are in reverse order.
+        parts: by the same names, 0 of an encoder and 1 of a decoder; empty where there is one part.
+        read: by the same names, the data's own inputs at the positions of what reads others than `inputs`.
     """
 
     step: int
@@ -43,6 +45,8 @@ class Observation:
     inputs: Tensor | None = None
     tokens: bool = False
     directions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
+    read: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def layers(self) -> list[LayerStates]:
@@ -51,8 +55,26 @@ class Observation:
 
     def rows(self, index: int) -> dict[str, int]:
         """What the rows of `layers[index]` have in common: `layer`, and where a layer has two chains `direction`, 0
-        forward and 1 backward."""
-        if not self.directions:
-            return {"layer": index}
-        layer, direction = list(self.directions.values())[index]
-        return {"layer": layer, "direction": direction}
+        forward and 1 backward.
+
+        Where there are an encoder and a decoder, `part` is 0 and 1, and layers are counted in each: layer l of the
+        decoder goes on from where layer l of the encoder ends.
+        """
+        name, layer = self._place(index)
+        found = {"part": self.parts[name]} if self.parts else {}
+        if self.directions:
+            layer, direction = self.directions.get(name, (layer, 0))
+            return {**found, "layer": layer, "direction": direction}
+        return {**found, "layer": layer if self.parts else index}
+
+    def inputs_of(self, index: int) -> Tensor | None:
+        """The data's own inputs at the positions of `layers[index]`, in the order of the data."""
+        return self.read.get(self._place(index)[0], self.inputs)
+
+    def _place(self, index: int) -> tuple[str, int]:
+        """The name under which `layers[index]` was unrolled, and its number there."""
+        for name, one in self.unrolled.items():
+            if index < len(one.layers):
+                return name, index
+            index -= len(one.layers)
+        raise IndexError(index)

@@ -28,7 +28,8 @@ class Step:
     the optimiser's steps taken before it; so many `labels` make up its mean loss. `inside`: a clipping strategy acts
     inside backpropagation, so that an adjoint is not what the later state's adjoint gives. `place` is the number of the
     layer and its direction (0 forward, 1 backward, where positions are in reverse order), of a part that is one
-    direction of a layer; None of others.
+    direction of a layer; None of others. `part` is 0 of an encoder and 1 of a decoder; None where there is one part.
+    `read` are the data's own inputs at these positions, tokens say, where they are not those of the batch.
     """
 
     cells: Sequence[Cell]
@@ -39,6 +40,8 @@ class Step:
     inside: bool = False
     labels: int = 1
     place: tuple[int, int] | None = None
+    part: int | None = None
+    read: Tensor | None = None
 
 
 class Regularizer(nn.Module):

@@ -41,7 +41,7 @@ def unroll(
     engine: str = "auto",
     interventions: Sequence[Intervention | None] | None = None,
     truncate: tuple[int, int] | None = None,
-    above: int = 0,
+    above: int | Tensor = 0,
     family: list[Unfolding] | None = None,
     inside: object = None,
 ) -> Unrolled:
@@ -59,7 +59,9 @@ def unroll(
         interventions: for each layer what acts within its backward pass; None: nothing. See `unroll.intervention`.
         truncate: (k1, k2) truncates backpropagation through time. Windows are k1 steps long, from the start. The
             losses of a window reach k2 steps back from its end. Chains only. See `unroll.truncation`.
-        above: layers that stand above these and are unrolled by themselves: `distance` counts an application each.
+        above: cell applications between the last state of these layers and the loss: `distance` counts them. A layer
+            that stands above and is unrolled by itself is one; of a chain that goes on from this one, each step is. One
+            number, or one a position.
         family: one list for all unrolls that one backward pass may reach, which grows: so `adjoints_of` one of them
             leaves the records of the others alone. Not of a truncated one.
 
@@ -86,7 +88,7 @@ def unroll(
         layers = unfold_layers(arguments, interventions, family)
     else:
         layers = unfold_truncated(arguments, interventions, truncate)
-    higher = reversed(range(above, above + len(cells)))
+    higher = (above + number for number in reversed(range(len(cells))))
     return Unrolled(tuple(LayerStates(unfolding, next(higher), how) for unfolding, how in layers))
 
 

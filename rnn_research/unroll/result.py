@@ -41,13 +41,14 @@ class LayerStates:
       clamp of a pre-activation that reads another part of the same new state, as that of a peephole does.)
 
     `distance` is the number of cell applications between the state and the last state of its structure, whose loss
-    it is measured to: `length - 1 - t` in a chain, the depth in a tree, plus one a layer above. Every path is as long.
+    it is measured to: `length - 1 - t` in a chain, the depth in a tree, plus one a layer above, and where another chain
+    goes on from the last state (a decoder) plus its steps. Every path through states is as long.
     `engine` says which engine computed it, and why.
     Where there is a loss at every position, the adjoint at distance d is the sum over the losses at 0..d
     applications, and `adjoints_of` gives the part of any one loss.
     """
 
-    def __init__(self, unfolding: Unfolding, above: int, engine: EngineChoice) -> None:
+    def __init__(self, unfolding: Unfolding, above: int | Tensor, engine: EngineChoice) -> None:
         self.cell, self.structure, self.engine = unfolding.cell, unfolding.structure, engine
         self._unfolding, self._above = unfolding, above
         self._weights = self._versions()

@@ -132,12 +132,13 @@ def arrays(sample: Sample) -> list[Any]:
         parent,
         sample.tree_inputs,
         sample.tree_targets,
+        sample.target_sequence,
     )
     return [None if part is None else np.asarray(part).tolist() for part in parts]
 
 
 def tensors(batch: Any) -> list[Any]:
-    parts = (batch.inputs, batch.target, batch.position_targets, batch.structure.sample)
+    parts = (batch.inputs, batch.target, batch.position_targets, batch.structure.sample, batch.target_sequence)
     return [None if part is None else part.tolist() for part in parts]
 
 
@@ -173,6 +174,10 @@ def test_samples_have_the_sizes_of_the_task(data):
                 assert sample.inputs.shape[1] == task.input_size
             if task.kind == "classification":
                 assert 0 <= sample.target < task.output_size
+            elif task.kind == "sequence":
+                assert sample.target_sequence.dtype == np.int64
+                assert sample.target_sequence.min() > 0
+                assert sample.target_sequence.max() < task.output_size
             else:
                 assert sample.target.shape == (task.output_size,)
                 assert sample.target.dtype == np.float32
@@ -293,12 +298,17 @@ def test_order_seed_changes_the_order_alone(option, ptb):
 
 
 def test_baselines_are_the_best_blind_answers(data):
-    targets = {split: np.array([sample.target for sample in everything(data, split)]) for split in SPLITS}
+    written = data.task.kind == "sequence"
+    samples = {split: everything(data, split) for split in SPLITS}
+    targets = {split: np.array([sample.target for sample in some]) for split, some in samples.items()}
+    if written:
+        targets = {name: np.concatenate([[*one.target_sequence, 0] for one in some]) for name, some in samples.items()}
     for split in ("val", "test"):
-        if data.task.kind == "classification":
+        if data.task.kind in ("classification", "sequence"):
             counts = Counter(targets["train"].tolist())
             majority = max(counts, key=lambda label: (counts[label], -label))
-            expected, name = np.mean(targets[split] == majority), f"{split}_accuracy"
+            metric = "token_accuracy" if written else "accuracy"
+            expected, name = np.mean(targets[split] == majority), f"{split}_{metric}"
         else:
             expected, name = np.mean((targets[split] - targets["train"].mean()) ** 2), f"{split}_mse"
         assert data.baselines()[name] == pytest.approx(expected, rel=1e-6)
@@ -779,5 +789,5 @@ def test_batches_are_tensors_of_the_right_types(data):
     for layout in layouts(data):
         batch = layout.collate(everything(data, "train")[:4])
         assert batch.inputs.dtype == (torch.int64 if data.task.tokens else torch.float32)
-        expected = torch.int64 if data.task.kind == "classification" else torch.float32
+        expected = torch.float32 if data.task.kind == "regression" else torch.int64
         assert batch.target.dtype == expected

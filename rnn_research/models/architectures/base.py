@@ -23,6 +23,8 @@ from rnn_research.models.bidirectional import check_acting, check_both, fold_bot
 from rnn_research.structures import Batch
 from rnn_research.unroll import Unrolled
 
+ASKED = {"next_token": ("for the next token", "next_token"), "sequence": ("for a sequence", "encoder_decoder")}
+"""By `Task.kind`, what data ask for and the architecture that answers to it; of others a label."""
 Unroll = Callable[..., Unrolled]
 """Unrolls cells as the batch at hand is to be unrolled: called as (cells, structure, inputs), with `between` and
 `initial` as `unroll.unroll` has them, and a `name` where several are unrolled for one batch."""
@@ -138,22 +140,27 @@ class Architecture(ABC):
 
     learns_positions: ClassVar[bool] = False
     """Whether the loss is that of labelled positions, where a batch has some."""
+    kinds: ClassVar[tuple[str, ...]] = ("classification", "regression")
+    """What the task may ask for, see `Task.kind`."""
     every_step: ClassVar[bool] = False
     """Whether it says at every step what comes next, and has no answer to a sample as a whole."""
+    ties: ClassVar[bool] = False
+    """Whether `tie_weights` has a meaning: its classes are tokens that it reads."""
+    folds_both: ClassVar[bool] = False
+    """Whether its own `fold` reads a sequence in both directions where it is to."""
     causal: ClassVar[bool] = False
     """Whether its answers may read no later input, so that a sequence can't be read in both directions."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         if blueprint.bidirectional:
             kind = type(self)
-            check_both(kind.fold is not Architecture.fold, kind.causal, kind.__name__)
+            check_both(kind.fold is not Architecture.fold and not kind.folds_both, kind.causal, kind.__name__)
         self.blueprint = blueprint
         name = type(self).__name__
-        if self.every_step != (blueprint.task.kind == "next_token"):
-            fits = "label or position" if self.every_step else "next_token"
-            asks = "no next token" if self.every_step else "for the next token"
+        if blueprint.task.kind not in self.kinds:
+            asks, fits = ASKED.get(blueprint.task.kind, ("for a label", "label or position"))
             raise ValueError(f"architecture: given {name}, but these data ask {asks}; use architecture={fits}, or auto")
-        if blueprint.tie_weights and not self.every_step:
+        if blueprint.tie_weights and not self.ties:
             raise ValueError(
                 f"tie_weights: given true with the architecture {name}, whose classes are no tokens; expected false"
             )

@@ -31,8 +31,9 @@ class NextToken(Architecture):
     """
 
     learns_positions = True
-    causal = True
+    kinds = ("next_token",)
     every_step = True
+    ties = True
     causal = True
     """No answer may read a later step: it would be told what it is asked."""
 
