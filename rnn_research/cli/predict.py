@@ -59,12 +59,14 @@ def _predict(options: argparse.Namespace) -> None:
     if options.batch_size < 1:
         raise UsageError(f"--batch-size: given {options.batch_size}, expected 1 or more")
     if run.task.kind == "next_token":
-        with _opened(options.out) as out:
+        with opened(options.out) as out:
             _write_likelihoods(out, run, _items(run, options.files), options.format)
         return
+    if run.task.kind == "sequence":
+        raise UsageError(f"{options.run}: writes sequences, which have no class; use rnn-translate")
     score = Score()
     items = score.readable(run, _items(run, options.files))
-    with _opened(options.out) as out:
+    with opened(options.out) as out:
         rows = score.counted(run.predict(items, options.batch_size))
         if options.format == "csv":
             _write_csv(out, rows, run.task.classes, options.probabilities)
@@ -186,7 +188,7 @@ def _write_likelihoods(out: IO[str], run: TrainedRun, items: Iterator[Item], for
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[IO[str]]:
+def opened(path: Path | None) -> Iterator[IO[str]]:
     """Where rows are written: nothing that is there is written over, and where there is no row no file is left."""
     if path is None:
         yield sys.stdout

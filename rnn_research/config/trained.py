@@ -17,9 +17,11 @@ from rnn_research.checks import choice, integer
 from rnn_research.config.instantiate import usage_error_at
 from rnn_research.config.remade import fill, layout_named, model_of, task_of, weights_of
 from rnn_research.datasets.encoder import Encoder, Item, encoder_of
+from rnn_research.datasets.text.parallel_encoder import ParallelEncoder
 from rnn_research.datasets.text.stream import StreamEncoder
 from rnn_research.errors import UsageError
 from rnn_research.models.model import Model
+from rnn_research.models.searching import SequenceWriter, search
 from rnn_research.models.streaming import TextLikelihood, TextReader, generated, likelihood
 from rnn_research.records import encoding, runs
 from rnn_research.structures import Sample
@@ -31,6 +33,10 @@ from rnn_research.unroll import Unrolled
 WEIGHTS = ("measured", "best", "last")
 TOGETHER = 64
 """Samples that are read at a time."""
+BEAM, PENALTY = 5, 1.0
+"""Of a translation: hypotheses that are kept, and the exponent of the length penalty."""
+ROOM = 10
+"""Tokens that a translation may have beyond twice those of its text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +73,7 @@ class TrainedRun:
         self.record, self.model, self.encoder, self.layout = record, model, encoder, layout
         self.task = model.task
         self._exact = _exact(model)
+        self._writer: SequenceWriter | None = None
 
     def needed_encoder(self) -> Encoder:
         """The encoder.
@@ -121,6 +128,43 @@ class TrainedRun:
         with usage_error_at(""):
             tokens = generated(reader, read, encoder.with_text, length, temperature, top_k, seed)
             yield from encoder.decoded(tokens)
+
+    def translate(
+        self, texts: Iterable[str], beam: int = BEAM, length_penalty: float = PENALTY, batch_size: int = TOGETHER
+    ) -> Iterator[str]:
+        """Yield what the model writes of each text, "" of one without a word; see `searching.search`. The same for any
+        batch size and order.
+
+        Args:
+            beam: hypotheses that are kept; 1 is greedy search.
+            length_penalty: the exponent by which longer translations are favoured.
+
+        Raises:
+            UsageError: the run translates nothing, or an argument is out of range.
+        """
+        encoder = self.needed_encoder()
+        if not isinstance(encoder, ParallelEncoder):
+            raise UsageError(
+                f"{self.record.name}: translates nothing; give a run of dataset=parallel_text or =multi30k"
+            )
+        self._writer = self._writer or SequenceWriter(self.model)
+        rest = iter(texts)
+        with usage_error_at(""):
+            integer("batch_size", batch_size)
+            while group := list(islice(rest, batch_size)):
+                yield from self._translated(encoder, self._writer, group, (beam, length_penalty))
+
+    def _translated(
+        self, encoder: ParallelEncoder, writer: SequenceWriter, texts: Sequence[str], how: tuple[int, float]
+    ) -> Iterator[str]:
+        read = [number for number, text in enumerate(texts) if encoder.segmenter.split(text)]
+        samples, found = [encoder.encode(texts[number]) for number in read], [""] * len(texts)
+        if samples:
+            most = [2 * len(sample.inputs) + ROOM for sample in samples]
+            written = search(writer, self.layout.collate(samples), most, *how, forbidden=encoder.forbidden)
+            for number, one in zip(read, written, strict=True):
+                found[number] = encoder.decode(one.classes)
+        yield from found
 
     def _stream(self) -> StreamEncoder:
         encoder = self.needed_encoder()

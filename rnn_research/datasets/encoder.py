@@ -18,6 +18,7 @@ from rnn_research.structures import Sample
 ENCODERS = {
     "text": "rnn_research.datasets.text.encoder.TextEncoder",
     "stream": "rnn_research.datasets.text.stream.StreamEncoder",
+    "parallel": "rnn_research.datasets.text.parallel_encoder.ParallelEncoder",
     "trees": "rnn_research.datasets.trees.encoder.TreeEncoder",
     "audio": "rnn_research.datasets.audio.encoder.AudioEncoder",
     "series": "rnn_research.datasets.series.encoder.SeriesEncoder",

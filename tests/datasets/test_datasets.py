@@ -363,7 +363,19 @@ def test_generated_splits_have_the_sizes_and_the_seed_asked_for(name, ptb):
     ]
 
 
-FREE = ("_target_", "root", "path", "url", "sha256", "cache", "vectors", "label_key", "token_key", "children_key")
+FREE = (
+    "_target_",
+    "root",
+    "path",
+    "target_path",
+    "url",
+    "sha256",
+    "cache",
+    "vectors",
+    "label_key",
+    "token_key",
+    "children_key",
+)
 """Keys that may be any text, or any path."""
 
 

@@ -48,11 +48,42 @@ def reviews(folder: Path) -> Path:
     return path
 
 
+ENGLISH = ("a", "the", "man", "dog", "runs", "sees", "red", "small")
+GERMAN = ("ein", "der", "Mann", "Hund", "l\u00e4uft", "sieht", "rot", "klein")
+
+
+def sentences(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """So many texts, each with its translation word by word."""
+    random, found = np.random.default_rng(seed), {}
+    while len(found) < count:
+        words = random.integers(len(ENGLISH), size=random.integers(3, 7)).tolist()
+        found[" ".join(ENGLISH[word] for word in words) + "."] = " ".join(GERMAN[word] for word in words) + "."
+    return list(found.items())
+
+
+def pairs(folder: Path) -> Path:
+    """A table of 60 texts and their translations."""
+    (path := folder / "pairs.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in sentences(60)), encoding="utf-8")
+    return path
+
+
+def descriptions(folder: Path) -> Path:
+    """The files of Multi30k, with few lines."""
+    found = iter(sentences(60))
+    for name, count in (("train", 40), ("val", 10), ("test_2016_flickr", 10)):
+        part = [next(found) for _ in range(count)]
+        for side, ending in enumerate(("en", "de")):
+            (folder / f"{name}.{ending}").write_text("".join(f"{pair[side]}\n" for pair in part), encoding="utf-8")
+    return folder
+
+
 MAKERS: dict[str, Callable[[Path], dict[str, str]]] = {
     "Text": lambda folder: {"dataset.path": str(plain_text(folder))},
     "Shakespeare": lambda folder: {"dataset.root": str(plain_text(folder).parent)},
     "Trec": lambda folder: {"dataset.root": str(questions(folder))},
     "SmsSpam": lambda folder: {"dataset.root": str(messages(folder))},
+    "ParallelText": lambda folder: {"dataset.path": str(pairs(folder))},
+    "Multi30k": lambda folder: {"dataset.root": str(descriptions(folder))},
     "LabelledText": lambda folder: {"dataset.path": str(reviews(folder))},
 }
 """By the name of a data set's class: writes its files into a folder, and returns what to type with it."""
