@@ -204,6 +204,45 @@ def test_an_architecture_trains_any_cell(
     assert all((after[name] != value).any() for name, value in before.items())
 
 
+def _translates(folder: Path, config: Callable[..., DictConfig], **given: str) -> None:
+    """An encoder in two directions and a decoder train with an option, or a line says why they do not."""
+    for directions in ("true", "false"):
+        cfg = config(
+            f"model.bidirectional={directions}",
+            "model.num_layers=2",
+            **{"model": "lstm", "dataset": "reverse_tokens", "architecture": "encoder_decoder", "probe": "none"}
+            | given,
+        )
+        told, parts = "", None
+        try:
+            parts = build(cfg)
+        except UsageError as error:
+            told = str(error)
+        if parts is None:
+            assert "\n" not in told
+            assert next(iter(given.values())) in told
+        else:
+            assert _fit(parts, folder / directions).steps == 2
+
+
+def test_a_strategy_acts_in_an_encoder_and_a_decoder_or_says_why_not(
+    clipping: str, config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    _translates(tmp_path, config, clipping=clipping)
+
+
+def test_a_regularizer_acts_on_an_encoder_and_a_decoder_or_says_why_not(
+    regularizer: str, config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    _translates(tmp_path, config, regularizer=regularizer)
+
+
+def test_a_probe_measures_an_encoder_and_a_decoder(
+    probe: str, config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    _translates(tmp_path, config, probe=probe)
+
+
 def _by_hand(model: Any, batch: Batch, samples: list[Sample], layout: Layout) -> tuple[torch.Tensor, list[list[Any]]]:
     """The loss, and each layer's state at each position (padding left out)."""
     inputs = list(model.embedding(batch.inputs)[batch.structure.mask])

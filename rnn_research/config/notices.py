@@ -14,6 +14,7 @@ import torch
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.clipping.module_mapping import ModuleMapping
 from rnn_research.datasets.base import DataModule
+from rnn_research.models.architectures import EncoderDecoder
 from rnn_research.models.model import Model, count_parameters
 from rnn_research.probes.base import Probe
 
@@ -66,10 +67,10 @@ def of_precision(asked: Any, made: str) -> str:
 
 
 def _of_model(asked: Mapping[str, Any], data: DataModule, model: Model) -> Iterator[str]:
-    if asked.get("dropout") and len(model.cells) == 1:
+    if asked.get("dropout") and model.architecture.blueprint.num_layers == 1:
         yield f"model.dropout={asked['dropout']}: does nothing, since it acts between layers and num_layers=1"
     usual = inspect.signature(Model).parameters["embedding_size"].default
-    if not data.task.tokens and asked.get("embedding_size", usual) != usual:
+    if not data.task.tokens and data.task.kind != "sequence" and asked.get("embedding_size", usual) != usual:
         yield f"model.embedding_size={asked['embedding_size']}: does nothing, since the data are no tokens"
     if (vectors := data.task.vectors) is not None and asked.get("embedding_size", usual) not in (
         usual,
@@ -77,6 +78,12 @@ def _of_model(asked: Mapping[str, Any], data: DataModule, model: Model) -> Itera
     ):
         given = asked["embedding_size"]
         yield f"model.embedding_size={given}: does nothing, since the data's vectors have {vectors.shape[1]} numbers"
+    if isinstance(model.architecture, EncoderDecoder) and (windows := model.clipping.truncate) is not None:
+        way = "" if model.architecture.attention == "none" else " through states; through attention all do"
+        yield (
+            f"clipping=tbptt: cuts the encoder and the decoder each into windows of {windows[0]} steps, so that the "
+            f"losses of the decoder's first {windows[1] // windows[0] * windows[0]} steps alone reach the encoder{way}"
+        )
     if (wanted := asked.get("match_parameters")) is not None:
         count, size, given = count_parameters(model), model.cells[0].hidden_size, asked["cell"].get("hidden_size")
         if abs(count - wanted) > FAR * wanted:

@@ -30,6 +30,7 @@ SAYS = {
     "optimizer=sgd +optimizer.dampening=0.5": "optimizer.dampening=0.5: does nothing without momentum",
     "optimizer.lr=0": "optimizer.lr=0: nothing is learnt",
     "init=[orthogonal,default]": "init=default: has no effect, it changes no weight",
+    "dataset=copy_tokens clipping=tbptt clipping.k1=4": "clipping=tbptt: cuts the encoder and the decoder each into",
 }
 
 
