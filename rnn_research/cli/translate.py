@@ -65,7 +65,7 @@ def _translate(options: argparse.Namespace) -> None:
             if reference is not None:
                 written.append(line)
     if reference is not None:
-        print(f"rnn-translate: {scores(written, reference)}", file=sys.stderr)
+        print(f"rnn-translate: {_scored(written, reference)}", file=sys.stderr)
 
 
 def _lines(file: str) -> Iterator[str]:
@@ -87,34 +87,25 @@ def _read(path: Path) -> list[str]:
 
 def _reference(path: Path) -> list[str]:
     """Its lines, once it is known that they can be compared."""
-    _sacrebleu()
+    from rnn_research.training.translated import sacrebleu_metrics
+
+    try:
+        sacrebleu_metrics()
+    except ImportError as error:
+        raise UsageError(str(error)) from None
     return _read(path)
 
 
-def _sacrebleu() -> tuple[type, type]:
+def _scored(written: Sequence[str], reference: Sequence[str]) -> str:
+    """BLEU and chrF of what was written, each with its signature."""
+    from rnn_research.training.translated import scores
+
     try:
-        from sacrebleu.metrics import BLEU, CHRF  # type: ignore[import-not-found]
-    except ImportError:
-        raise UsageError(
-            'sacrebleu: not installed, expected for BLEU; run pip install "rnn_research[translation]"'
-        ) from None
-    return BLEU, CHRF
-
-
-def scores(written: Sequence[str], reference: Sequence[str]) -> str:
-    """BLEU and chrF of what was written, as sacrebleu (Post 2018) has them, each with its signature.
-
-    Raises:
-        UsageError: there are not as many lines of both, or none; or sacrebleu is not installed.
-    """
-    if len(written) != len(reference) or not written:
-        raise UsageError(f"--reference: has {len(reference)} lines, expected the {len(written)} that were translated")
-    found = []
-    for name, kind in zip(("BLEU", "chrF"), _sacrebleu(), strict=True):
-        metric = kind()
-        score = metric.corpus_score(list(written), [list(reference)]).score
-        found.append(f"{name} {score:.2f} ({metric.get_signature()})")
-    return ", ".join(found)
+        found = scores(written, reference)
+    except ValueError as error:
+        raise UsageError(f"--{error}") from None
+    named = {"bleu": "BLEU", "chrf": "chrF"}
+    return ", ".join(f"{named[key]} {value:.2f} ({found.signatures[key]})" for key, value in found.values.items())
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from rnn_research.datasets.text.parallel_encoder import ParallelEncoder
 from rnn_research.datasets.text.stream import StreamEncoder
 from rnn_research.errors import UsageError
 from rnn_research.models.model import Model
-from rnn_research.models.searching import SequenceWriter, search
 from rnn_research.models.streaming import TextLikelihood, TextReader, generated, likelihood
+from rnn_research.models.translation import BEAM, PENALTY, Translator
 from rnn_research.records import encoding, runs
 from rnn_research.structures import Sample
 from rnn_research.structures.layouts import (
@@ -33,10 +33,6 @@ from rnn_research.unroll import Unrolled
 WEIGHTS = ("measured", "best", "last")
 TOGETHER = 64
 """Samples that are read at a time."""
-BEAM, PENALTY = 5, 1.0
-"""Of a translation: hypotheses that are kept, and the exponent of the length penalty."""
-ROOM = 10
-"""Tokens that a translation may have beyond twice those of its text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +69,7 @@ class TrainedRun:
         self.record, self.model, self.encoder, self.layout = record, model, encoder, layout
         self.task = model.task
         self._exact = _exact(model)
-        self._writer: SequenceWriter | None = None
+        self._translator: Translator | None = None
 
     def needed_encoder(self) -> Encoder:
         """The encoder.
@@ -147,24 +143,9 @@ class TrainedRun:
             raise UsageError(
                 f"{self.record.name}: translates nothing; give a run of dataset=parallel_text or =multi30k"
             )
-        self._writer = self._writer or SequenceWriter(self.model)
-        rest = iter(texts)
+        self._translator = self._translator or Translator(self.model, encoder, self.layout)
         with usage_error_at(""):
-            integer("batch_size", batch_size)
-            while group := list(islice(rest, batch_size)):
-                yield from self._translated(encoder, self._writer, group, (beam, length_penalty))
-
-    def _translated(
-        self, encoder: ParallelEncoder, writer: SequenceWriter, texts: Sequence[str], how: tuple[int, float]
-    ) -> Iterator[str]:
-        read = [number for number, text in enumerate(texts) if encoder.segmenter.split(text)]
-        samples, found = [encoder.encode(texts[number]) for number in read], [""] * len(texts)
-        if samples:
-            most = [2 * len(sample.inputs) + ROOM for sample in samples]
-            written = search(writer, self.layout.collate(samples), most, *how, forbidden=encoder.forbidden)
-            for number, one in zip(read, written, strict=True):
-                found[number] = encoder.decode(one.classes)
-        yield from found
+            yield from self._translator.translate(texts, beam, length_penalty, batch_size)
 
     def _stream(self) -> StreamEncoder:
         encoder = self.needed_encoder()

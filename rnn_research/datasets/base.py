@@ -168,6 +168,10 @@ class DataModule(LightningDataModule, ABC):
         """What makes samples of raw data, to be stored with a run; None: there is no such data beside these."""
         return None
 
+    def texts(self, split: str) -> Sequence[tuple[str, str]] | None:
+        """The samples of a split as text, each with its translation, in order; None: they are none."""
+        return None
+
     @property
     def read_report(self) -> dict[str, Any]:
         """What was read of a user's files, in types that JSON has, to be kept in the record."""

@@ -26,6 +26,7 @@ from rnn_research.training.signals import DeferredSignals, undisturbed
 from rnn_research.training.spec import RunSpec
 from rnn_research.training.stopping import Diverged, StopRules, anomalies_diverge
 from rnn_research.training.tables import TableWriter
+from rnn_research.training.translated import scores_of_set
 
 log = logging.getLogger(__name__)
 
@@ -145,8 +146,16 @@ class Recorder:
             trainer.test(model, dataloaders=loader, verbose=False)
             if model.answered:  # the trainer's limits may leave none
                 tables.append(answers_of(name, loader, model.answered, data.features(name)))
+            if trainer.limit_test_batches == 1.0:  # all of it was measured
+                self._translate(model, data, name)
         if tables:
             runs.write_table(self.live.folder, runs.ANSWERS, together(tables))
+
+    def _translate(self, model: Model, data: DataModule, name: str) -> None:
+        """The scores of a set's translations, and how they were counted."""
+        if (found := scores_of_set(model, data, name)) is not None:
+            record, values = self.live.record, {f"{name}_{key}": value for key, value in found.values.items()}
+            self.live.change(final={**record.final, **values}, actual={**record.actual, **found.signatures})
 
     def _close(self, trainer: Trainer, model: Model, status: str, **changes: Any) -> None:
         """The last tables and the record; of a run that is not done the record first, since it matters more, and tables

@@ -13,7 +13,9 @@ from rnn_research import load
 from rnn_research.cli import predict, translate
 from rnn_research.config.compose import Composer
 from rnn_research.config.run_one import run_one
+from rnn_research.datasets.text.parallel import ParallelText
 from rnn_research.models.searching import SequenceWriter, search
+from rnn_research.records import runs
 
 SMALL = ("model=gru", "hidden_size=32", "model.embedding_size=16", "dataset.batch_size=8", "optimizer.lr=0.02")
 
@@ -69,6 +71,24 @@ def test_a_score_has_its_signature(trained: tuple[Path, Path], capsys: pytest.Ca
     assert f"BLEU {wanted:.2f} (nrefs:1|case:mixed" in err
     assert "chrF" in err
     assert f"version:{sacrebleu.__version__}" in err
+
+
+def test_the_test_part_gives_exactly_what_was_recorded(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sacrebleu")
+    folder, files = trained
+    record = runs.read(folder)
+    data = ParallelText(str(files / "a.txt"), str(files / "b.txt"))
+    data.task  # noqa: B018
+    for side, name in enumerate(("source", "target")):
+        texts = [pair[side] for pair in data.texts("test") or ()]
+        assert len(texts) == len(data.samples("test"))
+        (tmp_path / name).write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    _, err = called(capsys, folder, tmp_path / "source", "--reference", tmp_path / "target", "--batch-size", 5)
+    assert f"BLEU {record.final['test_bleu']:.2f} ({record.actual['bleu'].partition('|beam')[0]})" in err
+    assert f"chrF {record.final['test_chrf']:.2f} ({record.actual['chrf'].partition('|beam')[0]})" in err
+    assert "|beam:5|length_penalty:1" in record.actual["bleu"]
 
 
 def test_without_sacrebleu_it_is_said(

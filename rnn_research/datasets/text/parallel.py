@@ -71,6 +71,7 @@ class ParallelData(DataModule):
         self.split_seed = integer("split_seed", split_seed, least=0)
         self.report = ReadingReport()
         self._encoder: Encoder | None = None
+        self._texts: dict[str, list[tuple[str, str]]] = {}
 
     @abstractmethod
     def read(self) -> list[Pair]:
@@ -85,6 +86,11 @@ class ParallelData(DataModule):
         alone may be in two, and look the same."""
         return ""
 
+    def texts(self, split: str) -> Sequence[tuple[str, str]] | None:
+        """The pairs of val or of test, as their files have them."""
+        self._load()
+        return self._texts.get(split)
+
     @property
     def encoder(self) -> Encoder | None:
         self._load()
@@ -97,7 +103,7 @@ class ParallelData(DataModule):
 
     def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
         self.report = ReadingReport()
-        sides, given = self._tokens(self.read())
+        pairs, sides, given = self._tokens(self.read())
         parts = self._split([source for source, _ in sides], given)
         long = [index for index in parts["train"] if self._too_long(sides[index])]
         if long:
@@ -115,24 +121,29 @@ class ParallelData(DataModule):
             name: self._encoder.samples(*([sides[index][side] for index in part] for side in (0, 1)))
             for name, part in parts.items()
         }
+        for name in ("val", "test"):
+            self._texts[name] = [(pairs[index].source, pairs[index].target) for index in parts[name]]
         self._count(sets, source, target)
         task = Task("sequence", source.size, target.size, tokens=True, monitor="loss")
         return task, sets
 
-    def _tokens(self, pairs: Sequence[Pair]) -> tuple[list[tuple[tuple[str, ...], tuple[str, ...]]], list[str]]:
-        """The tokens of both sides of each pair that has some, and the split that its file says."""
-        cut, sides, given = segmenter(self.tokens, self.lower), [], []
+    def _tokens(
+        self, pairs: Sequence[Pair]
+    ) -> tuple[list[Pair], list[tuple[tuple[str, ...], tuple[str, ...]]], list[str]]:
+        """The pairs that have a word on both sides, the tokens of each, and the split that its file says."""
+        cut, kept, sides, given = segmenter(self.tokens, self.lower), [], [], []
         same = dict[str, str]().setdefault  # one object a token, however often it is there
         for pair in pairs:
             found = [tuple([same(one, one) for one in cut.split(text)]) for text in (pair.source, pair.target)]
             if all(found):
                 sides.append((found[0], found[1]))
                 given.append(pair.part)
+                kept.append(pair)
             else:
                 self.report.drop("without a word on one side")
         if not sides:
             raise ValueError("path: found no pair of texts, expected at least three; give more data")
-        return sides, given
+        return kept, sides, given
 
     def _split(self, keys: Sequence[tuple[str, ...]], parts: Sequence[str]) -> dict[str, list[int]]:
         given = parts if any(parts) else None
