@@ -36,6 +36,7 @@ from rnn_research.datasets.series.japanese_vowels import JapaneseVowels
 from rnn_research.datasets.series.skeleton_actions import SkeletonActions
 from rnn_research.datasets.sst import SST
 from rnn_research.datasets.text import shakespeare
+from rnn_research.datasets.text.multi30k import Multi30k
 from rnn_research.datasets.text.published import SmsSpam, Trec
 from rnn_research.datasets.text.shakespeare import Shakespeare
 
@@ -583,6 +584,7 @@ def as_published(name: str, files: dict[str, bytes]) -> bytes:
 REAL = {
     "trec": Trec.PUBLISHED,
     "sms_spam": SmsSpam.PUBLISHED,
+    "multi30k": Multi30k.PUBLISHED,
     "tinyshakespeare": shakespeare.PUBLISHED,
     "sst": sst.PUBLISHED,
     "fsdd": SpokenDigits.PUBLISHED,

@@ -15,7 +15,7 @@ from rnn_research.datasets.text.parallel import ParallelData
 @final
 class Multi30k(ParallelData):
     """Descriptions of images in English and in German: Elliott, Frank, Sima'an and Specia 2016 (arXiv:1605.00459), task
-    1 of the shared task on multimodal translation. CC BY-NC-SA 4.0.
+    1 of the shared task on multimodal translation. No licence is stated.
 
     29,000 pairs train, 1,014 choose, and the 1,000 of 2016 test. Of the training pairs those whose text is one of val
     or test are dropped.
@@ -45,7 +45,7 @@ class Multi30k(ParallelData):
         lambda name: name in Multi30k.FILES,
         "35eeb58722d6260a92760bd0004107f93d5ccba0e778fda7011b022e4d856505",
         "train, val and test_2016_flickr, each as .en and .de",
-        "CC BY-NC-SA 4.0",
+        "no licence is stated",
         "D. Elliott, S. Frank, K. Sima'an, L. Specia (2016). Multi30K: multilingual English-German image descriptions. "
         "Workshop on Vision and Language. arXiv:1605.00459",
     )
