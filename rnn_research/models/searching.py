@@ -144,7 +144,7 @@ def search(
     for length in range(1, int(limits.max()) + 2):
         logs, rows = writer.step(rows, tokens)
         logs = _allowed(logs.view(count, width, -1), limits < length, forbidden)
-        total, index = (total[..., None] + logs).flatten(1).topk(width)
+        total, index = logs.add_(total[..., None]).flatten(1).topk(width)
         parent, chosen = index // logs.shape[-1], index % logs.shape[-1]
         written = written.gather(1, parent[..., None].expand(-1, -1, length - 1))
         ended = (chosen == END) & (total > -torch.inf)
@@ -166,14 +166,16 @@ def search(
 
 
 def _allowed(logs: Tensor, full: Tensor, forbidden: Sequence[int]) -> Tensor:
-    """The ln p of what may be written: the end alone in samples that are `full`.
+    """The ln p of what may be written, changed in place: the end alone in samples that are `full`.
 
     Raises:
         ValueError: one is not a number.
     """
-    if bool(logs.isnan().any()):
+    if bool(logs[..., END].isnan().any()):  # then all of a row are
         raise ValueError("the model gives a probability that is not a number; its training has diverged")
     if len(forbidden):
-        logs = logs.index_fill(-1, torch.tensor(list(forbidden), device=logs.device), -torch.inf)
-    end = torch.arange(logs.shape[-1], device=logs.device) == END
-    return torch.where(full[:, None, None] & ~end, -torch.inf, logs)
+        logs.index_fill_(-1, torch.tensor(list(forbidden), device=logs.device), -torch.inf)
+    if bool(full.any()):
+        other = torch.arange(logs.shape[-1], device=logs.device) != END
+        logs.masked_fill_(full[:, None, None] & other, -torch.inf)
+    return logs
