@@ -91,11 +91,11 @@ class Loop:
 
     `chains` has of each sample the states of each chain of the encoder, in its own order, then those of each layer of
     the decoder; `memory` what attention reads, and `ends` the states that leave the encoder, both with gradients of
-    their own. `last` is the summed loss of the last tokens.
+    their own. `last` is the summed loss of the last tokens. `cut` is memory or ends, through which no gradient passes.
     """
 
-    def __init__(self, model: Model, given: list[Sample]) -> None:
-        self.model, self.losses, self.lasts = model, [], []
+    def __init__(self, model: Model, given: list[Sample], cut: str = "") -> None:
+        self.model, self.losses, self.lasts, self.cut = model, [], [], cut
         self.chains: list[list[list[Any]]] = []
         self.memory: list[list[Tensor]] = []
         self.ends: list[list[Any]] = []
@@ -116,10 +116,12 @@ class Loop:
                 inputs = [torch.cat([one.hidden, other.hidden], -1) for one, other in pairs]
             else:
                 inputs = [state.hidden for state in chains[-1]]
-        memory = [one * 1.0 for one in inputs]
+        memory = [one.detach() if self.cut == "memory" else one * 1.0 for one in inputs]
         for one in memory:
-            one.retain_grad()
+            one.requires_grad_().retain_grad()
         ends = [alias(states[-1]) for states in chains]
+        if self.cut == "ends":
+            ends = [type(end)(*(part.detach().requires_grad_() for part in end)) for end in ends]
         first = ends
         if both:
             bridge, kind = iter(model.bridge), type(ends[0])
@@ -223,6 +225,37 @@ def test_the_direct_part_is_what_comes_through_attention(attention: str, both: b
                 if at == length - 1:
                     wanted += adjoint(loop.ends[sample][-len(top) + direction].hidden)
                 close(layer.direct.hidden[sample, at], wanted)
+
+
+@pytest.mark.parametrize("engine", ["native", "torch", "reference"])
+@pytest.mark.parametrize(("cell", "both"), [(RNN, False), (LSTM, True)])
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_ways_through_attention_and_through_the_state_add_up(
+    attention: str, cell: Any, both: bool, engine: str
+) -> None:
+    """Against a loop in which the one way, or the other, is cut; and nothing is left behind in the records."""
+    model = made(cell, attention, engine, bidirectional=both)
+    batch = ChainLayout().collate(samples())
+    unrolled = model.fold(batch, record=True)
+    loss = nn.functional.cross_entropy(*model.architecture.labelled(model, batch, unrolled))
+    found = unrolled.through_attention(loss)
+    loss.backward()
+    parts = []
+    for cut in ("ends", "memory"):
+        model.zero_grad()
+        loop = Loop(model, samples(), cut)
+        loop.loss.backward()
+        parts.append(loop.chains)
+    attended, stated = parts
+    for number, state in enumerate(found):
+        layer = unrolled.layers[number]
+        for sample, length in enumerate(READ):
+            for at in range(length):
+                for part in range(len(state)):
+                    through = adjoint(attended[sample][number][at][part])
+                    close(state[part][sample, at], through)
+                    close(layer.adjoints[part][sample, at], through + adjoint(stated[sample][number][at][part]))
+                    assert bool((through != 0).any()) <= (attention != "none")
 
 
 def test_without_attention_an_encoder_and_a_decoder_are_one_chain() -> None:

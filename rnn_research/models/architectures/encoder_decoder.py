@@ -28,11 +28,23 @@ class EncodedDecoded(Unrolled):
     """`layers` are the encoder's, from the bottom up, then the decoder's; what else there is, is the decoder's."""
 
     encoder: Unrolled
+    memory: Tensor
+    """h of the encoder's top layer at every position, of two directions both side by side, as attention reads it: a
+    tensor of its own in the graph, so that what comes through attention is what reaches it."""
 
-    @property
-    def memory(self) -> Tensor:
-        """h of the encoder's top layer at every position; of two directions both side by side."""
-        return self.encoder.hidden
+    def through_attention(self, loss: Tensor) -> list[State]:
+        """Of each layer of the encoder the part of d loss/ds that left the encoder through attention, at that position
+        or at a later one. The rest left it through the decoder's first state.
+
+        Call it before `backward`, as `LayerStates.adjoints_of`, for a scalar of the graph of this fold.
+
+        Raises:
+            RuntimeError: as `LayerStates.adjoints_of`.
+        """
+        (reached,) = torch.autograd.grad(loss, self.memory, retain_graph=True, allow_unused=True)
+        given = torch.zeros_like(self.memory) if reached is None else reached
+        passed = (self.encoder.hidden * given).sum()
+        return [layer.adjoints_of(passed) for layer in self.encoder.layers]
 
 
 class EncoderDecoder(Architecture):
@@ -60,7 +72,8 @@ class EncoderDecoder(Architecture):
 
     Of an encoder's adjoint `direct` is what comes into that position itself: in the top layer through attention, and at
     the last position, in every layer, through the decoder's first state as well. `recurrent` is what comes from later
-    states. They add up to the whole. A strategy that acts inside backpropagation acts in both parts; what passes from
+    states. They add up to the whole. `EncodedDecoded.through_attention` follows all ways that leave the encoder through
+    attention, wherever they do. A strategy that acts inside backpropagation acts in both parts; what passes from
     the decoder's first step into the encoder's end is no recurrence to it. Truncation in time cuts each part into
     windows of its own.
 
@@ -122,7 +135,8 @@ class EncoderDecoder(Architecture):
             part=DECODER,
             read=read,
         )
-        return EncodedDecoded((*encoder.layers, *decoder.layers), encoder)
+        memory = encoder.hidden.view_as(encoder.hidden)
+        return EncodedDecoded((*encoder.layers, *decoder.layers), encoder, memory)
 
     def encode(self, net: Any, batch: Batch, unroll: Unroll, steps: Tensor) -> Unrolled:
         """Unroll the encoder.
