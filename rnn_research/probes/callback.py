@@ -77,7 +77,10 @@ def attended_adjoints(model: Model) -> list[State]:
     step = model.step
     if step.loss is None or not isinstance(step.folded, EncodedDecoded) or getattr(model, "attention", None) is None:
         return []
-    return step.folded.through_attention(step.loss * step.labels)
+    before = step.loss.grad
+    found = step.folded.through_attention(step.loss * step.labels)
+    step.loss.grad = before  # it is retained, and autograd.grad, too, adds to what is
+    return found
 
 
 def observation_of(

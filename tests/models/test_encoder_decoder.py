@@ -302,6 +302,11 @@ def test_a_run_keeps_what_came_through_attention(clipped: bool, tmp_path: Path) 
     (own.loss * len(torch.cat(own.losses))).backward()
     found = torch.cat([adjoint(state.hidden) for states in own.chains for state in states[1]])
     torch.testing.assert_close(wanted[batch.structure.mask].double().flatten(), found, rtol=1e-3, atol=1e-6)
+    whole = Loop(model, samples())
+    (whole.loss * len(torch.cat(whole.losses))).backward()
+    norms = sorted(float(adjoint(state.hidden).norm()) for states in whole.chains for one in states for state in one)
+    first = np.sort(table["hidden"][table["step"] == 0])  # of the same weights: each sample's own loss
+    np.testing.assert_allclose(first, norms, rtol=1e-3, atol=1e-6)
     assert curves.curve(table).distance.tolist() == list(range(len(curves.curve(table).distance)))
 
 
