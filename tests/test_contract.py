@@ -447,6 +447,7 @@ def _one_step(strategy: Any, parts: Any, step: int) -> tuple[ClippingEffect, lis
 TRAINED = {
     "chain": {"model": "lstm", "dataset": "adding"},
     "parse": {"model": "nary_tree_lstm", "dataset": "boolean_trees"},
+    "sequence": {"model": "lstm", "dataset": "reverse_tokens"},
 }
 
 

@@ -11,7 +11,8 @@ The table has one row per (step, layer, sample, position), with the columns
                that a layer's rows of both are those of one chain
     <state>    n = ||dL/ds||_2, the norm of the total gradient of the sample's own training loss
 
-and maybe `<state>_direct`, `<state>_recurrent` (its parts) and `<state>_terminal` (the adjoint of the loss
+and maybe `<state>_direct`, `<state>_recurrent` (its parts), `<state>_attention` (the part of an encoder's that
+left it through attention) and `<state>_terminal` (the adjoint of the loss
 at the last step or the root alone, for which there is one distance where the training loss reads many
 positions); `token`; and where a strategy acts inside backpropagation `<point>_before` and `<point>_after`.
 """
@@ -27,7 +28,7 @@ from jaxtyping import Float, Int
 from rnn_research.checks import nearest
 
 KEYS = ("step", "layer", "sample", "distance")
-PARTS = ("_direct", "_recurrent", "_terminal")
+PARTS = ("_direct", "_recurrent", "_terminal", "_attention")
 JOINT = "joint"
 """All states of the cell together, (h, c) of an LSTM: what a step hands to the next, so what can vanish."""
 OTHERS = (

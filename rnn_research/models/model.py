@@ -184,7 +184,8 @@ class Model(LightningModule):
             step.window.full = self._trainer.accumulate_grad_batches
         number = self.global_step if self.regularizers else 0
         unroller = Unroller(self.engine, step.record, step.interventions, number)
-        loss, labels, terminal = self._loss(batch, self._fold(batch, unroller, "train"), "train")
+        step.folded = self._fold(batch, unroller, "train")
+        loss, labels, terminal = self._loss(batch, step.folded, "train")
         return step.take(unroller.parts, batch.inputs, loss, labels, terminal)
 
     def on_after_backward(self) -> None:

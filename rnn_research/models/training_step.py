@@ -23,7 +23,8 @@ from rnn_research.unroll import LossScale, Record, Unrolled
 class TrainingStep:
     """A step from its first batch's forward pass until the weights have changed.
 
-    Of the batch that was taken last, `parts` are what was unrolled, by name. `loss` is the mean over `labels` labels,
+    Of the batch that was taken last, `parts` are what was unrolled, by name, and `folded` what the architecture made of
+    them. `loss` is the mean over `labels` labels,
     and keeps its gradient where the step is `recorded`: what the backward pass started with there (accumulation and
     loss scaling included). `unit` is the same number, where something acts on the loss. `terminal` is the summed loss
     of the answers, where the loss also reads other positions; None where it reads those alone. `inputs` are the batch's
@@ -43,6 +44,7 @@ class TrainingStep:
         self.recorded = False
         """Whether every state's adjoint is kept, with the norms of its parts. Set it before the batch is taken."""
         self.parts: dict[str, Step] = {}
+        self.folded: Unrolled | None = None
         self.inputs: Tensor | None = None
         self.loss: Tensor | None = None
         self.labels = 0
@@ -65,6 +67,7 @@ class TrainingStep:
     def forget(self) -> None:
         """Let go of the batch that was taken last, whose graph is large."""
         self.parts, self.inputs, self.loss, self.terminal, self.unit = {}, None, None, None, None
+        self.folded = None
 
     def take(
         self, parts: dict[str, Step], inputs: Tensor, loss: Tensor, labels: int, terminal: Tensor | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,7 +28,8 @@ class Adjoint(Probe):
     positions than the last one, `<state>_terminal` is the adjoint of the last one's loss alone: only there has a state
     one distance to the loss, so it is what a vanishing curve is drawn from. Where the data are tokens, `token` is the
     one read there (0: nothing is read). Where there are an encoder and a decoder, `part` is 0 and 1, and `distance`
-    counts the one way through states: see `models.architectures.encoder_decoder`.
+    counts the one way through states: see `models.architectures.encoder_decoder`; with attention `<state>_attention` is
+    the part of an encoder's adjoint that left the encoder through it, wherever it did (NaN of a decoder's).
 
     Where a strategy acts inside backpropagation these are the adjoints that flow, after it; and for each point at
     which one acts (see `unroll.intervention`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
@@ -61,7 +63,10 @@ class Adjoint(Probe):
             place = observation.rows(index)
             tokens = observation.inputs_of(index) if observation.tokens else None
             read = _turned(tokens, layer) if place.get("direction") else tokens
-            parts.append(self._rows(place, layer, observation.scale, last, read))
+            rows = self._rows(place, layer, observation.scale, last, read)
+            if observation.attended:
+                rows |= self._attended(layer, observation.attended[index : index + 1])
+            parts.append(rows)
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _rows(
@@ -72,9 +77,7 @@ class Adjoint(Probe):
         terminal: State | None,
         tokens: Tensor | None,
     ) -> dict[str, Any]:
-        kept = layer.mask
-        if self.samples is not None and self.samples < len(layer.structure):
-            kept = kept & spread(len(layer.structure), self.samples, kept.device)[layer.structure.sample]
+        kept = self._kept(layer)
         sample, distance = layer.structure.sample[kept].int(), layer.distance[kept].int()
         rows: dict[str, Any] = {name: torch.full_like(sample, number).short() for name, number in place.items()}
         rows |= {"sample": sample, "distance": distance}
@@ -89,6 +92,21 @@ class Adjoint(Probe):
         if terminal is not None:  # of a sum over samples, so each sample's own already
             for name, values in zip(layer.cell.state_names, terminal, strict=True):
                 rows[f"{name}_terminal"] = norm(values[kept], -1)
+        return rows
+
+    def _kept(self, layer: LayerStates) -> Tensor:
+        """The positions of the samples that are kept."""
+        kept = layer.mask
+        if self.samples is not None and self.samples < len(layer.structure):
+            kept = kept & spread(len(layer.structure), self.samples, kept.device)[layer.structure.sample]
+        return kept
+
+    def _attended(self, layer: LayerStates, found: Sequence[State]) -> dict[str, Tensor]:
+        """The norms of what came through attention: of a sum over samples, so each sample's own. NaN in a decoder."""
+        kept, rows = self._kept(layer), {}
+        for number, name in enumerate(layer.cell.state_names):
+            none = torch.full((int(kept.sum()),), torch.nan, dtype=torch.float64, device=kept.device)
+            rows[f"{name}_attention"] = norm(found[0][number][kept], -1) if found else none
         return rows
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rnn_research.cells.base import State
 from rnn_research.models import Model
+from rnn_research.models.architectures.encoder_decoder import EncodedDecoded
 from rnn_research.probes.base import Probe
 from rnn_research.probes.observation import Observation
 
@@ -26,6 +27,7 @@ class ProbeCallback(Callback):
         self.probe, self.name = probe, name
         self._parameters: dict[str, nn.Parameter] = {}
         self._terminal: dict[str, list[State]] = {}
+        self._attended: list[State] = []
 
     @property
     def state_key(self) -> str:
@@ -51,12 +53,13 @@ class ProbeCallback(Callback):
 
     def on_before_backward(self, trainer: Trainer, pl_module: Model, loss: Tensor) -> None:  # type: ignore[override]
         if self.probe.needs_terminal and pl_module.step.recorded and self.probe.due(trainer.global_step):
-            self._terminal = terminal_adjoints(pl_module)
+            self._terminal, self._attended = terminal_adjoints(pl_module), attended_adjoints(pl_module)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
         if self.probe.due(trainer.global_step):
-            self.probe.observe(observation_of(pl_module, trainer.global_step, self._parameters, self._terminal))
-            self._terminal = {}
+            before = self._terminal, self._attended
+            self.probe.observe(observation_of(pl_module, trainer.global_step, self._parameters, *before))
+            self._terminal, self._attended = {}, []
 
 
 def terminal_adjoints(model: Model) -> dict[str, list[State]]:
@@ -68,11 +71,24 @@ def terminal_adjoints(model: Model) -> dict[str, list[State]]:
     return {name: [layer.adjoints_of(loss) for layer in part.unrolled.layers] for name, part in parts.items()}
 
 
+def attended_adjoints(model: Model) -> list[State]:
+    """Of the batch at hand, before its backward pass: the part of the adjoints of its summed loss that left an encoder
+    through attention, by layer; none where there is no attention."""
+    step = model.step
+    if step.loss is None or not isinstance(step.folded, EncodedDecoded) or getattr(model, "attention", None) is None:
+        return []
+    before = step.loss.grad
+    found = step.folded.through_attention(step.loss * step.labels)
+    step.loss.grad = before  # it is retained, and autograd.grad, too, adds to what is
+    return found
+
+
 def observation_of(
     model: Model,
     number: int = 0,
     parameters: Mapping[str, nn.Parameter] | None = None,
     terminal: Mapping[str, Sequence[State]] | None = None,
+    attended: Sequence[State] = (),
 ) -> Observation:
     """The step that a model is taking, after its backward pass.
 
@@ -80,6 +96,7 @@ def observation_of(
         number: the updates before it.
         parameters: the model's by name; None: they are looked up.
         terminal: what `terminal_adjoints` gave before the backward pass.
+        attended: what `attended_adjoints` gave before it.
     """
     step = model.step
     named = dict(model.named_parameters()) if parameters is None else parameters
@@ -99,4 +116,5 @@ def observation_of(
         {name: part.place for name, part in step.parts.items() if part.place is not None},
         {name: part.part for name, part in step.parts.items() if part.part is not None},
         {name: part.read for name, part in step.parts.items() if part.read is not None},
+        attended,
     )

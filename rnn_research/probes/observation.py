@@ -32,6 +32,8 @@ class Observation:
         directions: by the same names, of a part that is one direction of a layer the layer's number and the direction:
             0 forward, 1 backward, where positions are in reverse order.
         parts: by the same names, 0 of an encoder and 1 of a decoder; empty where there is one part.
+        attended: for each of the first `layers`, those of an encoder that a decoder attends to, the part of the
+            adjoints of the summed loss that left the encoder through attention; empty where there is no attention.
         read: by the same names, the data's own inputs at the positions of what reads others than `inputs`.
     """
 
@@ -47,6 +49,7 @@ class Observation:
     directions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     parts: Mapping[str, int] = field(default_factory=dict)
     read: Mapping[str, Tensor] = field(default_factory=dict)
+    attended: Sequence[State] = ()
 
     @property
     def layers(self) -> list[LayerStates]:

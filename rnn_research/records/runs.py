@@ -184,9 +184,7 @@ def read(folder: Path) -> RunRecord:
     try:
         raw = version1.converted(raw) if version == 1 else raw
         if isinstance(raw.get("choices"), dict) and "optimizer" in raw["choices"]:  # from the command line
-            raw["choices"] = raw["choices"] | {
-                key: one for key, one in CHOSEN_BEFORE.items() if key not in raw["choices"]
-            }
+            raw["choices"] = {**raw["choices"], **CHOSEN_BEFORE, **raw["choices"]}  # in the record's own order
         return RunRecord(**_typed({key: value for key, value in raw.items() if key in known}))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamagedRecord(path, f"damaged ({error}); run it again") from None

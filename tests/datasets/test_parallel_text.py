@@ -208,7 +208,7 @@ BROKEN: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
     "gzip": (lambda folder: {"path": write(folder / "a.tsv.gz", b"a\tb")}, "a.tsv.gz: can't be unpacked"),
     "nothing": (lambda folder: {"path": write(folder / "a.tsv", "\t\n\n")}, "path: found no pair of texts"),
     "two": (lambda folder: {"path": write(folder / "a.tsv", "a\tb\nc\td\n")}, "path: found 2 samples, which leaves"),
-    "rare": (lambda folder: {**in_a_table(folder), "min_count": 999}, "min_count: given 999, but no token is there"),
+    "rare": (lambda folder: {**in_a_table(folder), "min_count": 999}, "min_count: given 999, but the most frequent"),
     "short": (lambda folder: {**in_a_table(folder), "max_length": 1}, "max_length: given 1, which leaves no pair"),
     "half": (lambda folder: {"path": folder, "source": "en"}, "source: given en with target=None, expected both"),
     "tokens": (lambda folder: {"path": folder, "tokens": "pieces"}, "tokens: given 'pieces', expected"),

@@ -22,7 +22,7 @@ from rnn_research.datasets.task import Task
 from rnn_research.models import Model
 from rnn_research.models.architectures import EncoderDecoder, Label
 from rnn_research.probes.adjoint import Adjoint
-from rnn_research.probes.callback import observation_of, terminal_adjoints
+from rnn_research.probes.callback import attended_adjoints, observation_of, terminal_adjoints
 from rnn_research.probes.saturation import Saturation
 from rnn_research.records import runs
 from rnn_research.regularizers.omega import Omega
@@ -277,6 +277,37 @@ def test_without_attention_an_encoder_and_a_decoder_are_one_chain() -> None:
             assert own["token"][np.argsort(-own["distance"].astype(int))].tolist() == tokens
     curve = curves.curve(table)
     assert curve.distance.tolist() == list(range(len(curve.distance)))
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_a_run_keeps_what_came_through_attention(clipped: bool, tmp_path: Path) -> None:
+    """Of the encoder's rows, no larger than the two ways together allow; the curve is of the same states as without."""
+    more: dict[str, Any] = {"clipping": AdjointNorm(1e9)} if clipped else {}
+    run(Given(TASK, samples()), made(LSTM, "additive", **more).float(), tmp_path, {"adjoint": Adjoint()}, max_steps=1)
+    table = runs.read_table(tmp_path, "adjoint")
+    assert table is not None
+    assert curves.columns.states(table) == ("hidden", "cell")
+    for name in ("hidden", "cell"):
+        of_encoder = table["part"] == 0
+        assert np.isnan(table[f"{name}_attention"][~of_encoder]).all()
+        assert (table[f"{name}_attention"][of_encoder] > 0).all()
+    ends = (table["part"] == 0) & (table["layer"] == 1)
+    assert np.isfinite(table["hidden_attention"][ends]).all()
+    model = made(LSTM, "additive").float()
+    model.step.recorded = True
+    batch = ChainLayout().collate(samples())
+    model.training_step(batch, 0)
+    wanted = attended_adjoints(model)[1].hidden
+    own = Loop(model.double(), samples(), "ends")
+    (own.loss * len(torch.cat(own.losses))).backward()
+    found = torch.cat([adjoint(state.hidden) for states in own.chains for state in states[1]])
+    torch.testing.assert_close(wanted[batch.structure.mask].double().flatten(), found, rtol=1e-3, atol=1e-6)
+    whole = Loop(model, samples())
+    (whole.loss * len(torch.cat(whole.losses))).backward()
+    norms = sorted(float(adjoint(state.hidden).norm()) for states in whole.chains for one in states for state in one)
+    first = np.sort(table["hidden"][table["step"] == 0])  # of the same weights: each sample's own loss
+    np.testing.assert_allclose(first, norms, rtol=1e-3, atol=1e-6)
+    assert curves.curve(table).distance.tolist() == list(range(len(curves.curve(table).distance)))
 
 
 def test_what_is_saturated_is_said_of_each_part(tmp_path: Path) -> None:
