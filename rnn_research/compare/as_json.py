@@ -63,6 +63,7 @@ def _condition(comparison: Comparison, condition: Condition) -> dict[str, Any]:
         "gradient_at_first_step": _reading(condition.start),
         "beside": {name: _reading(reading) for name, reading in condition.beside.items()},
         "metric": _plain(condition.metric),
+        "metric_scale": condition.scale.value,
         "metric_baseline": condition.baseline,
         "clipped": _plain(condition.clipped),
         "success": _plain(condition.success),
@@ -113,7 +114,7 @@ def _reading(reading: Reading | None) -> dict[str, Any] | None:
 def _effect(comparison: Comparison, effect: Effect) -> dict[str, Any]:
     def number(name: str) -> dict[str, Any] | None:
         found = _plain(getattr(effect, name))
-        more = {key: getattr(effect, f"{name}_{key}") for key in ("p", "detectable")}
+        more = {key: getattr(effect, f"{name}_{key}") for key in ("p", "detectable", "rank_p")}
         return None if found is None else found | more
 
     return {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rnn_research.compare import ComparedRun, Comparison, Condition, Success
+from rnn_research.compare.scales import MetricScale
 from rnn_research.curves import JOINT, Reading
 from rnn_research.records.runs import RunRecord
 from rnn_research.report import as_text
@@ -121,7 +122,10 @@ def task_columns(comparison: Comparison) -> list[Column]:
     metric = metric_title(comparison)
     return [
         Column(
-            f"{metric} [95%]", "mean over the seeds that did not diverge", lambda c: metric_cell(comparison, c), keep=95
+            f"{metric} [95%]",
+            f"{_mean_of(comparison)} over the seeds that did not diverge",
+            lambda c: metric_cell(comparison, c),
+            keep=95,
         ),
         Column(
             "baseline",
@@ -191,7 +195,7 @@ def answer(comparison: Comparison, condition: Condition, feature: str, index: in
     """The mean with its interval in one bin."""
     found = condition.answers.get(feature)
     mean = None if found is None else found.mean[index]
-    return as_text.interval(mean if mean is None or comparison.measure != "accuracy" else mean.within(0.0, 1.0))
+    return as_text.interval(mean)
 
 
 def seeds_column() -> Column:
@@ -233,14 +237,17 @@ def at(title: str) -> str:
 
 
 def metric_cell(comparison: Comparison, condition: Condition) -> str:
-    """The mean with its interval; an accuracy's ends where accuracies do, at 0 and 1."""
+    """The mean with its interval, and of how many seeds where not of all; or why there is no interval."""
     found = condition.metric
     if found is None:
         return as_text.NOTHING
-    if (comparison.metric or "").endswith("accuracy"):
-        found = found.within(0.0, 1.0)
     some = f" (of {found.n})" if found.n < condition.seeds else ""
-    return as_text.interval(found) + some
+    return as_text.reasoned(found) + some
+
+
+def _mean_of(comparison: Comparison) -> str:
+    """`mean`, or `geometric mean` of what is compared on the scale of logs."""
+    return "geometric mean" if any(c.scale is MetricScale.LOG for c in comparison.conditions) else "mean"
 
 
 def diverged(condition: Condition) -> str:

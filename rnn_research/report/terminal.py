@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rnn_research.compare import Comparison, caveats, explained_rates
 from rnn_research.compare.factors import short
 from rnn_research.records.printable import middle, printable_values
-from rnn_research.report import as_text, columns, tables
+from rnn_research.report import as_text, changes, columns, tables
 from rnn_research.report.columns import Column
 from rnn_research.report.fitting import GAP, KEPT, READABLE, TextColumn, fitted, lines, wrapped
 from rnn_research.report.sparkline import Scale
@@ -142,7 +142,11 @@ def _effects(comparison: Comparison) -> str:
         TextColumn("without", tuple(words[0]), keep=50),
         TextColumn("with", tuple(words[1]), keep=51),
     ]
-    notes = (_wrapped(f"{comparison.label(e.clipped)}: {'; '.join(e.notes)}.", "  ") for e in effects if e.notes)
+    notes = (
+        _wrapped(f"{comparison.label(e.clipped)}: {'; '.join(said)}.", "  ")
+        for e in effects
+        if (said := changes.notes(e))
+    )
     left = len(comparison.effects) - len(effects)
     more = [f"(and {left} more: the page and --format json have all)"] if left else []
     return "\n".join([_fit(shown), *more, *notes])

@@ -15,7 +15,7 @@ EQUAL = 1e-9
 """Values that differ by less, in parts of the largest, are equal."""
 SEEDS = 3
 """So many seeds give an interval. Student's over two is exact for normal values, and 9 standard deviations wide."""
-STUDENT, LOG_STUDENT = "Student", "Student on logs"
+STUDENT, LOG_STUDENT, STUDENT_CUT = "Student", "Student on logs", "Student, cut where values can't be"
 WILSON, CLOPPER_PEARSON, NEWCOMBE, BOOTSTRAP = "Wilson", "Clopper-Pearson", "Newcombe", "stratified bootstrap"
 
 
@@ -124,6 +124,13 @@ def exponential(logs: Interval | None) -> Interval | None:
         return None
     mean, low, high = (_exp(end) for end in (logs.mean, logs.low, logs.high))
     return replace(logs, mean=mean, low=low, high=high, method=LOG_STUDENT)
+
+
+def exponential_band(logs: Band) -> Band:
+    """A band of logs as one of what they are the logs of: its `mean` is the geometric one."""
+    with np.errstate(over="ignore"):
+        mean, low, high = (np.exp(values) for values in (logs.mean, logs.low, logs.high))
+    return replace(logs, mean=mean, low=low, high=high)
 
 
 def _exp(log: float) -> float:
