@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import rnn_research
+from rnn_research.compare.across import across_tasks
 from rnn_research.compare.comparison import Comparison
 from rnn_research.compare.conditions import Condition
 from rnn_research.compare.effects import Effect
@@ -46,6 +47,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         },
         "conditions": [_condition(comparison, condition) for condition in comparison.conditions],
         "effects": [_effect(comparison, effect) for effect in comparison.effects],
+        "across_tasks": [_plain(one) for one in across_tasks(comparison)],
         "explained": _plain(explained_rates(comparison)),
         "caveats": [_plain(caveat) for caveat in caveats(comparison)],
         "excluded": [{"run": comparison.name(item.folder), "reason": item.reason} for item in comparison.excluded],

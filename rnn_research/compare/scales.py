@@ -21,6 +21,10 @@ OF_LOGS = ("perplexity", "mse", "rmse", "mae", "squared", "absolute", "norm", "n
 OF_SHARES = ("accuracy", "f1", "auc", "auroc", "precision", "recall", "share", "error_rate")
 
 
+HIGHER = ("accuracy", "f1", "auc", "r2", "precision", "recall", "score", "correlation", "kappa", "bleu", "likelihood")
+LOWER = ("loss", "error", "mse", "rmse", "mae", "nll", "perplexity", "bits", "bpc", "entropy", "regret")
+
+
 class MetricScale(Enum):
     """How a number is averaged over seeds."""
 
@@ -46,6 +50,11 @@ def scale_of(metric: str | None, values: Iterable[float] = ()) -> MetricScale:
         there = [value for value in values if np.isfinite(value)]
         return MetricScale.SHARE if all(0 <= value <= 1 for value in there) else MetricScale.PLAIN
     return MetricScale.PLAIN
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether the metric's name says so: a loss, an error, a perplexity."""
+    return any(word in LOWER for word in metric.split("_"))
 
 
 def scaled_interval(values: Sequence[float] | np.ndarray, scale: MetricScale) -> Interval | None:

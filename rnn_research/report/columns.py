@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from rnn_research.compare import ComparedRun, Comparison, Condition, Success
+from rnn_research.compare import ComparedRun, Comparison, Condition
 from rnn_research.compare.scales import MetricScale
 from rnn_research.curves import JOINT, Reading
 from rnn_research.records.runs import RunRecord
-from rnn_research.report import as_text
+from rnn_research.report import as_text, budget
 from rnn_research.report.fitting import KEPT
 from rnn_research.report.names import names as factor_names
 
@@ -148,9 +148,12 @@ def task_columns(comparison: Comparison) -> list[Column]:
 def success_columns(comparison: Comparison) -> list[Column]:
     """How many runs solved the task, and after how many steps."""
     return [
-        Column("solved", f"runs that reached {rules(comparison)}", lambda c: solved(c.success), keep=85),
+        Column("solved", f"runs that reached {rules(comparison)}", lambda c: budget.solved(c.success), keep=85),
         Column(
-            "steps to success", "median and range over the runs that solved it", lambda c: steps(c.success), keep=60
+            "steps to success",
+            "median [95%] of all runs (Kaplan and Meier): by so many steps half had solved it",
+            lambda c: budget.steps(c.success),
+            keep=80,
         ),
     ]
 
@@ -158,24 +161,6 @@ def success_columns(comparison: Comparison) -> list[Column]:
 def rules(comparison: Comparison) -> str:
     """When the tasks count as solved."""
     return " or ".join(comparison.rules)
-
-
-def solved(found: Success | None) -> str:
-    """`3 of 5 [0.15, 0.95]`: how many runs, and the interval of their share (Clopper and Pearson)."""
-    if found is None:
-        return as_text.NOTHING
-    share = found.share_solved
-    return f"{found.solved} of {found.runs} [{share.low:.2f}, {share.high:.2f}]"
-
-
-def steps(found: Success | None) -> str:
-    """`1,250 (900 to 2,000), 2 censored`."""
-    if found is None:
-        return as_text.NOTHING
-    said = as_text.NOTHING if found.median is None else f"{found.median:,.0f}"
-    if len(found.steps) > 1:
-        said += f" ({found.steps[0]:,} to {found.steps[-1]:,})"
-    return f"{said}, {len(found.censored)} censored" if found.censored else said
 
 
 def answer_columns(comparison: Comparison, feature: str) -> list[Column]:

@@ -9,7 +9,7 @@ from html import escape
 from rnn_research.compare import Comparison, Condition, Success
 from rnn_research.compare.factors import is_of_clipping
 from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, RISE, Reading, verdicts
-from rnn_research.report import as_text, columns
+from rnn_research.report import as_text, budget, columns
 from rnn_research.report.names import joined, names
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -90,9 +90,9 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
 
 
 def _success(found: Success) -> str:
-    """`3 of 5 runs, after 1,250 (900 to 2,000) steps, 2 censored`."""
-    runs = f"{columns.solved(found)} {'run' if found.runs == 1 else 'runs'}"
-    return f"{runs}; steps: {columns.steps(found)}" if found.steps else runs
+    """`3 of 5 [0.15, 0.95] runs; steps: 1,250 [900, >2,000], 2 censored`."""
+    runs = f"{budget.solved(found)} {'run' if found.runs == 1 else 'runs'}"
+    return f"{runs}; steps: {budget.steps(found)}" if found.steps else runs
 
 
 def verdict_word(word: str) -> str:
@@ -157,7 +157,8 @@ def _of_success(comparison: Comparison) -> dict[str, str]:
         said["Solved"] = (
             f"A run counts from the first validation that finds {columns.rules(comparison)}. One that ended before is "
             "censored at its last step, since more steps may have solved it; one that diverged never does. The share "
-            "of runs solved by a step is Kaplan and Meier's estimate."
+            "of runs solved by a step is Kaplan and Meier's estimate; the median step, by which half had solved it, is "
+            "of all runs counted so, with the interval of Brookmeyer and Crowley."
         )
     if comparison.bins:
         said["Answers"] = (

@@ -93,7 +93,7 @@ def scrolled(head: str, rows: Iterable[str], caption: str, kind: str = "") -> st
     )
 
 
-def _plain(head: Sequence[str], rows: Iterable[str], caption: str) -> str:
+def plain_table(head: Sequence[str], rows: Iterable[str], caption: str) -> str:
     """A table that is not of conditions; a heading with a leading # is of numbers."""
     cells = (
         f'<th scope="col"{NUMBER if name.startswith("#") else ""}>{escape(name.lstrip("#"))}</th>' for name in head
@@ -149,9 +149,8 @@ def effects(comparison: Comparison) -> str:
         for first, *cells, note in changes.rows(comparison)
     )
     said = "".join(f"<p>{sentence}</p>" for sentence in changes.sentences(comparison))
-    return (
-        f'<h3>What it changed</h3>{said}{_plain(head, rows, "Less the baseline")}<p class="quiet">{changes.ABOUT}</p>'
-    )
+    table = plain_table(head, rows, "Less the baseline")
+    return f'<h3>What it changed</h3>{said}{table}<p class="quiet">{changes.ABOUT}</p>'
 
 
 def explained(comparison: Comparison) -> str:
@@ -177,7 +176,7 @@ def explained(comparison: Comparison) -> str:
         f'<th scope="row">{escape(name)}</th><td{NUMBER}>{share}</td><td{NUMBER}>{p}</td>' for name, share, p in rows
     )
     caption = f"Share of the variance over {found.n} runs whose gradient one rate describes"
-    return f"{title}{_plain(('factor', '#share', '#p'), cells, caption)}"
+    return f"{title}{plain_table(('factor', '#share', '#p'), cells, caption)}"
 
 
 def beware(comparison: Comparison) -> str:
@@ -195,7 +194,7 @@ def left_out(comparison: Comparison) -> str:
     for title, items in (("Left out", left_out), ("Compared, but incomplete", lacks)):
         if items:
             rows = (f'<td>{escape(name)}</td><td class="wrap">{escape(why)}</td>' for name, why in items)
-            parts.append(f"<h2>{title}</h2>{_plain(('run', 'why'), rows, title)}")
+            parts.append(f"<h2>{title}</h2>{plain_table(('run', 'why'), rows, title)}")
     return "".join(parts)
 
 
@@ -215,7 +214,7 @@ def runs(comparison: Comparison) -> str:
         for run in comparison.runs
     )
     about = "Every run with the command that repeats it, put together from its record"
-    found = _plain(("run", "status", "#steps", "command"), rows, "Every run")
+    found = plain_table(("run", "status", "#steps", "command"), rows, "Every run")
     return f'<h2 id="runs">Runs</h2>{folded(about, found)}'
 
 
@@ -232,7 +231,7 @@ def environment(comparison: Comparison) -> str:
         for name, values in known.items()
     )
     dates = f"Started {min(r.start for r in records)} to {max(r.start for r in records)}."
-    found = _plain(("what", "value"), rows, "What the runs ran with")
+    found = plain_table(("what", "value"), rows, "What the runs ran with")
     return f"<h2>Environment</h2>{folded('Machine and versions', f'{found}<p>{escape(dates)}</p>')}"
 
 

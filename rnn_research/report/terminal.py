@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rnn_research.compare import Comparison, caveats, explained_rates
 from rnn_research.compare.factors import short
 from rnn_research.records.printable import middle, printable_values
-from rnn_research.report import as_text, changes, columns, tables
+from rnn_research.report import across, as_text, changes, columns, tables
 from rnn_research.report.columns import Column
 from rnn_research.report.fitting import GAP, KEPT, READABLE, TextColumn, fitted, lines, wrapped
 from rnn_research.report.sparkline import Scale
@@ -46,6 +46,8 @@ def text(comparison: Comparison) -> str:
         against = ", ".join(f"{factor}={chosen}" for factor, chosen in comparison.baseline.items())
         said = f"WHAT CHANGED against {against}: the difference, paired by seed [95%]; p by Holm for all that is here; "
         blocks += [_wrapped(f"{said}detects: what so many pairs would show in 4 of 5 studies"), _effects(comparison)]
+    if tasks := across.columns_of(comparison):
+        blocks += [_wrapped(f"ACROSS TASKS, {across.ABOUT}"), _fit(tasks)]
     blocks += _explained(comparison)
     blocks += honestly(comparison)
     return "\n\n".join(block for block in blocks if block) + "\n"
