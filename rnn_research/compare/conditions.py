@@ -59,6 +59,11 @@ class Condition:
         return len({run.record.seed for run in self.runs})
 
     @property
+    def read(self) -> int:
+        """Of how many seeds `chosen` is: those whose table could be read at that step."""
+        return 0 if self.chosen is None else len(self.chosen.words)
+
+    @property
     def parameters(self) -> tuple[int, ...]:
         """The different numbers of parameters among the runs."""
         return tuple(sorted({run.record.parameters for run in self.runs}))

@@ -111,7 +111,7 @@ def _setting(condition: Condition, reference: Mapping[str, str]) -> tuple[tuple[
 
 
 def _effect(condition: Condition, against: Condition, pairing: Sequence[str], metric: str | None) -> Effect:
-    if is_of_clipping_alone(condition, against) and (why := _never_acted(condition)):
+    if is_of_clipping_alone(condition, against) and (why := never_acted(condition)):
         return Effect(condition, against, None, None, notes=(why,))
     pairs = _pairs(condition.runs, against.runs, pairing)
     step, notes = _step(pairs) if pairs else (None, (_unpaired(condition, against, pairing),))
@@ -137,7 +137,8 @@ def is_of_clipping_alone(condition: Condition, against: Condition) -> bool:
     return bool(differ) and all(map(is_of_clipping, differ))
 
 
-def _never_acted(condition: Condition) -> str:
+def never_acted(condition: Condition) -> str:
+    """Why nothing is concluded of a strategy that never fired in any run; empty where one did, or no table says."""
     tables = [run.clipping for run in condition.runs if run.clipping is not None]
     if not tables or any(table.acted for table in tables):
         return ""

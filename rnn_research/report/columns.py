@@ -56,7 +56,7 @@ def law_columns(comparison: Comparison) -> list[Column]:
         Column(
             "rate [95%]",
             "nats per cell application, where one exponential fits",
-            lambda c: _of(c.chosen, as_text.rate),
+            lambda c: _of(c.chosen, as_text.rate) + _of_some(c),
             keep=90,
         ),
         Column(
@@ -99,7 +99,7 @@ def verdict_columns(comparison: Comparison) -> list[Column]:
         Column(
             "far ratio [95%]",
             "norm at the farthest distance over that at distance 1",
-            lambda c: _of(c.chosen, as_text.far) + _of_some(c),
+            lambda c: _of(c.chosen, as_text.far) + _of_some(c, over=True),
             keep=95,
         ),
         *([start] if start.title != chosen.title else []),
@@ -267,10 +267,24 @@ def repeating(record: RunRecord) -> str:
     return shlex.join(["rnn-train", *typed, *([] if seeded else [f"seed={record.seed}"])])
 
 
-def _of_some(condition: Condition) -> str:
-    """` (of 2)` where so many seeds' curves could be read, and not those of all; else nothing."""
-    read = 0 if condition.chosen is None else len(condition.chosen.words)
-    return f" (of {read})" if 0 < read < condition.seeds else ""
+def of_some(condition: Condition) -> str:
+    """` (of 2 of 5 seeds)` where so many seeds' curves could be read, and not those of all; else nothing."""
+    read = condition.read
+    return f" (of {read} of {condition.seeds} seeds)" if 0 < read < condition.seeds else ""
+
+
+def _of_some(condition: Condition, over: bool = False) -> str:
+    """The same for a cell: ` (of 2)`; with `over` also that of one seed the interval is over its samples."""
+    read = condition.read
+    samples = over and read == 1 and condition.chosen is not None and has_interval(condition.chosen)
+    said = [*([f"of {read}"] if 0 < read < condition.seeds else []), *(["over samples"] if samples else [])]
+    return f" ({', '.join(said)})" if said else ""
+
+
+def has_interval(reading: Reading) -> bool:
+    """Whether its far ratio has one."""
+    far = reading.decay.far
+    return far.low == far.low and far.low != far.high
 
 
 def _count(count: int, noun: str) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from rnn_research.compare import Comparison, Condition, caveats, explained_rates
-from rnn_research.report import as_text, changes, columns, prose
+from rnn_research.compare.factors import short
+from rnn_research.report import as_text, changes, columns, explaining, prose
 from rnn_research.report.columns import Column
 from rnn_research.report.names import names
 from rnn_research.report.prose import typeset
@@ -161,10 +162,10 @@ def explained(comparison: Comparison) -> str:
     title = "<h3>What explains the decay rate</h3>"
     if found.why:
         return f"{title}<p>Not to be told: {escape(found.why)}.</p>"
-    told = names(comparison)
+    told = {**short(comparison.varying), **names(comparison)}
     rows = [
         (
-            " × ".join(told.get(factor, factor) for factor in term.factors),
+            explaining.named(found, term, told),
             f"{100 * term.share:.0f}%",
             as_text.p_value(term.p),
         )
@@ -175,7 +176,7 @@ def explained(comparison: Comparison) -> str:
     cells = (
         f'<th scope="row">{escape(name)}</th><td{NUMBER}>{share}</td><td{NUMBER}>{p}</td>' for name, share, p in rows
     )
-    caption = f"Share of the variance over {found.n} runs whose gradient one rate describes"
+    caption = f"What explains the decay rate {explaining.of(found)}"
     return f"{title}{plain_table(('factor', '#share', '#p'), cells, caption)}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rnn_research.compare import Comparison, caveats, explained_rates
 from rnn_research.compare.factors import short
 from rnn_research.records.printable import middle, printable_values
-from rnn_research.report import across, as_text, changes, columns, tables
+from rnn_research.report import across, as_text, changes, columns, explaining, tables
 from rnn_research.report.columns import Column
 from rnn_research.report.fitting import GAP, KEPT, READABLE, TextColumn, fitted, lines, wrapped
 from rnn_research.report.sparkline import Scale
@@ -74,15 +74,14 @@ def _explained(comparison: Comparison) -> list[str]:
         return []
     if found.why:
         return [_wrapped(f"WHAT EXPLAINS THE DECAY RATE: not to be told ({found.why})")]
-    names = short(tuple(dict.fromkeys(factor for term in found.terms for factor in term.factors)))
     said = [
-        f"{' x '.join(names[factor] for factor in term.factors)} {100 * term.share:.0f}%"
-        + (f" (p {term.p:.2g})" if term.p == term.p else "")
+        f"{explaining.named(found, term, short(comparison.varying))} {100 * term.share:.0f}%"
+        + (f" (p {as_text.p_value(term.p)})" if term.p == term.p else "")
         for term in found.terms
         if term.df
     ]
     seeds = f"; seeds {100 * found.seeds:.0f}%" if found.blocked else ""
-    return [_wrapped(f"WHAT EXPLAINS THE DECAY RATE, of {found.n} runs, share of variance: {', '.join(said)}{seeds}")]
+    return [_wrapped(f"WHAT EXPLAINS THE DECAY RATE {explaining.of(found)}: {', '.join(said)}{seeds}")]
 
 
 def honestly(comparison: Comparison) -> list[str]:
