@@ -276,15 +276,9 @@ def of_some(condition: Condition) -> str:
 def _of_some(condition: Condition, over: bool = False) -> str:
     """The same for a cell: ` (of 2)`; with `over` also that of one seed the interval is over its samples."""
     read = condition.read
-    samples = over and read == 1 and condition.chosen is not None and has_interval(condition.chosen)
+    samples = over and read == 1 and "[" in _of(condition.chosen, as_text.far)
     said = [*([f"of {read}"] if 0 < read < condition.seeds else []), *(["over samples"] if samples else [])]
     return f" ({', '.join(said)})" if said else ""
-
-
-def has_interval(reading: Reading) -> bool:
-    """Whether its far ratio has one."""
-    far = reading.decay.far
-    return far.low == far.low and far.low != far.high
 
 
 def _count(count: int, noun: str) -> str:
