@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rnn_research.compare.across import AcrossTasks, across_tasks
 from rnn_research.compare.as_json import SCHEMA, as_json
 from rnn_research.compare.breakdown import Bins, Breakdown
 from rnn_research.compare.clipping_norms import GradientNorms
@@ -20,6 +21,7 @@ from rnn_research.compare.success import Success
 
 __all__ = [
     "SCHEMA",
+    "AcrossTasks",
     "Bins",
     "Breakdown",
     "Caveat",
@@ -35,6 +37,7 @@ __all__ = [
     "NothingToCompare",
     "Series",
     "Success",
+    "across_tasks",
     "as_json",
     "caveats",
     "compare",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import rnn_research
+from rnn_research.compare.across import across_tasks
 from rnn_research.compare.comparison import Comparison
 from rnn_research.compare.conditions import Condition
 from rnn_research.compare.effects import Effect
@@ -46,6 +47,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         },
         "conditions": [_condition(comparison, condition) for condition in comparison.conditions],
         "effects": [_effect(comparison, effect) for effect in comparison.effects],
+        "across_tasks": [_plain(one) for one in across_tasks(comparison)],
         "explained": _plain(explained_rates(comparison)),
         "caveats": [_plain(caveat) for caveat in caveats(comparison)],
         "excluded": [{"run": comparison.name(item.folder), "reason": item.reason} for item in comparison.excluded],
@@ -63,6 +65,7 @@ def _condition(comparison: Comparison, condition: Condition) -> dict[str, Any]:
         "gradient_at_first_step": _reading(condition.start),
         "beside": {name: _reading(reading) for name, reading in condition.beside.items()},
         "metric": _plain(condition.metric),
+        "metric_scale": condition.scale.value,
         "metric_baseline": condition.baseline,
         "clipped": _plain(condition.clipped),
         "success": _plain(condition.success),
@@ -113,7 +116,7 @@ def _reading(reading: Reading | None) -> dict[str, Any] | None:
 def _effect(comparison: Comparison, effect: Effect) -> dict[str, Any]:
     def number(name: str) -> dict[str, Any] | None:
         found = _plain(getattr(effect, name))
-        more = {key: getattr(effect, f"{name}_{key}") for key in ("p", "detectable")}
+        more = {key: getattr(effect, f"{name}_{key}") for key in ("p", "detectable", "rank_p")}
         return None if found is None else found | more
 
     return {

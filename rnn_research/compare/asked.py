@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,9 @@ def baseline_of(given: Sequence[str], selection: Selection) -> dict[str, str] | 
     if not given:
         return None
     asked = _filters("baseline", given, selection)
+    for name, count in Counter(one.factor for one in asked).items():
+        if count > 1:
+            raise NothingToCompare(f"baseline: given {name} {count} times ({' '.join(given)}); give one option of it")
     for one, text in zip(asked, given, strict=True):
         there = sorted({item.settings.get(one.factor, "-") for item in selection.found})
         if one.sign != "=" or one.value not in there:

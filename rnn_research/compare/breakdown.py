@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from rnn_research.statistics.intervals import Interval, interval
+from rnn_research.compare.scales import MetricScale, scaled_interval
+from rnn_research.statistics.intervals import Interval
 
 SET = "set"
 SAID = ("predicted", "true", "correct", "loss")
@@ -120,13 +121,17 @@ def _binned(values: Sequence[np.ndarray], counts: Sequence[np.ndarray]) -> Bins:
     return Bins(value[starts], value[ends])
 
 
-def breakdown(runs: Sequence[Mapping[str, AnswersByValue]], name: str, among: Bins) -> Breakdown | None:
-    """The runs of one condition by one feature; None where none has it."""
+def breakdown(
+    runs: Sequence[Mapping[str, AnswersByValue]], name: str, among: Bins, scale: MetricScale = MetricScale.PLAIN
+) -> Breakdown | None:
+    """The runs of one condition by one feature; None where none has it. `scale` is that of the means."""
     groups = [run[name] for run in runs if name in run]
     if not groups:
         return None
     means, samples = zip(*(_means(group, among) for group in groups), strict=True)
-    return Breakdown(among, tuple(map(interval, np.array(means).T)), tuple(np.max(samples, axis=0).tolist()))
+    return Breakdown(
+        among, tuple(scaled_interval(own, scale) for own in np.array(means).T), tuple(np.max(samples, axis=0).tolist())
+    )
 
 
 def _means(group: AnswersByValue, among: Bins) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from rnn_research.compare.clipping_norms import GradientNorms, gradient_norms
 from rnn_research.compare.optional_conditions import Confusion, ForeseenEffect, confusion, foreseen_effects
 from rnn_research.compare.reading import ComparedRun
 from rnn_research.compare.run_summary import GradientAtStep, Series
+from rnn_research.compare.scales import MetricScale, scale_of, scaled_band, scaled_interval
 from rnn_research.compare.success import Success, success
 from rnn_research.curves import Reading, together
 from rnn_research.statistics.intervals import Band, Interval, band, interval
@@ -23,17 +24,17 @@ class Condition:
     """What is compared: a row of the table. Of several runs of one seed, which differ in what is pooled, the mean
     counts: intervals are over seeds.
 
-    `metric` and `learning` are of the runs that didn't diverge. `start` is at the first recorded step,
-    `chosen` at the one asked for; `beside` are the state's parts and layers at that step. `rates` is the slope of the
-    curves over training. `clipped` is the share of steps
-    with a finite gradient norm in which clipping fired. `answers` are by feature, `saturation` over training by
-    activation, and `foreseen` what strategies that did not act would have done, by their name. None where no run has
-    it.
+    `metric` and `learning` are of the runs that didn't diverge, on the metric's `scale`. `start` is at the first
+    recorded step, `chosen` at the one asked for; `beside` are the state's parts and layers at that step. `rates` is the
+    slope of the curves over training. `clipped` is the share of steps with a finite gradient norm in which clipping
+    fired. `answers` are by feature, `saturation` over training by activation, and `foreseen` what strategies that did
+    not act would have done, by their name. None where no run has it.
     """
 
     options: dict[str, str]
     runs: tuple[ComparedRun, ...]
     metric: Interval | None
+    scale: MetricScale
     baseline: float | None
     start: Reading | None
     chosen: Reading | None
@@ -58,6 +59,11 @@ class Condition:
         return len({run.record.seed for run in self.runs})
 
     @property
+    def read(self) -> int:
+        """Of how many seeds `chosen` is: those whose table could be read at that step."""
+        return 0 if self.chosen is None else len(self.chosen.words)
+
+    @property
     def parameters(self) -> tuple[int, ...]:
         """The different numbers of parameters among the runs."""
         return tuple(sorted({run.record.parameters for run in self.runs}))
@@ -73,21 +79,28 @@ def condition(
 ) -> Condition:
     """Put the runs of one condition together; `bins` are those of each feature that the answers are looked at by."""
     finished = [run for run in members if not run.diverged]
+    ours = scale_of(metric, (run.record.final.get(metric or "", float("nan")) for run in members))
+    answered = scale_of(members[0].measure if len({run.measure for run in members}) == 1 else None)
     nan = float("nan")
     baselines = interval([run.record.baselines.get(metric or "", nan) for run in members])
-    broken = {name: breakdown([run.answers for run in members], name, among) for name, among in (bins or {}).items()}
+    broken = {
+        name: breakdown([run.answers for run in members], name, among, answered) for name, among in (bins or {}).items()
+    }
     clipping = [run.clipping for run in members if run.clipping is not None]
     return Condition(
         options,
         tuple(members),
-        metric=interval(_of_seeds(finished, lambda run: run.record.final.get(metric or "", nan))),
+        metric=scaled_interval(_of_seeds(finished, lambda run: run.record.final.get(metric or "", nan), ours), ours),
+        scale=ours,
         baseline=baselines.mean if baselines else None,
         start=_reading(members, lambda run: run.start),
         chosen=_reading(members, lambda run: run.chosen),
         rates=_band(members, lambda run: run.rates),
-        learning=_band(finished, lambda run: run.learning),
+        learning=scaled_band(_band(finished, lambda run: _logs(run.learning, ours)), ours),
         norms=gradient_norms(clipping),
-        clipped=interval(_of_seeds(members, lambda run: nan if run.clipping is None else run.clipping.share)),
+        clipped=scaled_interval(
+            _of_seeds(members, lambda run: nan if run.clipping is None else run.clipping.share), MetricScale.SHARE
+        ),
         success=success([run.record for run in members]),
         answers={name: found for name, found in broken.items() if found is not None},
         beside=_beside(members),
@@ -105,10 +118,20 @@ def _seeds(members: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
     return list(found.values())
 
 
-def _of_seeds(members: Sequence[ComparedRun], view: Callable[[ComparedRun], float]) -> list[float]:
-    """The mean over each seed's runs of what is finite; NaN where nothing is."""
-    values = [np.array([view(run) for run in runs]) for runs in _seeds(members)]
-    return [float(some[np.isfinite(some)].mean()) if np.isfinite(some).any() else float("nan") for some in values]
+def _of_seeds(
+    members: Sequence[ComparedRun], view: Callable[[ComparedRun], float], scale: MetricScale = MetricScale.PLAIN
+) -> list[float]:
+    """The mean over each seed's runs of what is finite, of logs the geometric one; NaN where nothing is."""
+    values = [[value for run in runs if np.isfinite(value := view(run))] for runs in _seeds(members)]
+    found = [scaled_interval(some, scale) for some in values]
+    return [float("nan") if one is None else one.mean for one in found]
+
+
+def _logs(series: Series | None, scale: MetricScale) -> Series | None:
+    """The series, or on the scale of logs its logarithms; what is not above 0 has none."""
+    if series is None or scale is not MetricScale.LOG:
+        return series
+    return replace(series, y=np.log(np.where(series.y > 0, series.y, np.nan)))
 
 
 def _reading(members: Sequence[ComparedRun], look: Callable[[ComparedRun], GradientAtStep | None]) -> Reading | None:
@@ -145,7 +168,11 @@ def _beside(members: Sequence[ComparedRun]) -> dict[str, Reading]:
 
 def _saturation(members: Sequence[ComparedRun]) -> dict[str, Band]:
     names = dict.fromkeys(name for run in members for name in run.saturation)
-    found = {name: _band(members, lambda run, name=name: run.saturation.get(name)) for name in names}  # type: ignore[misc]
+    found: dict[str, Band | None] = {}
+    for name in names:
+        scale = MetricScale.LOG if name.partition(",")[0].endswith("timescale") else MetricScale.SHARE
+        logs = _band(members, lambda run, name=name, scale=scale: _logs(run.saturation.get(name), scale))  # type: ignore[misc]
+        found[name] = scaled_band(logs, scale)
     return {name: one for name, one in found.items() if one is not None}
 
 

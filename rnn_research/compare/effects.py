@@ -11,11 +11,13 @@ import numpy as np
 from rnn_research.compare.conditions import Condition
 from rnn_research.compare.factors import CLIPPING, is_of_clipping, option, short
 from rnn_research.compare.reading import ComparedRun
+from rnn_research.compare.scales import MetricScale, cut, scale_of
 from rnn_research.curves import RESOLUTION
-from rnn_research.statistics.intervals import Interval, interval
+from rnn_research.statistics.intervals import LOG_STUDENT, Interval, exponential, interval
 from rnn_research.statistics.multiplicity import holm
 from rnn_research.statistics.paired import pair_differences, paired_t
 from rnn_research.statistics.power import smallest_detectable
+from rnn_research.statistics.ranks import signed_rank
 
 REFERENCE = {CLIPPING: "none"}
 """The baseline, where none is asked for."""
@@ -36,14 +38,21 @@ class Effect:
     rate: Interval | None
     """Of the decay rate, in nats per application; of the runs whose gradient one rate describes, at `step`."""
     metric: Interval | None
+    """The difference of the metric, or of what is compared on the scale of logs (perplexity, mse) the ratio: its
+    `method` is then Student's on logs."""
     step: int | None = None
     """The optimiser's step at which rates are compared: the same for all runs."""
     rate_p: float = NAN
     """p of the paired t-test, adjusted by Holm for all tests of the comparison; NaN where there is no test."""
     metric_p: float = NAN
     rate_detectable: float | None = None
-    """The smallest true difference that so many pairs detect with 80% power, at the spread that was measured."""
+    """The smallest true difference that so many pairs detect with 80% power, at the spread that was measured; of a
+    ratio the smallest factor above 1."""
     metric_detectable: float | None = None
+    rate_rank_p: float = NAN
+    """p of Wilcoxon's signed-rank test of the same differences, adjusted by Holm among such tests; NaN for fewer than 6
+    seeds that differ."""
+    metric_rank_p: float = NAN
     notes: tuple[str, ...] = ()
     """What a reader must know: the step, pairs left out, or why nothing is concluded."""
 
@@ -53,6 +62,7 @@ class _Tested:
     mean: Interval | None = None
     p: float = NAN
     detectable: float | None = None
+    rank_p: float = NAN
 
 
 def effects(
@@ -101,20 +111,24 @@ def _setting(condition: Condition, reference: Mapping[str, str]) -> tuple[tuple[
 
 
 def _effect(condition: Condition, against: Condition, pairing: Sequence[str], metric: str | None) -> Effect:
-    if is_of_clipping_alone(condition, against) and (why := _never_acted(condition)):
+    if is_of_clipping_alone(condition, against) and (why := never_acted(condition)):
         return Effect(condition, against, None, None, notes=(why,))
     pairs = _pairs(condition.runs, against.runs, pairing)
     step, notes = _step(pairs) if pairs else (None, (_unpaired(condition, against, pairing),))
     rate = _tested(pairs, lambda run: NAN if step is None else run.rate_at(step), RESOLUTION)
-    score = _tested(pairs, lambda run: NAN if run.diverged else run.record.final.get(metric or "", NAN), 0.0)
+    scale = scale_of(
+        metric, (run.record.final.get(metric or "", NAN) for pair in pairs for side in pair for run in side)
+    )
+    score = _tested(pairs, lambda run: NAN if run.diverged else run.record.final.get(metric or "", NAN), 0.0, scale)
     if pairs:
         notes = (*notes, *_nothing_shared(step, rate, score, metric))
     lost = [run for pair in pairs for side in pair for run in side if run.diverged]
     if lost:
         notes = (*notes, f"{len(lost)} of the paired runs diverged, and have no final score")
     return Effect(
-        condition, against, rate.mean, score.mean, step, rate.p, score.p, rate.detectable, score.detectable, notes
-    )
+        condition, against, rate.mean, score.mean, step, rate.p, score.p, rate.detectable, score.detectable,
+        rate.rank_p, score.rank_p, notes,
+    )  # fmt: skip
 
 
 def is_of_clipping_alone(condition: Condition, against: Condition) -> bool:
@@ -123,7 +137,8 @@ def is_of_clipping_alone(condition: Condition, against: Condition) -> bool:
     return bool(differ) and all(map(is_of_clipping, differ))
 
 
-def _never_acted(condition: Condition) -> str:
+def never_acted(condition: Condition) -> str:
+    """Why nothing is concluded of a strategy that never fired in any run; empty where one did, or no table says."""
     tables = [run.clipping for run in condition.runs if run.clipping is not None]
     if not tables or any(table.acted for table in tables):
         return ""
@@ -182,9 +197,21 @@ def _step(pairs: Sequence[Pair]) -> tuple[int | None, tuple[str, ...]]:
     return max(common), (f"rates are compared at step {max(common)}, the last that all of the paired runs recorded",)
 
 
-def _tested(pairs: Sequence[Pair], view: Callable[[ComparedRun], float], resolution: float) -> _Tested:
-    """The mean difference with its interval, the p-value, and what could be detected."""
+def _tested(
+    pairs: Sequence[Pair],
+    view: Callable[[ComparedRun], float],
+    resolution: float,
+    scale: MetricScale = MetricScale.PLAIN,
+) -> _Tested:
+    """The mean difference with its interval, the p-values, and what could be detected; on the scale of logs all of
+    it of the log-ratio, and then as a factor."""
     ours, theirs = ([(k, view(run)) for k, pair in enumerate(pairs) for run in pair[side]] for side in (0, 1))
+    if scale is MetricScale.LOG:
+        known = [value for _, value in (*ours, *theirs) if np.isfinite(value)]
+        if refused := sum(value <= 0 for value in known):
+            why = f"{refused} of {len(known)} values not above 0"
+            return _Tested(Interval(NAN, NAN, NAN, len(pairs), why, LOG_STUDENT))
+        ours, theirs = ([(k, float(np.log(value))) for k, value in side] for side in (ours, theirs))
     differences = pair_differences(ours, theirs)
     of_seeds: dict[int, list[float]] = {}  # levels that are pooled share their seed, and are no seeds of their own
     for (runs, _), difference in zip(pairs, differences, strict=True):
@@ -192,17 +219,27 @@ def _tested(pairs: Sequence[Pair], view: Callable[[ComparedRun], float], resolut
             of_seeds.setdefault(runs[0].record.seed, []).append(float(difference))
     finite = np.array([np.mean(some) for some in of_seeds.values()])
     found = interval(finite, resolution)
+    shown = exponential(found) if scale is MetricScale.LOG else found
+    shown = cut(shown, -1.0, 1.0) if shown is not None and scale is MetricScale.SHARE else shown
     if found is None or found.why:
-        return _Tested(found)
+        return _Tested(shown)
     effect = smallest_detectable(len(finite))
     detectable = None if effect is None else effect * float(finite.std(ddof=1))
-    return _Tested(found, paired_t(finite, resolution).p, detectable)
+    if scale is MetricScale.LOG and detectable is not None:
+        detectable = float(np.exp(detectable))
+    ranked = signed_rank(np.where(np.abs(finite) <= resolution, 0.0, finite))
+    return _Tested(shown, paired_t(finite, resolution).p, detectable, ranked.p)
 
 
 def _adjusted(found: Sequence[Effect]) -> tuple[Effect, ...]:
     """With p-values for the family of all tests that are shown."""
-    adjusted = holm([p for effect in found for p in (effect.rate_p, effect.metric_p)]) if found else []
+    if not found:
+        return ()
+    names = (("rate_p", "metric_p"), ("rate_rank_p", "metric_rank_p"))  # a family each
+    adjusted = [holm([getattr(effect, name) for effect in found for name in pair]) for pair in names]
     return tuple(
-        replace(effect, rate_p=float(adjusted[2 * k]), metric_p=float(adjusted[2 * k + 1]))
-        for k, effect in enumerate(found)
-    )
+        replace(effect, **{
+            name: float(family[2 * k + place])
+            for pair, family in zip(names, adjusted, strict=True) for place, name in enumerate(pair)
+        }) for k, effect in enumerate(found)
+    )  # fmt: skip

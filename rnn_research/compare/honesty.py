@@ -184,6 +184,14 @@ def _seeds(comparison: Comparison) -> Iterator[Caveat]:
         which = "all conditions have" if len(few) == len(seeds) else f"{len(few)} of {len(seeds)} conditions have"
         what = f"{which} fewer than {FEWEST_SEEDS} seeds: no interval over seeds is possible that says anything"
         yield Caveat("few seeds", what, few)
+    short = tuple(comparison.label(c) for c in comparison.conditions if 0 < c.read < min(FEWEST_SEEDS, c.seeds))
+    if short:
+        least = min(c.read for c in comparison.conditions if 0 < c.read < min(FEWEST_SEEDS, c.seeds))
+        what = (
+            f"the gradient of {_count(short, 'condition')} could be read of fewer than {FEWEST_SEEDS} seeds "
+            f"({least} at the least): it has no interval over seeds"
+        )
+        yield Caveat("few seeds", f"{what}: {_listed(short)}", short)
 
 
 def _metric(comparison: Comparison) -> Iterator[Caveat]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,7 @@ def foreseen_effects(members: Sequence[ComparedRun], band_of: BandOf) -> dict[st
         cosine, size = (_together(members, bins, part, band_of) for part in ("cosine", "log_size"))
         if cosine is not None and size is not None:
             skipped = float(np.mean([one.skipped for one in bins.values()]))
+            cosine = replace(cosine, low=np.maximum(cosine.low, -1.0), high=np.minimum(cosine.high, 1.0))
             found[name] = ForeseenEffect(cosine, size, skipped)
     return found
 

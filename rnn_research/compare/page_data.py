@@ -27,7 +27,7 @@ from rnn_research.compare.stamps import LOG
 from rnn_research.records import runs
 from rnn_research.records.printable import printable
 from rnn_research.statistics.intervals import Band, Interval, band, interval
-from rnn_research.statistics.paired import paired_difference
+from rnn_research.statistics.paired import pair_differences
 from rnn_research.statistics.slopes import theil_sen, thinned
 
 MOST_STEPS = 20
@@ -103,7 +103,7 @@ def difference_within(
             if len(row := np.flatnonzero(found.step == step))
         ]
 
-    return paired_difference(slopes(ours), slopes(others), 0.0)
+    return interval(pair_differences(slopes(ours), slopes(others)))
 
 
 def beginnings(comparison: Comparison) -> list[Begun]:

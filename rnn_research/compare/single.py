@@ -16,13 +16,12 @@ from rnn_research.compare.factors import settings_of
 from rnn_research.compare.metrics import choose_metric
 from rnn_research.compare.reading import ComparedRun, TableView, read_run, split_metric
 from rnn_research.compare.refused import NothingToCompare
+from rnn_research.compare.scales import HIGHER, LOWER
 from rnn_research.compare.select import SelectedRun, printable_record, select
 from rnn_research.curves import FRACTION, Reading, together
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
 
-HIGHER = ("accuracy", "f1", "auc", "r2", "precision", "recall", "score", "correlation", "kappa", "bleu", "likelihood")
-LOWER = ("loss", "error", "mse", "rmse", "mae", "nll", "perplexity", "bits", "bpc", "entropy", "regret")
 ALL = "all layers"
 
 

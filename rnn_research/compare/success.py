@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rnn_research.records.runs import RunRecord
-from rnn_research.statistics.censoring import kaplan_meier
+from rnn_research.statistics.censoring import MedianStep, kaplan_meier, reached_by
 from rnn_research.statistics.intervals import Interval
 from rnn_research.statistics.proportions import clopper_pearson
 
@@ -31,6 +31,8 @@ class Success:
     share: Float[np.ndarray, " point"]
     """The share of runs solved by each step, a step function from 0 to the longest run's end: Kaplan and Meier's
     estimate, where runs were censored before the end."""
+    median: MedianStep
+    """By which half of all runs had solved it, with its interval; infinite where half never had."""
 
     @property
     def solved(self) -> int:
@@ -42,11 +44,6 @@ class Success:
         found = clopper_pearson(self.solved, self.runs)
         assert found is not None
         return found
-
-    @property
-    def median(self) -> float | None:
-        """The median step over the runs that solved the task."""
-        return float(np.median(self.steps)) if self.steps else None
 
     def share_at(self, step: float) -> float:
         """The share of runs solved by a step."""
@@ -75,4 +72,6 @@ def success(records: Sequence[RunRecord]) -> Success | None:
     end = max(record.steps for record in judged)
     if x[-1] < end:
         x, share = np.append(x, end), np.append(share, share[-1])
-    return Success(len(judged), tuple(steps), tuple(censored), x, share)
+    reached = reached_by(steps, censored, at_risk_for_good)
+    assert reached is not None
+    return Success(len(judged), tuple(steps), tuple(censored), x, share, reached.median)

@@ -7,7 +7,7 @@ from collections import Counter
 from rnn_research.compare.honesty import few_distances, near_underflow
 from rnn_research.curves import Reading, beyond, format_interval, ratio_spoken
 from rnn_research.curves import short as brief
-from rnn_research.statistics.intervals import Interval
+from rnn_research.statistics.intervals import LOG_STUDENT, SEEDS, Interval
 
 
 def beside(reading: Reading) -> str:
@@ -101,8 +101,18 @@ def number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3g}"
 
 
+def reasoned(found: Interval | None) -> str:
+    """`interval`, and why there is none where that is not that seeds are few: `0.81 (all equal)`."""
+    few = found is None or found.n < SEEDS
+    return interval(found) + (f" ({found.why})" if found is not None and found.why and not few else "")
+
+
 def signed(found: Interval | None) -> str:
-    return NOTHING if found is None else f"{'+' if found.mean > 0 else ''}{interval(found)}"
+    """A difference, `+0.02 [-0.01, 0.05]`; a ratio as a factor, `×1.3 [1.1, 1.5]`."""
+    if found is None or found.mean != found.mean:
+        return NOTHING
+    sign = "×" if found.method == LOG_STUDENT else "+" if found.mean > 0 else ""
+    return f"{sign}{reasoned(found)}"
 
 
 def interval(found: Interval | None) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from rnn_research.compare import ComparedRun, Comparison, Condition, Success
+from rnn_research.compare import ComparedRun, Comparison, Condition
+from rnn_research.compare.scales import MetricScale
 from rnn_research.curves import JOINT, Reading
 from rnn_research.records.runs import RunRecord
-from rnn_research.report import as_text
+from rnn_research.report import as_text, budget
 from rnn_research.report.fitting import KEPT
 from rnn_research.report.names import names as factor_names
 
@@ -55,7 +56,7 @@ def law_columns(comparison: Comparison) -> list[Column]:
         Column(
             "rate [95%]",
             "nats per cell application, where one exponential fits",
-            lambda c: _of(c.chosen, as_text.rate),
+            lambda c: _of(c.chosen, as_text.rate) + _of_some(c),
             keep=90,
         ),
         Column(
@@ -98,7 +99,7 @@ def verdict_columns(comparison: Comparison) -> list[Column]:
         Column(
             "far ratio [95%]",
             "norm at the farthest distance over that at distance 1",
-            lambda c: _of(c.chosen, as_text.far) + _of_some(c),
+            lambda c: _of(c.chosen, as_text.far) + _of_some(c, over=True),
             keep=95,
         ),
         *([start] if start.title != chosen.title else []),
@@ -121,7 +122,10 @@ def task_columns(comparison: Comparison) -> list[Column]:
     metric = metric_title(comparison)
     return [
         Column(
-            f"{metric} [95%]", "mean over the seeds that did not diverge", lambda c: metric_cell(comparison, c), keep=95
+            f"{metric} [95%]",
+            f"{_mean_of(comparison)} over the seeds that did not diverge",
+            lambda c: metric_cell(comparison, c),
+            keep=95,
         ),
         Column(
             "baseline",
@@ -144,9 +148,12 @@ def task_columns(comparison: Comparison) -> list[Column]:
 def success_columns(comparison: Comparison) -> list[Column]:
     """How many runs solved the task, and after how many steps."""
     return [
-        Column("solved", f"runs that reached {rules(comparison)}", lambda c: solved(c.success), keep=85),
+        Column("solved", f"runs that reached {rules(comparison)}", lambda c: budget.solved(c.success), keep=85),
         Column(
-            "steps to success", "median and range over the runs that solved it", lambda c: steps(c.success), keep=60
+            "steps to success",
+            "median [95%] of all runs (Kaplan and Meier): by so many steps half had solved it",
+            lambda c: budget.steps(c.success),
+            keep=80,
         ),
     ]
 
@@ -154,24 +161,6 @@ def success_columns(comparison: Comparison) -> list[Column]:
 def rules(comparison: Comparison) -> str:
     """When the tasks count as solved."""
     return " or ".join(comparison.rules)
-
-
-def solved(found: Success | None) -> str:
-    """`3 of 5 [0.15, 0.95]`: how many runs, and the interval of their share (Clopper and Pearson)."""
-    if found is None:
-        return as_text.NOTHING
-    share = found.share_solved
-    return f"{found.solved} of {found.runs} [{share.low:.2f}, {share.high:.2f}]"
-
-
-def steps(found: Success | None) -> str:
-    """`1,250 (900 to 2,000), 2 censored`."""
-    if found is None:
-        return as_text.NOTHING
-    said = as_text.NOTHING if found.median is None else f"{found.median:,.0f}"
-    if len(found.steps) > 1:
-        said += f" ({found.steps[0]:,} to {found.steps[-1]:,})"
-    return f"{said}, {len(found.censored)} censored" if found.censored else said
 
 
 def answer_columns(comparison: Comparison, feature: str) -> list[Column]:
@@ -191,7 +180,7 @@ def answer(comparison: Comparison, condition: Condition, feature: str, index: in
     """The mean with its interval in one bin."""
     found = condition.answers.get(feature)
     mean = None if found is None else found.mean[index]
-    return as_text.interval(mean if mean is None or comparison.measure != "accuracy" else mean.within(0.0, 1.0))
+    return as_text.interval(mean)
 
 
 def seeds_column() -> Column:
@@ -233,14 +222,17 @@ def at(title: str) -> str:
 
 
 def metric_cell(comparison: Comparison, condition: Condition) -> str:
-    """The mean with its interval; an accuracy's ends where accuracies do, at 0 and 1."""
+    """The mean with its interval, and of how many seeds where not of all; or why there is no interval."""
     found = condition.metric
     if found is None:
         return as_text.NOTHING
-    if (comparison.metric or "").endswith("accuracy"):
-        found = found.within(0.0, 1.0)
     some = f" (of {found.n})" if found.n < condition.seeds else ""
-    return as_text.interval(found) + some
+    return as_text.reasoned(found) + some
+
+
+def _mean_of(comparison: Comparison) -> str:
+    """`mean`, or `geometric mean` of what is compared on the scale of logs."""
+    return "geometric mean" if any(c.scale is MetricScale.LOG for c in comparison.conditions) else "mean"
 
 
 def diverged(condition: Condition) -> str:
@@ -275,10 +267,18 @@ def repeating(record: RunRecord) -> str:
     return shlex.join(["rnn-train", *typed, *([] if seeded else [f"seed={record.seed}"])])
 
 
-def _of_some(condition: Condition) -> str:
-    """` (of 2)` where so many seeds' curves could be read, and not those of all; else nothing."""
-    read = 0 if condition.chosen is None else len(condition.chosen.words)
-    return f" (of {read})" if 0 < read < condition.seeds else ""
+def of_some(condition: Condition) -> str:
+    """` (of 2 of 5 seeds)` where so many seeds' curves could be read, and not those of all; else nothing."""
+    read = condition.read
+    return f" (of {read} of {condition.seeds} seeds)" if 0 < read < condition.seeds else ""
+
+
+def _of_some(condition: Condition, over: bool = False) -> str:
+    """The same for a cell: ` (of 2)`; with `over` also that of one seed the interval is over its samples."""
+    read = condition.read
+    samples = over and read == 1 and "[" in _of(condition.chosen, as_text.far)
+    said = [*([f"of {read}"] if 0 < read < condition.seeds else []), *(["over samples"] if samples else [])]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _count(count: int, noun: str) -> str:

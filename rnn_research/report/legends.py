@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,10 +139,16 @@ def band_says(conditions: Sequence[Condition], look: Look, apart: bool = False) 
     return "Band: 95% interval over seeds (Student's t)."
 
 
-def seeds_say(conditions: Sequence[Condition]) -> str:
-    """`n = 3 seeds.`, `n = 2 to 5 seeds.`: how many runs a mean is of."""
-    counts = sorted({len(c.runs) for c in conditions})
+def seeds_say(conditions: Sequence[Condition], count: Callable[[Condition], int] = lambda c: c.seeds) -> str:
+    """`n = 3 seeds a condition.`, `n = 2 to 5 seeds ...`: how many seeds a mean is of; by default all that there are,
+    for curves `seeds_read` of them."""
+    counts = sorted({count(c) for c in conditions})
     if not counts:
         return ""
     said = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return f"n = {said} {'seed' if counts == [1] else 'seeds'} a condition."
+
+
+def seeds_read(condition: Condition) -> int:
+    """Of how many seeds its vanishing curve is."""
+    return condition.read

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from rnn_research.compare import ComparedRun, Comparison, Condition
 from rnn_research.compare.page_data import PageData
 from rnn_research.report import as_text, columns, decades, style
-from rnn_research.report.legends import Made, legend, seeds_say
+from rnn_research.report.legends import Made, legend, seeds_read, seeds_say
 from rnn_research.report.looks import Look
 from rnn_research.report.names import joined, names
 from rnn_research.report.prose import typeset
@@ -76,7 +76,7 @@ def _map(
     bar = figure.colorbar(made, ax=panels, label=label, aspect=30)
     bar.ax.yaxis.set_major_locator(decades.DecadeLocator())
     bar.ax.yaxis.set_major_formatter(FuncFormatter(decades.power_of_ten))
-    caption = f"Blank: no norm, or exactly zero. {seeds_say([c for c, _ in drawn])}"
+    caption = f"Blank: no norm, or exactly zero. {seeds_say([c for c, _ in drawn], seeds_read)}"
     if len(drawn) < len(shown):
         caption += f" The first {len(drawn)} of {len(shown)} conditions are drawn."
     return figure, caption

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.report import as_text, columns, prose, sections, tables
+from rnn_research.report import across, as_text, columns, prose, sections, tables
 from rnn_research.report.columns import Column
 
 FIRST = "vanishing"
@@ -54,6 +54,7 @@ def page(comparison: Comparison, pictures: Pictures | None = None) -> str:
         sections.table(comparison, columns.task_columns(comparison), "How the task went, and what clipping did", keys),
         sections.answers(comparison),
         sections.effects(comparison),
+        across.section(comparison),
         drawn([name for name in figures if name not in (FIRST, *OF_THE_GRADIENT)]),
         "<h2>Condition by condition</h2>",
         sections.cards(comparison, keys),

@@ -8,13 +8,14 @@ from html import escape
 
 from rnn_research.compare import Comparison, Condition, Success
 from rnn_research.compare.factors import is_of_clipping
-from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, RISE, Reading, verdicts
-from rnn_research.report import as_text, columns
+from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, LADDER, RISE, Reading, verdicts
+from rnn_research.report import as_text, budget, columns
 from rnn_research.report.names import joined, names
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_SETTINGS = 12
 """Of more settings the sentence says how many a word is said of."""
+LOST = ("vanishes", "gone")
 MOST_NAMED = 6
 """Conditions that a sentence names for one word; of more it says how many."""
 PHRASES = {
@@ -50,7 +51,7 @@ def verdict(comparison: Comparison) -> str:
     """One sentence at the chosen step, and one at the first."""
     steps = [columns.at(title(comparison)).capitalize() for title in (columns.step_title, columns.start_title)]
     said = [
-        _verdicts(comparison, steps[0], lambda condition: condition.chosen, MOST_NAMED),
+        _with(_verdicts(comparison, steps[0], lambda condition: condition.chosen, MOST_NAMED), _layer(comparison)),
         _verdicts(comparison, steps[1], lambda condition: condition.start, MOST_NAMED) if len(set(steps)) > 1 else "",
     ]
     if not any(said):
@@ -60,6 +61,34 @@ def verdict(comparison: Comparison) -> str:
     return "".join(f'<p class="{look}">{one}</p>' for look, one in zip(looks, said, strict=True) if one)
 
 
+def _with(said: str, clause: str) -> str:
+    """A sentence with one clause more."""
+    return f"{said.removesuffix('.')}; {clause}." if said and clause else said
+
+
+def _layer(comparison: Comparison) -> str:
+    """`layer 0 vanishes in rnn`: the first layer in which the gradient is lost where another of the same cells has it,
+    and in how many conditions; of the layers together the verdict may be that it is kept. Empty where there is none."""
+    found: dict[tuple[str, str], list[Condition]] = {}
+    for condition in comparison.conditions:
+        words = {
+            name: one.verdict.word
+            for name, one in condition.beside.items()
+            if name.startswith("layer") and one.verdict.word in (*LADDER, "gone")
+        }
+        lost = next((name for name, word in words.items() if word in LOST), None)
+        if lost is not None and any(word not in LOST for word in words.values()):
+            found.setdefault((lost, words[lost]), []).append(condition)
+    if not found:
+        return ""
+    (name, word), where = max(found.items(), key=lambda item: len(item[1]))
+    told = f"{name} {'is gone' if word == 'gone' else word}"
+    if len(where) == len(comparison.conditions):
+        return told
+    label = joined(comparison, where[0], comparison.distinguishing_factors) or "all runs"
+    return escape(f"{told} in {_close(label) if len(where) == 1 else f'{len(where)} conditions'}")
+
+
 def sentence(comparison: Comparison, condition: Condition) -> str:
     """A condition's headline: verdict, reason, task and clipping."""
     said = []
@@ -67,7 +96,7 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
         verdict = condition.chosen.verdict
         at = columns.at(columns.step_title(comparison))
         word = f"{verdict_word(verdict.said.capitalize())}{verdict.doubt}"
-        said.append(f"{word} {at}: {typeset(verdict.reason)}.")
+        said.append(f"{word} {at}{columns.of_some(condition)}: {typeset(verdict.reason)}.")
     if condition.beside:
         parts = (f"{name} {as_text.beside(reading)}" for name, reading in condition.beside.items())
         said.append(f"{typeset('; '.join(parts)).capitalize()}.")
@@ -90,9 +119,9 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
 
 
 def _success(found: Success) -> str:
-    """`3 of 5 runs, after 1,250 (900 to 2,000) steps, 2 censored`."""
-    runs = f"{columns.solved(found)} {'run' if found.runs == 1 else 'runs'}"
-    return f"{runs}; steps: {columns.steps(found)}" if found.steps else runs
+    """`3 of 5 [0.15, 0.95] runs; steps: 1,250 [900, >2,000], 2 censored`."""
+    runs = f"{budget.solved(found)} {'run' if found.runs == 1 else 'runs'}"
+    return f"{runs}; steps: {budget.steps(found)}" if found.steps else runs
 
 
 def verdict_word(word: str) -> str:
@@ -157,7 +186,8 @@ def _of_success(comparison: Comparison) -> dict[str, str]:
         said["Solved"] = (
             f"A run counts from the first validation that finds {columns.rules(comparison)}. One that ended before is "
             "censored at its last step, since more steps may have solved it; one that diverged never does. The share "
-            "of runs solved by a step is Kaplan and Meier's estimate."
+            "of runs solved by a step is Kaplan and Meier's estimate; the median step, by which half had solved it, is "
+            "of all runs counted so, with the interval of Brookmeyer and Crowley."
         )
     if comparison.bins:
         said["Answers"] = (

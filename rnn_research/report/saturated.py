@@ -61,7 +61,7 @@ def saturation(comparison: Comparison, look: Look) -> Made | None:
     caption = (
         "The share of activations, over all units and positions, that lie so near an end of their interval that hardly "
         "any gradient passes (within the threshold of the probe, 0.05 by default): mean over seeds. The forget gate's "
-        f"time scale is the median of −1 / ln f. {band_says(found, look)} {seeds_say(found)}"
+        f"time scale is the median of −1 / ln f. {band_says(found, look)} {seeds_say(found, _seeds)}"
     )
     if len(shown) < len(places):
         caption += f" The first {len(shown)} of {len(places)} panels are drawn."
@@ -102,3 +102,8 @@ def _decades(band: Band) -> Band:
     """The band on an axis of log10."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return Band(band.x, np.log10(band.mean), np.log10(band.low), np.log10(band.high), band.n, band.seeds)
+
+
+def _seeds(condition: Condition) -> int:
+    """Of how many seeds its lines are."""
+    return max(band.n for band in condition.saturation.values())

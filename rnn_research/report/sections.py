@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from rnn_research.compare import Comparison, Condition, caveats, explained_rates
-from rnn_research.report import as_text, changes, columns, prose
+from rnn_research.compare.factors import short
+from rnn_research.report import as_text, changes, columns, explaining, prose
 from rnn_research.report.columns import Column
 from rnn_research.report.names import names
 from rnn_research.report.prose import typeset
@@ -93,7 +94,7 @@ def scrolled(head: str, rows: Iterable[str], caption: str, kind: str = "") -> st
     )
 
 
-def _plain(head: Sequence[str], rows: Iterable[str], caption: str) -> str:
+def plain_table(head: Sequence[str], rows: Iterable[str], caption: str) -> str:
     """A table that is not of conditions; a heading with a leading # is of numbers."""
     cells = (
         f'<th scope="col"{NUMBER if name.startswith("#") else ""}>{escape(name.lstrip("#"))}</th>' for name in head
@@ -149,9 +150,8 @@ def effects(comparison: Comparison) -> str:
         for first, *cells, note in changes.rows(comparison)
     )
     said = "".join(f"<p>{sentence}</p>" for sentence in changes.sentences(comparison))
-    return (
-        f'<h3>What it changed</h3>{said}{_plain(head, rows, "Less the baseline")}<p class="quiet">{changes.ABOUT}</p>'
-    )
+    table = plain_table(head, rows, "Less the baseline")
+    return f'<h3>What it changed</h3>{said}{table}<p class="quiet">{changes.ABOUT}</p>'
 
 
 def explained(comparison: Comparison) -> str:
@@ -162,10 +162,10 @@ def explained(comparison: Comparison) -> str:
     title = "<h3>What explains the decay rate</h3>"
     if found.why:
         return f"{title}<p>Not to be told: {escape(found.why)}.</p>"
-    told = names(comparison)
+    told = {**short(comparison.varying), **names(comparison)}
     rows = [
         (
-            " × ".join(told.get(factor, factor) for factor in term.factors),
+            explaining.named(found, term, told),
             f"{100 * term.share:.0f}%",
             as_text.p_value(term.p),
         )
@@ -176,8 +176,8 @@ def explained(comparison: Comparison) -> str:
     cells = (
         f'<th scope="row">{escape(name)}</th><td{NUMBER}>{share}</td><td{NUMBER}>{p}</td>' for name, share, p in rows
     )
-    caption = f"Share of the variance over {found.n} runs whose gradient one rate describes"
-    return f"{title}{_plain(('factor', '#share', '#p'), cells, caption)}"
+    caption = f"What explains the decay rate {explaining.of(found)}"
+    return f"{title}{plain_table(('factor', '#share', '#p'), cells, caption)}"
 
 
 def beware(comparison: Comparison) -> str:
@@ -195,7 +195,7 @@ def left_out(comparison: Comparison) -> str:
     for title, items in (("Left out", left_out), ("Compared, but incomplete", lacks)):
         if items:
             rows = (f'<td>{escape(name)}</td><td class="wrap">{escape(why)}</td>' for name, why in items)
-            parts.append(f"<h2>{title}</h2>{_plain(('run', 'why'), rows, title)}")
+            parts.append(f"<h2>{title}</h2>{plain_table(('run', 'why'), rows, title)}")
     return "".join(parts)
 
 
@@ -215,7 +215,7 @@ def runs(comparison: Comparison) -> str:
         for run in comparison.runs
     )
     about = "Every run with the command that repeats it, put together from its record"
-    found = _plain(("run", "status", "#steps", "command"), rows, "Every run")
+    found = plain_table(("run", "status", "#steps", "command"), rows, "Every run")
     return f'<h2 id="runs">Runs</h2>{folded(about, found)}'
 
 
@@ -232,7 +232,7 @@ def environment(comparison: Comparison) -> str:
         for name, values in known.items()
     )
     dates = f"Started {min(r.start for r in records)} to {max(r.start for r in records)}."
-    found = _plain(("what", "value"), rows, "What the runs ran with")
+    found = plain_table(("what", "value"), rows, "What the runs ran with")
     return f"<h2>Environment</h2>{folded('Machine and versions', f'{found}<p>{escape(dates)}</p>')}"
 
 

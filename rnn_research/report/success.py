@@ -94,7 +94,7 @@ def _share(axes: Axes, condition: Condition, look: Look, end: float) -> None:
 def _by_bin(axes: Axes, condition: Condition, feature: str, comparison: Comparison, look: Look, aside: float) -> None:
     """A line with its band; where the bins are names, points with their intervals, side by side."""
     found, stroke = condition.answers[feature], look.stroke(condition)
-    means = [mean if mean is None or comparison.measure != "accuracy" else mean.within(0.0, 1.0) for mean in found.mean]
+    means = found.mean
     there = [index for index, mean in enumerate(means) if mean is not None]
     x = _middles(found.bins)[there] + (aside if found.bins.named else 0.0)
     kept = [mean for mean in means if mean is not None]

@@ -90,7 +90,9 @@ def _success_cells(found: Success | None) -> Row:
     return {
         "solved": found.solved,
         "solved_of": found.runs,
-        "steps_to_success": found.median,
+        "steps_to_success": found.median.median,
+        "steps_to_success_low": found.median.low,
+        "steps_to_success_high": found.median.high,
         "steps_to_success_least": first,
         "steps_to_success_most": last,
         "censored": len(found.censored),

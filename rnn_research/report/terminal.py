@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rnn_research.compare import Comparison, caveats, explained_rates
 from rnn_research.compare.factors import short
 from rnn_research.records.printable import middle, printable_values
-from rnn_research.report import as_text, columns, tables
+from rnn_research.report import across, as_text, changes, columns, explaining, tables
 from rnn_research.report.columns import Column
 from rnn_research.report.fitting import GAP, KEPT, READABLE, TextColumn, fitted, lines, wrapped
 from rnn_research.report.sparkline import Scale
@@ -46,6 +46,8 @@ def text(comparison: Comparison) -> str:
         against = ", ".join(f"{factor}={chosen}" for factor, chosen in comparison.baseline.items())
         said = f"WHAT CHANGED against {against}: the difference, paired by seed [95%]; p by Holm for all that is here; "
         blocks += [_wrapped(f"{said}detects: what so many pairs would show in 4 of 5 studies"), _effects(comparison)]
+    if tasks := across.columns_of(comparison):
+        blocks += [_wrapped(f"ACROSS TASKS, {across.ABOUT}"), _fit(tasks)]
     blocks += _explained(comparison)
     blocks += honestly(comparison)
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -72,15 +74,14 @@ def _explained(comparison: Comparison) -> list[str]:
         return []
     if found.why:
         return [_wrapped(f"WHAT EXPLAINS THE DECAY RATE: not to be told ({found.why})")]
-    names = short(tuple(dict.fromkeys(factor for term in found.terms for factor in term.factors)))
     said = [
-        f"{' x '.join(names[factor] for factor in term.factors)} {100 * term.share:.0f}%"
-        + (f" (p {term.p:.2g})" if term.p == term.p else "")
+        f"{explaining.named(found, term, short(comparison.varying))} {100 * term.share:.0f}%"
+        + (f" (p {as_text.p_value(term.p)})" if term.p == term.p else "")
         for term in found.terms
         if term.df
     ]
     seeds = f"; seeds {100 * found.seeds:.0f}%" if found.blocked else ""
-    return [_wrapped(f"WHAT EXPLAINS THE DECAY RATE, of {found.n} runs, share of variance: {', '.join(said)}{seeds}")]
+    return [_wrapped(f"WHAT EXPLAINS THE DECAY RATE {explaining.of(found)}: {', '.join(said)}{seeds}")]
 
 
 def honestly(comparison: Comparison) -> list[str]:
@@ -142,7 +143,11 @@ def _effects(comparison: Comparison) -> str:
         TextColumn("without", tuple(words[0]), keep=50),
         TextColumn("with", tuple(words[1]), keep=51),
     ]
-    notes = (_wrapped(f"{comparison.label(e.clipped)}: {'; '.join(e.notes)}.", "  ") for e in effects if e.notes)
+    notes = (
+        _wrapped(f"{comparison.label(e.clipped)}: {'; '.join(said)}.", "  ")
+        for e in effects
+        if (said := changes.notes(e))
+    )
     left = len(comparison.effects) - len(effects)
     more = [f"(and {left} more: the page and --format json have all)"] if left else []
     return "\n".join([_fit(shown), *more, *notes])

@@ -38,7 +38,7 @@ def rates(comparison: Comparison, look: Look) -> Made | None:
     caption = (
         "The slope b of log n = a + b d from distance 1 on (Theil-Sen) at each recorded step: at 0 the norm is kept, "
         "below it falls, above it rises. It is a rate only where one exponential fits. Mean over seeds. "
-        f"{band_says(shown, look, apart=True)} {seeds_say(shown)}"
+        f"{band_says(shown, look, apart=True)} {seeds_say(shown, _of_rates)}"
     )
     return Made("rates", "The slope over training", caption, figure, views)
 
@@ -56,7 +56,7 @@ def learning(comparison: Comparison, look: Look) -> Made | None:
     legend(figure, comparison, look, [baseline] if _baselines(shown) else [], dashes=False)
     caption = (
         f"{metric.capitalize()} on the validation data against the optimiser step: mean over the "
-        f"seeds that did not diverge. {band_says(shown, look, apart=True)} {seeds_say(shown)}"
+        f"seeds that did not diverge. {band_says(shown, look, apart=True)} {seeds_say(shown, _finished)}"
     )
     return Made("learning", "The task", caption, figure, tuple((axes, "learning") for axes in grid.flat))
 
@@ -102,3 +102,13 @@ def _to_means(axes: Axes, bands: Sequence[Band | None], others: Sequence[float])
     if len(values):
         pad = 0.2 * (values.max() - values.min()) or 0.1
         axes.set_ylim(values.min() - pad, values.max() + pad)
+
+
+def _of_rates(condition: Condition) -> int:
+    """Of how many seeds its rates are."""
+    return condition.rates.n if condition.rates else 0
+
+
+def _finished(condition: Condition) -> int:
+    """Of how many seeds its learning curve is."""
+    return condition.learning.n if condition.learning else 0

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from rnn_research.compare import Comparison, Condition
 from rnn_research.curves import DOUBLE, FALL, HALF, RISE
 from rnn_research.report import columns, decades
-from rnn_research.report.legends import Made, band_says, crowded, legend, line, panels, seeds_say
+from rnn_research.report.legends import Made, band_says, crowded, legend, line, panels, seeds_read, seeds_say
 from rnn_research.report.looks import Look
 from rnn_research.report.style import MUTED, PAPER
 from rnn_research.statistics.intervals import Band
@@ -40,10 +40,11 @@ def curves(comparison: Comparison, look: Look) -> Made | None:
     if len(rows) == 1 and _moved(comparison):
         views.append((columns.at(columns.start_title(comparison)), _start))
     figure, made = _drawn(comparison, look, shown, views)
+    says = f"{band_says(shown, look)} {seeds_say(shown, seeds_read)}"
     caption = (
         f"The norm of the adjoint of {columns.state(comparison)} ({columns.loss(comparison)}) against distance, as a "
         "ratio to that at distance 1: geometric mean over the middle half of the probed samples, then over seeds. The "
-        f"circle at distance 0 is the readout's own gradient. {band_says(shown, look)} {seeds_say(shown)} A triangle "
+        f"circle at distance 0 is the readout's own gradient. {says} A triangle "
         "marks where the typical norm becomes exactly zero. Dotted: the bounds of the verdict, below "
         f"{FALL:g} vanishes, below {HALF:g} weakens, up to {DOUBLE:g} keeps, up to {RISE:g} grows, above explodes."
     )
@@ -56,8 +57,13 @@ def beginning(comparison: Comparison, look: Look) -> Made | None:
     if not shown or not _moved(comparison) or len(panels(shown, look)) == 1:
         return None
     figure, made = _drawn(comparison, look, shown, [(columns.at(columns.start_title(comparison)), _start)])
-    caption = f"As the figure above, at the first recorded step. {band_says(shown, look)} {seeds_say(shown)}"
+    caption = f"As the figure above, at the first recorded step. {band_says(shown, look)} {seeds_say(shown, of_start)}"
     return Made("beginning", "How far it reached at the start", caption, figure, made)
+
+
+def of_start(condition: Condition) -> int:
+    """Of how many seeds its curve at the first recorded step is."""
+    return 0 if condition.start is None else len(condition.start.words)
 
 
 def nodes(comparison: Comparison, look: Look) -> Made | None:
@@ -69,7 +75,7 @@ def nodes(comparison: Comparison, look: Look) -> Made | None:
     figure, made = _drawn(comparison, look, shown, [view])
     caption = (
         "The norms of all nodes at a depth summed, relative to depth 1: nodes grow in number with depth, so this may "
-        f"rise where the norm of each one falls. {band_says(shown, look)} {seeds_say(shown)}"
+        f"rise where the norm of each one falls. {band_says(shown, look)} {seeds_say(shown, seeds_read)}"
     )
     return Made("nodes", "What arrives at a depth of a tree in all", caption, figure, made)
 

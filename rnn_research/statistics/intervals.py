@@ -15,8 +15,8 @@ EQUAL = 1e-9
 """Values that differ by less, in parts of the largest, are equal."""
 SEEDS = 3
 """So many seeds give an interval. Student's over two is exact for normal values, and 9 standard deviations wide."""
-STUDENT, LOG_STUDENT = "Student", "Student on logs"
-WILSON, CLOPPER_PEARSON, NEWCOMBE, BOOTSTRAP = "Wilson", "Clopper-Pearson", "Newcombe", "stratified bootstrap"
+STUDENT, LOG_STUDENT, STUDENT_CUT = "Student", "Student on logs", "Student, cut where values can't be"
+CLOPPER_PEARSON, BOOTSTRAP = "Clopper-Pearson", "stratified bootstrap"
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,6 @@ class Interval:
     def within(self, low: float, high: float) -> Interval:
         """The interval with its ends moved to where values can lie; NaN stays NaN."""
         return replace(self, low=max(self.low, low), high=min(self.high, high))
-
-    def as_one_of(self, count: int) -> Interval:
-        """The interval widened by Bonferroni, so that 95% of `count` such intervals at once hold all their means.
-
-        Raises:
-            ValueError: it is none of Student's.
-        """
-        if self.method not in (STUDENT, LOG_STUDENT):
-            raise ValueError(f"an interval by {self.method} is widened where it is made, by its confidence")
-        if self.why or self.n < 2:
-            return self
-        wider = t_quantile(self.n - 1, 1 - (1 - CONFIDENCE) / max(count, 1)) / t_quantile(self.n - 1)
-        if self.method == LOG_STUDENT:
-            with np.errstate(divide="ignore"):  # an end that is too small for a float is 0
-                mean, *ends = np.log([self.mean, self.low, self.high])
-            low, high = (_exp(mean + wider * (end - mean)) for end in ends)
-        else:
-            low, high = (self.mean + wider * (end - self.mean) for end in (self.low, self.high))
-        return replace(self, low=low, high=high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +105,13 @@ def exponential(logs: Interval | None) -> Interval | None:
         return None
     mean, low, high = (_exp(end) for end in (logs.mean, logs.low, logs.high))
     return replace(logs, mean=mean, low=low, high=high, method=LOG_STUDENT)
+
+
+def exponential_band(logs: Band) -> Band:
+    """A band of logs as one of what they are the logs of: its `mean` is the geometric one."""
+    with np.errstate(over="ignore"):
+        mean, low, high = (np.exp(values) for values in (logs.mean, logs.low, logs.high))
+    return replace(logs, mean=mean, low=low, high=high)
 
 
 def _exp(log: float) -> float:

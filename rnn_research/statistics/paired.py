@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from rnn_research.statistics.intervals import LOG_STUDENT, NAN, Interval, exponential, interval, no_interval
+from rnn_research.statistics.intervals import NAN, no_interval
 
 
 @dataclass(frozen=True)
@@ -21,39 +21,6 @@ class PairedTest:
     n: int
     why: str = ""
     """Why there is no p-value, such as `2 seeds`; `statistic` and `p` are then NaN."""
-
-
-def paired_difference(
-    treated: Iterable[tuple[Hashable, float]], control: Iterable[tuple[Hashable, float]], resolution: float = 0.0
-) -> Interval | None:
-    """The mean of `treated` less `control` over the pairs that both have, with its interval; None where there is none.
-
-    Args:
-        treated, control: (pair, value); of several values of one pair their mean counts.
-        resolution: differences that differ by less are equal.
-    """
-    return interval(pair_differences(treated, control), resolution)
-
-
-def paired_ratio(
-    treated: Iterable[tuple[Hashable, float]], control: Iterable[tuple[Hashable, float]], resolution: float = 0.0
-) -> Interval | None:
-    """The geometric mean of `treated` over `control` in the pairs that both have, with its interval on logs.
-
-    For norms and ratios: `geometric_interval` of the pairs' ratios. Pairs without a finite value on both sides are left
-    out; None where no pair stays. One that has a zero or a negative value refuses it: the mean and its ends are then
-    NaN, and `why` counts such pairs.
-
-    Args:
-        treated, control: (pair, value); of several values of one pair their geometric mean counts.
-        resolution: ratios whose logs differ by less are equal.
-    """
-    ours, theirs = (_means(_logs(values)) for values in (treated, control))
-    shared = [(ours[pair], theirs[pair]) for pair in ours if pair in theirs]
-    if refused := sum(-math.inf in pair for pair in shared):
-        why = f"{refused} of {len(shared)} pair{'s' if len(shared) > 1 else ''} not above 0"
-        return Interval(NAN, NAN, NAN, len(shared), why, LOG_STUDENT)
-    return exponential(interval([one - other for one, other in shared], resolution))
 
 
 def pair_differences(
@@ -87,13 +54,6 @@ def paired_t(differences: Sequence[float] | np.ndarray, resolution: float = 0.0)
 
     t = float(finite.mean()) * math.sqrt(n) / float(finite.std(ddof=1))
     return PairedTest(t, float(2 * stdtr(n - 1, -abs(t))), n)
-
-
-def _logs(values: Iterable[tuple[Hashable, float]]) -> Iterable[tuple[Hashable, float]]:
-    """Of each finite value its logarithm; -inf of what has none."""
-    for pair, value in values:
-        if math.isfinite(value):
-            yield pair, math.log(value) if value > 0 else -math.inf
 
 
 def _means(values: Iterable[tuple[Hashable, float]]) -> Mapping[Hashable, float]:

@@ -91,7 +91,8 @@ def copied(record: RunRecord, folder: Path, **changes) -> None:
 def test_conditions_are_the_options_that_vary_and_seeds_are_averaged(compared: Comparison):
     found = compared
     assert found.varying == ("model", "clipping")
-    assert found.constant == {"dataset": "digits", "structure": "chain", "optimizer": "adam"}
+    groups = {"dataset": "digits", "structure": "chain", "optimizer": "adam"}
+    assert found.constant == {**groups, "scheduler": "none"}  # what records from before it existed had
     assert [tuple(c.options.values()) for c in found.conditions] == [
         (model, clipping) for model in MODELS for clipping in ("none", "global_norm")
     ]
@@ -814,13 +815,12 @@ def test_a_share_is_never_rounded_to_never_or_always(share: float, text: str):
     assert as_text.percent(interval_of(share, 0.0)) == text
 
 
-def test_the_interval_of_an_accuracy_stays_where_accuracies_are(compared: Comparison):
-    low = dataclasses.replace(compared.conditions[0], metric=interval_of(0.98, 0.05))
-    assert columns.metric_cell(compared, low) == "0.98 [0.93, 1.00]"
-    high = dataclasses.replace(compared.conditions[0], metric=interval_of(0.03, 0.05))
-    assert columns.metric_cell(compared, high) == "0.03 [0.00, 0.08]"
-    mse = dataclasses.replace(compared, metric="test_mse")
-    assert columns.metric_cell(mse, high) == "0.03 [-0.02, 0.08]"
+def test_the_interval_of_an_accuracy_stays_where_accuracies_are(tmp_path: Path):
+    for seed, accuracy in enumerate((0.99, 0.98, 0.9)):
+        write_run(tmp_path / str(seed), seed=seed, accuracy=accuracy)
+    found = compare([tmp_path])
+    low = 2 * 0.956667 - scipy.stats.t.interval(0.95, 2, 0.956667, scipy.stats.sem([0.99, 0.98, 0.9]))[1]
+    assert columns.metric_cell(found, found.conditions[0]) == f"0.96 [{low:.2f}, 1.00]"
 
 
 def test_where_the_first_step_is_the_last_it_is_shown_once(tmp_path: Path, compared: Comparison):
@@ -846,8 +846,9 @@ def test_what_is_higher_in_words_is_so_by_its_p_among_all(compared: Comparison):
         effects = tuple(dataclasses.replace(effect, **changed) for effect in compared.effects)
         return " ".join(changes.sentences(dataclasses.replace(compared, effects=effects)))
 
-    assert said(0.051).count("(no difference shown; one of 0.25 would be seen in 4 of 5 studies)") == 3
-    assert said(0.051).count("(no difference shown)") == 3
+    assert said(0.051).count("(no difference shown among all that is tested, p = 0.051)") == 6
+    assert said(0.3, 0.2).count("(no difference shown; rules out more than +0.3 and less than −0.1)") == 3
+    assert said(0.3, 0.2).count("(no difference shown; rules out more than +0.1 and less than −0.3)") == 3
     assert said(0.049).count("(higher, p = 0.049)") == said(0.049).count("(lower, p = 0.049)") == 3
     assert said(float("nan")).count("(no interval: no test)") == 6
 

@@ -151,6 +151,10 @@ def test_another_baseline_and_conditions_by_where(tmp_path: Path) -> None:
         (("--where", "model=lstn"), "where: given model=lstn, which no run fulfils; the runs have model: gru, rnn"),
         (("--where", "model<three"), "where: given 'model<three', expected a number after <"),
         (("--baseline", "model=lstm"), "baseline: given model=lstm, expected one of model=gru, model=rnn"),
+        (
+            ("--baseline", "model=rnn", "model=gru"),
+            "baseline: given model 2 times (model=rnn model=gru); give one option of it",
+        ),
         (("--pair", "modle"), "pair: given modle, expected one of model"),
     ],
 )

@@ -106,7 +106,7 @@ def test_classes_have_the_names_of_the_record_where_all_agree(tmp_path: Path) ->
 @pytest.mark.parametrize("classes", ["cat", [1, 2], {"cat": 1}])
 def test_classes_that_are_no_list_of_names_are_a_damaged_record(classes: Any, tmp_path: Path) -> None:
     write_run(tmp_path / "one", 0.9, data={"name": "zoo", "fingerprint": "zoo-1", "classes": classes})
-    with pytest.raises(NothingToCompare, match=r"data\.classes: found .* expected a list of texts"):
+    with pytest.raises(NothingToCompare, match=r"data.*classes.*(no list|expected a list of texts)"):
         compare([tmp_path])
 
 

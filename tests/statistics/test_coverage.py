@@ -20,7 +20,7 @@ from rnn_research.statistics.intervals import Interval, geometric_interval, inte
 from rnn_research.statistics.multiplicity import holm
 from rnn_research.statistics.paired import paired_t
 from rnn_research.statistics.power import smallest_detectable
-from rnn_research.statistics.proportions import clopper_pearson, wilson
+from rnn_research.statistics.proportions import clopper_pearson
 from rnn_research.statistics.ranks import signed_rank
 
 TIMES = 500
@@ -55,15 +55,6 @@ def test_the_interval_on_logs_covers_where_students_does_not(n: int):
 def test_the_exact_interval_covers_a_share_at_least_as_often_as_it_says(n: int, share: float):
     solved = np.random.default_rng(n).binomial(n, share, TIMES)
     assert covered([clopper_pearson(int(k), n) for k in solved], share) >= 0.95 - SURE
-
-
-@seeds
-def test_wilsons_interval_covers_shares_on_average(n: int):
-    generator = np.random.default_rng(n)
-    shares = generator.uniform(size=TIMES)
-    found = [wilson(int(k), n) for k in generator.binomial(n, shares)]
-    rate = np.mean([each.low <= p <= each.high for each, p in zip(found, shares, strict=True) if each])
-    assert rate == pytest.approx(0.95, abs=SURE)
 
 
 @seeds

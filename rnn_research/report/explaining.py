@@ -1,0 +1,25 @@
+"""What explains the decay rate, in words. Computes no number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rnn_research.compare.explained import ExplainedRates
+from rnn_research.statistics.factors import Term
+
+
+def named(found: ExplainedRates, term: Term, names: Mapping[str, str]) -> str:
+    """`model × clipping`, `model (varies with lr)`: the effects of factors that vary together can't be told apart."""
+    alias = dict(found.varies_with)
+    said = []
+    for factor in term.factors:
+        others = ", ".join(names.get(other, other) for other in alias.get(factor, ()))
+        said.append(names.get(factor, factor) + (f" (varies with {others})" if others else ""))
+    return " × ".join(said)
+
+
+def of(found: ExplainedRates) -> str:
+    """`at step 200, of 12 runs whose gradient one rate describes; p by Holm`: what the numbers are of."""
+    step = "" if found.step is None else f"at step {found.step:,}, "
+    notes = "".join(f"; {note}" for note in found.notes)
+    return f"{step}of {found.n} runs whose gradient one rate describes, share of variance; p by Holm{notes}"
