@@ -32,9 +32,11 @@ class DeferredSignals:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Stand before the handlers of `STOPPING`, where they are functions and this is the main thread."""
-        before = {}
-        if threading.current_thread() is threading.main_thread():
+        """Stand before the handlers of `STOPPING`, where they are functions and this is the main thread. The handler
+        that torch sets for processes that make batches goes with the training."""
+        before, main = {}, threading.current_thread() is threading.main_thread()
+        children = signal.getsignal(signal.SIGCHLD)
+        if main:
             before = {number: signal.getsignal(number) for number in STOPPING}
         before = {number: handler for number, handler in before.items() if callable(handler) or _ends(number, handler)}
         for number, handler in before.items():
@@ -47,6 +49,8 @@ class DeferredSignals:
             sys.unraisablehook = told
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if main:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL if children is None else children)
 
     def release(self) -> None:
         """Answer what came meanwhile."""

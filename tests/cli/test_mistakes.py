@@ -23,7 +23,7 @@ from fuzz import GIVEN, LISTS, OUTCOMES, TOP, TRAINER, WRONG, fuzz, judge, keys_
 from rnn_research import checks
 from rnn_research.cli.console import Forgiving, forgiving
 from rnn_research.config import resources
-from rnn_research.datasets import sst
+from rnn_research.datasets import known
 from rnn_research.datasets.sampling import Batches
 from rnn_research.records import runs
 from rnn_research.unroll.compiled import library
@@ -365,7 +365,7 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     assert Path(library._folder()).is_dir()
     with pytest.raises(ValueError, match=r"dataset\.cache: given none, and this user has no home"):
-        sst._cache(None)
+        known.PublishedData("x", (), bool, "", "", "", "").folder(None)
     with pytest.raises(ValueError, match=r"root: given ~/x, but there is no such home folder"):
         checks.path_of("root", "~/x")
 

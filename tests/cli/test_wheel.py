@@ -57,7 +57,7 @@ def test_the_wheel_carries_every_config_and_py_typed(wheel: Path):
 def test_the_wheel_carries_nothing_else(wheel: Path):
     with ZipFile(wheel) as archive:
         folders = {name.split("/")[0] for name in archive.namelist()}
-    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"rnn_research"}
+    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"rnn_research", "hydra_plugins"}
 
 
 def test_the_installed_package_is_the_one_that_runs(installed: Path, tmp_path: Path):
@@ -69,11 +69,16 @@ def helped(installed: Path, *arguments: str, cwd: Path) -> dict[str, dict[str, s
     """Group -> option -> its line, as the wheel's help prints them."""
     groups: dict[str, dict[str, str]] = {}
     members: dict[str, str] = {}
+    long = ""  # a name that fills its column has its line below
     for line in python(installed, "-m", "rnn_research.cli.train", *arguments, "--help", cwd=cwd).splitlines():
         if re.fullmatch(r"\w+=", line):
             members = groups.setdefault(line.removesuffix("="), {})
         elif option := re.fullmatch(r"  (\w+) *(.*)", line):
             members[option[1]] = option[2]
+            long = "" if option[2] else option[1]
+        elif long:
+            members[long] = line.strip()
+            long = ""
     return groups
 
 

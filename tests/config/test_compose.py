@@ -90,7 +90,7 @@ def test_in_a_sweep_hydra_composes_each_choice_of_options_once(monkeypatch: pyte
     monkeypatch.setattr(composing, "_of_the_package", ComposedOptions(CONF))
     overrides = ["model=lstm,gru", "seed=range(5)", "clipping=value", "clipping.max_value=1,2", "hidden_size=3"]
     runs = plan(Composer(), overrides, multirun=True).runs
-    assert len({run.folder(swept=True) for run in runs}) == 20
+    assert len({getattr(run, "composed", run).folder(swept=True) for run in runs}) == 20
     assert sorted(map(tuple, asked)) == [
         ("clipping=value",),
         ("model=gru", "clipping=value"),

@@ -41,7 +41,7 @@ from rnn_research.records.canonical import leaves
 from rnn_research.records.identity import may_differ
 from rnn_research.records.metrics_file import read_metrics
 from rnn_research.structures import ParseTreeLayout
-from rnn_research.training import resume
+from rnn_research.training import resumable, resume
 from rnn_research.training.checkpoints import CheckpointWriter
 from rnn_research.training.fit import RunSpec, fit
 from rnn_research.training.resume import ResumeError
@@ -535,7 +535,7 @@ def test_another_key_is_refused_unless_the_table_says_that_it_may_differ(command
         node[leaf] = "other"
         may = may_differ(key)
         with contextlib.nullcontext() if may else pytest.raises(ResumeError, match=f"given {key}=other, but"):
-            resume._check_config(commanded, config, other)
+            resumable.check_config(commanded, config, other)
 
 
 @pytest.mark.parametrize("name", ["clipping", "answers", "regularizer"])
