@@ -171,7 +171,8 @@ def _take(
         heart.forget(run.folder)
         claims.release(run.folder)
         if event is None or event.record is None:
-            remove_empty(run.folder, top)
+            # One that was there may have been another worker's, which has removed it since: it is the sweep's own.
+            remove_empty(run.folder, top or run.folder.absolute())
     return event
 
 
