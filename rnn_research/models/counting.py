@@ -92,9 +92,8 @@ def count_samples(model: Any, batch: Batch, unrolled: Unrolled, split: str) -> t
     else:
         outputs, targets = labelled
         labels, terminal = len(targets), of_answers.sum()
-        loss = weigh(objective.losses(outputs, targets), targets).sum() / max(
-            labels, 1
-        )  # 0 where the batch has no label
+        losses = weigh(objective.losses(outputs, targets), targets)
+        loss = losses.sum() / max(labels, 1)  # 0 where the batch has no label
         positions = (objective.predictions(outputs), targets) if labels else None
     model.tallies[f"{split}_"].add(loss.detach(), labels, (objective.predictions(answers), target), positions)
     return loss, labels, terminal

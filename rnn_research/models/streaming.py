@@ -86,8 +86,7 @@ class TextReader:
             unroller = Unroller(self.model.engine)
             unroller.start = self._states
             unrolled = self.model.architecture.fold(self.model, batch, unroller)
-            ends = [[batch.structure.terminal(one) for one in layer.states] for layer in unrolled.layers]
-            self._states = [layer.cell.state_type(*one) for layer, one in zip(unrolled.layers, ends, strict=True)]
+            self._states = [layer.ends() for layer in unrolled.layers]
             hidden = batch.structure.terminal(unrolled.hidden).double()
         assert hidden is not None
         logits: torch.Tensor = self.model.architecture.outputs(self.readout, hidden)[0]
