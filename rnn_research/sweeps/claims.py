@@ -148,7 +148,10 @@ def deaths(folder: Path, mark: str) -> int:
     for path in reversed(_claims(folder)):
         if own is not None and path == own.path:
             continue
-        made = _read(path)[0]
+        try:
+            made = _read(path)[0]
+        except FileNotFoundError:  # given back meanwhile
+            continue
         if made is None or made.get("mark", "") != mark:
             break
         found += 1

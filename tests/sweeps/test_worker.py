@@ -158,6 +158,14 @@ def test_deaths_count_from_the_last_progress(tmp_path: Path) -> None:
     assert states(tmp_path) == ["done"]
 
 
+def test_a_claim_given_back_while_deaths_are_counted_is_none(tmp_path: Path) -> None:
+    """It is listed and can't be read any more, as a link that leads nowhere."""
+    (run,) = queue(tmp_path, 1)
+    dead(run.folder, 0)
+    (run.folder / ".claim-1").symlink_to("gone")
+    assert claims.deaths(run.folder, "start") == 1
+
+
 def test_a_claim_of_another_machine_is_judged_by_its_growth_alone(tmp_path: Path) -> None:
     """Whatever its times say."""
     (run,) = queue(tmp_path, 1)
