@@ -159,7 +159,7 @@ class DataModule(LightningDataModule, ABC):
         if self.task.has_parse:
             trees = (samples[index].tree for index in range(len(samples)))
             found["depth"] = np.array([tree.depth.max() for tree in trees if tree is not None], dtype=np.int64)
-        if self.task.kind == "sequence":
+        if self.task.writes:
             found["target_length"] = np.array([len(one) for one in sequences_of(samples)], dtype=np.int64)
         return found
 
@@ -205,8 +205,11 @@ class DataModule(LightningDataModule, ABC):
         Classification: the accuracy of the most frequent class and, where `layout` labels positions, of the most
         frequent label of a position. Regression: the mean squared error of the mean and, where the task has a
         tolerance, the share of targets within it of the mean. Sequences: the share of the most frequent token, the
-        end being one. Keys are `<split>_<metric>`; up to 10,000 samples a split are read.
+        end being one. Transcripts: the error of writing nothing. Keys are `<split>_<metric>`; up to 10,000 samples a
+        split are read.
         """
+        if self.task.kind == "transcript":
+            return {f"{split}_character_error_rate": 1.0 for split in SPLITS[1:]}
         if self.task.kind == "sequence":
             written = {split: written_tokens(self.samples(split)) for split in SPLITS}
             return majority_baseline(written, "token_accuracy")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rnn_research.structures import Sample, SampleArrays, Tree
-from rnn_research.structures.layouts import END, NO_INPUT, NO_TARGET
+from rnn_research.structures.layouts import END, NO_INPUT, NO_TARGET, least_steps
 
 if TYPE_CHECKING:
     from rnn_research.datasets.task import Task
@@ -99,10 +99,24 @@ def _check_form(name: str, sample: Any, task: Task, first: Sample) -> None:
         raise ValueError(f"{name}: inputs: given none, expected at least one step; leave the sample out")
     _check_target(name, sample.target, task, first.target)
     _check_labels(name, "step_targets", sample.step_targets, task, task.step_targets, steps, "steps")
-    if task.kind == "sequence":
+    if task.writes:
         _check_array(name, _written(task), sample.target_sequence, first.target_sequence)
+    if task.kind == "transcript":
+        _check_room(name, sample)
     if task.has_parse and sample.tree is not None:
         _check_parse(name, sample, task, first)
+
+
+def _check_room(name: str, sample: Sample) -> None:
+    """A transcript needs a step a symbol, and one more between two that are the same."""
+    written = np.asarray(sample.target_sequence)
+    if not len(written):
+        raise ValueError(f"{name}: target_sequence: given no symbol, expected one at least; leave the sample out")
+    if (needed := least_steps(written)) > len(sample.inputs):
+        raise ValueError(
+            f"{name}: target_sequence: given {len(written)} symbols, which need {needed} steps, but it has "
+            f"{len(sample.inputs)}; leave the sample out"
+        )
 
 
 def _check_parse(name: str, sample: Sample, task: Task, first: Sample) -> None:
@@ -184,7 +198,7 @@ def _columns(task: Task, chunk: Sequence[Sample]) -> list[tuple[Values, list[np.
     for name in ("step_targets", "tree_targets"):
         known = Values(name, WHOLE, (), _label(task.output_size), f"{classes}, or {NO_TARGET} for no label")
         found.append((known, _of(chunk, name)))
-    if task.kind == "sequence":
+    if task.writes:
         found.append((_written(task), _of(chunk, "target_sequence")))
     return found
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 import numpy as np
 
 SPLITS = ("train", "val", "test")
-Kind = Literal["classification", "regression", "next_token", "sequence"]
-LESS_IS_BETTER = ("loss", "bits", "perplexity", "mse")
+Kind = Literal["classification", "regression", "next_token", "sequence", "transcript"]
+LESS_IS_BETTER = ("loss", "bits", "perplexity", "mse", "character_error_rate")
 """Metrics of which less is better, of all positions (`position_...`) too; of all others more is."""
 
 
@@ -42,10 +42,11 @@ class Task:
 
     Attributes:
         kind: what the targets are. `next_token`: at every step the token that comes next. `sequence`: a sequence of
-            tokens, of a length of its own, which is written after the whole input is read.
+            tokens, of a length of its own, which is written after the whole input is read. `transcript`: the symbols of
+            what is read, in their order; at which steps they stand is not known.
         input_size: the features of a step; where `tokens`, the size of the vocabulary, with the empty token 0 counted.
         output_size: the classes, or the regression targets; of a `sequence` the tokens that may be written and the
-            end, class 0.
+            end, class 0; of a `transcript` the symbols and the blank, class 0.
         tokens: whether inputs are token numbers.
         max_children: the most children of a node in the data's parses; None where the data have no parse.
         step_targets: whether every step has a label.
@@ -77,6 +78,11 @@ class Task:
     vectors: np.ndarray | None = field(default=None, repr=False, compare=False)
     vectors_frozen: bool = False
     characters: tuple[float, float, float] | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether the targets are sequences: `Sample.target_sequence`."""
+        return self.kind in ("sequence", "transcript")
 
     @property
     def has_parse(self) -> bool:

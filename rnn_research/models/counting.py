@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rnn_research.models.objective import Objective
+from rnn_research.models.transcripts import TranscriptLosses
 from rnn_research.structures import Batch, Chain, Forest
 from rnn_research.structures.layouts import NO_TARGET
 from rnn_research.unroll import Unrolled
@@ -47,7 +48,10 @@ class StepLosses:
         """The summed loss of the last steps alone."""
         return self.losses[self._structure.distance[self._labelled] == 0].sum()
 
-    @property
+    def compared(self, split: str) -> tuple[Tensor, Tensor]:
+        """What the split's metrics of positions are given: predictions and targets."""
+        return self.predictions, self.targets
+
     def whole(self) -> tuple[Tensor, Tensor] | None:
         """Of sequences that are to be written, whether each is right from its first token to its end, beside what it
         should be, as 0 and 1; None of others."""
@@ -60,7 +64,7 @@ class StepLosses:
     @torch.no_grad()
     def of_samples(self) -> dict[str, Tensor]:
         """Each sequence's mean `loss`, in float64; and whether one that was to be written is `correct` as a whole."""
-        whole = self.whole
+        whole = self.whole()
         found = {} if whole is None else {"correct": whole[0].bool()}
         return found | {"loss": self._summed(self.losses.detach().double()) / self._summed(None)}
 
@@ -72,11 +76,10 @@ class StepLosses:
         return torch.zeros(len(self.batch), dtype=torch.float64, device=sample.device).index_add(0, sample, values)
 
 
-def count_steps(model: Any, batch: Batch, unrolled: Unrolled, split: str) -> StepLosses:
-    """The losses of all labelled steps, counted in the split's metrics: a `Model` reads them out once."""
-    outputs, targets = model.architecture.labelled(model, batch, unrolled)
-    steps = StepLosses(batch, model.objective, outputs, targets)
-    model.tallies[f"{split}_"].add(steps.mean.detach(), steps.labels, steps.whole, (steps.predictions, targets))
+def count_steps(model: Any, batch: Batch, unrolled: Unrolled, split: str) -> StepLosses | TranscriptLosses:
+    """What the outputs at all steps are worth, counted in the split's metrics: a `Model` reads them out once."""
+    steps: StepLosses | TranscriptLosses = model.architecture.losses(model, batch, unrolled)
+    model.tallies[f"{split}_"].add(steps.mean.detach(), steps.labels, steps.whole(), steps.compared(split))
     return steps
 
 

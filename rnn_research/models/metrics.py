@@ -55,6 +55,26 @@ class WithinTolerance(Metric):
         return self.right / self.count
 
 
+class ErrorRate(Metric):
+    """Edits over the symbols of the true transcripts: of all together, so that long ones weigh more, as
+    `torchmetrics.text.CharErrorRate` counts them."""
+
+    edits: Tensor
+    symbols: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("edits", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("symbols", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        self.edits += preds.sum()
+        self.symbols += target.sum()
+
+    def compute(self) -> Tensor:
+        return self.edits / self.symbols
+
+
 def fraction_within(tolerance: float, predictions: Tensor, targets: Tensor) -> Tensor:
     """Whether each answer is within an absolute distance of the target in every component."""
     return ((predictions - targets).abs() <= tolerance).all(-1)

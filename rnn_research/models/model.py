@@ -231,7 +231,7 @@ class Model(LightningModule):
         all of it. Counts the batch in the split's metrics."""
         if self.architecture.every_step:
             steps = count_steps(self, batch, unrolled, split)
-            return steps.mean, steps.labels, steps.terminal
+            return steps.mean, steps.labels, steps.terminal if self.step.recorded else None
         return count_samples(self, batch, unrolled, split)
 
     def measured(self, split: str) -> dict[str, float]:
@@ -265,7 +265,7 @@ def _attach_regularizers(model: Model, trees: bool | None) -> None:
 def _running_metrics(model: Model, split: str) -> RunningMetrics:
     """What is counted of one split."""
     objective = model.objective
-    positions = objective.position_metrics() if model.architecture.learns_positions else None
+    positions = objective.position_metrics(split) if model.architecture.learns_positions else None
     return RunningMetrics(objective.answer_metrics(), positions, partial(objective.of_loss, split=split))
 
 

@@ -12,7 +12,7 @@ from torchmetrics import MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from rnn_research.datasets.base import SPLITS, Task
-from rnn_research.models.metrics import WithinTolerance, fraction_within
+from rnn_research.models.metrics import ErrorRate, WithinTolerance, fraction_within
 
 
 class Objective(ABC):
@@ -54,8 +54,8 @@ class Objective(ABC):
         """Metrics of (predictions, targets), one a sample."""
 
     @abstractmethod
-    def position_metrics(self) -> MetricCollection:
-        """Metrics of (predictions, targets), one a labelled position."""
+    def position_metrics(self, split: str = "test") -> MetricCollection | None:
+        """Metrics of (predictions, targets), one a labelled position; None: the split has none."""
 
     def of_loss(self, loss: float, split: str) -> dict[str, float]:
         """What else is said of a split's mean loss, by name."""
@@ -117,7 +117,7 @@ class Classification(Objective):
             metrics["macro_f1"] = MulticlassF1Score(self.task.output_size, average="macro", validate_args=False)
         return MetricCollection(metrics, compute_groups=False)
 
-    def position_metrics(self) -> MetricCollection:
+    def position_metrics(self, split: str = "test") -> MetricCollection | None:
         """`position_accuracy`."""
         return MetricCollection({"position_accuracy": self._accuracy()})
 
@@ -156,9 +156,24 @@ class WrittenSequences(Classification):
     def answer_metrics(self) -> MetricCollection:
         return MetricCollection({"accuracy": MulticlassAccuracy(2, average="micro", validate_args=False)})
 
-    def position_metrics(self) -> MetricCollection:
+    def position_metrics(self, split: str = "test") -> MetricCollection | None:
         """`token_accuracy`."""
         return MetricCollection({"token_accuracy": self._accuracy()})
+
+
+class Transcripts(Classification):
+    """Connectionist temporal classification: `loss` is -ln p a symbol of the transcripts, see `models.alignment`.
+
+    `accuracy` is the share of transcripts that the best path writes without a mistake. `character_error_rate`, of
+    validation and test alone, is the edits between what it writes and what is right over the symbols of what is right;
+    of transcripts that are too long it is above 1.
+    """
+
+    def answer_metrics(self) -> MetricCollection:
+        return MetricCollection({"accuracy": MulticlassAccuracy(2, average="micro", validate_args=False)})
+
+    def position_metrics(self, split: str = "test") -> MetricCollection | None:
+        return None if split == "train" else MetricCollection({"character_error_rate": ErrorRate()})
 
 
 class Regression(Objective):
@@ -185,7 +200,7 @@ class Regression(Objective):
             metrics["accuracy"] = WithinTolerance(self.task.tolerance)
         return MetricCollection(metrics, compute_groups=False)
 
-    def position_metrics(self) -> MetricCollection:
+    def position_metrics(self, split: str = "test") -> MetricCollection | None:
         raise ValueError("position_metrics: of numbers there are none, expected classes at positions")
 
 
@@ -194,6 +209,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "regression": Regression,
     "next_token": NextTokens,
     "sequence": WrittenSequences,
+    "transcript": Transcripts,
 }
 """By `Task.kind`."""
 

@@ -23,6 +23,7 @@ from rnn_research.structures.samples import (
     Batch,
     Sample,
     SampleArrays,
+    least_steps,
     target_sequences,
     with_end,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Sample",
     "SampleArrays",
     "automatic_layout",
+    "least_steps",
 ]
 
 

@@ -169,6 +169,11 @@ def with_end(written: np.ndarray | None) -> Tensor | None:
     return torch.from_numpy(out)
 
 
+def least_steps(symbols: np.ndarray) -> int:
+    """The fewest steps in which a transcript can stand: one a symbol, and one more between two that are the same."""
+    return len(symbols) + int((symbols[1:] == symbols[:-1]).sum())
+
+
 def _padded(rows: list[np.ndarray], lengths: np.ndarray, fill: int) -> np.ndarray:
     if lengths.min() == lengths.max():
         return np.stack(rows)

@@ -8,6 +8,7 @@ from functools import partial
 from rnn_research.checks import choice
 from rnn_research.datasets.base import Task
 from rnn_research.models.architectures.base import Architecture, Blueprint
+from rnn_research.models.architectures.ctc import CTC
 from rnn_research.models.architectures.encoder_decoder import EncoderDecoder
 from rnn_research.models.architectures.label import Label
 from rnn_research.models.architectures.next_token import NextToken
@@ -17,13 +18,11 @@ LOSSES = ("auto", "terminal", "every")
 
 
 def automatic_architecture(blueprint: Blueprint) -> Architecture:
-    """`architecture=auto`: what comes next, or a sequence, where the task asks for it; labels at positions where
-    batches have such; one label a sample otherwise."""
-    if blueprint.task.kind == "sequence":
-        return EncoderDecoder(blueprint)
-    if blueprint.task.kind == "next_token":
-        return NextToken(blueprint)
-    return Position(blueprint) if blueprint.position_targets else Label(blueprint)
+    """`architecture=auto`: what comes next, a sequence or a transcript, where the task asks for it; labels at positions
+    where batches have such; one label a sample otherwise."""
+    asked: dict[str, type[Architecture]] = {"sequence": EncoderDecoder, "next_token": NextToken, "transcript": CTC}
+    usual = Position if blueprint.position_targets else Label
+    return asked.get(blueprint.task.kind, usual)(blueprint)
 
 
 def architecture_for_loss(

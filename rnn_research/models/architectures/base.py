@@ -20,10 +20,16 @@ from rnn_research.checks import choice, flag, integer, number
 from rnn_research.datasets.base import Task
 from rnn_research.models.architectures.pooling import POOLINGS
 from rnn_research.models.bidirectional import check_acting, check_both, fold_both
+from rnn_research.models.counting import StepLosses
+from rnn_research.models.transcripts import TranscriptLosses
 from rnn_research.structures import Batch
 from rnn_research.unroll import Unrolled
 
-ASKED = {"next_token": ("for the next token", "next_token"), "sequence": ("for a sequence", "encoder_decoder")}
+ASKED = {
+    "next_token": ("for the next token", "next_token"),
+    "sequence": ("for a sequence", "encoder_decoder"),
+    "transcript": ("for a transcript", "ctc"),
+}
 """By `Task.kind`, what data ask for and the architecture that answers to it; of others a label."""
 Unroll = Callable[..., Unrolled]
 """Unrolls cells as the batch at hand is to be unrolled: called as (cells, structure, inputs), with `between` and
@@ -204,6 +210,12 @@ class Architecture(ABC):
     def labelled(self, net: Any, batch: Batch, unrolled: Unrolled) -> tuple[Tensor, Tensor] | None:
         """Outputs and targets of the labels that the loss is of; None: of the answers."""
         return None
+
+    def losses(self, net: Any, batch: Batch, unrolled: Unrolled) -> StepLosses | TranscriptLosses:
+        """Of an architecture of `every_step`, what its outputs at all steps are worth."""
+        found = self.labelled(net, batch, unrolled)
+        assert found is not None
+        return StepLosses(batch, net.objective, *found)
 
 
 def _dropout(probability: float) -> nn.Dropout | None:
