@@ -21,6 +21,7 @@ ENCODERS = {
     "parallel": "rnn_research.datasets.text.parallel_encoder.ParallelEncoder",
     "trees": "rnn_research.datasets.trees.encoder.TreeEncoder",
     "audio": "rnn_research.datasets.audio.encoder.AudioEncoder",
+    "transcripts": "rnn_research.datasets.audio.transcript_encoder.TranscriptEncoder",
     "series": "rnn_research.datasets.series.encoder.SeriesEncoder",
 }
 """Every kind of encoder that a run's folder may name: nothing else is imported for one."""

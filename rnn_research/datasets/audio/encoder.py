@@ -13,7 +13,7 @@ from rnn_research.datasets.audio.log_mel import LogMel
 from rnn_research.datasets.audio.spectrograms import spectrograms_of
 from rnn_research.datasets.encoder import Encoder, Item
 from rnn_research.datasets.own.files import bytes_of, files_at
-from rnn_research.datasets.own.listing import MANIFESTS, listed_files
+from rnn_research.datasets.own.listing import listed_files, manifest_at
 from rnn_research.datasets.series.encoder import SeriesEncoder
 from rnn_research.structures import Sample
 
@@ -67,7 +67,7 @@ class AudioEncoder(Encoder):
             yield Item(place, features, label)
 
     def _listed(self, path: Path) -> Iterator[tuple[str, Path, str | None]]:
-        if path.name in MANIFESTS or any((path / name).is_file() for name in MANIFESTS):
+        if manifest_at(path, ENDINGS) is not None:
             for one in listed_files(path, ENDINGS, "a recording a sample"):
                 yield str(one.path), one.path, one.label
             return

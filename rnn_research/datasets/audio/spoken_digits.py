@@ -83,10 +83,10 @@ class SpokenDigits(RecordedSound):
 
     def read(self) -> RawSamples:
         files = self.PUBLISHED.files(self.root, self.cache)
-        names = sorted(files, key=_said)
+        names = sorted(files, key=said_in)
         found = spectrograms_of([Path(name) for name in names], [files[name] for name in names], self.log_mel)
         self.report.notes += found.notes(self.log_mel.rate)
-        said = [_said(name) for name in names]
+        said = [said_in(name) for name in names]
         if unknown := sorted(set(self.test_speakers) - {speaker for _, speaker, _ in said}):
             known = ", ".join(sorted({speaker for _, speaker, _ in said}))
             raise ValueError(f"test_speakers: given {', '.join(unknown)}, expected some of {known}")
@@ -104,7 +104,8 @@ class SpokenDigits(RecordedSound):
         )
 
 
-def _said(name: str) -> tuple[str, str, int]:
+def said_in(name: str) -> tuple[str, str, int]:
+    """The digit, the speaker and the number that a recording's name says."""
     found = RECORDING.fullmatch(name)
     assert found is not None  # `PUBLISHED.files` gives no other
     return found[1], found[2], int(found[3])

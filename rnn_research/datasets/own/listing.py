@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rnn_research.datasets.own.files import files_at, refusal
+from rnn_research.datasets.own.files import files_at, refusal, text_of
 from rnn_research.datasets.own.tables import column_named, rows_of
 from rnn_research.datasets.task import SPLITS
 
 SPLIT_NAMES = {"train": "train", "val": "val", "dev": "val", "valid": "val", "validation": "val", "test": "test"}
-MANIFESTS = ("labels.csv", "manifest.csv", "labels.tsv", "manifest.tsv")
+MANIFESTS = ("labels.csv", "manifest.csv", "labels.tsv", "manifest.tsv", "manifest.jsonl")
 """Files in the data's folder that say what the others are."""
+TABLES = (".csv", ".tsv", ".jsonl")
 USUAL = {
-    "file": ("file", "path", "filename", "name", "audio"),
+    "file": ("file", "path", "filename", "name", "audio", "audio_filepath"),
+    "text": ("text", "transcript", "transcription", "sentence"),
     "label": ("label", "class", "target", "y", "activity", "category"),
     "id": ("id", "sample", "series", "series_id", "sample_id", "sequence", "case"),
     "time": ("time", "t", "step", "timestamp", "frame"),
@@ -31,7 +34,7 @@ class ListedFile:
 
     Attributes:
         path: where it is.
-        label: its class.
+        label: its class, or what is said in it.
         split: the split that is said of it, "" for none.
         group: what no two splits may share; None: nothing is said.
         place: where that is said, for a message: the manifest, or the file itself.
@@ -57,12 +60,13 @@ def listed_files(
     what: str,
     columns: dict[str, str | None] | None = None,
     group_pattern: str | None = None,
+    said: str = "label",
 ) -> list[ListedFile]:
     """Every file of a sample at a path, in order, and what is said of it.
 
-    A manifest (labels.csv, manifest.csv) names them, with the columns file, label and, where they are there, split and
-    group. Without one each file is labelled by the folder it lies in; a folder above that is named train, val or test
-    says the split.
+    A manifest (labels.csv, manifest.csv, or any table that is given itself) names them, with the columns file, label
+    and, where they are there, split and group. Without one each file is labelled by the folder it lies in; a folder
+    above that is named train, val or test says the split.
 
     Args:
         path: a folder, or a manifest, or one file in a folder that says its class.
@@ -70,16 +74,26 @@ def listed_files(
         what: the files, for a message.
         columns: the manifest's column of the `label`, the `split` and the `group`; None: found by their usual names.
         group_pattern: a regular expression whose first group, found in a file's path, names its group.
+        said: what a manifest says of each: its `label`, or a `text`, which may be empty and which no folder says.
 
     Raises:
         ValueError: there is no such file, or what is said of one is malformed: names the file and the line.
     """
-    manifest = path if path.name in MANIFESTS else next((path / n for n in MANIFESTS if (path / n).is_file()), None)
-    found = _from_folders(path, endings, what) if manifest is None else _from_manifest(manifest, columns or {})
+    manifest = manifest_at(path, endings)
+    if manifest is None and said == "text" and path.exists():
+        raise refusal(path, f"found no {' or '.join(MANIFESTS)}, expected {what}", repair="write one, or give its path")
+    found = _from_folders(path, endings, what) if manifest is None else _from_manifest(manifest, columns or {}, said)
     if group_pattern is None:
         return found
     pattern = _compiled(group_pattern)
     return [replace(one, group=_group(one.path, pattern)) for one in found]
+
+
+def manifest_at(path: Path, endings: Collection[str]) -> Path | None:
+    """The manifest at a path: itself, where it is a table and no file of a sample, or one in the folder; None: none."""
+    if path.name in MANIFESTS or (path.is_file() and path.suffix.lower() in TABLES and path.suffix not in endings):
+        return path
+    return next((path / name for name in MANIFESTS if (path / name).is_file()), None)
 
 
 def _group(file: Path, pattern: re.Pattern[str]) -> str:
@@ -108,14 +122,14 @@ def _from_folders(path: Path, endings: Collection[str], what: str) -> list[Liste
     return found
 
 
-def _from_manifest(manifest: Path, asked: dict[str, str | None]) -> list[ListedFile]:
-    rows = rows_of(manifest)
+def _from_manifest(manifest: Path, asked: dict[str, str | None], said: str) -> list[ListedFile]:
+    rows = _objects(manifest) if manifest.suffix.lower() == ".jsonl" else rows_of(manifest)
     _, header = next(rows, (0, []))
     if not header:
-        raise refusal(manifest, "found no line, expected a header such as file,label")
-    at = columns_of(manifest, header, {"file": None, "label": None, "split": None, "group": None, **asked})
-    if at["file"] is None or at["label"] is None:
-        raise refusal(manifest, f"found the columns {', '.join(header)}, expected file and label", 1)
+        raise refusal(manifest, f"found no line, expected a header such as file,{said}")
+    at = columns_of(manifest, header, {"file": None, said: None, "split": None, "group": None, **asked})
+    if at["file"] is None or at[said] is None:
+        raise refusal(manifest, f"found the columns {', '.join(header)}, expected file and {said}", 1)
     found = []
     for line, row in rows:
         if len(row) != len(header):
@@ -123,12 +137,30 @@ def _from_manifest(manifest: Path, asked: dict[str, str | None]) -> list[ListedF
         path = manifest.parent / row[at["file"]]
         if not path.is_file():
             raise refusal(manifest, f"names {row[at['file']]}, which is not there", line)
-        if not row[at["label"]]:
+        if not row[at[said]] and said == "label":
             raise refusal(manifest, f"found no label of {row[at['file']]}", line)
         group = None if at["group"] is None else row[at["group"]]
         split = "" if at["split"] is None else split_said(manifest, line, row[at["split"]])
-        found.append(ListedFile(path, row[at["label"]], split, group, manifest, line))
+        found.append(ListedFile(path, row[at[said]], split, group, manifest, line))
     return found
+
+
+def _objects(manifest: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a manifest of JSON objects, a line each, as a table's; the first are the names of the columns."""
+    header: list[str] = []
+    for line, text in enumerate(text_of(manifest).split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise refusal(manifest, f"is no JSON ({error})", line) from None
+        if not isinstance(found, dict):
+            raise refusal(manifest, f"found {type(found).__name__}, expected an object", line)
+        if not header:
+            header = list(found)
+            yield line, header
+        yield line, ["" if found.get(name) is None else str(found[name]).strip() for name in header]
 
 
 def split_named(path: Path) -> str:

@@ -1,0 +1,158 @@
+"""Spoken numbers: several digits, one after another, that are to be written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from rnn_research.checks import integer, number, path_of
+from rnn_research.datasets.audio.log_mel import LogMel
+from rnn_research.datasets.audio.spoken_digits import TESTED, SpokenDigits, said_in
+from rnn_research.datasets.audio.transcribed import Recordings, TranscribedSound
+from rnn_research.datasets.audio.wav import mono_at, wav_samples
+from rnn_research.datasets.own.kept import digest_of_contents, kept
+from rnn_research.datasets.task import SPLITS
+
+NOISE = 1e-3
+"""The standard deviation of the white noise under each number, of sounds in [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A recording of one digit."""
+
+    name: str
+    digit: str
+    speaker: str
+    number: int
+
+
+@final
+class SpokenNumbers(TranscribedSound):
+    """Connected digits made of the recordings of `spoken_digits`: one person says each number, digit by digit with
+    pauses of random length between, over faint noise.
+
+    No recording is in two splits: the numbers of test are made of the recordings 0 to 4 of each digit and speaker, as
+    they are published, those of val of 5 to 9, those of train of the others. `test_speakers` are heard in test alone,
+    in place of the recordings 0 to 4.
+
+    Args:
+        root, cache: see `SpokenDigits`.
+        test_speakers: who is tested, and never trained on; empty: all six, by other recordings.
+        train_size, val_size, test_size: numbers of each split.
+        min_digits, max_digits: of a number, each length as often.
+        pause: the most seconds between two digits, before the first and after the last; drawn evenly from 0.
+        seed: which numbers are made; the run's own seed never changes the data.
+        rate, bands, window, hop: see `LogMel`.
+        windows_per_step: see `TranscribedSound`.
+
+    Raises:
+        ValueError: an argument is out of range; on loading, a file is missing, malformed or can't be downloaded.
+    """
+
+    PUBLISHED = SpokenDigits.PUBLISHED
+
+    def __init__(
+        self,
+        root: str | None = None,
+        cache: str | None = None,
+        test_speakers: Sequence[str] = (),
+        train_size: int = 3000,
+        val_size: int = 300,
+        test_size: int = 500,
+        min_digits: int = 3,
+        max_digits: int = 7,
+        pause: float = 0.2,
+        seed: int = 0,
+        rate: int = 8000,
+        bands: int = 40,
+        window: float = 0.025,
+        hop: float = 0.01,
+        windows_per_step: int = 3,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        bucket: bool = True,
+    ) -> None:
+        batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
+        super().__init__(LogMel(rate, bands, window, hop), windows_per_step, **batches)
+        self.root = None if root is None else path_of("root", root)
+        self.cache = cache
+        if not isinstance(test_speakers, list | tuple) or not all(isinstance(one, str) for one in test_speakers):
+            raise ValueError(f"test_speakers: given {test_speakers!r}, expected a list of names, such as [theo]")
+        self.test_speakers = tuple(test_speakers)
+        sizes = {"train_size": train_size, "val_size": val_size, "test_size": test_size}
+        self.sizes = {name.removesuffix("_size"): integer(name, size) for name, size in sizes.items()}
+        self.min_digits = integer("min_digits", min_digits)
+        self.max_digits = integer("max_digits", max_digits, least=min_digits, most=1000)
+        self.pause = number("pause", pause, least=0.0, most=10.0)
+        self.seed = integer("seed", seed, least=0)
+
+    def read(self) -> Recordings:
+        files = self.PUBLISHED.files(self.root, self.cache)
+        options = {"pause": self.pause, "noise": NOISE, **self.log_mel.plain()}
+        options |= {"sizes": self.sizes, "digits": [self.min_digits, self.max_digits], "seed": self.seed}
+        options |= {"test_speakers": list(self.test_speakers)}
+        names = sorted(files)
+        parts = self._recordings([Said(name, *said_in(name)) for name in names])
+        drawn = {split: self._numbers(parts[split], split) for split in SPLITS}
+        made = kept(
+            "spoken_numbers",
+            digest_of_contents([files[name] for name in names], options),
+            lambda: self._sounds(drawn, {name: files[name] for name in names}),
+        )
+        windows = np.split(made["windows"], np.cumsum(made["steps"])[:-1])
+        numbers = [one for split in SPLITS for one in drawn[split]]
+        given = [split for split in SPLITS for _ in drawn[split]]
+        texts = ["".join(said.digit for said in one) for one in numbers]
+        return Recordings(windows, texts, lambda index: " ".join(said.name for said in numbers[index]), given)
+
+    def _recordings(self, found: Sequence[Said]) -> dict[str, list[Said]]:
+        """What the numbers of each split are made of."""
+        if unknown := sorted(set(self.test_speakers) - {one.speaker for one in found}):
+            known = ", ".join(sorted({one.speaker for one in found}))
+            raise ValueError(f"test_speakers: given {', '.join(unknown)}, expected some of {known}")
+        parts: dict[str, list[Said]] = {name: [] for name in SPLITS}
+        for one in found:
+            tested = one.speaker in self.test_speakers if self.test_speakers else one.number < TESTED
+            choosing = TESTED <= one.number < 2 * TESTED
+            parts["test" if tested else "val" if choosing else "train"].append(one)
+        if empty := [name for name, some in parts.items() if not some]:
+            raise ValueError(f"root: {self.root} has no recording for {' and '.join(empty)}")
+        return parts
+
+    def _numbers(self, found: Sequence[Said], split: str) -> list[list[Said]]:
+        """The recordings of which each number is put together."""
+        random = np.random.default_rng([self.seed, SPLITS.index(split)])
+        by_speaker: dict[str, dict[str, list[Said]]] = {}
+        for one in found:
+            by_speaker.setdefault(one.speaker, {}).setdefault(one.digit, []).append(one)
+        speakers, numbers = sorted(by_speaker), []
+        for _ in range(self.sizes[split]):
+            of_speaker = by_speaker[speakers[random.integers(len(speakers))]]
+            digits = sorted(of_speaker)
+            said = []
+            for _ in range(random.integers(self.min_digits, self.max_digits + 1)):
+                some = of_speaker[digits[random.integers(len(digits))]]
+                said.append(some[random.integers(len(some))])
+            numbers.append(said)
+        return numbers
+
+    def _sounds(self, drawn: dict[str, list[list[Said]]], files: dict[str, bytes]) -> dict[str, np.ndarray]:
+        """The spectrograms of all numbers."""
+        rate = self.log_mel.rate
+        sounds = {name: mono_at(*wav_samples(Path(name), content), rate) for name, content in files.items()}
+        random, made = np.random.default_rng(self.seed), []
+        for number_said in (one for split in SPLITS for one in drawn[split]):
+            parts = [self._silence(random)]
+            for said in number_said:
+                parts += [sounds[said.name], self._silence(random)]
+            sound = np.concatenate(parts)
+            made.append(self.log_mel.of(sound + NOISE * random.standard_normal(len(sound))))
+        return {"windows": np.concatenate(made), "steps": np.array([len(one) for one in made])}
+
+    def _silence(self, random: np.random.Generator) -> np.ndarray:
+        return np.zeros(round(self.log_mel.rate * self.pause * random.random()))

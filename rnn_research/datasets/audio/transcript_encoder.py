@@ -1,0 +1,93 @@
+"""From recordings with what is said in them to samples, and from symbols to text again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from rnn_research.checks import integer
+from rnn_research.datasets.audio.encoder import ENDINGS, AudioEncoder
+from rnn_research.datasets.audio.spectrograms import spectrograms_of
+from rnn_research.datasets.encoder import Encoder, Item
+from rnn_research.datasets.own.files import bytes_of, files_at
+from rnn_research.datasets.own.listing import listed_files, manifest_at
+from rnn_research.datasets.text.segments import Characters
+from rnn_research.datasets.text.vocabulary import Vocabulary
+from rnn_research.structures import Sample
+
+
+@dataclass(frozen=True, eq=False)
+class TranscriptEncoder(Encoder):
+    """Spectrograms on the scale of the training part, several windows a step; transcripts as characters.
+
+    Class k is the character of number k of the vocabulary; class 0, where no character is, is the blank.
+
+    Attributes:
+        sound: makes spectrograms.
+        characters: those of the training part.
+        windows_per_step: so many windows, one after the other, are read as one step of as many times the features: a
+            sequence is as many times shorter. What is missing of the last step is 0, the mean.
+        lower: whether transcripts are in lower case.
+    """
+
+    kind: ClassVar[str] = "transcripts"
+
+    sound: AudioEncoder
+    characters: Vocabulary
+    windows_per_step: int = 1
+    lower: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "sound": self.sound.plain(),
+            "characters": self.characters.plain(),
+            "windows_per_step": self.windows_per_step,
+            "lower": self.lower,
+        }
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        try:
+            sound, characters = AudioEncoder.of(plain["sound"]), Vocabulary.of(plain["characters"])
+            return cls(sound, characters, integer("windows_per_step", plain["windows_per_step"]), bool(plain["lower"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"encoder: given one of transcripts without {error}") from None
+
+    @property
+    def features(self) -> int:
+        """The numbers of a step."""
+        return self.windows_per_step * self.sound.features.bands
+
+    def encode(self, raw: Any, target: Any = "") -> Sample:
+        """The sample of a spectrogram, (windows, bands), and of its transcript where that is known."""
+        windows = self.sound.encode(raw).inputs
+        missing = -len(windows) % self.windows_per_step
+        filled = np.concatenate([windows, np.zeros((missing, windows.shape[1]), windows.dtype)])
+        written = self.split(target) if isinstance(target, str) else []
+        steps = filled.reshape(-1, self.features)
+        return Sample(steps, 0, target_sequence=self.characters.encode(written))
+
+    def split(self, text: str) -> list[str]:
+        """The characters of a transcript: white space is one space."""
+        return Characters(self.lower).split(text)
+
+    def decode(self, symbols: Iterable[int] | np.ndarray) -> str:
+        """The text of what was found; a class without a character is left out."""
+        return "".join(one for symbol in symbols if (one := self.characters.token(int(symbol))) is not None)
+
+    def items(self, path: Path) -> Iterator[Item]:
+        """Each recording, and its transcript where a manifest has it."""
+        if manifest_at(path, ENDINGS) is not None:
+            for one in listed_files(path, ENDINGS, "a recording a sample", said="text"):
+                yield self._item(one.path, one.label)
+            return
+        for file in files_at(path, ENDINGS, "wav files"):
+            yield self._item(file, None)
+
+    def _item(self, file: Path, said: str | None) -> Item:
+        (windows,) = spectrograms_of([file], [bytes_of(file)], self.sound.features).features
+        return Item(str(file), windows, said)
