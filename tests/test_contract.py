@@ -176,9 +176,15 @@ def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config
             torch.testing.assert_close(split[layer.mask], wanted, rtol=1e-10, atol=1e-14, msg=name)
 
 
-ARCHITECTURE_DATA = {"next_token": "text", "encoder_decoder": "reverse_tokens"}
+ARCHITECTURE_DATA = {"next_token": "text", "encoder_decoder": "reverse_tokens", "ctc": "audio_transcripts"}
 """What an architecture trains on that is not for labels."""
-MAIN = {"classification": "accuracy", "regression": "mse", "next_token": "bits", "sequence": "token_accuracy"}
+MAIN = {
+    "classification": "accuracy",
+    "regression": "mse",
+    "next_token": "bits",
+    "sequence": "token_accuracy",
+    "transcript": "character_error_rate",
+}
 """A metric of each kind of task."""
 
 
@@ -448,6 +454,7 @@ TRAINED = {
     "chain": {"model": "lstm", "dataset": "adding"},
     "parse": {"model": "nary_tree_lstm", "dataset": "boolean_trees"},
     "sequence": {"model": "lstm", "dataset": "reverse_tokens"},
+    "transcript": {"model": "lstm", "dataset": "audio_transcripts"},
 }
 
 

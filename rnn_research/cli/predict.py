@@ -47,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch-size", type=int, default=64, metavar="N", help="items read at a time; changes no answer"
     )
+    parser.add_argument(
+        "--beam", type=int, default=0, metavar="N", help="of transcripts: prefixes that are kept (default: best path)"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of on stdout")
     parser.add_argument("--trust", nargs="+", default=[], metavar="PACKAGE", help="packages that a class may come from")
     return parser
@@ -64,6 +67,16 @@ def _predict(options: argparse.Namespace) -> None:
         return
     if run.task.kind == "sequence":
         raise UsageError(f"{options.run}: writes sequences, which have no class; use rnn-translate")
+    if run.task.kind == "transcript":
+        if options.probabilities:
+            raise UsageError(
+                f"--probabilities: given, but {options.run} writes transcripts, which have none; leave it out"
+            )
+        with opened(options.out) as out:
+            _write_transcripts(out, run, _items(run, options.files), options)
+        return
+    if options.beam:
+        raise UsageError(f"--beam: given {options.beam}, but {options.run} writes no transcripts; leave it out")
     score = Score()
     items = score.readable(run, _items(run, options.files))
     with opened(options.out) as out:
@@ -167,6 +180,30 @@ def _write_json(out: IO[str], rows: Iterator[Prediction], classes: Sequence[str]
         row |= {"probabilities": _probabilities(one, classes)} if every else {}
         out.write(printable(json.dumps(row, ensure_ascii=False)) + "\n")
         out.flush()
+
+
+def _write_transcripts(out: IO[str], run: TrainedRun, items: Iterator[Item], options: argparse.Namespace) -> None:
+    """A row a recording; says at the end how many characters are wrong."""
+    writer = csv.writer(out, lineterminator="\n")
+    if options.format == "csv":
+        writer.writerow(("where", "prediction", "label", "edits"))
+    edits = characters = whole = known = 0
+    for one in run.transcribe(items, options.beam, options.batch_size):
+        if options.format == "csv":
+            row = (one.where, one.text, *(("", "") if one.label is None else (one.label, one.edits)))
+            writer.writerow(csv_cell(cell) for cell in row)
+        else:
+            told = {"where": one.where, "prediction": one.text, "label": one.label, "edits": one.edits}
+            kept = {key: value for key, value in told.items() if value is not None}
+            out.write(printable(json.dumps(kept, ensure_ascii=False)) + "\n")
+        out.flush()
+        if one.label:
+            assert one.edits is not None
+            edits, characters, known = edits + one.edits, characters + len(one.label), known + 1
+            whole += one.edits == 0
+    if known:
+        rate = f"character_error_rate {edits / characters:.6g}, accuracy {whole / known:.6g}"
+        print(f"rnn-predict: {rate}, {known} recordings with a transcript", file=sys.stderr)
 
 
 def _write_likelihoods(out: IO[str], run: TrainedRun, items: Iterator[Item], form: str) -> None:

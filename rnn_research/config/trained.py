@@ -16,12 +16,15 @@ import torch
 from rnn_research.checks import choice, integer
 from rnn_research.config.instantiate import usage_error_at
 from rnn_research.config.restored import WEIGHTS, fill, layout_of, model_of, task_of, weights_of
+from rnn_research.datasets.audio.transcript_encoder import TranscriptEncoder
 from rnn_research.datasets.encoder import Encoder, Item, encoder_of
 from rnn_research.datasets.text.parallel_encoder import ParallelEncoder
 from rnn_research.datasets.text.stream import StreamEncoder
 from rnn_research.errors import UsageError
+from rnn_research.models.architectures import CTC
 from rnn_research.models.model import Model
 from rnn_research.models.streaming import TextLikelihood, TextReader, generated, likelihood
+from rnn_research.models.transcribing import GREEDY, Transcription, written
 from rnn_research.models.translation import BEAM, PENALTY, Translator
 from rnn_research.records import encoding, runs
 from rnn_research.structures import Sample
@@ -89,9 +92,7 @@ class TrainedRun:
         Raises:
             UsageError: the run has no encoder, or a sample can't be read: names it.
         """
-        integer("batch_size", batch_size)
-        items = (raw if isinstance(raw, Item) else Item(f"sample {n}", raw) for n, raw in enumerate(raws))
-        while group := list(islice(items, batch_size)):
+        for group in self._groups(raws, batch_size):
             yield from self._predictions(group)
 
     def text_likelihood(self, raw: str | bytes) -> TextLikelihood:
@@ -143,6 +144,41 @@ class TrainedRun:
         self._translator = self._translator or Translator(self.model, encoder, self.layout)
         with usage_error_at(""):
             yield from self._translator.translate(texts, beam, length_penalty, batch_size)
+
+    def transcribe(
+        self, raws: Iterable[Any], beam: int = GREEDY, batch_size: int = TOGETHER
+    ) -> Iterator[Transcription]:
+        """What is said in recordings (spectrograms, as the encoder takes them) or in `Item`s of them, one after another
+        as they come. The same for any batch size.
+
+        Args:
+            beam: prefixes that are kept, see `alignment.beam_search`; 0: what the likeliest path writes, as the run's
+                metrics were measured.
+
+        Raises:
+            UsageError: the run writes no transcripts, a recording can't be read, or an argument is out of range.
+        """
+        encoder, architecture = self.needed_encoder(), self.model.architecture
+        if not isinstance(encoder, TranscriptEncoder) or not isinstance(architecture, CTC):
+            raise UsageError(
+                f"{self.record.name}: writes no transcripts; give a run of dataset=audio_transcripts or =spoken_numbers"
+            )
+        with usage_error_at(""):
+            integer("beam", beam, least=0)
+        for group in self._groups(raws, batch_size):
+            batch = self.layout.collate([self._sample(item) for item in group])
+            with torch.no_grad():
+                unrolled = self.model.fold(batch)
+                outputs = architecture.emitted(self._exact, _InFloat64(unrolled.layers, unrolled))
+            for item, symbols in zip(group, written(outputs, batch, beam), strict=True):
+                yield Transcription.of(item.where, encoder.decode(symbols), item.label and encoder.normal(item.label))
+
+    def _groups(self, raws: Iterable[Any], batch_size: int) -> Iterator[list[Item]]:
+        """Raw samples as items, so many at a time."""
+        integer("batch_size", batch_size)
+        items = (raw if isinstance(raw, Item) else Item(f"sample {n}", raw) for n, raw in enumerate(raws))
+        while group := list(islice(items, batch_size)):
+            yield group
 
     def _stream(self) -> StreamEncoder:
         encoder = self.needed_encoder()

@@ -75,6 +75,10 @@ class TranscriptEncoder(Encoder):
         """The characters of a transcript: white space is one space."""
         return Characters(self.lower).split(text)
 
+    def normal(self, text: str) -> str:
+        """A transcript as it is learnt."""
+        return "".join(self.split(text))
+
     def decode(self, symbols: Iterable[int] | np.ndarray) -> str:
         """The text of what was found; a class without a character is left out."""
         return "".join(one for symbol in symbols if (one := self.characters.token(int(symbol))) is not None)

@@ -139,9 +139,12 @@ def _from_manifest(manifest: Path, asked: dict[str, str | None], said: str) -> l
             raise refusal(manifest, f"names {row[at['file']]}, which is not there", line)
         if not row[at[said]] and said == "label":
             raise refusal(manifest, f"found no label of {row[at['file']]}", line)
-        group = None if at["group"] is None else row[at["group"]]
+        group = None if at["group"] is None else row[at["group"]] or None
         split = "" if at["split"] is None else split_said(manifest, line, row[at["split"]])
         found.append(ListedFile(path, row[at[said]], split, group, manifest, line))
+    without = next((one for one in found if one.group is None), None)
+    if without is not None and any(one.group is not None for one in found):
+        raise refusal(manifest, f"found no group of {without.path.name}, but of others", without.line)
     return found
 
 

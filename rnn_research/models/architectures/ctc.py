@@ -53,8 +53,12 @@ class CTC(Architecture):
         """What is given where the chains end."""
         return self.outputs(net, terminal(batch.structure, unrolled))
 
+    def emitted(self, net: Any, unrolled: Unrolled) -> Float[Tensor, "batch time classes"]:
+        """The outputs at every step, before the softmax."""
+        return self.outputs(net, unrolled.hidden)
+
     def losses(self, net: Any, batch: Batch, unrolled: Unrolled) -> TranscriptLosses:
-        read = unrolled.hidden if net.behind is None else net.behind(unrolled.hidden)
+        read = unrolled.hidden if net.behind is None else net.behind(unrolled.hidden)  # drawn once, for both
         return TranscriptLosses(batch, net.readout(read), lambda: net.readout(self._ends(batch.structure, read)))
 
     def _ends(self, chain: Any, read: Tensor) -> Tensor:
