@@ -12,7 +12,7 @@ import numpy as np
 from rnn_research.checks import integer, number, path_of
 from rnn_research.datasets.audio.log_mel import LogMel
 from rnn_research.datasets.audio.spoken_digits import TESTED, SpokenDigits, said_in
-from rnn_research.datasets.audio.transcribed import Recordings, TranscribedSound
+from rnn_research.datasets.audio.transcribed import TranscribedRecordings, TranscribedSound
 from rnn_research.datasets.audio.wav import mono_at, wav_samples
 from rnn_research.datasets.own.kept import digest_of_contents, kept
 from rnn_research.datasets.task import SPLITS
@@ -91,7 +91,7 @@ class SpokenNumbers(TranscribedSound):
         self.pause = number("pause", pause, least=0.0, most=10.0)
         self.seed = integer("seed", seed, least=0)
 
-    def read(self) -> Recordings:
+    def read(self) -> TranscribedRecordings:
         files = self.PUBLISHED.files(self.root, self.cache)
         options = {"pause": self.pause, "noise": NOISE, **self.log_mel.plain()}
         options |= {"sizes": self.sizes, "digits": [self.min_digits, self.max_digits], "seed": self.seed}
@@ -108,7 +108,9 @@ class SpokenNumbers(TranscribedSound):
         numbers = [one for split in SPLITS for one in drawn[split]]
         given = [split for split in SPLITS for _ in drawn[split]]
         texts = ["".join(said.digit for said in one) for one in numbers]
-        return Recordings(windows, texts, lambda index: " ".join(said.name for said in numbers[index]), given)
+        return TranscribedRecordings(
+            windows, texts, lambda index: " ".join(said.name for said in numbers[index]), given
+        )
 
     def _recordings(self, found: Sequence[Said]) -> dict[str, list[Said]]:
         """What the numbers of each split are made of."""

@@ -1,4 +1,4 @@
-"""Recordings with what is said in them: your own, and what such data share."""
+"""TranscribedRecordings with what is said in them: your own, and what such data share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Recordings:
+class TranscribedRecordings:
     """Spectrograms, (windows, bands) each, and what is said in them.
 
     Attributes:
@@ -91,7 +91,7 @@ class TranscribedSound(DataModule):
         self._encoder: TranscriptEncoder | None = None
 
     @abstractmethod
-    def read(self) -> Recordings:
+    def read(self) -> TranscribedRecordings:
         """All recordings."""
 
     @property
@@ -124,7 +124,7 @@ class TranscribedSound(DataModule):
             log.info("dataset: %s", line)
         return Task("transcript", encoder.features, characters.size, monitor="character_error_rate"), sets
 
-    def _parts(self, raw: Recordings) -> dict[str, list[int]]:
+    def _parts(self, raw: TranscribedRecordings) -> dict[str, list[int]]:
         """The recordings of each split, by number."""
         cut, kept = Characters(self.lower), []
         for index, (windows, text) in enumerate(zip(raw.windows, raw.texts, strict=True)):
@@ -203,7 +203,7 @@ class AudioTranscripts(TranscribedSound):
         self.path = None if path is None else path_of("path", path)
         self.group_pattern = word("group_pattern", group_pattern)
 
-    def read(self) -> Recordings:
+    def read(self) -> TranscribedRecordings:
         if self.path is None:
             raise ValueError("path: given none, expected a manifest or a folder that has one; set dataset.path=...")
         what = "a recording a sample, and a manifest that says what is said in it"
@@ -212,7 +212,7 @@ class AudioTranscripts(TranscribedSound):
         self.report.notes += found.notes(self.log_mel.rate)
         groups = [one.group for one in files if one.group is not None]
         given = [one.split for one in files]
-        return Recordings(
+        return TranscribedRecordings(
             found.features,
             [one.label for one in files],
             lambda number: ", line ".join(str(part) for part in files[number].where if part is not None),
