@@ -74,5 +74,5 @@ class TranscriptLosses:
 
 def errors(found: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> list[int]:
     """The edits (symbols to insert, delete or replace) that make each transcript the true one: Levenshtein 1966."""
-    texts = [["".join(chr(int(one)) for one in row) for row in rows] for rows in (found, truths)]
-    return [int(one) for one in edit_distance(*texts, reduction="none")]
+    written, said = (["".join(chr(int(one)) for one in row) for row in rows] for rows in (found, truths))
+    return [int(one) for one in edit_distance(written, said, reduction="none")]

@@ -138,16 +138,16 @@ class TranscribedSound(DataModule):
         if not kept:
             raise ValueError("path: found no recording with a transcript, expected at least three; give more data")
         keys = [(raw.windows[index].shape, raw.windows[index].tobytes()) for index in kept]
-        given = None if raw.given is None else [raw.given[index] for index in kept]
-        stay, dropped = without_duplicates(keys, given)
+        said = None if raw.given is None else [raw.given[index] for index in kept]
+        stay, dropped = without_duplicates(keys, said)
         for reason, count in dropped.items():
             self.report.drop(reason, count)
-        kept, given = [kept[one] for one in stay], None if given is None else [given[one] for one in stay]
+        kept = [kept[one] for one in stay.tolist()]
         try:
             found = split(
                 len(kept),
                 groups=None if raw.groups is None else [raw.groups[index] for index in kept],
-                given=given,
+                given=None if raw.given is None else [raw.given[index] for index in kept],
                 val_fraction=self.val_fraction,
                 test_fraction=self.test_fraction,
                 seed=self.split_seed,

@@ -128,20 +128,21 @@ def _from_manifest(manifest: Path, asked: dict[str, str | None], said: str) -> l
     if not header:
         raise refusal(manifest, f"found no line, expected a header such as file,{said}")
     at = columns_of(manifest, header, {"file": None, said: None, "split": None, "group": None, **asked})
-    if at["file"] is None or at[said] is None:
+    place, told = at["file"], at[said]
+    if place is None or told is None:
         raise refusal(manifest, f"found the columns {', '.join(header)}, expected file and {said}", 1)
     found = []
     for line, row in rows:
         if len(row) != len(header):
             raise refusal(manifest, f"found {len(row)} columns, expected {len(header)} as in the header", line)
-        path = manifest.parent / row[at["file"]]
+        path = manifest.parent / row[place]
         if not path.is_file():
             raise refusal(manifest, f"names {row[at['file']]}, which is not there", line)
-        if not row[at[said]] and said == "label":
+        if not row[told] and said == "label":
             raise refusal(manifest, f"found no label of {row[at['file']]}", line)
         group = None if at["group"] is None else row[at["group"]] or None
         split = "" if at["split"] is None else split_said(manifest, line, row[at["split"]])
-        found.append(ListedFile(path, row[at[said]], split, group, manifest, line))
+        found.append(ListedFile(path, row[told], split, group, manifest, line))
     without = next((one for one in found if one.group is None), None)
     if without is not None and any(one.group is not None for one in found):
         raise refusal(manifest, f"found no group of {without.path.name}, but of others", without.line)
