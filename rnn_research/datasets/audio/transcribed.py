@@ -126,7 +126,8 @@ class TranscribedSound(DataModule):
 
     def _parts(self, raw: TranscribedRecordings) -> dict[str, list[int]]:
         """The recordings of each split, by number."""
-        cut, kept = Characters(self.lower), []
+        cut = Characters(self.lower)
+        kept: list[int] = []
         for index, (windows, text) in enumerate(zip(raw.windows, raw.texts, strict=True)):
             symbols = np.unique(cut.split(text), return_inverse=True)[1]
             if not len(symbols):

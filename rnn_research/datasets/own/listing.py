@@ -137,9 +137,9 @@ def _from_manifest(manifest: Path, asked: dict[str, str | None], said: str) -> l
             raise refusal(manifest, f"found {len(row)} columns, expected {len(header)} as in the header", line)
         path = manifest.parent / row[place]
         if not path.is_file():
-            raise refusal(manifest, f"names {row[at['file']]}, which is not there", line)
+            raise refusal(manifest, f"names {row[place]}, which is not there", line)
         if not row[told] and said == "label":
-            raise refusal(manifest, f"found no label of {row[at['file']]}", line)
+            raise refusal(manifest, f"found no label of {row[place]}", line)
         group = None if at["group"] is None else row[at["group"]] or None
         split = "" if at["split"] is None else split_said(manifest, line, row[at["split"]])
         found.append(ListedFile(path, row[told], split, group, manifest, line))
