@@ -59,12 +59,12 @@ class Digits(DataModule):
         images = (pixels / 16).astype(np.float32).reshape(len(pixels), -1, features)
         samples: dict[str, Sequence[Sample]] = {
             split: [Sample(images[index], int(labels[index])) for index in chosen]
-            for split, chosen in _split(labels).items()
+            for split, chosen in split_of_digits(labels).items()
         }
         return Task("classification", input_size=features, output_size=10), samples
 
 
-def _split(labels: np.ndarray) -> dict[str, np.ndarray]:
+def split_of_digits(labels: np.ndarray) -> dict[str, np.ndarray]:
     """Image numbers of each split, each class in proportion. No image occurs twice in the data."""
     split = partial(train_test_split, test_size=HELD_OUT, random_state=SPLIT_SEED)
     rest, test = split(range(len(labels)), stratify=labels)

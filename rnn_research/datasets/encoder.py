@@ -22,6 +22,7 @@ ENCODERS = {
     "trees": "rnn_research.datasets.trees.encoder.TreeEncoder",
     "audio": "rnn_research.datasets.audio.encoder.AudioEncoder",
     "transcripts": "rnn_research.datasets.audio.transcript_encoder.TranscriptEncoder",
+    "frames": "rnn_research.datasets.frames.encoder.FrameEncoder",
     "series": "rnn_research.datasets.series.encoder.SeriesEncoder",
 }
 """Every kind of encoder that a run's folder may name: nothing else is imported for one."""

@@ -60,6 +60,8 @@ class Task:
         vectors: pretrained vectors of the tokens, (input_size, features) float32, NaN in rows of tokens without one;
             None: there are none.
         vectors_frozen: whether training leaves these vectors as they are.
+        frame: where a step is an image, its channels, height and width; inputs are bytes, (length, channels height
+            width), in that order; None: it is none.
         characters: characters a token of train, val and test (next_token); None: a token is a character.
     """
 
@@ -78,6 +80,7 @@ class Task:
     vectors: np.ndarray | None = field(default=None, repr=False, compare=False)
     vectors_frozen: bool = False
     characters: tuple[float, float, float] | None = None
+    frame: tuple[int, int, int] | None = None
 
     @property
     def writes(self) -> bool:

@@ -44,7 +44,7 @@ class Model(LightningModule):
         optimizer: makes the optimiser, given the parameters.
         clipping: the strategy applied to the gradient before each step of the optimiser, or inside backpropagation.
         initialise, max_children, num_layers, dropout, embedding_size, position_targets, tie_weights, pooling,
-            input_dropout, output_dropout, bidirectional: see `Blueprint`.
+            input_dropout, output_dropout, bidirectional, frame_features: see `Blueprint`.
         loss: `terminal`: at the last step or root; `every`: the mean over all labelled positions; `auto`: as the
             architecture says.
         match_parameters: choose the cell's hidden size such that the model's parameter count is nearest to this.
@@ -80,10 +80,11 @@ class Model(LightningModule):
         output_dropout: float = 0.0,
         scheduler: RateSchedule | None = None,
         bidirectional: bool = False,
+        frame_features: int = 64,
     ) -> None:
         super().__init__()
         shared = (max_children, num_layers, dropout, embedding_size, position_targets, tie_weights)
-        shared += (pooling, input_dropout, output_dropout, bidirectional)
+        shared += (pooling, input_dropout, output_dropout, bidirectional, frame_features)
         blueprint = Blueprint(task, cell, initialise, *shared)
         make = architecture_for_loss(loss, architecture, task, position_targets)
         choice("engine", engine, ENGINES)

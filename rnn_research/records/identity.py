@@ -116,6 +116,7 @@ BEFORE: dict[str, Any] = {
     "dataset.vectors": None,
     "dataset.freeze_vectors": False,
     "model.bidirectional": False,
+    "model.frame_features": 64,
 }
 """What runs did before these keys were there to choose: no data of theirs named a metric for `keep_best=auto`."""
 CHOSEN_BEFORE = {"scheduler": "none"}

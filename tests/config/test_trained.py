@@ -31,6 +31,7 @@ READ: dict[str, tuple[list[str], str]] = {
     "sequential_mnist": (["dataset.by=row"], "t10k-images-idx3-ubyte"),
     "audio_folder": (["dataset.rate=8000"], ""),
     "spoken_digits": ([], ""),
+    "frame_folder": (["dataset.height=8", "dataset.width=8"], ""),
     "trec": ([], "TREC_10.label"),
     "sms_spam": ([], "SMSSpamCollection"),
     "labelled_text": (["model.pooling=attention"], "reviews.csv"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import files_audio
+import files_frames
 import files_series
 import files_text
 import files_trees
@@ -16,6 +17,7 @@ MAKERS: dict[str, Callable[[Path], dict[str, str]]] = {
     **files_text.MAKERS,
     **files_trees.MAKERS,
     **files_audio.MAKERS,
+    **files_frames.MAKERS,
     **files_series.MAKERS,
 }
 

@@ -21,6 +21,7 @@ from rnn_research.datasets.base import Task
 from rnn_research.models.architectures.pooling import POOLINGS
 from rnn_research.models.bidirectional import check_acting, check_both, fold_both
 from rnn_research.models.counting import StepLosses
+from rnn_research.models.frames import FrameReader
 from rnn_research.models.transcripts import TranscriptLosses
 from rnn_research.structures import Batch
 from rnn_research.unroll import Unrolled
@@ -55,6 +56,7 @@ class Blueprint:
         input_dropout: probability of dropping a feature of what the lowest layer reads.
         output_dropout: probability of dropping a feature of what the readout reads.
         bidirectional: whether each layer reads the sequence in both directions; see `models.bidirectional`.
+        frame_features: where a step is an image, what the lowest layer reads of it: see `models.frames`.
 
     Raises:
         ValueError: a value out of range.
@@ -73,6 +75,7 @@ class Blueprint:
     input_dropout: float = 0.0
     output_dropout: float = 0.0
     bidirectional: bool = False
+    frame_features: int = 64
 
     def __post_init__(self) -> None:
         flag("tie_weights", self.tie_weights)
@@ -83,10 +86,14 @@ class Blueprint:
         flag("bidirectional", self.bidirectional)
         if self.task.tokens:
             integer("embedding_size", self.embedding_size)
+        if self.task.frame is not None:
+            integer("frame_features", self.frame_features)
 
     @property
     def input_width(self) -> int:
         """The features that the lowest layer reads: where inputs are tokens, the size of their vectors."""
+        if self.task.frame is not None:
+            return self.frame_features
         if not self.task.tokens:
             return self.task.input_size
         return self.embedding_size if self.task.vectors is None else self.task.vectors.shape[1]
@@ -107,6 +114,10 @@ class Blueprint:
                 embedding.weight.copy_(torch.where(given.isnan(), embedding.weight, given))
         embedding.weight.requires_grad_(not self.task.vectors_frozen)
         return embedding
+
+    def frame_reader(self) -> FrameReader | None:
+        """What reads each frame; None where the data are no images."""
+        return None if self.task.frame is None else FrameReader(self.task.frame, self.frame_features)
 
     def layers(self, input_size: int | None = None) -> nn.ModuleList:
         """Layers of cells from the bottom up; of two directions of each layer the forward cell and the backward one.
@@ -173,6 +184,8 @@ class Architecture(ABC):
 
     def check_acting(self, trees: bool | None, truncating: str | None) -> None:
         """Refuse what has no meaning with this architecture: see `bidirectional.check_acting`."""
+        if trees and self.blueprint.task.frame is not None:
+            raise ValueError("structure: given a tree, but the data are images in time; use structure=chain")
         if self.blueprint.bidirectional:
             check_acting(trees, truncating)
 
@@ -182,14 +195,24 @@ class Architecture(ABC):
         The model needs two of them: `cells`, all layers of cells, and `readout`, the last linear layer.
         """
         made = self.blueprint
-        embedding, cells = made.embedding(), made.layers()
+        embedding, frames, cells = made.embedding(), made.frame_reader(), made.layers()
         between, readout = nn.Dropout(made.dropout), nn.Linear(made.width(cells), made.task.output_size)
         around = {"before": _dropout(made.input_dropout), "behind": _dropout(made.output_dropout)}
-        return {"embedding": embedding, "cells": cells, "between": between, "readout": readout, **around}
+        return {
+            "embedding": embedding,
+            "frames": frames,
+            "cells": cells,
+            "between": between,
+            "readout": readout,
+            **around,
+        }
 
     def inputs(self, net: Any, batch: Batch) -> Tensor:
         """What the lowest layer reads, at the structure's positions."""
-        read = batch.inputs.to(net.dtype) if net.embedding is None else net.embedding(batch.inputs)
+        if net.frames is not None:
+            read = net.frames(batch.inputs.to(net.dtype), batch.structure.mask)
+        else:
+            read = batch.inputs.to(net.dtype) if net.embedding is None else net.embedding(batch.inputs)
         return read if net.before is None else net.before(read)
 
     def outputs(self, net: Any, states: Tensor) -> Tensor:

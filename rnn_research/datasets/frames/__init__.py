@@ -1,0 +1,1 @@
+"""Image sequences: a frame a step."""
