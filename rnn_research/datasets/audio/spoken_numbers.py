@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import final
 
 import numpy as np
+from scipy.signal import resample
 
 from rnn_research.checks import integer, number, path_of
 from rnn_research.datasets.audio.log_mel import LogMel
@@ -46,9 +48,11 @@ class SpokenNumbers(TranscribedSound):
         train_size, val_size, test_size: numbers of each split.
         min_digits, max_digits: of a number, each length as often.
         pause: the most seconds between two digits, before the first and after the last; drawn evenly from 0.
+        speed: numbers of train are said faster or slower, and so with a higher or a lower voice, by up to this share;
+            drawn evenly.
         seed: which numbers are made; the run's own seed never changes the data.
         rate, bands, window, hop: see `LogMel`.
-        windows_per_step: see `TranscribedSound`.
+        windows_per_step, scale: see `TranscribedSound`.
 
     Raises:
         ValueError: an argument is out of range; on loading, a file is missing, malformed or can't be downloaded.
@@ -67,18 +71,20 @@ class SpokenNumbers(TranscribedSound):
         min_digits: int = 3,
         max_digits: int = 7,
         pause: float = 0.2,
+        speed: float = 0.0,
         seed: int = 0,
         rate: int = 8000,
         bands: int = 40,
         window: float = 0.025,
         hop: float = 0.01,
         windows_per_step: int = 3,
+        scale: str = "training",
         batch_size: int = 32,
         num_workers: int = 0,
         bucket: bool = True,
     ) -> None:
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
-        super().__init__(LogMel(rate, bands, window, hop), windows_per_step, **batches)
+        super().__init__(LogMel(rate, bands, window, hop), windows_per_step, scale=scale, **batches)
         self.root = None if root is None else path_of("root", root)
         self.cache = cache
         if not isinstance(test_speakers, list | tuple) or not all(isinstance(one, str) for one in test_speakers):
@@ -89,13 +95,14 @@ class SpokenNumbers(TranscribedSound):
         self.min_digits = integer("min_digits", min_digits)
         self.max_digits = integer("max_digits", max_digits, least=min_digits, most=1000)
         self.pause = number("pause", pause, least=0.0, most=10.0)
+        self.speed = number("speed", speed, least=0.0, most=0.5)
         self.seed = integer("seed", seed, least=0)
 
     def read(self) -> TranscribedRecordings:
         files = self.PUBLISHED.files(self.root, self.cache)
         options = {"pause": self.pause, "noise": NOISE, **self.log_mel.plain()}
         options |= {"sizes": self.sizes, "digits": [self.min_digits, self.max_digits], "seed": self.seed}
-        options |= {"test_speakers": list(self.test_speakers)}
+        options |= {"test_speakers": list(self.test_speakers), "speed": self.speed}
         names = sorted(files)
         parts = self._recordings([Said(name, *said_in(name)) for name in names])
         drawn = {split: self._numbers(parts[split], split) for split in SPLITS}
@@ -148,11 +155,13 @@ class SpokenNumbers(TranscribedSound):
         rate = self.log_mel.rate
         sounds = {name: mono_at(*wav_samples(Path(name), content), rate) for name, content in files.items()}
         random, made = np.random.default_rng(self.seed), []
-        for number_said in (one for split in SPLITS for one in drawn[split]):
+        for split, said in chain.from_iterable(zip(repeat(name), drawn[name]) for name in SPLITS):
             parts = [self._silence(random)]
-            for said in number_said:
-                parts += [sounds[said.name], self._silence(random)]
+            for one in said:
+                parts += [sounds[one.name], self._silence(random)]
             sound = np.concatenate(parts)
+            if split == "train" and self.speed:
+                sound = resample(sound, round(len(sound) * random.uniform(1 - self.speed, 1 + self.speed)))
             made.append(self.log_mel.of(sound + NOISE * random.standard_normal(len(sound))))
         return {"windows": np.concatenate(made), "steps": np.array([len(one) for one in made])}
 

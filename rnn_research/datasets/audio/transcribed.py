@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from rnn_research.checks import flag, integer, number, path_of, word
+from rnn_research.checks import choice, flag, integer, number, path_of, word
 from rnn_research.datasets.audio.encoder import ENDINGS, AudioEncoder
 from rnn_research.datasets.audio.log_mel import LogMel
 from rnn_research.datasets.audio.spectrograms import spectrograms_of
@@ -29,6 +29,7 @@ from rnn_research.structures import Sample
 from rnn_research.structures.layouts import least_steps
 
 log = logging.getLogger(__name__)
+SCALES = ("training", "recording")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,8 @@ class TranscribedSound(DataModule):
         rate, bands, window, hop: see `LogMel`; recordings of another rate are resampled.
         windows_per_step: so many windows are read as one step.
         lower: transcripts in lower case.
+        scale: `training`: each band to mean 0 and standard deviation 1 over the training part; `recording`: over each
+            recording's own windows.
         val_fraction, test_fraction: the share that is drawn for each, where the files say no splits.
         split_seed: which recordings are drawn.
 
@@ -75,6 +78,7 @@ class TranscribedSound(DataModule):
         features: LogMel,
         windows_per_step: int,
         lower: bool = False,
+        scale: str = "training",
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: int = 0,
@@ -84,6 +88,7 @@ class TranscribedSound(DataModule):
         self.log_mel = features
         self.windows_per_step = integer("windows_per_step", windows_per_step, most=1000)
         self.lower = flag("lower", lower)
+        self.scale = choice("scale", scale, SCALES)
         self.val_fraction = number("val_fraction", val_fraction, above=0.0, most=0.9)
         self.test_fraction = number("test_fraction", test_fraction, above=0.0, most=0.9)
         self.split_seed = integer("split_seed", split_seed, least=0)
@@ -112,7 +117,8 @@ class TranscribedSound(DataModule):
         cut = Characters(self.lower)
         characters = Vocabulary.counted(Counter(one for index in train for one in cut.split(raw.texts[index])))
         sound = AudioEncoder.fitted(self.log_mel, [raw.windows[index] for index in train], ())
-        self._encoder = encoder = TranscriptEncoder(sound, characters, self.windows_per_step, self.lower)
+        own = self.scale == "recording"
+        self._encoder = encoder = TranscriptEncoder(sound, characters, self.windows_per_step, self.lower, own)
         sets = {name: [encoder.encode(raw.windows[i], raw.texts[i]) for i in part] for name, part in parts.items()}
         self.report.count(sets)
         unknown = {name: _unknown(samples) for name, samples in sets.items() if name != "train"}
@@ -175,7 +181,7 @@ class AudioTranscripts(TranscribedSound):
         group_pattern: a regular expression whose first group, found in a file's path, names what no two splits may
             share, such as the speaker; None: by the manifest's group.
         rate, bands, window, hop: see `LogMel`.
-        windows_per_step, lower, val_fraction, test_fraction, split_seed: see `TranscribedSound`.
+        windows_per_step, lower, scale, val_fraction, test_fraction, split_seed: see `TranscribedSound`.
 
     Raises:
         ValueError: as `TranscribedSound`.
@@ -191,6 +197,7 @@ class AudioTranscripts(TranscribedSound):
         hop: float = 0.01,
         windows_per_step: int = 2,
         lower: bool = True,
+        scale: str = "training",
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: int = 0,
@@ -200,7 +207,7 @@ class AudioTranscripts(TranscribedSound):
     ) -> None:
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
         features, drawn = LogMel(rate, bands, window, hop), (val_fraction, test_fraction, split_seed)
-        super().__init__(features, windows_per_step, lower, *drawn, **batches)
+        super().__init__(features, windows_per_step, lower, scale, *drawn, **batches)
         self.path = None if path is None else path_of("path", path)
         self.group_pattern = word("group_pattern", group_pattern)
 

@@ -32,6 +32,8 @@ class TranscriptEncoder(Encoder):
         windows_per_step: so many windows, one after the other, are read as one step of as many times the features: a
             sequence is as many times shorter. What is missing of the last step is 0, the mean.
         lower: whether transcripts are in lower case.
+        by_recording: whether each recording's bands have mean 0 and standard deviation 1 over its own windows, in place
+            of those of the training part: what a voice and a microphone do to all of it is taken out.
     """
 
     kind: ClassVar[str] = "transcripts"
@@ -40,6 +42,7 @@ class TranscriptEncoder(Encoder):
     characters: Vocabulary
     windows_per_step: int = 1
     lower: bool = False
+    by_recording: bool = False
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -47,13 +50,15 @@ class TranscriptEncoder(Encoder):
             "characters": self.characters.plain(),
             "windows_per_step": self.windows_per_step,
             "lower": self.lower,
+            "by_recording": self.by_recording,
         }
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
         try:
             sound, characters = AudioEncoder.of(plain["sound"]), Vocabulary.of(plain["characters"])
-            return cls(sound, characters, integer("windows_per_step", plain["windows_per_step"]), bool(plain["lower"]))
+            windows, lower, own = plain["windows_per_step"], bool(plain["lower"]), bool(plain["by_recording"])
+            return cls(sound, characters, integer("windows_per_step", windows), lower, own)
         except (KeyError, TypeError) as error:
             raise ValueError(f"encoder: given one of transcripts without {error}") from None
 
@@ -65,6 +70,8 @@ class TranscriptEncoder(Encoder):
     def encode(self, raw: Any, target: Any = "") -> Sample:
         """The sample of a spectrogram, (windows, bands), and of its transcript where that is known."""
         windows = self.sound.encode(raw).inputs
+        if self.by_recording:
+            windows = (windows - windows.mean(0)) / np.maximum(windows.std(0), 1e-3)
         missing = -len(windows) % self.windows_per_step
         filled = np.concatenate([windows, np.zeros((missing, windows.shape[1]), windows.dtype)])
         written = self.split(target) if isinstance(target, str) else []
