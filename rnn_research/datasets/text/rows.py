@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rnn_research.datasets.own.files import refusal, text_of
-from rnn_research.datasets.text.columns import LABEL, TEXT, AskedColumns, Columns, columns_of, part_of
+from rnn_research.datasets.own.parts import part_of
+from rnn_research.datasets.text.columns import LABEL, TEXT, AskedColumns, Columns, columns_of
 
 FORMATS = ("auto", "csv", "tsv", "jsonl", "fasttext", "tab")
 """The formats that a user may name. `trec` is that of one known data set, and `lines` has no label: for prediction."""
@@ -65,7 +66,11 @@ class Seen:
         """Keep the columns of a file, by their names where it has a header."""
 
         def told(place: int | None) -> str | None:
-            return None if place is None else first[place].strip() if found.header else str(place + 1)
+            if place is None:
+                return None
+            name = first[place].strip()
+            alone = [one.strip() for one in first].count(name) == 1
+            return name if found.header and alone else str(place + 1)
 
         self.columns = AskedColumns(told(found.text), told(found.label), told(found.split), kept=False)
         if found.guessed:
