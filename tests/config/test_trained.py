@@ -186,7 +186,10 @@ def test_items_are_read_as_they_come(trained: Callable[..., tuple[Path, Path]]) 
     ("arguments", "said"),
     [
         (["RUN", "no-such-file"], "no-such-file"),
-        (["no-such-run", "FILE"], "no-such-run/run.json"),
+        (["no-such-run", "FILE"], "no-such-run: no such folder, expected a run's; check the path"),
+        (["FILE", "FILE"], "TREC_10.label: no such folder, expected a run's"),
+        (["DATA", "FILE"], "has no run.json, expected a run's folder; check the path"),
+        (["ABOVE", "FILE"], "has no run.json, expected a run's folder; give one of the 1 runs in it, such as"),
         (["RUN", "FILE", "--weights", "worst"], "weights: given 'worst', expected one of measured, best, last"),
         (["RUN", "FILE", "--batch-size", "0"], "--batch-size: given 0"),
         (["RUN", "FILE", "--out", "FILE"], "it is there already"),
@@ -197,7 +200,7 @@ def test_mistakes_are_one_line(
     arguments: list[str], said: str, trained: Callable[..., tuple[Path, Path]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, root = trained("trec")
-    names = {"RUN": str(folder), "FILE": str(root / "TREC_10.label")}
+    names = {"RUN": str(folder), "FILE": str(root / "TREC_10.label"), "DATA": str(root), "ABOVE": str(folder.parent)}
     assert predict.main([names.get(one, one) for one in arguments]) == 2
     err = capsys.readouterr().err
     assert said in err
@@ -338,6 +341,8 @@ def test_the_command_streams_and_refuses(
     ):
         assert generate.main([folder, *wrong]) == 2
         assert said in capsys.readouterr().err
+    assert generate.main(["no-such-run"]) == 2
+    assert "no-such-run: no such folder" in capsys.readouterr().err
     other = str(trained("trec")[0])
     assert generate.main([other]) == 2
     assert "is of no language model" in capsys.readouterr().err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +128,14 @@ def test_of_two_columns_with_one_name_a_number_says_which(tmp_path: Path) -> Non
         loaded(written(tmp_path, "text,label\nx,a\n"), text_column="text", label_column=1)
 
 
+def test_a_long_text_of_csv_leaves_the_processs_limit_as_it_was(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    rows = "".join(f"{'word ' * 40_000}{number},{'ab'[number % 2]}\n" for number in range(4))
+    data = loaded(written(tmp_path, "text,label\n" + rows), max_length=None)
+    assert max(len(sample.inputs) for sample in data.samples("train")) == 40_001
+    assert csv.field_size_limit() == before
+
+
 def test_folders_named_train_and_test_are_the_splits(tmp_path: Path) -> None:
     for name, some in (("train/a", ROWS[:30]), ("train/b", ROWS[30:40]), ("dev/a", ROWS[40:50]), ("test/a", ROWS[50:])):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -238,6 +248,10 @@ def test_vectors_are_of_the_vocabulary_and_their_coverage_is_said(tmp_path: Path
     data = loaded(planted(tmp_path / "data"), vectors=str(vectors))
     (said,) = [note for note in data.read_report["notes"] if note.startswith("vectors: ")]
     assert "vectors: 2 of 44 tokens of the vocabulary have one (4.5%), and 66 of 160 in the training part" in said
+    moved = loaded(tmp_path / "data", vectors=str(shutil.move(vectors, tmp_path / "elsewhere.txt")))
+    assert moved.fingerprint == data.fingerprint
+    others = [None, str(written(tmp_path, "good 1 2\nfilm 3 5\n", "others.txt"))]
+    assert len({data.fingerprint, *(loaded(tmp_path / "data", vectors=one).fingerprint for one in others)}) == 3
     with pytest.raises(ValueError, match=r"freeze_vectors: given true without vectors"):
         LabelledText("x", freeze_vectors=True)
 

@@ -209,7 +209,14 @@ def _records(path: Path, text: str, kind: str) -> list[tuple[int, list[str]]]:
         return [(number, line.split("\t", 1)) for number, line in _lines(text)]
     if kind == "tsv":
         return [(number, line.split("\t")) for number, line in _lines(text)]
-    csv.field_size_limit(LONGEST)
+    limit = csv.field_size_limit(LONGEST)
+    try:
+        return _csv_records(path, text)
+    finally:
+        csv.field_size_limit(limit)  # it is the process's
+
+
+def _csv_records(path: Path, text: str) -> list[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     found, line = [], 1
     while True:
