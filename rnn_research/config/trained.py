@@ -248,6 +248,8 @@ def load(folder: str | Path, weights: str = "measured", trust: Sequence[str] = (
     folder = Path(folder)
     with usage_error_at(""):
         choice("weights", weights, WEIGHTS)
+    if not (folder / runs.RECORD).exists():
+        raise UsageError(_missing(folder))
     try:
         record, kept = runs.read(folder), encoding.read(folder)
     except runs.DamagedRecord as error:
@@ -259,3 +261,12 @@ def load(folder: str | Path, weights: str = "measured", trust: Sequence[str] = (
     fill(model, weights_of(folder, record, weights), folder)
     model.eval()
     return TrainedRun(record, model, encoder, layout)
+
+
+def _missing(folder: Path) -> str:
+    """What to say of a folder that holds no record."""
+    if not folder.is_dir():
+        return f"{folder}: no such folder, expected a run's; check the path"
+    below = sorted(one.parent.name for one in folder.glob(f"*/{runs.RECORD}"))
+    hint = f"give one of the {len(below)} runs in it, such as {folder / below[0]}" if below else "check the path"
+    return f"{folder}: has no {runs.RECORD}, expected a run's folder; {hint}"

@@ -160,8 +160,8 @@ def read(folder: Path) -> RunRecord:
     """Read `folder/run.json`.
 
     Raises:
-        DamagedRecord: it is not there, is not JSON, not an object, lacks a field, has one of another type, or is of
-            another record version.
+        DamagedRecord: it is not JSON, not an object, lacks a field, has one of another type, or is of another
+            record version.
     """
     path = folder / RECORD
     try:
@@ -170,8 +170,6 @@ def read(folder: Path) -> RunRecord:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"{path.stat().st_size} bytes")
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise _missing(folder) from None
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedRecord(path, f"damaged ({error}); restore a copy or run it again") from None
     if not isinstance(raw, dict):
@@ -190,15 +188,6 @@ def read(folder: Path) -> RunRecord:
         return RunRecord(**_typed({key: value for key, value in raw.items() if key in known}))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamagedRecord(path, f"damaged ({error}); run it again") from None
-
-
-def _missing(folder: Path) -> DamagedRecord:
-    """What to say of a folder that holds no record."""
-    if not folder.is_dir():
-        return DamagedRecord(folder, "no such folder, expected a run's; check the path")
-    below = sorted(one.parent.name for one in folder.glob(f"*/{RECORD}"))
-    hint = f"give one of the {len(below)} runs in it, such as {folder / below[0]}" if below else "check the path"
-    return DamagedRecord(folder, f"has no {RECORD}, expected a run's folder; {hint}")
 
 
 def load(folder: str | Path) -> RunRecord:
