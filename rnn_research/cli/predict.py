@@ -77,15 +77,15 @@ def _predict(options: argparse.Namespace) -> None:
         return
     if options.beam:
         raise UsageError(f"--beam: given {options.beam}, but {options.run} writes no transcripts; leave it out")
-    score = Score()
-    items = score.readable(run, _items(run, options.files))
+    tally = Tally(run)
+    items = tally.readable(_items(run, options.files))
     with opened(options.out) as out:
-        rows = score.counted(run.predict(items, options.batch_size))
+        rows = tally.counted(run.predict(items, options.batch_size))
         if options.format == "csv":
             _write_csv(out, rows, run.task.classes, options.probabilities)
         else:
             _write_json(out, rows, run.task.classes, options.probabilities)
-    if said := score.said():
+    if said := tally.said():
         print(f"rnn-predict: {said}", file=sys.stderr)
 
 
@@ -112,16 +112,18 @@ def _lines(kind: str) -> Iterator[Item]:
             yield Item(f"line {number}", text)
 
 
-class Score:
-    """Counts what was right among the items that have a label that the run knows."""
+class Tally:
+    """Counts what was right among the items that have a label that the run knows, and the others."""
 
-    def __init__(self) -> None:
-        self.known = self.right = self.unknown = self.empty = 0
-        self.loss = 0.0
+    def __init__(self, run: TrainedRun) -> None:
+        from rnn_research.models.scoring import Score
 
-    def readable(self, run: TrainedRun, items: Iterator[Item]) -> Iterator[Item]:
+        self.run, self.score = run, Score(run.model)
+        self.unknown = self.empty = 0
+
+    def readable(self, items: Iterator[Item]) -> Iterator[Item]:
         """The same items but texts without a word, which the training left out too; they are counted."""
-        encoder = run.needed_encoder()
+        encoder = self.run.needed_encoder()
         for item in items:
             if encoder.kind == "text" and not encoder.split(item.raw):  # type: ignore[attr-defined]
                 self.empty += 1
@@ -131,22 +133,21 @@ class Score:
     def counted(self, predictions: Iterator[Prediction]) -> Iterator[Prediction]:
         """The same predictions, counted as they pass."""
         for one in predictions:
-            if one.loss is not None:
-                self.known += 1
-                self.right += one.answer == one.label
-                self.loss += one.loss
+            if one.scored is not None:
+                self.score.add(one.scored)
             else:
                 self.unknown += one.label is not None
             yield one
 
     def said(self) -> str:
-        """How much was right; empty where there was no label."""
+        """The metrics that the run's record has of its test set, of these items; empty where there was no label."""
         left_out = f"{self.empty} without text left out" if self.empty else ""
-        if not self.known + self.unknown:
+        known = self.score.items
+        if not known + self.unknown:
             return left_out
-        found = f"accuracy {self.right / self.known:.6g}, loss {self.loss / self.known:.6g}, " if self.known else ""
+        found = "".join(f"{name} {value:.6g}, " for name, value in self.score.measured().items())
         other = f"; {self.unknown} have a label that the run does not know" if self.unknown else ""
-        return f"{found}{self.known} items with a known label{other}" + (f"; {left_out}" if left_out else "")
+        return f"{found}{known} items with a known label{other}" + (f"; {left_out}" if left_out else "")
 
 
 def _probabilities(one: Prediction, classes: Sequence[str] | None) -> dict[str, float]:
@@ -207,14 +208,16 @@ def _write_transcripts(out: IO[str], run: TrainedRun, items: Iterator[Item], opt
 
 
 def _write_likelihoods(out: IO[str], run: TrainedRun, items: Iterator[Item], form: str) -> None:
-    """Of a language model: how likely each file is, a row a file."""
+    """Of a language model: how likely each file is, a row a file, by the metrics of the run's record."""
+    names = ["bits", "perplexity", "position_accuracy", "loss"]
+    names += [] if run.task.characters is None else ["bits_per_character"]
     writer, header = csv.writer(out, lineterminator="\n"), form == "csv"
     for item in items:
         found = run.text_likelihood(item.raw)
-        values = {"predicted": found.predicted, "bits": found.bits, "perplexity": found.perplexity}
+        values = {"predicted": found.predicted, **{name: getattr(found, name) for name in names}}
         shown = {name: value if isinstance(value, int) else f"{value:.7g}" for name, value in values.items()}
         if header:
-            writer.writerow(("where", "predicted", "bits", "perplexity"))
+            writer.writerow(("where", *values))
             header = False
         if form == "csv":
             writer.writerow(csv_cell(cell) for cell in (item.where, *shown.values()))

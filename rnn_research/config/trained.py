@@ -23,6 +23,7 @@ from rnn_research.datasets.text.stream import StreamEncoder
 from rnn_research.errors import UsageError
 from rnn_research.models.architectures import CTC
 from rnn_research.models.model import Model
+from rnn_research.models.scoring import ScoredItem, scored_items
 from rnn_research.models.streaming import TextLikelihood, TextReader, generated, likelihood
 from rnn_research.models.transcribing import GREEDY, Transcription, written
 from rnn_research.models.translation import BEAM, PENALTY, Translator
@@ -44,14 +45,19 @@ class Prediction:
         label: what its file says of it; None: nothing.
         answer: the likeliest class by its name (its number where classes have none); of a regression the numbers.
         probabilities: of the classes, in order, float64; None: of a regression.
-        loss: the item's own, in nats (regression: the squared error); None where there is no label that is known.
+        scored: what it counts in the metrics of a `Score`; None where there is no label that is known.
     """
 
     where: str
     label: str | None
     answer: str | tuple[float, ...]
     probabilities: np.ndarray | None = None
-    loss: float | None = None
+    scored: ScoredItem | None = None
+
+    @property
+    def loss(self) -> float | None:
+        """The mean over the item's labels, in nats; None where there is no label that is known."""
+        return None if self.scored is None else self.scored.loss
 
 
 class TrainedRun:
@@ -96,12 +102,15 @@ class TrainedRun:
             yield from self._predictions(group)
 
     def text_likelihood(self, raw: str | bytes) -> TextLikelihood:
-        """How likely a language model finds a text, read as one stream from a state of zero.
+        """How likely a language model finds a text, read as one stream from a state of zero; of a run without carried
+        states in windows from a state of zero each, as its test part was.
 
         Raises:
             UsageError: the run is of no language model.
         """
-        return likelihood(self.model, self._stream().tokens_of(raw))
+        encoder, data = self._stream(), self.record.config.get("dataset", {})
+        window = None if data.get("stateful", True) else int(data["window"])
+        return likelihood(self.model, encoder.tokens_of(raw), encoder.characters_of(raw), window)
 
     def generate(
         self, prompt: str = "\n", length: int = 200, temperature: float = 1.0, top_k: int | None = None, seed: int = 0
@@ -166,7 +175,7 @@ class TrainedRun:
         with usage_error_at(""):
             integer("beam", beam, least=0)
         for group in self._groups(raws, batch_size):
-            batch = self.layout.collate([self._sample(item) for item in group])
+            batch = self.layout.collate([self._sample(item, "") for item in group])
             with torch.no_grad():
                 unrolled = self.model.fold(batch)
                 outputs = architecture.emitted(self._exact, _InFloat64(unrolled.layers, unrolled))
@@ -187,39 +196,40 @@ class TrainedRun:
         return encoder
 
     def _predictions(self, items: Sequence[Item]) -> Iterator[Prediction]:
-        outputs = self.outputs([self._sample(item) for item in items])
-        classes, objective = self.task.classes, self.model.objective
-        for item, output in zip(items, outputs, strict=True):
+        classes = self.task.classes
+        named = classes if classes is not None else tuple(map(str, range(self.task.output_size)))
+        known = [named.index(item.label) if item.label in named else None for item in items]
+        samples = [self._sample(item, number or 0) for item, number in zip(items, known, strict=True)]
+        outputs, scored = self._answered(samples)
+        for item, number, output, score in zip(items, known, outputs, scored, strict=True):
             if self.task.kind == "regression":
                 yield Prediction(item.where, item.label, tuple(output.tolist()))
                 continue
-            named = classes if classes is not None else tuple(map(str, range(len(output))))
-            known = named.index(item.label) if item.label in named else None
-            loss = None
-            if known is not None:
-                loss = float(objective.losses(output[None], torch.tensor([known]))[0])
-            answer = named[int(output.argmax())]
-            yield Prediction(item.where, item.label, answer, output.softmax(-1).numpy(), loss)
+            answer, shares = named[int(output.argmax())], output.softmax(-1).numpy()
+            yield Prediction(item.where, item.label, answer, shares, None if number is None else score)
 
-    def _sample(self, item: Item) -> Sample:
+    def _sample(self, item: Item, target: Any) -> Sample:
         try:
-            return self.needed_encoder().encode(item.raw)
+            return self.needed_encoder().encode(item.raw, target)
         except ValueError as error:
             raise UsageError(f"{item.where}: {error}") from None
 
-    @torch.no_grad()
     def outputs(self, samples: Sequence[Sample]) -> torch.Tensor:
         """What the model gives for samples, (samples, output_size) float64.
 
         States are in the precision of the training, where a sample's are the same bits in any batch. They are read out
         in float64, where the rest of a batch changes less than what is shown.
         """
-        batch = self.layout.collate(samples)
+        return self._answered(samples)[0]
+
+    @torch.no_grad()
+    def _answered(self, samples: Sequence[Sample]) -> tuple[torch.Tensor, list[ScoredItem]]:
+        """The `outputs` of samples, and how each was answered, by the targets that it has."""
+        batch, architecture = self.layout.collate(samples), self.model.architecture
         unrolled = self.model.fold(batch)
-        answers: torch.Tensor = self.model.architecture.answers(
-            self._exact, batch, _InFloat64(unrolled.layers, unrolled)
-        )
-        return answers
+        exact = _InFloat64(unrolled.layers, unrolled)
+        answers: torch.Tensor = architecture.answers(self._exact, batch, exact)
+        return answers, scored_items(self.model, batch, answers, architecture.labelled(self._exact, batch, exact))
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,6 +284,8 @@ def load(folder: str | Path, weights: str = "measured", trust: Sequence[str] = (
     folder = Path(folder)
     with usage_error_at(""):
         choice("weights", weights, WEIGHTS)
+    if not (folder / runs.RECORD).exists():
+        raise UsageError(_missing(folder))
     try:
         record, kept = runs.read(folder), encoding.read(folder)
     except runs.DamagedRecord as error:
@@ -285,3 +297,12 @@ def load(folder: str | Path, weights: str = "measured", trust: Sequence[str] = (
     fill(model, weights_of(folder, record, weights), folder)
     model.eval()
     return TrainedRun(record, model, encoder, layout)
+
+
+def _missing(folder: Path) -> str:
+    """What to say of a folder that holds no record."""
+    if not folder.is_dir():
+        return f"{folder}: no such folder, expected a run's; check the path"
+    below = sorted(one.parent.name for one in folder.glob(f"*/{runs.RECORD}"))
+    hint = f"give one of the {len(below)} runs in it, such as {folder / below[0]}" if below else "check the path"
+    return f"{folder}: has no {runs.RECORD}, expected a run's folder; {hint}"

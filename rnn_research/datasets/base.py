@@ -185,7 +185,8 @@ class DataModule(LightningDataModule, ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the three splits' sizes and samples, trees and labels included: tells two data apart.
+        """A hash of the three splits' sizes and samples, trees and labels included, and of pretrained vectors, where
+        there are some: tells two data apart, wherever they lie.
 
         Of generated samples, which follow from their first block, the first 64 of each split are read.
         """
@@ -197,6 +198,8 @@ class DataModule(LightningDataModule, ABC):
             for index in range(read):
                 for part in _arrays(samples[index]):
                     digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
+        if (vectors := self.task.vectors) is not None:
+            digest.update(b"vectors" + np.ascontiguousarray(vectors).tobytes())
         return digest.hexdigest()[:16]
 
     def baselines(self) -> dict[str, float]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rnn_research.checks import path_of
+from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.download import fetched, file_name, sha256_of
 from rnn_research.datasets.folder_lock import locked
 from rnn_research.datasets.licences import say_once
 from rnn_research.datasets.own.archives import files_of, plain_name, published_files
+from rnn_research.datasets.own.files import of_root
+from rnn_research.datasets.task import Task
 from rnn_research.records.cache_folder import cache_folder
+from rnn_research.structures import Sample
 
 log = logging.getLogger(__name__)
 told = logging.getLogger("rnn_research.datasets.download")
@@ -168,3 +172,44 @@ def digest_of(files: Mapping[str, bytes]) -> str:
     for name in sorted(files):
         whole.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
     return whole.hexdigest()
+
+
+class KnownData(DataModule):
+    """A data set that is known, before the class that reads its files: `class Trec(KnownData, TextData)`.
+
+    Args:
+        root: a folder with the published files, or with the archive of them; None: they are downloaded once.
+        cache: the folder that keeps what is downloaded; None: $RNN_RESEARCH_CACHE, or `rnn_research` in
+            $XDG_CACHE_HOME, or in ~/.cache.
+        arguments, named: of the class behind.
+    """
+
+    PUBLISHED: ClassVar[PublishedData]
+
+    def __init__(self, root: str | None, cache: str | None, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.root = None if root is None else path_of("root", root)
+        self.cache, self.path = cache, self.root
+
+    def published_files(self, needed: Iterable[str] = ()) -> Mapping[str, bytes]:
+        """The contents of the published files, by name.
+
+        Raises:
+            ValueError: they can't be had, or one that is needed is not there.
+        """
+        found = self.PUBLISHED.files(self.root, self.cache)
+        if missing := [name for name in needed if name not in found]:
+            lacks = f"{self.root} has no {' and no '.join(missing)}, expected {self.PUBLISHED.what}"
+            raise ValueError(f"root: {lacks}; fetch the files again")
+        return found
+
+    def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
+        """As the class behind; a mistake in the files is one of `root`."""
+        try:
+            return self.load_files()
+        except ValueError as error:
+            raise of_root(error) from None
+
+    def load_files(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
+        """The task and the samples, as `load` gives them."""
+        return super().load()

@@ -103,7 +103,7 @@ class Model(LightningModule):
         self.readout: Any
         for name, module in self.architecture.modules().items():
             setattr(self, name, module)
-        self.tallies: Any = nn.ModuleDict({f"{split}_": _running_metrics(self, split) for split in SPLITS})
+        self.tallies: Any = nn.ModuleDict({f"{split}_": self.running_metrics(split) for split in SPLITS})
         self.regularizers: Any = ModuleMapping(dict(regularizers or {}))
         self.answered: list[dict[str, Tensor]] = []
         """Of each batch of the set that was tested last, what each sample's answer was."""
@@ -235,6 +235,12 @@ class Model(LightningModule):
             return steps.mean, steps.labels, steps.terminal if self.step.recorded else None
         return count_samples(self, batch, unrolled, split)
 
+    def running_metrics(self, split: str) -> RunningMetrics:
+        """What is counted of a split, with nothing counted yet."""
+        objective = self.objective
+        positions = objective.position_metrics(split) if self.architecture.learns_positions else None
+        return RunningMetrics(objective.answer_metrics(), positions, partial(objective.of_loss, split=split))
+
     def measured(self, split: str) -> dict[str, float]:
         """The loss and metrics of a split since they were last asked for; then they start anew."""
         return self.tallies[f"{split}_"].measured()
@@ -261,13 +267,6 @@ def _attach_regularizers(model: Model, trees: bool | None) -> None:
                 f"regularizer={name}: reads how the gradient passes over the full length, but "
                 f"clipping={truncating} cuts it into windows, which contradict; leave one out"
             )
-
-
-def _running_metrics(model: Model, split: str) -> RunningMetrics:
-    """What is counted of one split."""
-    objective = model.objective
-    positions = objective.position_metrics(split) if model.architecture.learns_positions else None
-    return RunningMetrics(objective.answer_metrics(), positions, partial(objective.of_loss, split=split))
 
 
 def _by_name(clipping: Clipping) -> dict[str, Clipping]:

@@ -12,7 +12,7 @@ import torch
 
 from rnn_research.cells.base import State
 from rnn_research.checks import integer, number
-from rnn_research.datasets.text.windows import StreamBatches, evaluation_windows
+from rnn_research.datasets.text.windows import StreamBatches, Windows, evaluation_windows
 from rnn_research.models.carried import CarriedStates
 from rnn_research.models.counting import StepLosses
 from rnn_research.models.unroller import Unroller
@@ -20,6 +20,8 @@ from rnn_research.structures import Batch, Chain, ChainLayout
 
 READ_AT_ONCE = 4096
 """Tokens of a prompt that are read in one go."""
+TOGETHER = 64
+"""Windows that are read at a time, where no state is carried."""
 
 
 @dataclass(frozen=True)
@@ -27,33 +29,58 @@ class TextLikelihood:
     """How likely a text is.
 
     Attributes:
-        nats: -ln p of all tokens but the first, given those before.
+        nats: -ln p of all tokens that are predicted: all but the first, given those before.
         predicted: how many these are.
+        right: how many of them were the likeliest token.
+        tokens, characters: of the text.
     """
 
     nats: float
     predicted: int
+    right: int = 0
+    tokens: int = 0
+    characters: int = 0
+
+    @property
+    def loss(self) -> float:
+        """Nats a token; NaN where there is none."""
+        return self.nats / self.predicted if self.predicted else math.nan
 
     @property
     def bits(self) -> float:
         """Bits a token; NaN where there is none."""
-        return self.nats / math.log(2) / self.predicted if self.predicted else math.nan
+        return self.loss / math.log(2)
+
+    @property
+    def bits_per_character(self) -> float:
+        """The bits a token over the characters a token; NaN where there is none."""
+        return self.bits * self.tokens / self.characters if self.characters else math.nan
+
+    @property
+    def position_accuracy(self) -> float:
+        """The share of tokens that were the likeliest; NaN where there is none."""
+        return self.right / self.predicted if self.predicted else math.nan
 
     @property
     def perplexity(self) -> float:
         """exp(nats a token)."""
-        mean = self.nats / self.predicted if self.predicted else math.nan
-        return math.inf if mean > 700 else math.exp(mean)
+        return math.inf if self.loss > 700 else math.exp(self.loss)
 
 
 @torch.no_grad()
-def likelihood(model: Any, tokens: np.ndarray) -> TextLikelihood:
-    """How likely a `Model` finds a text, as the evaluation of a run measures it: in streams whose state is carried."""
+def likelihood(model: Any, tokens: np.ndarray, characters: int = 0, window: int | None = None) -> TextLikelihood:
+    """How likely a `Model` finds a text, as the evaluation of a run measures it: in streams whose state is carried.
+
+    Args:
+        characters: of the text.
+        window: steps of windows that are read from a state of zero each; None: the state is carried.
+    """
     if len(tokens) < 2:
-        return TextLikelihood(0.0, 0)
-    windows, layout = evaluation_windows(tokens), ChainLayout()
-    total, predicted, carried = 0.0, 0, CarriedStates()
-    for numbers in StreamBatches(windows.windows):
+        return TextLikelihood(0.0, 0, 0, len(tokens), characters)
+    windows = evaluation_windows(tokens) if window is None else Windows(tokens, window)
+    batches = StreamBatches(windows.windows) if window is None else _some(len(windows))
+    total, predicted, right, layout, carried = 0.0, 0, 0, ChainLayout(), CarriedStates()
+    for numbers in batches:
         batch, unroller = layout.collate(windows.take(numbers)), Unroller(model.engine)
         unroller.start = carried.before("new", batch)
         unrolled = model.architecture.fold(model, batch, unroller)
@@ -61,7 +88,14 @@ def likelihood(model: Any, tokens: np.ndarray) -> TextLikelihood:
         steps = StepLosses(batch, model.objective, *model.architecture.labelled(model, batch, unrolled))
         total += float(steps.losses.double().sum())
         predicted += steps.labels
-    return TextLikelihood(total, predicted)
+        right += int((steps.predictions == steps.targets).sum())
+    return TextLikelihood(total, predicted, right, len(tokens), characters)
+
+
+def _some(windows: int) -> Iterator[list[int]]:
+    """The numbers of windows, some at a time."""
+    for start in range(0, windows, TOGETHER):
+        yield list(range(start, min(start + TOGETHER, windows)))
 
 
 class TextReader:

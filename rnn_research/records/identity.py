@@ -85,7 +85,7 @@ TABLE = (
     KeyRule(r"dataset\.(root|cache|url)", "place", "where the data lie: their fingerprint says which they are"),
     KeyRule(r"trainer\.default_root_dir", "place", "where files are written"),
     KeyRule(
-        r"dataset\.\w*(dir|path|folder)",
+        r"dataset\.(\w*(dir|path|folder)|vectors)",
         "source",
         "perhaps where a user's own data lie: the fingerprint decides whether a run goes on, and a comparison shows it",
     ),

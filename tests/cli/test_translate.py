@@ -107,7 +107,7 @@ def test_mistakes_are_one_line(trained: tuple[Path, Path], tmp_path: Path, capsy
     folder, files = trained
     (bad := tmp_path / "bad.txt").write_bytes(b"\xe9\n")
     for arguments, told in (
-        ((tmp_path / "none",), "none"),
+        ((tmp_path / "none",), "none: no such folder, expected a run's; check the path"),
         ((folder, tmp_path / "none.txt"), "can't read"),
         ((folder, bad), "bad.txt, line 1: found bytes that are not utf-8"),
         ((folder, files / "a.txt", "--beam", 0), "width: given 0"),

@@ -16,6 +16,7 @@ from rnn_research.config.compose import ComposedRun, Composer
 from rnn_research.config.run_one import run_one
 from rnn_research.errors import FolderInUse, UsageError
 from rnn_research.records import runs
+from rnn_research.records.runs import RunRecord
 
 OPTIONS = (*SMALL, "model=lstm", "clipping=global_norm", "clipping.max_norm=0.5", "threads=1")
 
@@ -116,3 +117,24 @@ def test_a_run_that_fails_before_its_training_starts_is_recorded_as_failed(
     record = run_one(spec(), tmp_path / "run")
     assert (record.status, record.error) == ("failed", "ValueError: what can't be written")
     assert runs.read(tmp_path / "run") == record
+
+
+def test_vectors_that_were_moved_hinder_no_run_from_going_on_and_others_do(tmp_path: Path) -> None:
+    """What a file of vectors holds is a part of the training, and where it lies is not."""
+    rows = "".join(f"good film {n},pos\n" if n % 3 else f"bad film {n},neg\n" for n in range(30))
+    (texts := tmp_path / "texts.csv").write_text(f"text,label\n{rows}")
+    places = {name: tmp_path / f"{name}.txt" for name in ("first", "moved", "other")}
+    for name, place in places.items():
+        place.write_text("good 1 2\nbad 3 5\n" if name == "other" else "good 1 2\nbad 3 4\n")
+    small = ["dataset=labelled_text", f"dataset.path={texts}", "hidden_size=4", "trainer.max_epochs=-1", "probe=none"]
+
+    def trained(steps: int, vectors: str, *more: str) -> RunRecord:
+        asked = [*small, f"trainer.max_steps={steps}", f"dataset.vectors={places[vectors]}", *more]
+        return run_one(Composer().run(asked), tmp_path / f"{vectors}{steps}")
+
+    trained(2, "first")
+    resume = f"resume={tmp_path / 'first2'}"
+    whole, gone_on = trained(4, "first"), trained(4, "moved", resume)
+    assert gone_on.final == whole.final
+    with pytest.raises(UsageError, match="give the same data"):
+        trained(4, "other", resume)

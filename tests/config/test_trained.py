@@ -14,33 +14,39 @@ import numpy as np
 import pytest
 import torch
 from files import files_for
+from files_split import SPLIT
+from omegaconf import OmegaConf
 
 from rnn_research import load
 from rnn_research.cli import generate, predict
 from rnn_research.config.compose import Composer
+from rnn_research.config.instantiate import instantiate_node
 from rnn_research.config.run_one import run_one
 from rnn_research.config.trained import TrainedRun
+from rnn_research.datasets.base import DataModule
 from rnn_research.errors import UsageError
+from rnn_research.models.scoring import Score
 from rnn_research.records import encoding, runs
 
 SMALL = ("hidden_size=6", "trainer.max_steps=3", "trainer.max_epochs=-1", "probe=none", "dataset.batch_size=5")
 READ: dict[str, tuple[list[str], str]] = {
-    "series": ([], "steps.csv"),
+    "series": ([], ""),
     "japanese_vowels": ([], "JapaneseVowels_TEST.ts"),
     "skeleton_actions": ([], ""),
     "sequential_mnist": (["dataset.by=row"], "t10k-images-idx3-ubyte"),
-    "audio_folder": (["dataset.rate=8000"], ""),
-    "spoken_digits": ([], ""),
+    "audio_folder": (["dataset.rate=8000", "model.bidirectional=true"], ""),
+    "spoken_digits": ([], "*_[0-4].wav"),
     "frame_folder": (["dataset.height=8", "dataset.width=8"], ""),
     "trec": ([], "TREC_10.label"),
     "sms_spam": ([], "SMSSpamCollection"),
-    "labelled_text": (["model.pooling=attention"], "reviews.csv"),
+    "labelled_text": (["model.pooling=attention", "dataset.class_weights=balanced"], ""),
     "sst": (["model=child_sum_tree_lstm"], "test.txt"),
     "ptb_trees": (["model=child_sum_tree_lstm"], ""),
-    "json_trees": (["model=child_sum_tree_lstm", "structure=balanced"], ""),
+    "json_trees": (["model=child_sum_tree_lstm", "structure=balanced", "dataset.labels=nodes"], ""),
     "python_ast": (["model=child_sum_tree_lstm"], ""),
 }
-"""Data that are read from files: options to train with, and the file to predict, in the folder of the tiny ones."""
+"""Data that are read from files: options to train with, and the file to predict, in the folder of the tiny ones; of
+one's own data the test part's (see `files_split`)."""
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +61,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Pat
             first = Composer().run([f"dataset={option}"])
             given = files_for(first.config.dataset, above / "data")
             (root,) = [Path(value) for name, value in given.items() if name in ("dataset.root", "dataset.path")]
+            if option in SPLIT:
+                (folder := above / "parts").mkdir()
+                given["dataset.path"] = str(folder)
+                root = SPLIT[option](root, folder)
             asked = [f"dataset={option}", "model=gru", *SMALL, *(f"{k}={v}" for k, v in given.items()), *typed]
             record = run_one(Composer().run(asked), above / "run")
             assert record.status == "done"
-            made[key] = above / "run", root if root.is_dir() else root.parent
+            made[key] = above / "run", root if root.is_dir() or option in SPLIT else root.parent
         return made[key]
 
     return train
@@ -71,6 +81,12 @@ def predicted(arguments: list[Any], capsys: pytest.CaptureFixture[str]) -> tuple
     return list(csv.DictReader(io.StringIO(out))), err
 
 
+def data_of(record: runs.RunRecord) -> DataModule:
+    """A run's data, loaded again from where they lie."""
+    made: DataModule = instantiate_node(OmegaConf.create(record.config["dataset"]), "dataset", DataModule)
+    return made
+
+
 @pytest.mark.parametrize("option", READ)
 def test_predictions_are_those_that_were_recorded(
     option: str, trained: Callable[..., tuple[Path, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -79,8 +95,9 @@ def test_predictions_are_those_that_were_recorded(
     typed, name = READ[option]
     folder, root = trained(option, *typed)
     copy = shutil.copytree(folder, tmp_path / "elsewhere")
-    rows, said = predicted([copy, root / name, "--probabilities", "--batch-size", 7], capsys)
-    alone, _ = predicted([copy, root / name, "--probabilities", "--batch-size", 1], capsys)
+    files = sorted(root.glob(name)) if "*" in name else [root / name]
+    rows, said = predicted([copy, *files, "--probabilities", "--batch-size", 7], capsys)
+    alone, _ = predicted([copy, *files, "--probabilities", "--batch-size", 1], capsys)
     assert rows == alone
     for row in rows:
         shares = {key.removeprefix("p_"): float(value) for key, value in row.items() if key.startswith("p_")}
@@ -91,11 +108,42 @@ def test_predictions_are_those_that_were_recorded(
     classes = record.data["classes"]
     recorded = [(classes[int(one["true"])], classes[int(one["predicted"])]) for one in answers if one["set"] == "test"]
     found = [(row["label"], row["prediction"]) for row in rows]
-    if len(found) == len(recorded):
-        assert found == recorded
-        assert f"accuracy {record.final['test_accuracy']:.6g}" in said
-    else:  # the file holds the other splits too
+    measured = {name: value for name, value in record.final.items() if name.startswith("test_")}
+    if option in ("sms_spam", "skeleton_actions"):  # the file holds the other splits too
         assert not [one for one in set(recorded) if found.count(one) < recorded.count(one)]
+        score, run = Score(load(folder).model), load(folder)
+        for one in run._answered(data_of(record).samples("test"))[1]:
+            score.add(one)
+        assert {f"test_{name}": value for name, value in score.measured().items()} == pytest.approx(measured, rel=1e-5)
+        return
+    assert found == recorded
+    told = dict(part.split() for part in said.removeprefix("rnn-predict: ").split(", ")[: len(measured)])
+    assert {f"test_{name}" for name in told} == set(measured)
+    assert float(told.pop("loss")) == pytest.approx(measured["test_loss"], rel=1e-5)
+    assert told == {name: f"{measured[f'test_{name}']:.6g}" for name in told}
+
+
+def test_trees_with_labels_at_nodes_are_scored_at_nodes(
+    trained: Callable[..., tuple[Path, Path]], tmp_path: Path
+) -> None:
+    """The loss is the mean over labelled nodes, each counted by hand."""
+    folder, part = trained("ptb_trees", *READ["ptb_trees"][0])
+    run = load(folder)
+    score, items = Score(run.model), list(run.needed_encoder().items(part))
+    losses, right = [], []
+    for one in run.predict(items, batch_size=5):
+        assert one.scored is not None
+        assert one.scored.positions is not None
+        score.add(one.scored)
+        said, targets = one.scored.positions
+        losses += one.scored.losses.tolist()
+        right += (said == targets).tolist()
+    assert len(losses) == sum(label is not None for item in items for label in item.raw.labels) > 2 * len(items)
+    measured = score.measured()
+    assert measured["loss"] == pytest.approx(np.mean(losses), rel=1e-12)
+    assert measured["position_accuracy"] == pytest.approx(np.mean(right), rel=1e-6)
+    assert run.record.final["test_position_accuracy"] == pytest.approx(np.mean(right), rel=1e-6)
+    assert one.loss == pytest.approx(float(one.scored.losses.mean()), rel=1e-12)
 
 
 def test_json_holds_the_same(trained: Callable[..., tuple[Path, Path]], capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,7 +187,10 @@ def test_items_are_read_as_they_come(trained: Callable[..., tuple[Path, Path]]) 
     ("arguments", "said"),
     [
         (["RUN", "no-such-file"], "no-such-file"),
-        (["no-such-run", "FILE"], "no-such-run/run.json"),
+        (["no-such-run", "FILE"], "no-such-run: no such folder, expected a run's; check the path"),
+        (["FILE", "FILE"], "TREC_10.label: no such folder, expected a run's"),
+        (["DATA", "FILE"], "has no run.json, expected a run's folder; check the path"),
+        (["ABOVE", "FILE"], "has no run.json, expected a run's folder; give one of the 1 runs in it, such as"),
         (["RUN", "FILE", "--weights", "worst"], "weights: given 'worst', expected one of measured, best, last"),
         (["RUN", "FILE", "--batch-size", "0"], "--batch-size: given 0"),
         (["RUN", "FILE", "--out", "FILE"], "it is there already"),
@@ -150,7 +201,7 @@ def test_mistakes_are_one_line(
     arguments: list[str], said: str, trained: Callable[..., tuple[Path, Path]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, root = trained("trec")
-    names = {"RUN": str(folder), "FILE": str(root / "TREC_10.label")}
+    names = {"RUN": str(folder), "FILE": str(root / "TREC_10.label"), "DATA": str(root), "ABOVE": str(folder.parent)}
     assert predict.main([names.get(one, one) for one in arguments]) == 2
     err = capsys.readouterr().err
     assert said in err
@@ -221,16 +272,30 @@ def writer(trained: Callable[..., tuple[Path, Path]]) -> TrainedRun:
     return load(trained("text", "dataset.window=20")[0])
 
 
-def test_a_texts_bits_are_those_that_were_recorded(
-    writer: TrainedRun, trained: Callable[..., tuple[Path, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["dataset.window=20"],
+        ["dataset.window=20", "dataset.stateful=false"],
+        ["dataset.window=20", "dataset.tokens=bytes"],
+        ["dataset.window=5", "dataset.tokens=words", "dataset.vocabulary_size=40", "dataset.stateful=false"],
+        ["dataset.window=5", "dataset.tokens=words"],
+    ],
+)
+def test_a_texts_metrics_are_those_that_were_recorded(
+    typed: list[str], trained: Callable[..., tuple[Path, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, root = trained("text", "dataset.window=20")
+    folder, root = trained("text", *typed)
     text = (root / "input.txt").read_text()
-    tested = runs.read(folder).data["read"]["characters"]["test"]
+    record = runs.read(folder)
+    tested = record.data["read"]["characters"]["test"]
     (path := tmp_path / "tested.txt").write_text(text[-tested:])
     rows, _ = predicted([folder, path], capsys)
-    assert float(rows[0]["bits"]) == pytest.approx(writer.record.final["test_bits"], rel=1e-6)
-    assert int(rows[0]["predicted"]) == tested - 1
+    measured = {name.removeprefix("test_"): one for name, one in record.final.items() if name.startswith("test_")}
+    assert set(rows[0]) == {"where", "predicted", *measured}
+    for name, expected in measured.items():
+        assert float(rows[0][name]) == pytest.approx(expected, rel=2e-6), name
+    assert int(rows[0]["predicted"]) == record.data["read"]["tokens"]["test"] - 1
 
 
 def test_what_is_written_repeats_itself_with_a_seed(writer: TrainedRun) -> None:
@@ -277,6 +342,8 @@ def test_the_command_streams_and_refuses(
     ):
         assert generate.main([folder, *wrong]) == 2
         assert said in capsys.readouterr().err
+    assert generate.main(["no-such-run"]) == 2
+    assert "no-such-run: no such folder" in capsys.readouterr().err
     other = str(trained("trec")[0])
     assert generate.main([other]) == 2
     assert "is of no language model" in capsys.readouterr().err

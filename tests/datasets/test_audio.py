@@ -62,18 +62,54 @@ def test_24_bits_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (lambda content: b"", "no wav file"),
-        (lambda content: b"RIFX" + content[4:20], "no wav file"),
-        (lambda content: content[:-3], "no wav file"),
-        (lambda content: content[:44], "no wav file|holds no sample"),
-        (lambda content: content[:4] + bytes(40), "no wav file"),
+        (lambda content: b"", "x.wav: is empty, expected a wav file of 8- to 32-bit PCM or float"),
+        (lambda content: b"RIFX" + content[4:20], "is cut short: its header does not say how sound is coded"),
+        (lambda content: content[:-3], "is cut short: 9 bytes of sound of 12"),
+        (lambda content: content[:44], "is cut short: 0 bytes of sound of 12"),
+        (lambda content: content[:36], "is cut short: it has no sound, only a header"),
+        (lambda content: content[:4] + bytes(40), "found no wav file, expected a wav file of"),
+        (lambda content: b"ID3" + content, "found an MP3 file"),
+        (lambda content: b"fLaC" + content, "found a FLAC file"),
+        (lambda content: bytes(4) + b"ftyp" + content, "found an MP4 file"),
+        (lambda content: content[:20] + b"\7\0" + content[22:], r"coded as mu-law \(number 7\), expected 8- to 32-bit"),
+        (lambda content: content[:20] + b"\x99\0" + content[22:], r"coded as an unknown coding \(number 153\)"),
+        (lambda content: content[:22] + b"\0\0" + content[24:], "says that it has 0 channels"),
+        (lambda content: content[:28] + bytes(4) + content[32:], "header that contradicts itself"),
     ],
 )
 def test_what_is_no_sound_is_refused(change: Callable[[bytes], bytes], found: str, tmp_path: Path) -> None:
+    """In words of this project: what scipy, struct and numpy say of it is nobody's help."""
     content = written(tmp_path / "x.wav", np.arange(6, dtype=np.int16))
     with pytest.raises(ValueError, match=found) as error:
         wav_samples(tmp_path / "x.wav", change(content))
     assert "x.wav" in str(error.value)
+    assert not [word for word in ("b'", "buffer", "RIFX", "Unknown wave") if word in str(error.value)]
+
+
+def test_a_wav_file_of_a_pipe_has_the_sound_that_is_there(tmp_path: Path) -> None:
+    """Whoever writes to a pipe knows no sizes."""
+    values = np.arange(6, dtype=np.int16)
+    content = written(tmp_path / "x.wav", values)
+    unknown = b"\xff" * 4
+    piped = content[:4] + unknown + content[8:40] + unknown + content[44:]
+    assert wav_samples(tmp_path / "x.wav", piped)[1][:, 0].tolist() == (values / 2**15).tolist()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content, at: content[:at], lambda content, at: content[:at] + b"\xff" + content[at + 1 :]]
+)
+def test_any_damage_to_a_header_is_refused_or_read(damage: Callable[[bytes, int], bytes], tmp_path: Path) -> None:
+    content = written(tmp_path / "x.wav", np.arange(6, dtype=np.int16))
+    refused = []
+    for at in range(44):
+        try:
+            rate, sound = wav_samples(tmp_path / "x.wav", damage(content, at))
+            assert rate > 0
+            assert sound.size
+        except ValueError as error:
+            refused.append(str(error))
+    assert len(refused) > 10
+    assert not [said for said in refused if not said.startswith(f"dataset.path: {tmp_path / 'x.wav'}: ")]
 
 
 def test_an_empty_and_a_broken_float_recording_are_refused(tmp_path: Path) -> None:
@@ -195,7 +231,7 @@ def test_rates_and_channels_that_were_changed_are_said(tmp_path: Path) -> None:
 def test_a_broken_recording_is_named(tmp_path: Path) -> None:
     root = folders(tmp_path)
     (root / "low" / "1.wav").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"low/1.wav: found no wav file"):
+    with pytest.raises(ValueError, match=r"low/1.wav: is empty, expected a wav file"):
         AudioFolder(str(root)).task  # noqa: B018
 
 

@@ -585,12 +585,12 @@ REAL = {
     "trec": Trec.PUBLISHED,
     "sms_spam": SmsSpam.PUBLISHED,
     "multi30k": Multi30k.PUBLISHED,
-    "tinyshakespeare": shakespeare.PUBLISHED,
+    "tinyshakespeare": shakespeare.Shakespeare.PUBLISHED,
     "sst": sst.PUBLISHED,
     "fsdd": SpokenDigits.PUBLISHED,
     "japanese_vowels": JapaneseVowels.PUBLISHED,
     "utkinect": SkeletonActions.PUBLISHED,
-    "mnist": sequential_mnist.PUBLISHED,
+    "mnist": sequential_mnist.SequentialMNIST.PUBLISHED,
 }
 
 

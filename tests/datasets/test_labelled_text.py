@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +116,36 @@ def test_a_split_column_and_a_folders_files_are_the_splits(tmp_path: Path) -> No
     assert loaded(column).fingerprint == loaded(tmp_path / "folder").fingerprint
 
 
+def test_of_two_columns_with_one_name_a_number_says_which(tmp_path: Path) -> None:
+    rows = "".join(f"{text},other,{label}\n" for text, label in ROWS)
+    data = loaded(written(tmp_path, "text,text,label\n" + rows), text_column=1)
+    other = loaded(written(tmp_path / "b", "text,more,label\n" + rows))
+    assert data.fingerprint == other.fingerprint
+    assert data.encoder is not None
+    read = list(data.encoder.items(tmp_path / "data.csv"))
+    assert [(item.raw, item.label) for item in read] == [*ROWS]
+    with pytest.raises(ValueError, match=r"dataset\.text_column and dataset\.label_column are both column 1, 'text'"):
+        loaded(written(tmp_path, "text,label\nx,a\n"), text_column="text", label_column=1)
+
+
+def test_a_long_text_of_csv_leaves_the_processs_limit_as_it_was(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    rows = "".join(f"{'word ' * 40_000}{number},{'ab'[number % 2]}\n" for number in range(4))
+    data = loaded(written(tmp_path, "text,label\n" + rows), max_length=None)
+    assert max(len(sample.inputs) for sample in data.samples("train")) == 40_001
+    assert csv.field_size_limit() == before
+
+
+def test_folders_named_train_and_test_are_the_splits(tmp_path: Path) -> None:
+    for name, some in (("train/a", ROWS[:30]), ("train/b", ROWS[30:40]), ("dev/a", ROWS[40:50]), ("test/a", ROWS[50:])):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        written(tmp_path, "".join(f"{label}\t{text}\n" for text, label in some), f"{name}.tsv")
+    written(tmp_path, "nothing to read here", "readme.txt")
+    data = loaded(tmp_path)
+    assert {name: len(data.samples(name)) for name in SPLITS} == {"train": 40, "val": 10, "test": 10}
+    assert "files that are no train, val or test are not read: readme.txt" in data.read_report["notes"]
+
+
 def test_a_quoted_text_has_several_lines(tmp_path: Path) -> None:
     content = 'text,label\n"one\r\ntwo, ""three""\n",a\nfour,b\n"five\nsix",a\n,b\nseven,\n'
     data = loaded(written(tmp_path, content))
@@ -129,6 +161,9 @@ def test_a_quoted_text_has_several_lines(tmp_path: Path) -> None:
         ("a.csv", "text,label\nx,a\n\ny,b\0\n", "line 4: found a NUL byte"),
         ("a.csv", b"text,label\nx,a\n\xff,b\n", "line 3: found bytes that are not utf-8"),
         ("a.csv", "text,label,split\nx,a,train\ny,b,holdout\n", "line 3: found the split 'holdout'"),
+        ("a.csv", "text,label,text\nx,a,y\n", "line 1: found 2 columns named 'text', the columns 1 and 3"),
+        ("a.csv", "Label,text,label\na,x,b\n", "line 1: found 2 columns named 'label', the columns 1 and 3"),
+        ("a.csv", "text,label\nx,\ny,\n", "has no sample after samples were left out (2 without a label)"),
         ("a.jsonl", '{"text": "x", "label": 1}\n{"text": "x"\n', "line 2: found no JSON"),
         ("a.jsonl", '{"text": "x", "label": 1}\n[1]\n', "line 2: found '[1]', expected an object"),
         ("a.jsonl", '{"text": "x", "label": 1}\n{"text": ["x"], "label": 1}\n', "line 2: found list under 'text'"),
@@ -213,6 +248,10 @@ def test_vectors_are_of_the_vocabulary_and_their_coverage_is_said(tmp_path: Path
     data = loaded(planted(tmp_path / "data"), vectors=str(vectors))
     (said,) = [note for note in data.read_report["notes"] if note.startswith("vectors: ")]
     assert "vectors: 2 of 44 tokens of the vocabulary have one (4.5%), and 66 of 160 in the training part" in said
+    moved = loaded(tmp_path / "data", vectors=str(shutil.move(vectors, tmp_path / "elsewhere.txt")))
+    assert moved.fingerprint == data.fingerprint
+    others = [None, str(written(tmp_path, "good 1 2\nfilm 3 5\n", "others.txt"))]
+    assert len({data.fingerprint, *(loaded(tmp_path / "data", vectors=one).fingerprint for one in others)}) == 3
     with pytest.raises(ValueError, match=r"freeze_vectors: given true without vectors"):
         LabelledText("x", freeze_vectors=True)
 

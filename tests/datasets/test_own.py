@@ -13,6 +13,7 @@ import pytest
 from rnn_research.datasets.encoder import Encoder, encoder_of
 from rnn_research.datasets.own.files import files_at, text_of
 from rnn_research.datasets.own.module import OwnData, RawSamples
+from rnn_research.datasets.own.parts import parts_of_files
 from rnn_research.datasets.own.splitting import split, without_duplicates
 from rnn_research.datasets.task import SPLITS, Task
 from rnn_research.structures import Sample
@@ -92,6 +93,33 @@ def test_class_weights_are_of_the_training_part(tmp_path: Path) -> None:
     assert sum(weights[int(sample.target)] for sample in data.samples("train")) == pytest.approx(count)
 
 
+def test_what_was_left_out_is_said_where_too_little_stays(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"after samples were left out \(3 equal to an earlier sample\): found 1 samples"
+    ):
+        made(tmp_path, ["a x", "a x", "b x", "a x"]).task  # noqa: B018
+    with pytest.raises(ValueError, match=r"has the one class 'a' after samples were left out \(1 equal"):
+        made(tmp_path, ["a x", "a y", "a z", "a x"]).task  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("train.csv", "train"),
+        ("X_TEST.ts", "test"),
+        ("train/a.csv", "train"),
+        ("Validation/deep/a.csv", "val"),
+        ("train/test.csv", "test"),
+        ("test/train/a.csv", "test"),
+        ("a.csv", ""),
+        ("train_test/a.csv", ""),
+    ],
+)
+def test_names_and_folders_say_the_split(name: str, part: str) -> None:
+    assert parts_of_files([Path("test/data") / name], Path("test/data")) == [part]
+    assert parts_of_files([Path("test/train.csv")], Path("test/train.csv")) == [""]
+
+
 @pytest.mark.parametrize("lines", [[], ["a x"], ["a x", "b y"], ["a x", "a y", "a z"]])
 def test_too_little_is_refused(lines: list[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="path: "):
@@ -147,6 +175,13 @@ def test_what_is_drawn_from_a_part_is_never_equal_to_what_stays_in_it() -> None:
         (b"a x\nb \xff\n", "line 2: found bytes that are not utf-8"),
         (b"a x\n\x00\n", "line 2: found a NUL byte"),
         (b"\xff\xfea\x00", "found UTF-16"),
+        ("a x\nb y\n".encode("utf-16-le"), "found UTF-16, expected text in UTF-8; convert it"),
+        ("a x\nb y\n".encode("utf-16-be"), "found UTF-16"),
+        ("a x\n".encode("utf-32"), "found UTF-32"),
+        (b"\0\0\xfe\xff" + "a x\n".encode("utf-32-be"), "found UTF-32"),
+        ("a x\n".encode("utf-32-le"), "found UTF-32"),
+        (b"\x1f\x8b\x08\0", "found a gzip file, expected text in UTF-8; unpack it"),
+        (b"PK\x03\x04\0", "found a zip file"),
     ],
 )
 def test_what_is_no_text_is_refused_with_its_line(content: bytes, found: str, tmp_path: Path) -> None:

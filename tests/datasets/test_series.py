@@ -176,9 +176,23 @@ def test_what_was_done_with_gaps_is_said(policy: str, tmp_path: Path) -> None:
         ("a.csv", "id,time,x,label\n1,noon,2,a\n", "line 2: found 'noon', expected a number or a date"),
         ("a.csv", "id,label\n1,a\n", "line 1: found the columns id, label, but none of numbers"),
         ("a.csv", "id,x,x,label\n1,2,2,a\n", "line 1: found two columns 'x'"),
+        (
+            "a.csv",
+            "id,label,x,Label\n1,a,2,a\n",
+            "line 1: found 2 columns named 'label', expected one for dataset.label",
+        ),
+        ("a.ts", "@data\n1,2:a\n".encode("utf-16").decode("latin-1"), "found UTF-16"),
         ("a.csv", "id,x,label\n1,2,a\n1,3,a\n1,inf,a\n", "line 4: found inf at step 2, column x"),
-        ("a.csv", "id,x,label\n" + "".join(f"{n},1,{'ab'[n % 2]}\n" for n in range(9)), "after 8 were left out"),
-        ("a.csv", "id,x,label\n" + "".join(f"{n},{n}e200,{'ab'[n % 2]}\n" for n in range(9)), "has values up to .e"),
+        (
+            "a.csv",
+            "id,x,label\n" + "".join(f"{n},1,{'ab'[n % 2]}\n" for n in range(9)),
+            r"after samples were left out \(8 equal to an earlier sample\)",
+        ),
+        (
+            "a.csv",
+            "id,x,label\n" + "".join(f"{n},{n}e200,{'ab'[n % 2]}\n" for n in range(9)),
+            r"line \d: found .e\+200 at step 0, column x, expected at most 1e\+150",
+        ),
         ("a.ts", "@targetlabel true\n@data\n", "line 1: found numbers to predict"),
         ("a.ts", "@data\n1,2:3,4:a\n1,2:b\n", "line 3: found 1 dimensions, expected 2"),
         ("a.ts", "@timeStamps true\n@data\n", "line 1: found time stamps"),
@@ -188,7 +202,7 @@ def test_what_was_done_with_gaps_is_said(policy: str, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_malformed_is_refused_with_its_line(name: str, content: str, found: str, tmp_path: Path) -> None:
-    (path := tmp_path / name).write_text(content)
+    (path := tmp_path / name).write_text(content, encoding="latin-1")
     with pytest.raises(ValueError, match=found) as error:
         SeriesFiles(str(path)).task  # noqa: B018
     assert "\n" not in str(error.value)
@@ -466,8 +480,8 @@ def test_the_real_data_have_their_published_sizes(
 def test_the_digest_of_the_real_data_is_the_published_one(
     real_data: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    JapaneseVowels(str(real_data("japanese_vowels"))).files()
-    SkeletonActions(str(real_data("utkinect"))).files()
+    JapaneseVowels(str(real_data("japanese_vowels"))).published_files()
+    SkeletonActions(str(real_data("utkinect"))).published_files()
     assert "differ" not in caplog.text
 
 

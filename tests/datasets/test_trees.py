@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from files_trees import source
 from small import model_of
 
 from rnn_research.cells import ChildSumTreeLSTM
 from rnn_research.datasets.encoder import encoder_of
+from rnn_research.datasets.own.parts import part_of_name
 from rnn_research.datasets.sst import SST
 from rnn_research.datasets.task import SPLITS
 from rnn_research.datasets.trees import reading
 from rnn_research.datasets.trees.brackets import read_brackets
 from rnn_research.datasets.trees.deep_json import _read_deep
 from rnn_research.datasets.trees.json_trees import JSONTrees
-from rnn_research.datasets.trees.module import split_named
 from rnn_research.datasets.trees.programs import ends, first_word, functions, nested_loops
 from rnn_research.datasets.trees.ptb_trees import PTBTrees
 from rnn_research.datasets.trees.python_ast import PythonAST
@@ -123,7 +124,7 @@ def test_a_tree_of_any_depth_is_read_without_recursion() -> None:
     ],
 )
 def test_a_files_name_says_its_part(name: str, part: str) -> None:
-    assert split_named(Path(name)) == part
+    assert part_of_name(Path(name)) == part
 
 
 # Trees of one's own in brackets
@@ -314,7 +315,7 @@ def test_json_trees_are_objects_lists_and_texts(tmp_path: Path) -> None:
         ("x.json", '[{"label": 1, "token": "x"}', "line 1: found no end of the list"),
         ("x.json", '{"label": 1, "children": [[]]}', "line 1: found an empty list"),
         ("x.json", '{"label": [1], "token": "x"}', "line 1: found a list for 'label'"),
-        ("x.json", '["a", "b"]', "line 1: found a tree whose root has no label"),
+        ("x.json", '["a", "b"]', "line 1: found a tree whose root has no label, expected one (in an object, under the"),
     ],
 )
 def test_malformed_json_is_refused_with_its_line(name: str, content: str, found: str, tmp_path: Path) -> None:
@@ -450,6 +451,29 @@ def test_functions_of_a_file_are_in_one_part(tmp_path: Path) -> None:
     for split in SPLITS:
         assert len(data.samples(split)) % 2 == 0
     assert len(PythonAST(str(tmp_path), split_by="function").samples("val")) == 1
+
+
+@pytest.mark.parametrize("predict", ["ends", "name"])
+def test_folders_of_sources_are_the_parts_where_one_is_train(predict: str, tmp_path: Path) -> None:
+    """What a module is called says nothing, nor do folders `test` of a project."""
+    for number, name in enumerate(("train/a", "train/test_b", "train/deep/test/c", "valid/d", "test/e", "test/train")):
+        write(tmp_path / f"{name}.py", source(number))
+    data = PythonAST(str(tmp_path), predict=predict)
+    assert {split: len(data.samples(split)) for split in SPLITS} == {"train": 6, "val": 2, "test": 4}
+    drawn = dict.fromkeys(SPLITS, 2) | {"train": 8}
+    for number in (0, 1, 2):
+        write(tmp_path / "project" / ("package/a", "package/test_b", "package/c")[number] / "x.py", source(number))
+    for number in (3, 4, 5):
+        write(tmp_path / "project" / "test" / f"test_{number}.py", source(number))
+    project = PythonAST(str(tmp_path / "project"), predict=predict)
+    assert {split: len(project.samples(split)) for split in SPLITS} == drawn
+
+
+def test_folders_of_trees_are_the_parts_that_they_name(tmp_path: Path) -> None:
+    for name, part in (("train/a", lines_of(30)), ("train/b", lines_of(36)[30:]), ("test/a", lines_of(41)[36:])):
+        write(tmp_path / f"{name}.ptb", "\n".join(part))
+    data = PTBTrees(str(tmp_path))
+    assert {split: len(data.samples(split)) for split in SPLITS} == {"train": 32, "val": 4, "test": 5}
 
 
 def test_the_most_frequent_names_are_classes(tmp_path: Path) -> None:

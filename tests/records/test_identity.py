@@ -146,6 +146,8 @@ def test_an_argument_of_a_users_own_cell_is_a_factor_whatever_its_name(key: str,
 def test_what_a_user_says_of_data_of_his_own_is_a_factor_and_does_not_hinder_going_on():
     assert is_factor("dataset.data_path")
     assert may_differ("dataset.data_path")
+    assert is_factor("dataset.vectors")
+    assert may_differ("dataset.vectors")
     assert not is_factor("dataset.root")
 
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
-from rnn_research.checks import path_of
 from rnn_research.datasets.audio.audio_folder import RecordedSound
 from rnn_research.datasets.audio.spectrograms import spectrograms_of
-from rnn_research.datasets.known import PublishedData
-from rnn_research.datasets.own.files import of_root
+from rnn_research.datasets.known import KnownData, PublishedData
 from rnn_research.datasets.own.module import RawSamples
-from rnn_research.datasets.task import Task
-from rnn_research.structures import Sample
 
 RECORDING = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
 TESTED = 5  # the recordings 0 to 4 of each digit and speaker
 
 
 @final
-class SpokenDigits(RecordedSound):
+class SpokenDigits(KnownData, RecordedSound):
     """The Free Spoken Digit Dataset, version 1.0.10: 3,000 recordings at 8,000 samples a second, 50 of each digit by
     each of six people (Jackson et al., github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0).
 
@@ -29,9 +25,7 @@ class SpokenDigits(RecordedSound):
     `val_fraction` choose. `test_speakers` splits by speaker in their place.
 
     Args:
-        root: a folder with recordings named DIGIT_SPEAKER_NUMBER.wav, or with the archive of them; None: they are
-            downloaded once.
-        cache: the folder that keeps the download.
+        root, cache: see `KnownData`; recordings are named DIGIT_SPEAKER_NUMBER.wav.
         test_speakers: who is tested, and never trained on; empty: the published splits.
         rate, bands, window, hop: see `LogMel`.
         val_fraction, split_seed: which recordings choose, each digit in proportion.
@@ -68,21 +62,13 @@ class SpokenDigits(RecordedSound):
     ) -> None:
         splits = {"val_fraction": val_fraction, "split_seed": split_seed}
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
-        super().__init__(None, rate, bands, window, hop, **splits, **batches)
-        self.root = None if root is None else path_of("root", root)
-        self.path, self.cache = self.root, cache
+        super().__init__(root, cache, None, rate, bands, window, hop, **splits, **batches)
         if not isinstance(test_speakers, list | tuple) or not all(isinstance(one, str) for one in test_speakers):
             raise ValueError(f"test_speakers: given {test_speakers!r}, expected a list of names, such as [theo]")
         self.test_speakers = tuple(test_speakers)
 
-    def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
-        try:
-            return super().load()
-        except ValueError as error:
-            raise of_root(error) from None
-
     def read(self) -> RawSamples:
-        files = self.PUBLISHED.files(self.root, self.cache)
+        files = self.published_files()
         names = sorted(files, key=said_in)
         found = spectrograms_of([Path(name) for name in names], [files[name] for name in names], self.log_mel)
         self.report.notes += found.notes(self.log_mel.rate)

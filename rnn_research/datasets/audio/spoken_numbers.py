@@ -11,11 +11,12 @@ from typing import final
 import numpy as np
 from scipy.signal import resample
 
-from rnn_research.checks import integer, number, path_of
+from rnn_research.checks import integer, number
 from rnn_research.datasets.audio.log_mel import LogMel
 from rnn_research.datasets.audio.spoken_digits import TESTED, SpokenDigits, said_in
 from rnn_research.datasets.audio.transcribed import TranscribedRecordings, TranscribedSound
 from rnn_research.datasets.audio.wav import mono_at, wav_samples
+from rnn_research.datasets.known import KnownData
 from rnn_research.datasets.own.kept import digest_of_contents, kept
 from rnn_research.datasets.task import SPLITS
 
@@ -34,7 +35,7 @@ class Said:
 
 
 @final
-class SpokenNumbers(TranscribedSound):
+class SpokenNumbers(KnownData, TranscribedSound):
     """Connected digits made of the recordings of `spoken_digits`: one person says each number, digit by digit with
     pauses of random length between, over faint noise.
 
@@ -43,7 +44,7 @@ class SpokenNumbers(TranscribedSound):
     in place of the recordings 0 to 4.
 
     Args:
-        root, cache: see `SpokenDigits`.
+        root, cache: see `KnownData`; recordings are named DIGIT_SPEAKER_NUMBER.wav.
         test_speakers: who is tested, and never trained on; empty: all six, by other recordings.
         train_size, val_size, test_size: numbers of each split.
         min_digits, max_digits: of a number, each length as often.
@@ -84,9 +85,8 @@ class SpokenNumbers(TranscribedSound):
         bucket: bool = True,
     ) -> None:
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
-        super().__init__(LogMel(rate, bands, window, hop), windows_per_step, scale=scale, **batches)
-        self.root = None if root is None else path_of("root", root)
-        self.cache = cache
+        features = LogMel(rate, bands, window, hop)
+        super().__init__(root, cache, features, windows_per_step, scale=scale, **batches)
         if not isinstance(test_speakers, list | tuple) or not all(isinstance(one, str) for one in test_speakers):
             raise ValueError(f"test_speakers: given {test_speakers!r}, expected a list of names, such as [theo]")
         self.test_speakers = tuple(test_speakers)
@@ -99,7 +99,7 @@ class SpokenNumbers(TranscribedSound):
         self.seed = integer("seed", seed, least=0)
 
     def read(self) -> TranscribedRecordings:
-        files = self.PUBLISHED.files(self.root, self.cache)
+        files = self.published_files()
         options = {"pause": self.pause, "noise": NOISE, **self.log_mel.plain()}
         options |= {"sizes": self.sizes, "digits": [self.min_digits, self.max_digits], "seed": self.seed}
         options |= {"test_speakers": list(self.test_speakers), "speed": self.speed}

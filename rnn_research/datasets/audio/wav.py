@@ -11,6 +11,7 @@ import numpy as np
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
+from rnn_research.datasets.audio.riff import EXPECTED, checked_wav
 from rnn_research.datasets.own.files import refusal
 
 RATES = (1000, 768000)
@@ -27,14 +28,14 @@ def wav_samples(path: Path, content: bytes) -> tuple[int, np.ndarray]:
     Raises:
         ValueError: it is no wav file, is cut short, or holds no finite sample.
     """
+    content = checked_wav(path, content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", wavfile.WavFileWarning)
             warnings.filterwarnings("ignore", "Chunk .non-data.", wavfile.WavFileWarning)
             rate, values = wavfile.read(io.BytesIO(content))
-    except Exception as error:  # struct and numpy each have their own
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise refusal(path, f"found no wav file that can be read ({reason})") from None
+    except Exception:  # struct and numpy each have their own
+        raise refusal(path, f"has a header that contradicts itself or the file's size, {EXPECTED}") from None
     if not values.size:
         raise refusal(path, "holds no sample, expected some sound")
     if not RATES[0] <= rate <= RATES[1]:

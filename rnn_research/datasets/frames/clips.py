@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rnn_research.datasets.frames.images import ENDINGS
 from rnn_research.datasets.own.files import refusal
-from rnn_research.datasets.own.listing import SPLIT_NAMES
+from rnn_research.datasets.own.parts import part_of
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ def clips_at(path: Path) -> list[Clip]:
                 raise refusal(folder, "has no image, expected the frames of a clip", repair="add some, or delete it")
             continue
         above = folder.relative_to(path).parts[:-1]
-        if not above or (len(above) == 1 and above[0].lower() in SPLIT_NAMES):
+        if not above or (len(above) == 1 and part_of(above[0]) is not None):
             raise refusal(folder, "has images but lies in no folder that says its class", repair="use CLASS/CLIP/IMAGE")
-        split = next((SPLIT_NAMES[part.lower()] for part in above[:-1] if part.lower() in SPLIT_NAMES), "")
+        split = next((part for one in above[:-1] if (part := part_of(one)) is not None), "")
         found.append(Clip(folder, frames, above[-1], split))
     if not found:
         raise ValueError(f"dataset.path: {path} has no clip, expected CLASS/CLIP/IMAGE with {' or '.join(ENDINGS)}")

@@ -6,6 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 REPAIR = "mend or delete it"
+MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",  # before UTF-16's mark, with which it begins
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"\x1f\x8b": "a gzip file",
+    b"PK\x03\x04": "a zip file",
+}
+"""What a file is that begins so, and no UTF-8."""
+GLANCED = 4096
+"""Bytes in which signs of two or four bytes are looked for, where no mark says so."""
 
 
 def refusal(path: Path, found: str, line: int | None = None, repair: str = REPAIR) -> ValueError:
@@ -65,6 +76,31 @@ def bytes_of(path: Path) -> bytes:
         ) from error
 
 
+def refuse_other_forms(path: Path, content: bytes) -> None:
+    """Refuse what is plainly text of another form: packed, or in signs of two or four bytes.
+
+    Raises:
+        ValueError: it is; says which form.
+    """
+    if (form := other_form(content)) is not None:
+        packed = not form.startswith("UTF")
+        raise refusal(path, f"found {form}, expected text in UTF-8", repair="unpack it" if packed else "convert it")
+
+
+def other_form(content: bytes) -> str | None:
+    """What these bytes are that begin a file and are plainly no text in UTF-8; None: not plainly."""
+    return next((form for mark, form in MARKS.items() if content.startswith(mark)), None) or _wide(content[:GLANCED])
+
+
+def _wide(start: bytes) -> str | None:
+    """UTF-16 or UTF-32 without a mark, of a text most of whose signs are Latin: every other byte is 0, or three of
+    four are."""
+    if len(start) < 8:
+        return None
+    empty = [start[place::4].count(0) > 0.7 * (len(start) // 4) for place in range(4)]
+    return {2: "UTF-16", 3: "UTF-32"}.get(sum(empty))
+
+
 def text_of(path: Path, encoding: str = "utf-8", content: bytes | None = None) -> str:
     r"""A file's text, without a byte order mark, with every end of line as \n.
 
@@ -75,8 +111,7 @@ def text_of(path: Path, encoding: str = "utf-8", content: bytes | None = None) -
         ValueError: the file can't be read, is not text of this encoding, or holds a NUL byte: names the line.
     """
     content = bytes_of(path) if content is None else content
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise refusal(path, "found UTF-16", repair="convert the file to UTF-8")
+    refuse_other_forms(path, content)
     try:
         text = content.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rnn_research.datasets.own.files import files_at, refusal, text_of
+from rnn_research.datasets.own.parts import part_of
 from rnn_research.datasets.own.tables import column_named, rows_of
 from rnn_research.datasets.task import SPLITS
 
-SPLIT_NAMES = {"train": "train", "val": "val", "dev": "val", "valid": "val", "validation": "val", "test": "test"}
 MANIFESTS = ("labels.csv", "manifest.csv", "labels.tsv", "manifest.tsv", "manifest.jsonl")
 """Files in the data's folder that say what the others are."""
 TABLES = (".csv", ".tsv", ".jsonl")
@@ -117,7 +117,7 @@ def _from_folders(path: Path, endings: Collection[str], what: str) -> list[Liste
         if not above:
             repair = "put it into one, or write a labels.csv"
             raise refusal(file, "lies in no folder that says its class", repair=repair)
-        split = next((SPLIT_NAMES[part.lower()] for part in above[:-1] if part.lower() in SPLIT_NAMES), "")
+        split = next((part for one in above[:-1] if (part := part_of(one)) is not None), "")
         found.append(ListedFile(file, above[-1], split))
     return found
 
@@ -167,11 +167,6 @@ def _objects(manifest: Path) -> Iterator[tuple[int, list[str]]]:
         yield line, ["" if found.get(name) is None else str(found[name]).strip() for name in header]
 
 
-def split_named(path: Path) -> str:
-    """The split that a file's name says, as `train.csv` and `NAME_TEST.ts` do; "" for none."""
-    return SPLIT_NAMES.get(re.split(r"[_.\- ]", path.stem.lower())[-1], "")
-
-
 def columns_of(path: Path, header: Sequence[str], asked: dict[str, str | None]) -> dict[str, int | None]:
     """The place of each column: the one asked for, or found by its usual names; None: there is none.
 
@@ -190,6 +185,7 @@ def split_said(path: Path, line: int, text: str) -> str:
     Raises:
         ValueError: it says another word.
     """
-    if text and text.lower() not in SPLIT_NAMES:
+    part = part_of(text) if text else ""
+    if part is None:
         raise refusal(path, f"found the split {text!r}, expected one of {', '.join(SPLITS)}", line)
-    return SPLIT_NAMES[text.lower()] if text else ""
+    return part

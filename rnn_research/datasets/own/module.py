@@ -33,7 +33,7 @@ class RawSamples:
 
     Attributes:
         items: what the encoder takes.
-        labels: the name of each sample's class.
+        labels: the name of each sample's class; None: they have none.
         keys: two samples of one key are the same to a model.
         where: the file and the line of a sample, by its number.
         given: the split that each sample's file says, "" for none; None: no file says any.
@@ -41,7 +41,7 @@ class RawSamples:
     """
 
     items: Sequence[Any]
-    labels: Sequence[str]
+    labels: Sequence[str] | None
     keys: Sequence[Hashable]
     where: Callable[[int], str]
     given: Sequence[str] | None = None
@@ -49,7 +49,8 @@ class RawSamples:
 
 
 class OwnData(DataModule):
-    """Labelled samples of a user's own files: read, freed of duplicates, split, encoded and counted.
+    """Samples of a user's own files, with a class each or without: read, freed of duplicates, split, encoded and
+    counted.
 
     Duplicates are dropped before samples are split; where the files say the splits, from the earlier of train, val and
     test. The encoder is made of the training part alone, and so are class weights. Classes are in the order of their
@@ -106,47 +107,52 @@ class OwnData(DataModule):
 
     def classes_of(self, raw: RawSamples) -> tuple[str, ...]:
         """The names of all classes, in order."""
-        return tuple(sorted(set(map(str, raw.labels))))
+        return tuple(sorted(set(map(str, raw.labels or ()))))
+
+    def chosen(self, raw: RawSamples, parts: dict[str, list[int]]) -> dict[str, list[int]]:
+        """The numbers of the samples of each split that are taken, of those that it has."""
+        return parts
 
     @abstractmethod
     def make_encoder(self, items: Sequence[Any], labels: Sequence[str], classes: tuple[str, ...]) -> Encoder:
-        """The encoder, made of the training part: its items and their labels.
+        """The encoder, made of the training part: its items and their labels (none where samples have none).
 
         Args:
             classes: the names of all classes, in order.
         """
+
+    def encoded(self, items: Sequence[Any], targets: Sequence[int]) -> Sequence[Sample]:
+        """The samples of raw ones, each with the number of its class, 0 where there are none."""
+        assert self._encoder is not None
+        return self._encoder.samples(items, targets)
 
     @abstractmethod
     def make_task(self, sets: Mapping[str, Sequence[Sample]], shared: Mapping[str, Any]) -> Task:
         """The task, given the encoded samples.
 
         Args:
-            shared: arguments of `Task` that are known already: `kind`, `output_size`, `classes`, `class_weights` and
-                `monitor`.
+            shared: arguments of `Task` that are known already: of samples with classes `kind`, `output_size`,
+                `classes`, `class_weights` and `monitor`.
         """
 
     def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
+        self.report = ReadingReport()
         raw = self.read()
         if not len(raw.items):
-            raise ValueError(f"path: {self.path} has no sample, expected at least three; give more data")
+            lost = self.report.left_out()
+            raise ValueError(f"path: {self.path} has no sample{lost}, expected at least three; give more data")
         kept, dropped = without_duplicates(raw.keys, raw.given)
         for reason, count in dropped.items():
             self.report.drop(reason, count)
         self._note_disagreement(raw)
-        parts = self._split(raw, kept)
-        classes = self.classes_of(raw)
-        if len(classes) < 2:
-            raise ValueError(f"path: {self.path} has the one class {raw.labels[0]!r}, expected at least two")
-        number = {name: place for place, name in enumerate(classes)}
-        train = parts["train"]
-        self._encoder = self.make_encoder([raw.items[i] for i in train], [raw.labels[i] for i in train], classes)
-        sets = {name: self._encoded(raw, part, number) for name, part in parts.items()}
+        parts = self.chosen(raw, self._split(raw, kept))
+        classes = () if raw.labels is None else self._checked_classes(raw)
+        trained = [] if raw.labels is None else [raw.labels[index] for index in parts["train"]]
+        self._encoder = self.make_encoder([raw.items[index] for index in parts["train"]], trained, classes)
+        sets = {name: self._samples(raw, part, classes) for name, part in parts.items()}
         self.report.count(sets, classes)
         self._note_missing(classes)
-        weights = self._weights([raw.labels[i] for i in train], classes)
-        monitor = "accuracy" if len(parts["val"]) >= FEW else "loss"
-        shared = {"kind": "classification", "output_size": len(classes), "classes": classes}
-        task = self.make_task(sets, {**shared, "class_weights": weights, "monitor": monitor})
+        task = self.make_task(sets, self._of_classes(classes, trained, len(parts["val"])) if classes else {})
         for line in self.report.lines():
             log.info("dataset: %s", line)
         return task, sets
@@ -176,14 +182,26 @@ class OwnData(DataModule):
                 seed=self.split_seed,
             )
         except ValueError as error:
-            lost = sum(self.report.dropped.values())
-            after = f" after {lost} were left out ({', '.join(self.report.dropped)})" if lost else ""
-            raise ValueError(f"path: {self.path}{after}: {error}") from None
+            raise ValueError(f"path: {self.path}{self.report.left_out()}: {error}") from None
         return {name: kept[part].tolist() for name, part in found.items()}
 
-    def _encoded(self, raw: RawSamples, part: Sequence[int], number: Mapping[str, int]) -> Sequence[Sample]:
-        assert self._encoder is not None
-        return self._encoder.samples([raw.items[i] for i in part], [number[raw.labels[i]] for i in part])
+    def _checked_classes(self, raw: RawSamples) -> tuple[str, ...]:
+        classes = self.classes_of(raw)
+        if len(classes) < 2:
+            one, lost = classes[0] if classes else "", self.report.left_out()
+            raise ValueError(f"path: {self.path} has the one class {one!r}{lost}, expected at least two")
+        return classes
+
+    def _samples(self, raw: RawSamples, part: Sequence[int], classes: Sequence[str]) -> Sequence[Sample]:
+        number, labels = {name: place for place, name in enumerate(classes)}, raw.labels
+        targets = [0] * len(part) if labels is None else [number[labels[index]] for index in part]
+        return self.encoded([raw.items[index] for index in part], targets)
+
+    def _of_classes(self, classes: tuple[str, ...], trained: Sequence[str], choosing: int) -> dict[str, Any]:
+        """The arguments of `Task` that classes give, the labels of the training part, and how many samples choose."""
+        monitor = "accuracy" if choosing >= FEW else "loss"
+        shared = {"kind": "classification", "output_size": len(classes), "classes": classes, "monitor": monitor}
+        return {**shared, "class_weights": self._weights(trained, classes)}
 
     def _weights(self, labels: Sequence[str], classes: tuple[str, ...]) -> tuple[float, ...] | None:
         if self.class_weights == "none":
@@ -192,6 +210,8 @@ class OwnData(DataModule):
         return tuple(len(labels) / (len(found) * found[name]) if found[name] else 1.0 for name in classes)
 
     def _note_disagreement(self, raw: RawSamples) -> None:
+        if raw.labels is None:
+            return
         first: dict[Hashable, str] = {}
         apart = sum(first.setdefault(key, label) != label for key, label in zip(raw.keys, raw.labels, strict=True))
         if apart:

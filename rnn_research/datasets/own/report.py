@@ -35,6 +35,11 @@ class ReadingReport:
         if count:
             self.dropped[reason] = self.dropped.get(reason, 0) + count
 
+    def left_out(self) -> str:
+        """What was dropped, as a message goes on about data that are too few; "" where nothing was."""
+        said = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
+        return f" after samples were left out ({said})" if said else ""
+
     def count(self, sets: Mapping[str, Sequence[Sample]], classes: Sequence[str] | None = None) -> None:
         """Count what is in each split: samples, their shortest, median and longest length, and labels by class."""
         for name, samples in sets.items():

@@ -49,9 +49,10 @@ def split(
     found = {name: np.flatnonzero(place == name) for name in SPLITS}
     if empty := [name for name in SPLITS if not len(found[name])]:
         kind = "sample" if groups is None else "group"
+        of = "" if groups is None else f" of {len(set(groups))} groups"
         raise ValueError(
-            f"found {count} samples, which leaves none for {' and '.join(empty)}, expected a {kind} at least for each "
-            f"of {', '.join(SPLITS)}; give more data"
+            f"found {count} samples{of}, which leaves none for {' and '.join(empty)}, expected a {kind} at least for "
+            f"each of {', '.join(SPLITS)}; give more data"
         )
     return found
 

@@ -132,15 +132,23 @@ def column_named(path: Path, header: Sequence[str], asked: str | None, usual: Se
     """The place of a column: the one asked for, else the first of the usual names that is there; None: there is none.
 
     Raises:
-        ValueError: the one asked for is not there; the nearest is suggested.
+        ValueError: the one asked for is not there (the nearest is suggested), or is there twice.
     """
     lower = [name.strip().lower() for name in header]
     if asked is not None:
         if asked in header:
-            return list(header).index(asked)
+            return _only(path, header, asked, key)
         if asked.lower() in lower:
-            return lower.index(asked.lower())
+            return _only(path, lower, asked.lower(), key)
         raise ValueError(
             f"{key}: given {asked!r}, but {path} has the columns {', '.join(header)}{nearest(asked, header)}"
         )
-    return next((lower.index(name) for name in usual if name in lower), None)
+    return next((_only(path, lower, name, key) for name in usual if name in lower), None)
+
+
+def _only(path: Path, names: Sequence[str], name: str, key: str) -> int:
+    if names.count(name) > 1:
+        raise refusal(
+            path, f"found {names.count(name)} columns named {name!r}, expected one for {key}", 1, "rename one"
+        )
+    return names.index(name)

@@ -16,6 +16,8 @@ from rnn_research.datasets.series.reading import ReadSeries, read_series
 from rnn_research.structures import Sample
 
 SCALES = ("standard", "none")
+LARGEST = 1e150
+"""Of a value, whose square has a float."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +53,7 @@ class SeriesEncoder(Encoder):
             if not np.isfinite([mean, std]).all():
                 column = int(np.flatnonzero(~np.isfinite(mean + std))[0])
                 most = float(np.abs(steps[:, column]).max())
-                raise ValueError(
-                    f"path: column {column} has values up to {most:g}, expected less than 1e150; mend them"
-                )
+                raise ValueError(f"path: column {column} has values up to {most:g}, expected less than {LARGEST:g}")
             std = np.where(std > 1e-12 * np.maximum(np.abs(mean), 1e-300), std, 1.0)
         return cls(columns, mean, std, **given)
 

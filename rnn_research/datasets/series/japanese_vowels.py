@@ -62,9 +62,7 @@ class JapaneseVowels(PublishedSeries):
         super().__init__(root, cache, scale, val_fraction=val_fraction, split_seed=split_seed, **batches)
 
     def read(self) -> RawSamples:
-        files = self.files()
-        if missing := [name for name in FILES if name not in files]:
-            raise ValueError(f"root: {self.root} has no {missing[0]}; fetch the files again")
+        files = self.published_files(FILES)
         found = [
             (_checked(values, f"{name}, line {line}"), label, split, f"{name}, line {line}")
             for name, split in FILES.items()

@@ -11,7 +11,8 @@ import numpy as np
 
 from rnn_research.datasets.own.archives import unpacked
 from rnn_research.datasets.own.files import files_at, refusal
-from rnn_research.datasets.own.listing import MANIFESTS, SPLIT_NAMES, columns_of, listed_files, split_named, split_said
+from rnn_research.datasets.own.listing import MANIFESTS, columns_of, listed_files, split_said
+from rnn_research.datasets.own.parts import part_of, parts_of_files
 from rnn_research.datasets.own.tables import is_header, number_of, numbers_of, rows_of
 from rnn_research.datasets.series.ts_files import cases_of
 
@@ -85,8 +86,9 @@ def read_series(
     asked = {"label": label_column, "group": group_column, "split": split_column}
     read = ReadSeries(columns=tuple(columns))
     if format == "table":
-        for file in files_at(path, (".csv", ".tsv", ".txt"), "a table with a row a step"):
-            _add_table(read, file, {**asked, "id": id_column, "time": time_column}, bool(columns))
+        files = files_at(path, (".csv", ".tsv", ".txt"), "a table with a row a step")
+        for file, part in zip(files, parts_of_files(files, path), strict=True):
+            _add_table(read, file, part, {**asked, "id": id_column, "time": time_column}, bool(columns))
     else:
         _add_files(read, path, asked, group_pattern)
     return read
@@ -98,13 +100,13 @@ def _found_format(path: Path) -> str:
     if path.is_dir() and any(one.name.lower().endswith((".ts", ".ts.gz")) for one in path.rglob("*")):
         return "ts"
     tables = [one for one in path.glob("*.[ct]sv") if one.name not in MANIFESTS] if path.is_dir() else []
-    return "table" if tables and all(one.stem.lower() in SPLIT_NAMES for one in tables) else "files"
+    return "table" if tables and all(part_of(one.stem) for one in tables) else "files"
 
 
 def _from_ts(path: Path) -> ReadSeries:
     read = ReadSeries()
-    for file in files_at(path, (".ts", ".ts.gz"), "files in the .ts format"):
-        split = split_named(file.with_suffix("") if file.suffix.lower() == ".gz" else file)
+    files = files_at(path, (".ts", ".ts.gz"), "files in the .ts format")
+    for file, split in zip(files, parts_of_files(files, path), strict=True):
         for line, values, label in cases_of(file, unpacked(file)):
             read.series.append(values)
             read.labels.append(label)
@@ -113,7 +115,7 @@ def _from_ts(path: Path) -> ReadSeries:
     return read
 
 
-def _add_table(read: ReadSeries, file: Path, asked: dict[str, str | None], more: bool) -> None:
+def _add_table(read: ReadSeries, file: Path, part: str, asked: dict[str, str | None], more: bool) -> None:
     rows = rows_of(file)
     first, header = next(rows, (1, []))
     if not header or not is_header(header):
@@ -160,7 +162,7 @@ def _add_table(read: ReadSeries, file: Path, asked: dict[str, str | None], more:
             read.labels.append(said["label"])
         if "group" in said:
             read.groups.append(said["group"])
-        read.given.append(split_said(file, line, said.get("split", "")) or split_named(file))
+        read.given.append(split_said(file, line, said.get("split", "")) or part)
 
 
 def _places(

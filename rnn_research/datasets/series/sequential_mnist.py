@@ -9,12 +9,11 @@ from typing import final
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from rnn_research.checks import choice, flag, integer, number, path_of
-from rnn_research.datasets.base import DataModule
+from rnn_research.checks import choice, flag, integer, number
 from rnn_research.datasets.encoder import Encoder
-from rnn_research.datasets.known import PublishedData
+from rnn_research.datasets.known import KnownData, PublishedData
 from rnn_research.datasets.own.archives import unpacked
-from rnn_research.datasets.own.files import of_root, refusal
+from rnn_research.datasets.own.files import refusal
 from rnn_research.datasets.series.encoder import SeriesEncoder
 from rnn_research.datasets.series.reading import ReadSeries
 from rnn_research.datasets.task import Task
@@ -29,19 +28,10 @@ FILES = (
     "t10k-labels-idx1-ubyte",
 )
 CLASSES = tuple(map(str, range(10)))
-PUBLISHED = PublishedData(
-    "mnist",
-    tuple(f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz" for name in FILES),
-    lambda name: name in FILES,
-    "2fdb6eb3eaae924174e00c1c806649d4ac4e8e5c9bb9c5742a7823f19c7aea69",
-    ", ".join(FILES),
-    "CC BY-SA 3.0",
-    "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998). Gradient-based learning applied to document recognition.",
-)
 
 
 @final
-class SequentialMNIST(DataModule):
+class SequentialMNIST(KnownData):
     """60,000 and 10,000 digits of 28x28 pixels in [0, 1]: LeCun et al. 1998; read as sequences by Le, Jaitly and Hinton
     2015 (arXiv:1504.00941, section 4.2).
 
@@ -49,8 +39,7 @@ class SequentialMNIST(DataModule):
     fixed permutation; rows are cut after it. 5,000 images of the training set, each class in proportion, choose.
 
     Args:
-        root: a folder with the four idx files, gzipped or not; None: they are downloaded once.
-        cache: the folder that keeps them.
+        root, cache: see `KnownData`; the files are the four idx files, gzipped or not.
         by: `pixel` or `row`.
         permute: shuffle the pixels.
         permutation_seed: which permutation.
@@ -62,6 +51,15 @@ class SequentialMNIST(DataModule):
     """
 
     LENGTHS_SAID = "dataset.by"
+    PUBLISHED = PublishedData(
+        "mnist",
+        tuple(f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz" for name in FILES),
+        lambda name: name in FILES,
+        "2fdb6eb3eaae924174e00c1c806649d4ac4e8e5c9bb9c5742a7823f19c7aea69",
+        ", ".join(FILES),
+        "CC BY-SA 3.0",
+        "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998). Gradient-based learning applied to document recognition.",
+    )
 
     def __init__(
         self,
@@ -76,9 +74,7 @@ class SequentialMNIST(DataModule):
         num_workers: int = 0,
         bucket: bool = False,
     ) -> None:
-        super().__init__(batch_size, num_workers, bucket)
-        self.root = None if root is None else path_of("root", root)
-        self.cache = cache
+        super().__init__(root, cache, batch_size, num_workers, bucket)
         self.by = choice("by", by, ("pixel", "row"))
         self.permute = flag("permute", permute)
         self.permutation_seed = integer("permutation_seed", permutation_seed, least=0)
@@ -90,16 +86,8 @@ class SequentialMNIST(DataModule):
         """How images become sequences: the arguments of `sequences_of`."""
         return {"by": self.by, "permutation_seed": self.permutation_seed if self.permute else None}
 
-    def load(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
-        try:
-            return self._of_files()
-        except ValueError as error:
-            raise of_root(error) from None
-
-    def _of_files(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
-        files = PUBLISHED.files(self.root, self.cache)
-        if missing := [name for name in FILES if name not in files]:
-            raise ValueError(f"root: {self.root} has no {' and no '.join(missing)}; fetch the files again")
+    def load_files(self) -> tuple[Task, dict[str, Sequence[Sample]]]:
+        files = self.published_files(FILES)
         images, tested = (images_of(Path(name), files[name]) for name in FILES[::2])
         labels = labels_of(Path(FILES[1]), files[FILES[1]], len(images))
         answers = labels_of(Path(FILES[3]), files[FILES[3]], len(tested))

@@ -10,7 +10,7 @@ import numpy as np
 from rnn_research.checks import choice, word
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.own.module import OwnData, RawSamples
-from rnn_research.datasets.series.encoder import SCALES, SeriesEncoder
+from rnn_research.datasets.series.encoder import LARGEST, SCALES, SeriesEncoder
 from rnn_research.datasets.series.gaps import POLICIES, REPAIR, first_gap, without_gaps
 from rnn_research.datasets.series.reading import FORMATS, ReadSeries, read_series
 from rnn_research.datasets.task import Task
@@ -88,6 +88,9 @@ class SeriesFiles(OwnData):
             gap = first_gap(values) if self.missing == "refuse" else None
             if gap is not None:
                 raise ValueError(f"path: {read.gap(number, *gap)}, {REPAIR}")
+            if (large := np.argwhere(np.isfinite(values) & (np.abs(values) > LARGEST))).size:
+                step, column = large[0].tolist()
+                raise ValueError(f"path: {read.gap(number, step, column)}, expected at most {LARGEST:g}; mend it")
             try:
                 whole, gaps = without_gaps(values, self.missing)
             except ValueError:

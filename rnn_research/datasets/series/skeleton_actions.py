@@ -94,7 +94,7 @@ class SkeletonActions(PublishedSeries):
         self.centred, self.velocity = flag("centred", centred), flag("velocity", velocity)
 
     def read(self) -> RawSamples:
-        read = read_recordings(self.files(), self.centred, self.velocity)
+        read = read_recordings(self.published_files(), self.centred, self.velocity)
         self.report.drop("without a label", read.unlabelled)
         self.report.drop("without a frame", read.frameless)
         test = {f"s{subject:02}" for subject in self.test_subjects}

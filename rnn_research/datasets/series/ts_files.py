@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnn_research.datasets.own.files import refusal
+from rnn_research.datasets.own.files import refusal, refuse_other_forms
 from rnn_research.datasets.own.tables import number_of
 
 
@@ -25,6 +25,7 @@ def cases_of(path: Path, content: bytes) -> Iterator[tuple[int, np.ndarray, str]
         ValueError: a line is malformed, or the file has time stamps or no class: names the line.
     """
     data, dimensions = False, None
+    refuse_other_forms(path, content)
     content = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     for number, coded in enumerate(content.split(b"\n"), start=1):
         line = _decoded(coded).strip()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from rnn_research.datasets.own.parts import part_of
 
 TEXT = [
     "text",
@@ -49,10 +51,6 @@ LABEL = [
 ]
 SPLIT = ["split", "set", "partition", "subset", "fold"]
 """Names of columns that are known without being told, in any case, the more usual first."""
-PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "eval": "val"} | dict.fromkeys(
-    ("val", "dev", "valid", "validation", "development"), "val"
-)
-"""What files and columns call the three splits."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,13 @@ def columns_of(records: Sequence[Sequence[str]], asked: AskedColumns, labelled: 
     places = {role: _place(getattr(asked, role), first, asked.kept, role) for role in ("text", "label", "split")}
     if not asked.kept and places["text"] is None:
         places = dict.fromkeys(places)  # a file of other columns
+    _check_different(places, first)
     by_name = any(getattr(asked, role) in first for role in places)
     for role, known in (("text", TEXT), ("label", LABEL), ("split", SPLIT)):
         if places[role] is None:
             taken = set(places.values())
-            places[role] = next(
-                (names.index(one) for one in known if one in names and names.index(one) not in taken), None
-            )
+            name = next((one for one in known if one in names and names.index(one) not in taken), None)
+            places[role] = None if name is None else _only(name, names, role)
     text, label, split = places["text"], places["label"], places["split"]
     header = by_name or any(place is not None and names[place] in (*TEXT, *LABEL) for place in (text, label))
     guessed = ""
@@ -131,22 +129,40 @@ def columns_of(records: Sequence[Sequence[str]], asked: AskedColumns, labelled: 
     return Columns(text, label, split, header, guessed)
 
 
-def part_of(value: str) -> str | None:
-    """The split that a file or a column calls so; None: it is none."""
-    return PARTS.get(value.strip().lower())
-
-
 def _place(asked: str | None, first: Sequence[str], kept: bool, role: str) -> int | None:
     if asked is None:
         return None
     names = [name.strip() for name in first]
     if asked in names:
-        return names.index(asked)
+        return _only(asked, names, role)
     if asked.isascii() and asked.isdigit() and 1 <= int(asked) <= len(first):
         return int(asked) - 1
     if not kept:
         return None
     raise ValueError(f"found the columns {_listed(first)}, expected {asked!r} among them; mend dataset.{role}_column")
+
+
+def _only(name: str, names: Sequence[str], role: str) -> int:
+    """The place of a column of this name.
+
+    Raises:
+        ValueError: there are two.
+    """
+    if names.count(name) > 1:
+        at = [str(place) for place, one in enumerate(names, start=1) if one == name]
+        raise ValueError(
+            f"found {len(at)} columns named {name!r}, the columns {' and '.join(at)}, expected one; rename the others, "
+            f"or set dataset.{role}_column to the number of one"
+        )
+    return names.index(name)
+
+
+def _check_different(places: Mapping[str, int | None], first: Sequence[str]) -> None:
+    asked = [place for place in places.values() if place is not None]
+    twice = next((place for place in asked if asked.count(place) > 1), None)
+    if twice is not None:
+        roles = " and ".join(f"dataset.{role}_column" for role, place in places.items() if place == twice)
+        raise ValueError(f"{roles} are both column {twice + 1}, {first[twice][:30]!r}, expected different ones")
 
 
 def _told_apart(records: Sequence[Sequence[str]]) -> tuple[int, int, bool]:

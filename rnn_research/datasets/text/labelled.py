@@ -17,9 +17,10 @@ from rnn_research.checks import choice, flag, integer, path_of, word
 from rnn_research.datasets.own.files import bytes_of, files_at
 from rnn_research.datasets.own.kept import Arrays, digest_of_contents, kept
 from rnn_research.datasets.own.module import OwnData, RawSamples
+from rnn_research.datasets.own.parts import parts_of_files
 from rnn_research.datasets.own.report import ReadingReport
 from rnn_research.datasets.task import Task
-from rnn_research.datasets.text.columns import PARTS, AskedColumns
+from rnn_research.datasets.text.columns import AskedColumns
 from rnn_research.datasets.text.encoder import FILES, TextEncoder
 from rnn_research.datasets.text.packed import packed, unpacked
 from rnn_research.datasets.text.rows import FORMATS, Seen, TextReading, rows_of
@@ -31,8 +32,10 @@ from rnn_research.structures import Sample
 log = logging.getLogger(__name__)
 KEPT = 1 << 20
 """Bytes of all files from which on what they gave is kept: fewer are read again as fast."""
-VERSION = 1
+VERSION = 2
 """Of what is kept, and of how texts are read: another one is not taken."""
+FILES_SAID = 5
+"""Of those that are not read, how many are named."""
 
 
 class TextData(OwnData):
@@ -190,8 +193,9 @@ def _counts(samples: Sequence[Sample], size: int) -> np.ndarray:
 class LabelledText(TextData):
     """Texts with one class each, of a user's own CSV, TSV, JSONL, fastText or `label<TAB>text` files.
 
-    `path` is a file, or a folder. Of a folder whose files are called train, val (or dev, valid, validation) and test,
-    each is that split; of any other all files are read together, as is a single file, and splits are drawn. A column
+    `path` is a file, or a folder. Of a folder with files whose names say train, val (or dev, valid, validation) and
+    test, or with folders of these names, each is that split, and files that are none are left out, which is said; of
+    any other all files are read together, as is a single file, and splits are drawn. A column
     that says the split of each sample is followed where it is named, or is called `split`.
 
     Args:
@@ -242,8 +246,19 @@ class LabelledText(TextData):
         found = files_at(path, FILES, "a file of labelled texts")
         if path.is_file():
             return [(path, "", None)]
-        parts = [(one, PARTS[one.stem.lower()], None) for one in found if one.stem.lower() in PARTS]
-        return parts if any(part == "train" for _, part, _ in parts) else [(one, "", None) for one in found]
+        parts = parts_of_files(found, path)
+        if "train" not in parts:
+            return [(one, "", None) for one in found]
+        return [(one, part, None) for one, part in zip(found, parts, strict=True) if part]
+
+    def read(self) -> RawSamples:
+        raw, path = super().read(), self.located()
+        read = {file for file, *_ in self.files()}
+        if path.is_dir() and (others := [one.name for one in files_at(path, FILES, "") if one not in read]):
+            self.report.notes.append(
+                f"files that are no train, val or test are not read: {', '.join(others[:FILES_SAID])}"
+            )
+        return raw
 
     def reading(self) -> TextReading:
         return TextReading(self.format, self.asked)

@@ -119,9 +119,10 @@ class Text(DataModule):
             found = corpus_of(self.files(), self.options)
             for name, part in found.parts.items():
                 if len(part) < 2:
+                    more = "" if name == "train" else f", or a larger dataset.{name}_fraction"
                     raise ValueError(
                         f"path: {self.path} leaves {len(part)} tokens for {name}, expected at least two; give more text"
-                        f", or a larger dataset.{'val' if name == 'train' else name}_fraction"
+                        f"{more}"
                     )
             self._corpus = found
         return self._corpus

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, final
 
-from rnn_research.checks import choice, path_of
-from rnn_research.datasets.known import PublishedData
+from rnn_research.checks import choice
+from rnn_research.datasets.known import KnownData, PublishedData
 from rnn_research.datasets.text.pairs import Pair, two_files
 from rnn_research.datasets.text.parallel import ParallelData
 
 
 @final
-class Multi30k(ParallelData):
+class Multi30k(KnownData, ParallelData):
     """Descriptions of images in English and in German: Elliott, Frank, Sima'an and Specia 2016 (arXiv:1605.00459), task
     1 of the shared task on multimodal translation. No licence is stated.
 
@@ -21,9 +21,7 @@ class Multi30k(ParallelData):
     or test are dropped.
 
     Args:
-        root: a folder with the published files, gzipped or not; None: they are downloaded once.
-        cache: the folder that keeps what is downloaded; None: $RNN_RESEARCH_CACHE, or `rnn_research` in
-            $XDG_CACHE_HOME, or in ~/.cache.
+        root, cache: see `KnownData`; files may be gzipped.
         source: en or de: the language that is read; the other one is written.
         tokens, lower, min_count, vocabulary_size, max_length: see `ParallelData`.
 
@@ -65,14 +63,11 @@ class Multi30k(ParallelData):
         bucket: bool = True,
     ) -> None:
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
-        super().__init__(tokens, lower, min_count, vocabulary_size, max_length, **batches)
-        self.root, self.cache = None if root is None else path_of("root", root), cache
+        super().__init__(root, cache, tokens, lower, min_count, vocabulary_size, max_length, **batches)
         self.source = choice("source", source, ("en", "de"))
 
-    def read(self) -> list[Pair]:
-        files = self.PUBLISHED.files(self.root, self.cache)
-        if missing := sorted(self.FILES - set(files)):
-            raise ValueError(f"root: {self.root} has no {' and no '.join(missing)}, expected {self.PUBLISHED.what}")
+    def pairs(self) -> list[Pair]:
+        files = self.published_files(sorted(self.FILES))
         target, folder, found = "de" if self.source == "en" else "en", self.root or Path(), []
         for name, part in self.PARTS.items():
             read, written = f"{name}.{self.source}", f"{name}.{target}"

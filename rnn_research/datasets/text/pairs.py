@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_research.datasets.own.files import bytes_of, files_at, refusal, text_of
-from rnn_research.datasets.text.columns import PARTS
+from rnn_research.datasets.own.parts import parts_of_files
 
 TABLES = (".tsv", ".jsonl", ".ndjson")
 NAMES = ("source", "target")
@@ -101,6 +101,9 @@ def _columns(
         raise refusal(
             path, f"has no column {missing[0]}", rows[0][0], "set dataset.source and dataset.target to names or numbers"
         )
+    if not numbered and (twice := [name for name in asked if first.count(name.casefold()) > 1]):
+        repair = "rename one, or set dataset.source and dataset.target to their numbers"
+        raise refusal(path, f"has {first.count(twice[0].casefold())} columns named {twice[0]!r}", rows[0][0], repair)
     places = [int(name) - 1 if numbered else first.index(name.casefold()) for name in asked]
     for number, row in rows if numbered else rows[1:]:
         if max(places) >= len(row):
@@ -151,17 +154,15 @@ def pairs_at(path: Path, target_path: Path | None, names: tuple[str | None, str 
     endings = [] if None in names else [f".{name}" for name in names]
     tables = [] if endings else files_at(path, (*TABLES, *(f"{one}.gz" for one in TABLES)), "TSV or JSONL files")
     if tables:
-        return [pair for one in tables for pair in table(one, names, _part(one.name.partition(".")[0]))]
+        parts = zip(tables, parts_of_files(tables, path), strict=True)
+        return [pair for one, part in parts for pair in table(one, names, part)]
     found = []
-    for source in files_at(path, (endings[0], f"{endings[0]}.gz"), f"files that end in {endings[0]}"):
+    sources = files_at(path, (endings[0], f"{endings[0]}.gz"), f"files that end in {endings[0]}")
+    for source, part in zip(sources, parts_of_files(sources, path), strict=True):
         name = source.name.removesuffix(".gz").removesuffix(endings[0])
         others = [source.with_name(name + endings[1] + packed) for packed in ("", ".gz")]
         target = next((one for one in others if one.is_file()), None)
         if target is None:
             raise refusal(source, f"has no {name}{endings[1]} beside it", repair="add its translations")
-        found += two_files(source, target, _part(name))
+        found += two_files(source, target, part)
     return found
-
-
-def _part(name: str) -> str:
-    return PARTS.get(name.lower(), "")

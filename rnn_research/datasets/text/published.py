@@ -7,38 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from rnn_research.checks import path_of
-from rnn_research.datasets.known import PublishedData
+from rnn_research.datasets.known import KnownData, PublishedData
 from rnn_research.datasets.task import Task
 from rnn_research.datasets.text.labelled import TextData
 from rnn_research.datasets.text.rows import TextReading
 from rnn_research.structures import Sample
 
 
-class PublishedTexts(TextData):
-    """Texts of a data set that is known.
+class PublishedTexts(KnownData, TextData):
+    """Texts of a data set that is known."""
 
-    Args:
-        root: a folder with the published files, or with the archive of them; None: they are downloaded once.
-        cache: the folder that keeps what is downloaded; None: $RNN_RESEARCH_CACHE, or `rnn_research` in
-            $XDG_CACHE_HOME, or in ~/.cache.
-        texts: the first arguments of `TextData`, in order.
-        own: as `OwnData`.
-    """
-
-    PUBLISHED: ClassVar[PublishedData]
     PARTS: ClassVar[Mapping[str, str]]
     """The files by name, each with its split, "" where it is none."""
 
-    def __init__(self, root: str | None, cache: str | None, texts: tuple[Any, ...], **own: Any) -> None:
-        super().__init__(*texts, **own)
-        self.root = None if root is None else path_of("root", root)
-        self.cache, self.path = cache, self.root
-
     def files(self) -> Sequence[tuple[Path, str, bytes | None]]:
-        found = self.PUBLISHED.files(self.root, self.cache)
-        if missing := [name for name in self.PARTS if name not in found]:
-            raise ValueError(f"root: {self.root} has no {' and no '.join(missing)}, expected {self.PUBLISHED.what}")
+        found = self.published_files(self.PARTS)
         return [((self.root or Path()) / name, part, found[name]) for name, part in self.PARTS.items()]
 
 
@@ -52,7 +35,7 @@ class Trec(PublishedTexts):
     into tokens by spaces. No licence is stated.
 
     Args:
-        root, cache: see `PublishedTexts`; the files are in ISO-8859-1, a question a line, as in `NUM:date When was
+        root, cache: see `KnownData`; the files are in ISO-8859-1, a question a line, as in `NUM:date When was
             it ?`, and may be called TREC.train and TREC.test.
         classes: 6 or 50.
         tokens, lower, min_count, vocabulary_size, max_length, vectors, freeze_vectors: see `TextData`.
@@ -100,7 +83,7 @@ class Trec(PublishedTexts):
         own = {"val_fraction": val_fraction, "split_seed": split_seed, "class_weights": class_weights}
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
         texts = (tokens, lower, min_count, vocabulary_size, max_length, vectors, freeze_vectors)
-        super().__init__(root, cache, texts, **own, **batches)
+        super().__init__(root, cache, *texts, **own, **batches)
         if classes not in (6, 50):
             raise ValueError(f"classes: given {classes}, expected 6 or 50")
         self.classes = classes
@@ -119,7 +102,7 @@ class SmsSpam(PublishedTexts):
     published. An eighth is spam, so `macro_f1` says more than the accuracy, and it is what chooses.
 
     Args:
-        root, cache: see `PublishedTexts`.
+        root, cache: see `KnownData`.
         tokens, lower, min_count, vocabulary_size, max_length, vectors, freeze_vectors: see `TextData`.
         val_fraction, test_fraction, split_seed, class_weights: see `OwnData`.
 
@@ -162,7 +145,7 @@ class SmsSpam(PublishedTexts):
         own = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
         texts = (tokens, lower, min_count, vocabulary_size, max_length, vectors, freeze_vectors)
-        super().__init__(root, cache, texts, class_weights=class_weights, **own, **batches)
+        super().__init__(root, cache, *texts, class_weights=class_weights, **own, **batches)
 
     def reading(self) -> TextReading:
         return TextReading("tab")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rnn_research.datasets.own.files import refusal, text_of
-from rnn_research.datasets.text.columns import LABEL, TEXT, AskedColumns, Columns, columns_of, part_of
+from rnn_research.datasets.own.parts import part_of
+from rnn_research.datasets.text.columns import LABEL, TEXT, AskedColumns, Columns, columns_of
 
 FORMATS = ("auto", "csv", "tsv", "jsonl", "fasttext", "tab")
 """The formats that a user may name. `trec` is that of one known data set, and `lines` has no label: for prediction."""
@@ -65,7 +66,11 @@ class Seen:
         """Keep the columns of a file, by their names where it has a header."""
 
         def told(place: int | None) -> str | None:
-            return None if place is None else first[place].strip() if found.header else str(place + 1)
+            if place is None:
+                return None
+            name = first[place].strip()
+            alone = [one.strip() for one in first].count(name) == 1
+            return name if found.header and alone else str(place + 1)
 
         self.columns = AskedColumns(told(found.text), told(found.label), told(found.split), kept=False)
         if found.guessed:
@@ -204,7 +209,14 @@ def _records(path: Path, text: str, kind: str) -> list[tuple[int, list[str]]]:
         return [(number, line.split("\t", 1)) for number, line in _lines(text)]
     if kind == "tsv":
         return [(number, line.split("\t")) for number, line in _lines(text)]
-    csv.field_size_limit(LONGEST)
+    limit = csv.field_size_limit(LONGEST)
+    try:
+        return _csv_records(path, text)
+    finally:
+        csv.field_size_limit(limit)  # it is the process's
+
+
+def _csv_records(path: Path, text: str) -> list[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     found, line = [], 1
     while True:

@@ -75,6 +75,13 @@ class StreamEncoder(Encoder):
         text = raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw
         return self.vocabulary.encode(pieces(clean(text, self.lower), self.tokens))
 
+    def characters_of(self, raw: str | bytes) -> int:
+        """How many characters a text has, counted as its tokens are; of bytes, those that UTF-8 begins with them."""
+        if self.vocabulary is not None:
+            return len(clean(raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw, self.lower))
+        content = raw.encode() if isinstance(raw, str) else raw
+        return int((np.frombuffer(content, np.uint8) & 0xC0 != 0x80).sum())
+
     def encode(self, raw: Any, target: Any = 0) -> Sample:
         """A whole text as one sample: each step's label is the class of what comes next."""
         numbers = self.tokens_of(raw)

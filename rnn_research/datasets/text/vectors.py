@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rnn_research.datasets.own.files import other_form
 from rnn_research.datasets.text.vocabulary import FIRST, Vocabulary
 
 REPAIR = "mend or delete the line, or fetch the file again"
@@ -72,8 +73,11 @@ def coverage(vectors: np.ndarray, counts: np.ndarray) -> str:
 def _lines(path: Path) -> Iterator[str]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for line in file:
-                yield line.decode("utf-8", "replace")  # a word that is not UTF-8 is none that is asked for
+            for number, line in enumerate(file):
+                if number == 0 and (form := other_form(line)) is not None:
+                    raise ValueError(f"dataset.vectors: {path}: found {form}, expected text in UTF-8; convert it")
+                text = line.decode("utf-8", "replace")  # a word that is not UTF-8 is none that is asked for
+                yield text if number else text.removeprefix("\ufeff")
     except (OSError, EOFError) as error:
         said = getattr(error, "strerror", None) or error
         raise ValueError(

@@ -24,6 +24,8 @@ class TreeFormat(ABC):
     name: ClassVar[str]
     endings: ClassVar[tuple[str, ...]]
     what: ClassVar[str]
+    labelled: ClassVar[str]
+    """Where a root's label stands, for a message."""
 
     def plain(self) -> dict[str, Any]:
         """All that it is, in types that JSON has."""
@@ -54,6 +56,7 @@ class Brackets(TreeFormat):
     name: ClassVar[str] = "brackets"
     endings: ClassVar[tuple[str, ...]] = (".txt", ".ptb", ".mrg", ".tree", ".trees", ".parse")
     what: ClassVar[str] = "trees in Penn brackets"
+    labelled: ClassVar[str] = "right after its bracket, as in (pos (a good) (a film))"
 
     def __post_init__(self) -> None:
         flag("unescape", self.unescape)
@@ -77,6 +80,7 @@ class NestedJson(TreeFormat):
     name: ClassVar[str] = "json"
     endings: ClassVar[tuple[str, ...]] = (".json", ".jsonl", ".ndjson")
     what: ClassVar[str] = "trees in JSON"
+    labelled: ClassVar[str] = "in an object, under the key that dataset.label_key names"
 
     def plain(self) -> dict[str, Any]:
         return super().plain() | {"keys": asdict(self.keys)}
@@ -94,6 +98,7 @@ class Programs(TreeFormat):
     name: ClassVar[str] = "python"
     endings: ClassVar[tuple[str, ...]] = (".py",)
     what: ClassVar[str] = "Python sources"
+    labelled: ClassVar[str] = "which dataset.predict makes"
     refused: Callable[[Path, str], None] | None = None
     """Called with each file that does not parse and the reason; None: nobody asks."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from rnn_research.checks import choice, flag, integer, path_of
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.own.files import refusal
 from rnn_research.datasets.own.module import OwnData, RawSamples
+from rnn_research.datasets.own.parts import parts_of_files
 from rnn_research.datasets.task import Task
 from rnn_research.datasets.text.vocabulary import Vocabulary
 from rnn_research.datasets.trees.encoder import TreeEncoder, TreeReading
@@ -20,32 +20,16 @@ from rnn_research.datasets.trees.reading import read_files
 from rnn_research.datasets.trees.written import WrittenTree
 from rnn_research.structures import Sample
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "dev": "val",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
-
 NAMED = 5
 """Files that do not parse, of which the reason is said."""
-
-
-def split_named(file: Path) -> str:
-    """The split that a file's name says, as `train.txt` or `sst-dev.ptb`; "" where it says none, or several."""
-    words = re.split(r"[^a-z]+", file.name.lower())
-    found = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
-    return found.pop() if len(found) == 1 else ""
 
 
 class OwnTrees(OwnData):
     """Trees of a user's own files.
 
-    In a folder, files whose names say train, dev (or val, valid, validation) and test are these parts; a part that no
-    file is of is drawn from the others. The vocabulary is made of the training part alone.
+    In a folder, files whose names say train, dev (or val, valid, validation) and test are these parts, and so are the
+    files in folders of these names; a part that no file is of is drawn from the others. The vocabulary is made of the
+    training part alone.
 
     Args:
         labels: `nodes`: every labelled node has a target; `root`: the tree alone; `auto`: `nodes` where any node but a
@@ -106,14 +90,18 @@ class OwnTrees(OwnData):
                 trees.append(tree)
                 files.append(all_files[owner])
         self._note_shape(trees)
-        given = None if path.is_file() else list(map(split_named, files))
+        given = self.parts(files, path)
         keys = [tree.key(self.reading.words(tree)) for tree in trees]
         labels = [str(self.reading.class_of(tree.labels[0])) for tree in trees]
 
         def where(number: int) -> str:
             return f"{files[number]}, line {trees[number].line}"
 
-        return RawSamples(trees, labels, keys, where, given if given and any(given) else None, self.groups(files))
+        return RawSamples(trees, labels, keys, where, given if any(given) else None, self.groups(files))
+
+    def parts(self, files: Sequence[Path], path: Path) -> Sequence[str]:
+        """The split that is said of each file, "" for none."""
+        return parts_of_files(files, path)
 
     def groups(self, files: Sequence[Path]) -> Sequence[str] | None:
         """What keeps samples together, given the file of each; None: nothing does."""
@@ -123,7 +111,7 @@ class OwnTrees(OwnData):
         """The class of a tree that is kept; None: it is left out."""
         label = tree.labels[0]
         if label is None:
-            found = "found a tree whose root has no label, expected one (in brackets right after the first bracket)"
+            found = f"found a tree whose root has no label, expected one ({self.reading.form.labelled})"
             raise refusal(file, found, tree.line, REPAIR)
         if not any(tree.words):
             raise refusal(file, "found a tree without a word, expected one at least", tree.line, REPAIR)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from rnn_research.checks import choice, integer
 from rnn_research.datasets.own.module import RawSamples
+from rnn_research.datasets.own.parts import part_of
 from rnn_research.datasets.trees.formats import Programs, TreeFormat
 from rnn_research.datasets.trees.module import OwnTrees
 from rnn_research.datasets.trees.written import WrittenTree
@@ -27,8 +28,10 @@ class PythonAST(OwnTrees):
     * `nested_loops`: whether a loop lies in another. Only functions of two loops or more count.
     * `name`: the first word of the name, one of the `names` most frequent; others are left out.
 
-    Equal trees are one sample. Files are drawn whole for train, val and test, since functions of one file resemble
-    each other; with `split_by=function` functions are drawn.
+    Equal trees are one sample. Where `path` has a folder `train`, what lies in its folders train, val (or dev, valid,
+    validation) and test is these splits; what files are called says nothing, since `test_x.py` is a module as any
+    other. Otherwise files are drawn whole, since functions of one file resemble each other; with `split_by=function`
+    functions are drawn.
 
     Args:
         path: a file, or a folder of which every .py file in it and below is read.
@@ -92,21 +95,24 @@ class PythonAST(OwnTrees):
 
     def read(self) -> RawSamples:
         raw = super().read()
-        if self._form.predict != "name":
+        if self._form.predict != "name" or raw.labels is None:
             return raw
         often = sorted(Counter(raw.labels).items(), key=lambda one: (-one[1], one[0]))
         kept = {label for label, _ in often[: self.names]}
         chosen = [number for number, label in enumerate(raw.labels) if label in kept]
         self.report.drop(f"functions of other names than the {self.names} most frequent", len(raw.labels) - len(chosen))
-        groups = raw.groups
-        return RawSamples(
-            [raw.items[number] for number in chosen],
-            [raw.labels[number] for number in chosen],
-            [raw.keys[number] for number in chosen],
-            lambda number: raw.where(chosen[number]),
-            None,
-            None if groups is None else [groups[number] for number in chosen],
-        )
+
+        def of(values: Sequence[Any]) -> list[Any]:
+            return [values[number] for number in chosen]
+
+        given, groups = (None if values is None else of(values) for values in (raw.given, raw.groups))
+        parts = of(raw.items), of(raw.labels), of(raw.keys)
+        return RawSamples(*parts, lambda number: raw.where(chosen[number]), given, groups)
+
+    def parts(self, files: Sequence[Path], path: Path) -> Sequence[str]:
+        """By the folders right below the path, where one of them is `train`."""
+        said = [part_of(file.relative_to(path).parts[0]) or "" for file in files] if path.is_dir() else []
+        return said if "train" in said else [""] * len(files)
 
     def groups(self, files: Sequence[Path]) -> Sequence[str] | None:
         return list(map(str, files)) if self.split_by == "file" else None
