@@ -86,7 +86,7 @@ class SpokenNumbers(KnownData, TranscribedSound):
     ) -> None:
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
         features = LogMel(rate, bands, window, hop)
-        super().__init__(root, cache, features, windows_per_step, scale=scale, **batches)
+        super().__init__(root, cache, None, features, windows_per_step, scale=scale, **batches)
         if not isinstance(test_speakers, list | tuple) or not all(isinstance(one, str) for one in test_speakers):
             raise ValueError(f"test_speakers: given {test_speakers!r}, expected a list of names, such as [theo]")
         self.test_speakers = tuple(test_speakers)
@@ -98,7 +98,7 @@ class SpokenNumbers(KnownData, TranscribedSound):
         self.speed = number("speed", speed, least=0.0, most=0.5)
         self.seed = integer("seed", seed, least=0)
 
-    def read(self) -> TranscribedRecordings:
+    def recordings(self) -> TranscribedRecordings:
         files = self.published_files()
         options = {"pause": self.pause, "noise": NOISE, **self.log_mel.plain()}
         options |= {"sizes": self.sizes, "digits": [self.min_digits, self.max_digits], "seed": self.seed}

@@ -1,8 +1,7 @@
-"""TranscribedRecordings with what is said in them: your own, and what such data share."""
+"""Recordings with what is said in them: your own, and what such data share."""
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -11,24 +10,21 @@ from typing import Any, final
 
 import numpy as np
 
-from rnn_research.checks import choice, flag, integer, number, path_of, word
+from rnn_research.checks import choice, flag, integer, word
 from rnn_research.datasets.audio.encoder import ENDINGS, AudioEncoder
 from rnn_research.datasets.audio.log_mel import LogMel
 from rnn_research.datasets.audio.spectrograms import spectrograms_of
 from rnn_research.datasets.audio.transcript_encoder import TranscriptEncoder
-from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.own.files import bytes_of
 from rnn_research.datasets.own.listing import listed_files
-from rnn_research.datasets.own.report import ReadingReport
-from rnn_research.datasets.own.splitting import split, without_duplicates
+from rnn_research.datasets.own.module import OwnData, RawSamples
 from rnn_research.datasets.task import Task
 from rnn_research.datasets.text.segments import Characters
 from rnn_research.datasets.text.vocabulary import UNKNOWN, Vocabulary
 from rnn_research.structures import Sample
 from rnn_research.structures.layouts import least_steps
 
-log = logging.getLogger(__name__)
 SCALES = ("training", "recording")
 
 
@@ -51,7 +47,7 @@ class TranscribedRecordings:
     groups: Sequence[Hashable] | None = None
 
 
-class TranscribedSound(DataModule):
+class TranscribedSound(OwnData):
     """Log-mel spectrograms of recordings, and transcripts of them as characters: see `log_mel.LogMel`.
 
     Scale and characters are those of the training part alone; a character that it lacks is unknown, and counts as a
@@ -59,13 +55,13 @@ class TranscribedSound(DataModule):
     needs more steps than they have, and duplicates.
 
     Args:
-        rate, bands, window, hop: see `LogMel`; recordings of another rate are resampled.
+        path: a manifest, or a folder that has one.
+        features: how spectrograms are made; recordings of another rate are resampled.
         windows_per_step: so many windows are read as one step.
         lower: transcripts in lower case.
         scale: `training`: each band to mean 0 and standard deviation 1 over the training part; `recording`: over each
             recording's own windows.
-        val_fraction, test_fraction: the share that is drawn for each, where the files say no splits.
-        split_seed: which recordings are drawn.
+        more: as `OwnData`.
 
     Raises:
         ValueError: an argument is out of range; on loading, data are missing or malformed: names the file.
@@ -75,66 +71,27 @@ class TranscribedSound(DataModule):
 
     def __init__(
         self,
+        path: str | None,
         features: LogMel,
         windows_per_step: int,
         lower: bool = False,
         scale: str = "training",
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
-        split_seed: int = 0,
-        **batches: Any,
+        **more: Any,
     ) -> None:
-        super().__init__(**batches)
+        super().__init__(path, **more)
         self.log_mel = features
         self.windows_per_step = integer("windows_per_step", windows_per_step, most=1000)
         self.lower = flag("lower", lower)
         self.scale = choice("scale", scale, SCALES)
-        self.val_fraction = number("val_fraction", val_fraction, above=0.0, most=0.9)
-        self.test_fraction = number("test_fraction", test_fraction, above=0.0, most=0.9)
-        self.split_seed = integer("split_seed", split_seed, least=0)
-        self.report = ReadingReport()
-        self._encoder: TranscriptEncoder | None = None
 
     @abstractmethod
-    def read(self) -> TranscribedRecordings:
-        """All recordings."""
+    def recordings(self) -> TranscribedRecordings:
+        """All recordings of the files."""
 
-    @property
-    def encoder(self) -> Encoder | None:
-        self._load()
-        return self._encoder
-
-    @property
-    def read_report(self) -> dict[str, Any]:
-        self._load()
-        return self.report.plain()
-
-    def load(self) -> tuple[Task, Mapping[str, Sequence[Sample]]]:
-        self.report = ReadingReport()
-        raw = self.read()
-        parts = self._parts(raw)
-        train = parts["train"]
-        cut = Characters(self.lower)
-        characters = Vocabulary.counted(Counter(one for index in train for one in cut.split(raw.texts[index])))
-        sound = AudioEncoder.fitted(self.log_mel, [raw.windows[index] for index in train], ())
-        own = self.scale == "recording"
-        self._encoder = encoder = TranscriptEncoder(sound, characters, self.windows_per_step, self.lower, own)
-        sets = {name: [encoder.encode(raw.windows[i], raw.texts[i]) for i in part] for name, part in parts.items()}
-        self.report.count(sets)
-        unknown = {name: _unknown(samples) for name, samples in sets.items() if name != "train"}
-        self.report.notes.append(
-            f"characters: {len(characters.tokens)} in train; unknown are "
-            + " and ".join(f"{share:.1%} of {name}" for name, share in unknown.items())
-        )
-        for line in self.report.lines():
-            log.info("dataset: %s", line)
-        return Task("transcript", encoder.features, characters.size, monitor="character_error_rate"), sets
-
-    def _parts(self, raw: TranscribedRecordings) -> dict[str, list[int]]:
-        """The recordings of each split, by number."""
-        cut = Characters(self.lower)
+    def read(self) -> RawSamples:
+        found, cut = self.recordings(), Characters(self.lower)
         kept: list[int] = []
-        for index, (windows, text) in enumerate(zip(raw.windows, raw.texts, strict=True)):
+        for index, (windows, text) in enumerate(zip(found.windows, found.texts, strict=True)):
             symbols = np.unique(cut.split(text), return_inverse=True)[1]
             if not len(symbols):
                 self.report.drop("without a transcript")
@@ -142,26 +99,31 @@ class TranscribedSound(DataModule):
                 self.report.drop("with a transcript that needs more steps than there are")
             else:
                 kept.append(index)
-        if not kept:
-            raise ValueError("path: found no recording with a transcript, expected at least three; give more data")
-        keys = [(raw.windows[index].shape, raw.windows[index].tobytes()) for index in kept]
-        said = None if raw.given is None else [raw.given[index] for index in kept]
-        stay, dropped = without_duplicates(keys, said)
-        for reason, count in dropped.items():
-            self.report.drop(reason, count)
-        kept = [kept[one] for one in stay.tolist()]
-        try:
-            found = split(
-                len(kept),
-                groups=None if raw.groups is None else [raw.groups[index] for index in kept],
-                given=None if raw.given is None else [raw.given[index] for index in kept],
-                val_fraction=self.val_fraction,
-                test_fraction=self.test_fraction,
-                seed=self.split_seed,
-            )
-        except ValueError as error:
-            raise ValueError(f"path: {error}") from None
-        return {name: [kept[one] for one in part.tolist()] for name, part in found.items()}
+        return RawSamples(
+            [(found.windows[index], found.texts[index]) for index in kept],
+            None,
+            [(found.windows[index].shape, found.windows[index].tobytes()) for index in kept],
+            lambda number: found.where(kept[number]),
+            None if found.given is None else [found.given[index] for index in kept],
+            None if found.groups is None else [found.groups[index] for index in kept],
+        )
+
+    def make_encoder(self, items: Sequence[Any], labels: Sequence[str], classes: tuple[str, ...]) -> Encoder:
+        cut = Characters(self.lower)
+        characters = Vocabulary.counted(Counter(one for _, text in items for one in cut.split(text)))
+        sound = AudioEncoder.fitted(self.log_mel, [windows for windows, _ in items], ())
+        return TranscriptEncoder(sound, characters, self.windows_per_step, self.lower, self.scale == "recording")
+
+    def encoded(self, items: Sequence[Any], targets: Sequence[int]) -> Sequence[Sample]:
+        assert self._encoder is not None
+        return [self._encoder.encode(windows, text) for windows, text in items]
+
+    def make_task(self, sets: Mapping[str, Sequence[Sample]], shared: Mapping[str, Any]) -> Task:
+        assert isinstance(self._encoder, TranscriptEncoder)
+        characters = self._encoder.characters
+        unknown = [f"{_unknown(sets[name]):.1%} of {name}" for name in ("val", "test")]
+        self.report.notes.append(f"characters: {len(characters.tokens)} in train; unknown are {' and '.join(unknown)}")
+        return Task("transcript", self._encoder.features, characters.size, monitor="character_error_rate")
 
 
 def _unknown(samples: Sequence[Sample]) -> float:
@@ -181,7 +143,8 @@ class AudioTranscripts(TranscribedSound):
         group_pattern: a regular expression whose first group, found in a file's path, names what no two splits may
             share, such as the speaker; None: by the manifest's group.
         rate, bands, window, hop: see `LogMel`.
-        windows_per_step, lower, scale, val_fraction, test_fraction, split_seed: see `TranscribedSound`.
+        windows_per_step, lower, scale: see `TranscribedSound`.
+        val_fraction, test_fraction, split_seed: as `OwnData`.
 
     Raises:
         ValueError: as `TranscribedSound`.
@@ -205,17 +168,15 @@ class AudioTranscripts(TranscribedSound):
         num_workers: int = 0,
         bucket: bool = True,
     ) -> None:
+        splits = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
-        features, drawn = LogMel(rate, bands, window, hop), (val_fraction, test_fraction, split_seed)
-        super().__init__(features, windows_per_step, lower, scale, *drawn, **batches)
-        self.path = None if path is None else path_of("path", path)
+        features = LogMel(rate, bands, window, hop)
+        super().__init__(path, features, windows_per_step, lower, scale, **splits, **batches)
         self.group_pattern = word("group_pattern", group_pattern)
 
-    def read(self) -> TranscribedRecordings:
-        if self.path is None:
-            raise ValueError("path: given none, expected a manifest or a folder that has one; set dataset.path=...")
+    def recordings(self) -> TranscribedRecordings:
         what = "a recording a sample, and a manifest that says what is said in it"
-        files = listed_files(self.path, ENDINGS, what, None, self.group_pattern, said="text")
+        files = listed_files(self.located(), ENDINGS, what, None, self.group_pattern, said="text")
         found = spectrograms_of([one.path for one in files], [bytes_of(one.path) for one in files], self.log_mel)
         self.report.notes += found.notes(self.log_mel.rate)
         groups = [one.group for one in files if one.group is not None]
