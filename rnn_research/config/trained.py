@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from rnn_research.datasets.text.parallel_encoder import ParallelEncoder
 from rnn_research.datasets.text.stream import StreamEncoder
 from rnn_research.errors import UsageError
 from rnn_research.models.architectures import CTC
+from rnn_research.models.exact import StatesInFloat64, readout_in_float64
 from rnn_research.models.model import Model
 from rnn_research.models.scoring import ScoredItem, scored_items
 from rnn_research.models.streaming import TextLikelihood, TextReader, generated, likelihood
@@ -30,7 +29,6 @@ from rnn_research.models.translation import BEAM, PENALTY, Translator
 from rnn_research.records import encoding, runs
 from rnn_research.structures import Sample
 from rnn_research.structures.layouts import Layout
-from rnn_research.unroll import Unrolled
 
 TOGETHER = 64
 """Samples that are read at a time."""
@@ -74,7 +72,7 @@ class TrainedRun:
     def __init__(self, record: runs.RunRecord, model: Model, encoder: Encoder | None, layout: Layout) -> None:
         self.record, self.model, self.encoder, self.layout = record, model, encoder, layout
         self.task = model.task
-        self._exact = _exact(model)
+        self._exact = readout_in_float64(model)
         self._translator: Translator | None = None
 
     def needed_encoder(self) -> Encoder:
@@ -178,7 +176,7 @@ class TrainedRun:
             batch = self.layout.collate([self._sample(item, "") for item in group])
             with torch.no_grad():
                 unrolled = self.model.fold(batch)
-                outputs = architecture.emitted(self._exact, _InFloat64(unrolled.layers, unrolled))
+                outputs = architecture.emitted(self._exact, StatesInFloat64(unrolled.layers, unrolled))
             for item, symbols in zip(group, written(outputs, batch, beam), strict=True):
                 yield Transcription.of(item.where, encoder.decode(symbols), item.label and encoder.normal(item.label))
 
@@ -227,43 +225,9 @@ class TrainedRun:
         """The `outputs` of samples, and how each was answered, by the targets that it has."""
         batch, architecture = self.layout.collate(samples), self.model.architecture
         unrolled = self.model.fold(batch)
-        exact = _InFloat64(unrolled.layers, unrolled)
+        exact = StatesInFloat64(unrolled.layers, unrolled)
         answers: torch.Tensor = architecture.answers(self._exact, batch, exact)
         return answers, scored_items(self.model, batch, answers, architecture.labelled(self._exact, batch, exact))
-
-
-@dataclass(frozen=True, eq=False)
-class _InFloat64(Unrolled):
-    """The hidden states of the top layer in float64, as a readout reads them."""
-
-    of: Unrolled
-
-    @property
-    def hidden(self) -> torch.Tensor:
-        return self.of.hidden.double()
-
-    @property
-    def mask(self) -> torch.Tensor:
-        return self.of.mask
-
-    @property
-    def terminal(self) -> torch.Tensor | None:
-        """Where two directions end; None: there is one."""
-        ends: torch.Tensor | None = getattr(self.of, "terminal", None)
-        return None if ends is None else ends.double()
-
-
-def _exact(model: Model) -> SimpleNamespace:
-    """The modules that read states out, in float64."""
-    modules = model.architecture.modules()
-    kept = {name: getattr(model, name) for name in modules}
-    return SimpleNamespace(
-        **{
-            name: module if module is None or name in ("cells", "embedding") else copy.deepcopy(module).double()
-            for name, module in kept.items()
-        },
-        training=False,
-    )
 
 
 def load(folder: str | Path, weights: str = "measured", trust: Sequence[str] = ()) -> TrainedRun:

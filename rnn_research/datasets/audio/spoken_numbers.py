@@ -161,7 +161,7 @@ class SpokenNumbers(KnownData, TranscribedSound):
                 parts += [sounds[one.name], self._silence(random)]
             sound = np.concatenate(parts)
             if split == "train" and self.speed:
-                sound = resample(sound, round(len(sound) * random.uniform(1 - self.speed, 1 + self.speed)))
+                sound = np.asarray(resample(sound, round(len(sound) * random.uniform(1 - self.speed, 1 + self.speed))))
             made.append(self.log_mel.of(sound + NOISE * random.standard_normal(len(sound))))
         return {"windows": np.concatenate(made), "steps": np.array([len(one) for one in made])}
 
