@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,3 +240,50 @@ def test_the_real_multi30k(real_data: Callable[[str], Path], caplog: pytest.LogC
     assert [words.join(words.split(line)) for line in source] == source
     other = Multi30k(str(root), source="de")
     assert other.task.input_size == data.task.output_size
+
+
+# Subwords.
+
+
+def test_subwords_are_of_the_training_part_and_give_text_again(tmp_path: Path) -> None:
+    pytest.importorskip("sentencepiece")
+    rows = [(f"{a} ", b, ("train", "train", "val", "test")[n % 4]) for n, (a, b) in enumerate(PAIRS)]
+    for part in ("train", "val", "test"):
+        some = [(a, b) for a, b, of in rows if of == part]
+        planted = [("quixotically xylophone", "Quatschwort")] * (part == "test")
+        write(tmp_path / f"{part}.tsv", "".join(f"{a}\t{b}\n" for a, b in [*some, *planted]))
+    data = ParallelText(str(tmp_path), tokens="subwords", vocabulary_size=80)
+    encoder = data.encoder
+    assert isinstance(encoder, ParallelEncoder)
+    again = encoder_of(json.loads(json.dumps({"kind": "parallel", **encoder.plain()})))
+    assert isinstance(again, ParallelEncoder)
+    for name in SPLITS:
+        pairs = [(a.strip(), b) for a, b, of in rows if of == name]
+        found = texts(data, name)
+        assert [pair for pair in found if "?" not in pair[0]][: len(pairs)] == pairs[: len(found)]
+        for source, target in pairs[:5]:
+            one, other = encoder.encode(source, target), again.encode(source, target)
+            np.testing.assert_array_equal(one.inputs, other.inputs)
+            np.testing.assert_array_equal(one.target_sequence, other.target_sequence)
+            assert encoder.decode(one.target_sequence) == target
+    assert len(encoder.segmenter.split("quixotically")) > 4  # no piece of a word that test alone has
+    assert len(encoder.source.tokens) <= 80
+    unknown = np.concatenate([sample.inputs for sample in data.samples("train")]) == UNKNOWN
+    assert not unknown.any()
+    assert ParallelText(str(tmp_path), tokens="subwords", vocabulary_size=80).fingerprint == data.fingerprint
+
+
+def test_without_sentencepiece_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    write(tmp_path / "all.tsv", "".join(f"{a}\t{b}\n" for a, b in PAIRS))
+    with pytest.raises(ValueError, match=r"sentencepiece is not installed; run pip install"):
+        ParallelText(str(tmp_path / "all.tsv"), tokens="subwords").load()
+
+
+def test_subwords_that_are_damaged_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("sentencepiece")
+    write(tmp_path / "all.tsv", "".join(f"{a}\t{b}\n" for a, b in PAIRS))
+    plain = ParallelText(str(tmp_path / "all.tsv"), tokens="subwords", vocabulary_size=60).encoder.plain()  # type: ignore[union-attr]
+    for model in ("####", "YWJj", plain["subwords"][: len(plain["subwords"]) // 2 // 4 * 4]):
+        with pytest.raises(ValueError, match="encoder: given subwords that are damaged"):
+            encoder_of({"kind": "parallel", **plain, "subwords": model})

@@ -16,10 +16,12 @@ from rnn_research.datasets.own.module import OwnData, RawSamples
 from rnn_research.datasets.task import Task
 from rnn_research.datasets.text.pairs import Pair, pairs_at
 from rnn_research.datasets.text.parallel_encoder import ParallelEncoder
-from rnn_research.datasets.text.segments import SEGMENTERS, segmenter
+from rnn_research.datasets.text.segments import SEGMENTERS, Segmenter, segmenter
+from rnn_research.datasets.text.subwords import USUAL_SIZE, Subwords
 from rnn_research.datasets.text.vocabulary import UNKNOWN, Vocabulary
 from rnn_research.structures import Sample
 
+TOKENS = (*SEGMENTERS, Subwords.name)
 Side = tuple[str, ...]
 """The tokens of a text."""
 
@@ -31,11 +33,15 @@ class ParallelData(OwnData):
     `max_length` tokens on a side are left out; of longer ones in val and test the first so many are read.
 
     Args:
-        tokens: words, with the signs around them; spaces: what stands between spaces; characters.
+        tokens: words, with the signs around them; spaces: what stands between spaces; characters; subwords: see
+            `subwords.Subwords`, learnt from both sides of the training part together.
         lower: read and write in lower case.
-        min_count: tokens that the training part has less often are unknown; what is written has no unknown one.
-        vocabulary_size: the most tokens of each side that are known, the most frequent ones; None: any number.
-        max_length: tokens of a text; None: any number.
+        min_count: tokens that the training part has less often are unknown (of subwords none is); what is written has
+            no unknown one.
+        vocabulary_size: the most tokens of each side that are known, the most frequent ones; None: any number. Of
+            subwords how many are learnt; None: 8,000.
+        max_length: tokens of a text; None: any number. Of subwords a text with more words is left out of train, and any
+            that has more subwords is cut.
         own: the arguments of `OwnData`.
 
     Raises:
@@ -55,7 +61,7 @@ class ParallelData(OwnData):
         **own: Any,
     ) -> None:
         super().__init__(**own)
-        self.tokens, self.lower = choice("tokens", tokens, SEGMENTERS), flag("lower", lower)
+        self.tokens, self.lower = choice("tokens", tokens, TOKENS), flag("lower", lower)
         self.min_count = integer("min_count", min_count)
         self.vocabulary_size = None if vocabulary_size is None else integer("vocabulary_size", vocabulary_size)
         self.max_length = None if max_length is None else integer("max_length", max_length)
@@ -81,7 +87,7 @@ class ParallelData(OwnData):
         return self._texts.get(split)
 
     def read(self) -> RawSamples:
-        cut, sides = segmenter(self.tokens, self.lower), list[tuple[Side, Side]]()
+        cut, sides = self._first_cut(), list[tuple[Side, Side]]()
         self._pairs = kept = list[Pair]()
         same = dict[str, str]().setdefault  # one object a token, however often it is there
         for pair in self.pairs():
@@ -94,6 +100,10 @@ class ParallelData(OwnData):
         given = [pair.part for pair in kept]
         sources = [source for source, _ in sides]
         return RawSamples(sides, None, sources, lambda number: kept[number].where, given if any(given) else None)
+
+    def _first_cut(self) -> Segmenter:
+        """What tells texts apart and counts their length: of subwords, which are not learnt yet, whole words."""
+        return segmenter("spaces" if self.tokens == Subwords.name else self.tokens, self.lower)
 
     def chosen(self, raw: RawSamples, parts: dict[str, list[int]]) -> dict[str, list[int]]:
         long = {name: [index for index in part if self._too_long(raw.items[index])] for name, part in parts.items()}
@@ -113,15 +123,20 @@ class ParallelData(OwnData):
         return self.max_length is not None and max(map(len, pair)) > self.max_length
 
     def make_encoder(self, items: Sequence[Any], labels: Sequence[str], classes: tuple[str, ...]) -> Encoder:
-        source, target = (self._vocabulary([pair[side] for pair in items]) for side in (0, 1))
-        return ParallelEncoder(self.tokens, self.lower, source, target, self.max_length, self.names())
-
-    def _vocabulary(self, texts: Sequence[Side]) -> Vocabulary:
-        return Vocabulary.counted(Counter(chain.from_iterable(texts)), self.min_count, self.vocabulary_size)
+        sides = [[pair[side] for pair in items] for side in (0, 1)]
+        limits, learnt = (self.min_count, self.vocabulary_size), None
+        if self.tokens == Subwords.name:
+            texts = [[" ".join(words) for words in side] for side in sides]
+            pieces = Subwords.learnt(chain(*texts), self.vocabulary_size or USUAL_SIZE, self.lower)
+            sides, limits, learnt = [[tuple(pieces.split(text)) for text in side] for side in texts], (1, None), pieces
+        source, target = (Vocabulary.counted(Counter(chain.from_iterable(side)), *limits) for side in sides)
+        model = None if learnt is None else learnt.model
+        return ParallelEncoder(self.tokens, self.lower, source, target, self.max_length, self.names(), model)
 
     def encoded(self, items: Sequence[Any], targets: Sequence[int]) -> Sequence[Sample]:
         assert self._encoder is not None
-        return self._encoder.samples(*([pair[side] for pair in items] for side in (0, 1)))
+        whole = " ".join if self.tokens == Subwords.name else tuple
+        return self._encoder.samples(*([whole(pair[side]) for pair in items] for side in (0, 1)))
 
     def make_task(self, sets: Mapping[str, Sequence[Sample]], shared: Mapping[str, Any]) -> Task:
         assert isinstance(self._encoder, ParallelEncoder)

@@ -13,6 +13,7 @@ from rnn_research.datasets.encoder import Encoder, Item
 from rnn_research.datasets.own.files import files_at
 from rnn_research.datasets.text.pairs import TABLES, lines_of, table
 from rnn_research.datasets.text.segments import segmenter
+from rnn_research.datasets.text.subwords import Subwords
 from rnn_research.datasets.text.vocabulary import UNKNOWN, Vocabulary
 from rnn_research.structures import Sample
 
@@ -26,6 +27,7 @@ class ParallelEncoder(Encoder):
         source, target: the vocabularies of the training part.
         max_length: of a longer text the first so many tokens are read; None: all.
         names: of the columns or keys of a table, see `pairs.table`.
+        subwords: the model of `subwords.Subwords`, where `tokens` are subwords.
     """
 
     kind = "parallel"
@@ -40,9 +42,11 @@ class ParallelEncoder(Encoder):
         target: Vocabulary,
         max_length: int | None = None,
         names: Sequence[str | None] = (None, None),
+        subwords: str | None = None,
     ) -> None:
         self.tokens, self.lower = tokens, lower
-        self.segmenter = segmenter(tokens, lower)
+        self.subwords = subwords
+        self.segmenter = segmenter(tokens, lower) if subwords is None else Subwords(subwords, lower)
         self.source, self.target = source, target
         self.max_length = None if max_length is None else integer("max_length", max_length)
         self.names = (names[0], names[1])
@@ -55,13 +59,15 @@ class ParallelEncoder(Encoder):
             "target": self.target.plain(),
             "max_length": self.max_length,
             "names": list(self.names),
+            "subwords": self.subwords,
         }
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
         try:
             source, target = Vocabulary.of(plain["source"]), Vocabulary.of(plain["target"])
-            return cls(plain["tokens"], plain["lower"], source, target, plain["max_length"], plain["names"])
+            how, kept = (plain["tokens"], plain["lower"]), (plain["max_length"], plain["names"], plain.get("subwords"))
+            return cls(*how, source, target, *kept)
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"encoder: given one of translations without {error}") from None
 
