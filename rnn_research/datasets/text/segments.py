@@ -1,6 +1,7 @@
 """Text as the tokens that are read and written, and back: what a translation is put together from.
 
-A way to split text that is not here is one more `Segmenter` in `SEGMENTERS`; subwords, which are learnt, are in `subwords`.
+A way to split text that is not here is one more `Segmenter` in `SEGMENTERS`; subwords, which are learnt, are in
+`subwords`.
 """
 
 from __future__ import annotations
