@@ -15,9 +15,10 @@ import pytest
 from rnn_research.datasets.encoder import encoder_of
 from rnn_research.datasets.task import SPLITS, Task
 from rnn_research.datasets.text import corpus
+from rnn_research.datasets.text.corpus import _FirstSeen, _word_numbers
 from rnn_research.datasets.text.language import Text
 from rnn_research.datasets.text.shakespeare import Shakespeare
-from rnn_research.datasets.text.stream import StreamEncoder
+from rnn_research.datasets.text.stream import StreamEncoder, clean, pieces
 from rnn_research.datasets.text.windows import StreamBatches, Windows
 from rnn_research.structures.layouts import NO_TARGET
 
@@ -231,6 +232,19 @@ def test_chunks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert found.encoder.plain() == expected.encoder.plain()
         for name in SPLITS:
             np.testing.assert_array_equal(found.parts[name], expected.parts[name])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_words_cut_at_white_space_are_those_of_the_whole_line(seed: int) -> None:
+    """No word holds white space, so each stretch between is cut once."""
+    random = np.random.default_rng(seed)
+    signs = list(
+        "ab1.,'\u2019 \n\t\u00a0\u2003\x1c\x85\u2028\u00e9\u65e5\u672c\u0e44\u0301\u200d\U0001f469\U0001f3fd\U0001f1e9-\u0436"
+    )
+    text = clean("".join(random.choice(signs, 400)) + "x" * 60, False)
+    seen = _FirstSeen()
+    (numbers,) = _word_numbers(text, seen.__getitem__)
+    assert [list(seen)[number] for number in numbers] == list(pieces(text, "words"))
 
 
 def test_evaluation_is_in_streams_that_follow_from_the_text_alone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 from rnn_research.datasets.own.files import bytes_of, text_of
 from rnn_research.datasets.own.kept import Arrays, kept
 from rnn_research.datasets.task import SPLITS
-from rnn_research.datasets.text.stream import NEW_LINE, StreamEncoder, clean, pieces, unknown_count
+from rnn_research.datasets.text.stream import NEW_LINE, StreamEncoder, clean, unknown_count
+from rnn_research.datasets.text.tokens import words
 from rnn_research.datasets.text.vocabulary import FIRST, UNKNOWN, Vocabulary
 
 VERSION = 1
@@ -24,6 +26,10 @@ KEPT_FROM = 4 << 20
 """Bytes of a text from which on its numbers are kept: shorter ones are read in less than a second."""
 CHUNK = 1 << 22
 """Characters that are worked on together: a text of 100 MB has several forms, and there is no room for all of each."""
+LINE_END = "\0"
+"""Stands for the end of a line where text is cut at white space: no text that was read holds it."""
+LONG = 40
+"""Characters of what is kept of a text between white space: where words are not parted by it, few are said again."""
 CODES = 0x110000
 """Unicode's code points."""
 
@@ -184,22 +190,46 @@ class _FirstSeen(dict[str, int]):
 def _numbered_words(texts: dict[str, str], options: CorpusOptions) -> tuple[dict[str, np.ndarray], Vocabulary]:
     seen = _FirstSeen()
     order = {name: _joined(_word_numbers(text, seen.__getitem__), np.dtype(np.uint32)) for name, text in texts.items()}
-    counts, words = np.bincount(order["train"], minlength=len(seen)), list(seen)
-    found = {words[place]: int(counts[place]) for place in np.flatnonzero(counts)}
+    counts, known_words = counts_of(order["train"], len(seen)), list(seen)
+    found = {known_words[place]: int(counts[place]) for place in np.flatnonzero(counts)}
     known = Vocabulary.counted(found, options.min_count, options.vocabulary_size)
-    number = np.full(len(words), UNKNOWN, _type(known.size))
+    number = np.full(len(known_words), UNKNOWN, _type(known.size))
     number[[seen[token] for token in known.tokens]] = np.arange(FIRST, known.size)
     return {name: number[part] for name, part in order.items()}, known
 
 
+class _Spans(dict[str, tuple[int, ...]]):
+    """The numbers of the words in what stands between white space, which no word holds: found once for each that is
+    not long, since most of a text says what was said before."""
+
+    def __init__(self, number: Callable[[str], int]) -> None:
+        self._number = number
+        self[LINE_END] = (number(NEW_LINE),)
+
+    def __missing__(self, span: str) -> tuple[int, ...]:
+        found = tuple(map(self._number, words(span)))
+        if len(span) <= LONG:
+            self[span] = found
+        return found
+
+
 def _word_numbers(text: str, number: Callable[[str], int]) -> Any:
-    """Yield the words of a text, each as its number, some lines at a time."""
-    start = 0
+    """Yield the words of a text and the ends of its lines, each as its number, some lines at a time: as
+    `stream.pieces` has them."""
+    start, numbers_of = 0, _Spans(number).__getitem__
     while start < len(text):
         end = text.find(NEW_LINE, start + CHUNK) + 1 or len(text)
-        found = pieces(text[start:end], "words")
-        yield np.fromiter(map(number, found), np.uint32, len(found))
+        spans = text[start:end].replace(NEW_LINE, f" {LINE_END} ").split()
+        yield np.fromiter(chain.from_iterable(map(numbers_of, spans)), np.uint32)
         start = end
+
+
+def counts_of(numbers: np.ndarray, size: int) -> np.ndarray:
+    """How often each number below `size` is there. Some are counted at a time: numpy makes large integers of all."""
+    counts = np.zeros(size, np.int64)
+    for start in range(0, len(numbers), CHUNK):
+        counts += np.bincount(numbers[start : start + CHUNK], minlength=size)
+    return counts
 
 
 def _joined(parts: Any, kind: np.dtype[Any]) -> np.ndarray:

@@ -17,7 +17,7 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.own.files import files_at
 from rnn_research.datasets.sampling import Batches, SampleDataset, silence_lost_connection
 from rnn_research.datasets.task import SPLITS, Task
-from rnn_research.datasets.text.corpus import Corpus, CorpusOptions, TextFile, corpus_of
+from rnn_research.datasets.text.corpus import Corpus, CorpusOptions, TextFile, corpus_of, counts_of
 from rnn_research.datasets.text.stream import ENDINGS, UNITS, StreamEncoder
 from rnn_research.datasets.text.windows import StreamBatches, Windows, evaluation_windows
 from rnn_research.structures import Sample
@@ -203,11 +203,10 @@ class Text(DataModule):
         """The bits a token of always predicting by how often each token is in the training part (one is added to each
         count, so that none is impossible)."""
         corpus = self.corpus
-        counts = np.bincount(corpus.parts["train"], minlength=corpus.encoder.size)[1:] + 1.0
+        counts = counts_of(corpus.parts["train"], corpus.encoder.size)[1:] + 1.0
         bits = -np.log2(counts / counts.sum())
-        return {
-            f"{name}_bits": float(bits[corpus.parts[name][1:].astype(np.int64) - 1].mean()) for name in ("val", "test")
-        }
+        met = {name: counts_of(corpus.parts[name][1:], corpus.encoder.size)[1:] for name in ("val", "test")}
+        return {f"{name}_bits": float((bits * often).sum() / often.sum()) for name, often in met.items()}
 
     def _loader(self, split: str, shuffle: bool) -> DataLoader[Any]:
         samples, start = self.samples(split), self.start if shuffle else (0, 0)
