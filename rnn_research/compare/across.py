@@ -25,6 +25,8 @@ class AcrossTasks:
 
     options: dict[str, str]
     """Of each factor that is none of the task's."""
+    metric: str
+    """That all of its tasks are compared by."""
     tasks: tuple[str, ...]
     seeds: int
     """Those that every task has."""
@@ -42,17 +44,24 @@ Scores = dict[str, dict[int, float]]
 
 
 def across_tasks(comparison: Comparison) -> tuple[AcrossTasks, ...]:
-    """Every setting with at least 5 tasks; empty where there is none, or no metric."""
-    if comparison.metric is None or DATASET not in comparison.varying:
+    """Every setting with at least 5 tasks that are compared by one metric; empty where there is none."""
+    if DATASET not in comparison.varying:
         return ()
+    metrics = dict.fromkeys(c.metric_name for c in comparison.conditions if c.metric_name is not None)
+    return tuple(one for metric in metrics for one in _by(comparison, metric))
+
+
+def _by(comparison: Comparison, metric: str) -> list[AcrossTasks]:
+    """Every setting over the tasks that are compared by this metric."""
     factors = _settings(comparison)
     groups: dict[tuple[str, ...], Scores] = {}
-    for condition in comparison.conditions:
+    conditions = [condition for condition in comparison.conditions if condition.metric_name == metric]
+    for condition in conditions:
         own = groups.setdefault(tuple(condition.options[factor] for factor in factors), {})
-        own[_task(condition)] = _by_seed(condition, comparison.metric)
+        own[_task(condition)] = _by_seed(condition)
     many = {options: scores for options, scores in groups.items() if len(scores) >= TASKS}
-    shares = all(condition.scale is MetricScale.SHARE for condition in comparison.conditions)
-    sign = -1.0 if less_is_better(comparison.metric) else 1.0
+    shares = all(condition.scale is MetricScale.SHARE for condition in conditions)
+    sign = -1.0 if less_is_better(metric) else 1.0
     found = []
     for options, scores in many.items():
         named = dict(zip(factors, options, strict=True))
@@ -61,6 +70,7 @@ def across_tasks(comparison: Comparison) -> tuple[AcrossTasks, ...]:
         found.append(
             AcrossTasks(
                 named,
+                metric,
                 tuple(scores),
                 len(table),
                 pooled_mean(table) if shares else None,
@@ -68,7 +78,7 @@ def across_tasks(comparison: Comparison) -> tuple[AcrossTasks, ...]:
                 None if against is None or against is scores else _improvement(scores, against, sign),
             )
         )
-    return tuple(found)
+    return found
 
 
 def _settings(comparison: Comparison) -> list[str]:
@@ -91,12 +101,11 @@ def _task(condition: Condition) -> str:
     return ", ".join(option for factor, option in condition.options.items() if _of_the_task(factor))
 
 
-def _by_seed(condition: Condition, metric: str) -> dict[int, float]:
+def _by_seed(condition: Condition) -> dict[int, float]:
     """Each seed's mean; NaN where one of its runs diverged, or lacks the metric."""
     values: dict[int, list[float]] = {}
     for run in condition.runs:
-        value = NAN if run.diverged else run.record.final.get(metric, NAN)
-        values.setdefault(run.record.seed, []).append(value)
+        values.setdefault(run.record.seed, []).append(NAN if run.diverged else run.score)
     return {seed: float(np.mean(own)) for seed, own in values.items()}
 
 

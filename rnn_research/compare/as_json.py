@@ -22,7 +22,7 @@ from rnn_research.compare.reading import ComparedRun
 from rnn_research.curves import Reading
 from rnn_research.records import runs
 
-SCHEMA = 1
+SCHEMA = 2
 OF_DECAY = ("half_life", "holds", "gamma")
 """Properties of a decay that are written beside its fields."""
 
@@ -34,6 +34,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "rnn_research": rnn_research.__version__,
         "folder": str(comparison.folder),
         "metric": comparison.metric,
+        "metrics": dict(comparison.metrics),
         "state": comparison.state,
         "step": comparison.step,
         "fraction": comparison.fraction,
@@ -65,6 +66,7 @@ def _condition(comparison: Comparison, condition: Condition) -> dict[str, Any]:
         "gradient_at_first_step": _reading(condition.start),
         "beside": {name: _reading(reading) for name, reading in condition.beside.items()},
         "metric": _plain(condition.metric),
+        "metric_name": condition.metric_name,
         "metric_scale": condition.scale.value,
         "metric_baseline": condition.baseline,
         "clipped": _plain(condition.clipped),
@@ -90,6 +92,7 @@ def _run(comparison: Comparison, run: ComparedRun) -> dict[str, Any]:
         "run": comparison.name(run.folder),
         "seed": run.record.seed,
         "status": run.record.status,
+        "metric": run.metric,
         "steps": run.record.steps,
         "final": run.record.final,
         "step": None if seen is None else seen.curve.step,

@@ -122,16 +122,27 @@ def _binned(values: Sequence[np.ndarray], counts: Sequence[np.ndarray]) -> Bins:
 
 
 def breakdown(
-    runs: Sequence[Mapping[str, AnswersByValue]], name: str, among: Bins, scale: MetricScale = MetricScale.PLAIN
+    seeds: Sequence[Sequence[Mapping[str, AnswersByValue]]],
+    name: str,
+    among: Bins,
+    scale: MetricScale = MetricScale.PLAIN,
 ) -> Breakdown | None:
-    """The runs of one condition by one feature; None where none has it. `scale` is that of the means."""
-    groups = [run[name] for run in runs if name in run]
-    if not groups:
+    """The runs of one condition, those of each seed together, by one feature; None where none has it. Of a seed's
+    runs, which differ in what is pooled, the mean counts. `scale` is that of the means."""
+    found = [[_means(run[name], among) for run in runs if name in run] for runs in seeds]
+    found = [of_seed for of_seed in found if of_seed]
+    if not found:
         return None
-    means, samples = zip(*(_means(group, among) for group in groups), strict=True)
-    return Breakdown(
-        among, tuple(scaled_interval(own, scale) for own in np.array(means).T), tuple(np.max(samples, axis=0).tolist())
-    )
+    means = [_of_seed(np.array([mean for mean, _ in of_seed])) for of_seed in found]
+    samples = np.max([count for of_seed in found for _, count in of_seed], axis=0)
+    return Breakdown(among, tuple(scaled_interval(own, scale) for own in np.array(means).T), tuple(samples.tolist()))
+
+
+def _of_seed(means: Float[np.ndarray, "run bin"]) -> Float[np.ndarray, " bin"]:
+    """The mean over a seed's runs that have a sample in the bin; NaN where none has."""
+    there = np.isfinite(means)
+    with np.errstate(invalid="ignore"):
+        return np.where(there, means, 0.0).sum(axis=0) / there.sum(axis=0)
 
 
 def _means(group: AnswersByValue, among: Bins) -> tuple[np.ndarray, np.ndarray]:

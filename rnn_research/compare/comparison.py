@@ -6,7 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from rnn_research.compare.breakdown import bins as bins_of
 from rnn_research.compare.conditions import Condition, condition
 from rnn_research.compare.effects import REFERENCE, Effect, effects
 from rnn_research.compare.factors import Settings, option
-from rnn_research.compare.metrics import choose_metric
+from rnn_research.compare.metrics import ChosenMetrics, choose_metrics, task_of
 from rnn_research.compare.reading import ComparedRun, StepChoice, TableView, read_runs
 from rnn_research.compare.refused import NothingToCompare, choice
 from rnn_research.compare.select import Begun, ExcludedRun, SelectedRun, Selection, beginnings, select
@@ -43,7 +43,9 @@ class Comparison:
     folder: Path
     """Runs are named relative to this: what the given folders have in common."""
     metric: str | None
-    """`<split>_<name>`, None where no record has one."""
+    """`<split>_<name>`, by which all runs are compared; None where no record has one, or tasks have different ones."""
+    metrics: Mapping[str, str | None]
+    """Of each task the metric that its runs are compared by."""
     state: str
     step: StepChoice
     fraction: float
@@ -75,6 +77,11 @@ class Comparison:
     def rules(self) -> tuple[str, ...]:
         """When tasks count as solved, in words."""
         return tuple(dict.fromkeys(said for run in self.runs if (said := rule(run.record))))
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics that tasks are compared by, each once."""
+        return tuple(dict.fromkeys(name for name in self.metrics.values() if name is not None))
 
     @cached_property
     def distinguishing_factors(self) -> tuple[str, ...]:
@@ -139,17 +146,19 @@ def compare(
     """
     selection = filtered(whole := _selected(folders := [Path(folder) for folder in folders]), where)
     reference, pairing = baseline_of(baseline, selection), chosen_factors("pair", pair, selection) or None
-    view = TableView(state, step, choose_metric(selection.found, metric), checked_fraction(fraction))
+    metrics = choose_metrics(selection.found, metric)
+    view = TableView(state, step, metrics.shared, checked_fraction(fraction))
     varying = chosen_factors("by", by, selection) or selection.factors.varying
-    read = _read(selection.found, view, varying, processes)
+    read = _read(selection.found, view, metrics, varying, processes)
     check_read(read, state, step)
     bins, grouped = _bins(read, against), _group(read, varying, beginnings(whole.found, whole.excluded))
-    conditions = tuple(condition(*group, view.metric, bins) for group in grouped)
+    conditions = tuple(condition(*group, bins) for group in grouped)
     pooled = tuple(factor for factor in selection.factors.varying if factor not in varying)
-    differences = check_baseline(baseline, effects(conditions, pooled, view.metric, reference, pairing))
+    differences = check_baseline(baseline, effects(conditions, pooled, reference, pairing))
     return Comparison(
         folder=Path(os.path.commonpath([folder.resolve() for folder in folders])),
-        metric=view.metric,
+        metric=metrics.shared,
+        metrics=metrics.of_task,
         state=state or _state(read),
         step=step,
         fraction=view.fraction,
@@ -175,10 +184,14 @@ def _selected(folders: Sequence[Path]) -> Selection:
     return selection
 
 
-def _read(found: Sequence[SelectedRun], view: TableView, varying: Sequence[str], processes: int) -> list[ComparedRun]:
-    """What every run's tables say."""
+def _read(
+    found: Sequence[SelectedRun], view: TableView, metrics: ChosenMetrics, varying: Sequence[str], processes: int
+) -> list[ComparedRun]:
+    """What every run's tables say, each looked at with the metric of its task."""
     seeds = Counter(_options(item.settings, varying) for item in found)
-    return read_runs(found, view, [seeds[_options(item.settings, varying)] == 1 for item in found], processes)
+    views = {task: replace(view, metric=metric) for task, metric in metrics.of_task.items()}
+    alone = [seeds[_options(item.settings, varying)] == 1 for item in found]
+    return read_runs(found, [views[task_of(item.record)] for item in found], alone, processes)
 
 
 def _bins(read: Sequence[ComparedRun], against: Sequence[str]) -> dict[str, Bins]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +24,8 @@ class Condition:
     """What is compared: a row of the table. Of several runs of one seed, which differ in what is pooled, the mean
     counts: intervals are over seeds.
 
-    `metric` and `learning` are of the runs that didn't diverge, on the metric's `scale`. `start` is at the first
+    `metric` and `learning` are of the runs that didn't diverge, on the scale of the metric `metric_name`; where its
+    runs are of tasks that are compared by different metrics there is none. `start` is at the first
     recorded step, `chosen` at the one asked for; `beside` are the state's parts and layers at that step. `rates` is the
     slope of the curves over training. `clipped` is the share of steps with a finite gradient norm in which clipping
     fired. `answers` are by feature, `saturation` over training by activation, and `foreseen` what strategies that did
@@ -33,6 +34,7 @@ class Condition:
 
     options: dict[str, str]
     runs: tuple[ComparedRun, ...]
+    metric_name: str | None
     metric: Interval | None
     scale: MetricScale
     baseline: float | None
@@ -75,22 +77,22 @@ class Condition:
 
 
 def condition(
-    options: dict[str, str], members: Sequence[ComparedRun], metric: str | None, bins: Mapping[str, Bins] | None = None
+    options: dict[str, str], members: Sequence[ComparedRun], bins: Mapping[str, Bins] | None = None
 ) -> Condition:
     """Put the runs of one condition together; `bins` are those of each feature that the answers are looked at by."""
-    finished = [run for run in members if not run.diverged]
-    ours = scale_of(metric, (run.record.final.get(metric or "", float("nan")) for run in members))
+    metric = shared_metric(members)
+    finished = [run for run in members if not run.diverged] if metric else []
+    ours = scale_of(metric, (run.score for run in members))
     answered = scale_of(members[0].measure if len({run.measure for run in members}) == 1 else None)
-    nan = float("nan")
-    baselines = interval([run.record.baselines.get(metric or "", nan) for run in members])
-    broken = {
-        name: breakdown([run.answers for run in members], name, among, answered) for name, among in (bins or {}).items()
-    }
+    baselines = interval([run.baseline for run in members]) if metric else None
+    answers = [[run.answers for run in runs] for runs in _seeds(members)]
+    broken = {name: breakdown(answers, name, among, answered) for name, among in (bins or {}).items()}
     clipping = [run.clipping for run in members if run.clipping is not None]
     return Condition(
         options,
         tuple(members),
-        metric=scaled_interval(_of_seeds(finished, lambda run: run.record.final.get(metric or "", nan), ours), ours),
+        metric_name=metric,
+        metric=scaled_interval(_of_seeds(finished, lambda run: run.score, ours), ours),
         scale=ours,
         baseline=baselines.mean if baselines else None,
         start=_reading(members, lambda run: run.start),
@@ -108,6 +110,12 @@ def condition(
         foreseen=foreseen_effects(members, _band),
         confusion=confusion(members),
     )
+
+
+def shared_metric(runs: Iterable[ComparedRun]) -> str | None:
+    """The metric that all runs are compared by; None where they have different ones, of which no mean is taken."""
+    names = {run.metric for run in runs if run.metric is not None}
+    return names.pop() if len(names) == 1 else None
 
 
 def _seeds(members: Sequence[ComparedRun]) -> list[list[ComparedRun]]:

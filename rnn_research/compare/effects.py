@@ -68,7 +68,6 @@ class _Tested:
 def effects(
     conditions: Sequence[Condition],
     pooled: Sequence[str],
-    metric: str | None,
     baseline: Mapping[str, str] | None = None,
     pair: Sequence[str] | None = None,
 ) -> tuple[Effect, ...]:
@@ -92,7 +91,7 @@ def effects(
             and not _is(condition, reference)
             and set(reference) & set(condition.options)
         ):
-            found.append(_effect(condition, against, pairing, metric))
+            found.append(_effect(condition, against, pairing))
     return _adjusted(found)
 
 
@@ -110,18 +109,17 @@ def _setting(condition: Condition, reference: Mapping[str, str]) -> tuple[tuple[
     return tuple(item for item in condition.options.items() if not _of(item[0], reference))
 
 
-def _effect(condition: Condition, against: Condition, pairing: Sequence[str], metric: str | None) -> Effect:
+def _effect(condition: Condition, against: Condition, pairing: Sequence[str]) -> Effect:
     if is_of_clipping_alone(condition, against) and (why := never_acted(condition)):
         return Effect(condition, against, None, None, notes=(why,))
     pairs = _pairs(condition.runs, against.runs, pairing)
     step, notes = _step(pairs) if pairs else (None, (_unpaired(condition, against, pairing),))
     rate = _tested(pairs, lambda run: NAN if step is None else run.rate_at(step), RESOLUTION)
-    scale = scale_of(
-        metric, (run.record.final.get(metric or "", NAN) for pair in pairs for side in pair for run in side)
-    )
-    score = _tested(pairs, lambda run: NAN if run.diverged else run.record.final.get(metric or "", NAN), 0.0, scale)
+    metric = condition.metric_name if condition.metric_name == against.metric_name else None
+    scale = scale_of(metric, (run.score for pair in pairs for side in pair for run in side))
+    score = _tested(pairs, lambda run: NAN if run.diverged else run.score, 0.0, scale) if metric else _Tested()
     if pairs:
-        notes = (*notes, *_nothing_shared(step, rate, score, metric))
+        notes = (*notes, *_nothing_shared(step, rate, score, metric), *_other_metrics(condition, against))
     lost = [run for pair in pairs for side in pair for run in side if run.diverged]
     if lost:
         notes = (*notes, f"{len(lost)} of the paired runs diverged, and have no final score")
@@ -160,6 +158,13 @@ def _nothing_shared(step: int | None, rate: _Tested, score: _Tested, metric: str
         yield f"no pair has a decay rate on both sides at step {step}"
     if metric is not None and score.mean is None:
         yield f"no pair has {metric} on both sides"
+
+
+def _other_metrics(condition: Condition, against: Condition) -> Iterator[str]:
+    """That there is no difference of two metrics."""
+    names = (condition.metric_name, against.metric_name)
+    if None not in names and names[0] != names[1]:
+        yield f"it is compared by {names[0]} and its baseline by {names[1]}: their difference says nothing"
 
 
 Pair = tuple[list[ComparedRun], list[ComparedRun]]

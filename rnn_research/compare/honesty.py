@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from rnn_research.compare.comparison import Comparison
 from rnn_research.compare.conditions import Condition
-from rnn_research.compare.metrics import lacking_task
 from rnn_research.curves import Reading
 from rnn_research.records.printable import middle, printable_values
 from rnn_research.records.runs import RunRecord
@@ -195,20 +194,34 @@ def _seeds(comparison: Comparison) -> Iterator[Caveat]:
 
 
 def _metric(comparison: Comparison) -> Iterator[Caveat]:
-    metric = comparison.metric
-    if metric is None:
-        return
-    if metric.startswith("test_"):
-        other = f"val_{metric.removeprefix('test_')}"
-        said = f"{metric} is of the test set, for a last comparison: what is chosen by it looks better than it is"
-        yield Caveat("test set", f"{said} (choose by --metric {other})")
-    if lacking := lacking_task(comparison.runs, metric):
-        tasks = "; ".join(f"{task} has {', '.join(own[:LISTED]) or 'none'}" for task, own in lacking.items())
-        said = f"the tasks have no metric in common that tells how well they are solved: {metric} is shown, but {tasks}"
-        yield Caveat("no common metric", f"{said} (one task alone: --where dataset=...)", tuple(lacking))
-    without = tuple(comparison.label(c) for c in comparison.conditions if c.metric is None)
+    tasks: dict[str, list[str]] = defaultdict(list)
+    for task, name in comparison.metrics.items():
+        if name is not None:
+            tasks[name].append(task)
+    tested = [name for name in tasks if name.startswith("test_")]
+    if tested:
+        others = " or ".join(f"--metric val_{name.removeprefix('test_')}" for name in tested)
+        is_of = "is" if len(tested) == 1 else "are"
+        said = f"{_listed(tested)} {is_of} of the test set, for a last comparison: what is chosen by it looks better"
+        yield Caveat("test set", f"{said} than it is (choose by {others})")
+    if len(tasks) > 1:
+        by = "; ".join(f"{_listed(own)} by {name}" for name, own in tasks.items())
+        said = "the tasks have no metric in common that tells how well they are solved: each is compared by its own, "
+        yield Caveat(
+            "no common metric", f"{said}{by}; no mean or difference is of two metrics", tuple(comparison.metrics)
+        )
+    pooled = tuple(comparison.label(c) for c in comparison.conditions if c.metric_name is None and len(tasks) > 1)
+    if pooled:
+        said = f"{len(pooled)} of {_count(comparison.conditions, 'condition')} pool tasks that have different metrics"
+        yield Caveat("no metric", f"{said}, and have no mean: {_listed(pooled)}", pooled)
+    without = tuple(
+        comparison.label(c)
+        for c in comparison.conditions
+        if tasks and c.metric is None and comparison.label(c) not in pooled
+    )
     if without:
-        said = f"{len(without)} of {_count(comparison.conditions, 'condition')} without {metric}: {_listed(without)}"
+        named = next(iter(tasks)) if len(tasks) == 1 else "their metric"
+        said = f"{len(without)} of {_count(comparison.conditions, 'condition')} without {named}: {_listed(without)}"
         yield Caveat("no metric", said, without)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from rnn_research.compare.reading import split_metric
@@ -21,11 +23,43 @@ class HasRecord(Protocol):
     def record(self) -> RunRecord: ...
 
 
-def choose_metric(found: Iterable[HasRecord], asked: str | None) -> str | None:
-    """`<split>_<name>` for what was asked; by default of the test split what has a baseline, accuracy first.
+@dataclass(frozen=True)
+class ChosenMetrics:
+    """What the runs of each task are compared by: `<split>_<name>`, None where no record of the task has any."""
 
-    What only has a baseline is known too: where all runs diverged, none was tested. What all tasks have goes before
-    what some have, by default only where it is no loss: losses of different tasks are different quantities.
+    of_task: Mapping[str, str | None]
+
+    @property
+    def shared(self) -> str | None:
+        """The metric of all tasks; None where they are compared by different ones, or by none."""
+        names = {name for name in self.of_task.values() if name is not None}
+        return names.pop() if len(names) == 1 else None
+
+
+def choose_metrics(found: Iterable[HasRecord], asked: str | None) -> ChosenMetrics:
+    """For every task `<split>_<name>` for what was asked; by default of the test split what has a baseline, accuracy
+    first.
+
+    What only has a baseline is known too: where all runs diverged, none was tested. By default all tasks have the same
+    metric where they share one that is no loss: losses of different tasks are different quantities. Else each task has
+    that of its own which says most.
+
+    Raises:
+        NothingToCompare: as `choose_metric`.
+    """
+    found = list(found)
+    tasks: dict[str, list[HasRecord]] = defaultdict(list)
+    for item in found:
+        tasks[task_of(item.record)].append(item)
+    name = choose_metric(found, asked)
+    if name is None or not lacking_task(found, name) or asked is not None:
+        return ChosenMetrics(dict.fromkeys(tasks, name))
+    return ChosenMetrics({task: next(iter(_ranked(own)), None) for task, own in tasks.items()})
+
+
+def choose_metric(found: Iterable[HasRecord], asked: str | None) -> str | None:
+    """The one metric of all runs, as `choose_metrics` says; where tasks share none, by default the one that says most,
+    which some lack.
 
     Raises:
         NothingToCompare: no run has what was asked for, or the runs on some task have other metrics alone.
@@ -56,9 +90,13 @@ def lacking_task(found: Iterable[HasRecord], metric: str) -> dict[str, list[str]
     tasks: dict[str, dict[str, None]] = {}
     for item in found:
         record = item.record
-        task = record.choices.get("dataset") or str(record.data.get("name"))
-        tasks.setdefault(task, {}).update(dict.fromkeys((*record.final, *record.baselines)))
+        tasks.setdefault(task_of(record), {}).update(dict.fromkeys((*record.final, *record.baselines)))
     return {task: list(own) for task, own in tasks.items() if own and metric not in own}
+
+
+def task_of(record: RunRecord) -> str:
+    """The data set that a run learned."""
+    return record.choices.get("dataset") or str(record.data.get("name"))
 
 
 def _ranked(found: Sequence[HasRecord]) -> list[str]:

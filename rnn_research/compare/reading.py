@@ -39,11 +39,23 @@ FEW_FOR_A_POOL = 64
 
 @dataclass(frozen=True, eq=False)
 class ComparedRun(RunSummary):
-    """A comparable run: what its tables say, its record, and as `settings` what it was trained with, as text by key."""
+    """A comparable run: what its tables say, its record, as `settings` what it was trained with, as text by key, and
+    the `metric` (`<split>_<name>`) that it is compared by."""
 
     folder: Path
     record: RunRecord
     settings: Settings
+    metric: str | None
+
+    @property
+    def score(self) -> float:
+        """What its metric ended with; NaN where the record has none."""
+        return self.record.final.get(self.metric or "", float("nan"))
+
+    @property
+    def baseline(self) -> float:
+        """What a predictor without memory reaches of its metric; NaN where the record has none."""
+        return self.record.baselines.get(self.metric or "", float("nan"))
 
     @property
     def diverged(self) -> bool:
@@ -62,16 +74,17 @@ class TableView:
 
 
 def read_runs(
-    found: Sequence[SelectedRun], view: TableView, alone: Sequence[bool], processes: int = 1
+    found: Sequence[SelectedRun], views: Sequence[TableView], alone: Sequence[bool], processes: int = 1
 ) -> list[ComparedRun]:
-    """`read_run` of each. Several processes read what many runs have not kept; here it is then read from there."""
-    both = list(zip(found, alone, strict=True))
-    new = [(item, one) for item, one in both if not is_kept(item.folder, _asked(item, view, one))]
+    """`read_run` of each with its view. Several processes read what many runs have not kept; here it is then read from
+    there."""
+    each = list(zip(found, views, alone, strict=True))
+    new = [one for one in each if not is_kept(one[0].folder, _asked(*one))]
     if processes > 1 and len(new) >= FEW_FOR_A_POOL:
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(processes, mp_context=context) as pool:
-            list(pool.map(_keep, *zip(*((item, view, one) for item, one in new), strict=True), chunksize=16))
-    return [read_run(item, view, one) for item, one in both]
+            list(pool.map(_keep, *zip(*new, strict=True), chunksize=16))
+    return [read_run(*one) for one in each]
 
 
 def _keep(item: SelectedRun, view: TableView, alone: bool) -> None:
@@ -87,7 +100,9 @@ def read_run(item: SelectedRun, view: TableView, alone: bool = True) -> Compared
     """
     asked = _asked(item, view, alone)
     found = cached(item.folder, asked, lambda: summarise(item.folder, view, asked["diverged"], alone))
-    return ComparedRun(**vars(found), folder=item.folder, record=item.record, settings=item.settings)
+    return ComparedRun(
+        **vars(found), folder=item.folder, record=item.record, settings=item.settings, metric=view.metric
+    )
 
 
 def _asked(item: SelectedRun, view: TableView, alone: bool) -> dict[str, Any]:

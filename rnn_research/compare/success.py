@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rnn_research.records.runs import RunRecord
-from rnn_research.statistics.censoring import MedianStep, kaplan_meier, reached_by
+from rnn_research.statistics.censoring import MedianStep, reached_by
 from rnn_research.statistics.intervals import Interval
 from rnn_research.statistics.proportions import clopper_pearson
 
@@ -31,6 +31,9 @@ class Success:
     share: Float[np.ndarray, " point"]
     """The share of runs solved by each step, a step function from 0 to the longest run's end: Kaplan and Meier's
     estimate, where runs were censored before the end."""
+    low: Float[np.ndarray, " point"]
+    high: Float[np.ndarray, " point"]
+    """The ends of the share's 95% interval at each step (`censoring.reached_by`); NaN of fewer than 3 runs."""
     median: MedianStep
     """By which half of all runs had solved it, with its interval; infinite where half never had."""
 
@@ -68,10 +71,10 @@ def success(records: Sequence[RunRecord]) -> Success | None:
     unsolved = [record for record in judged if record.success.get("step") is None]
     censored = sorted(record.steps for record in unsolved if record.status != "diverged")
     at_risk_for_good = len(unsolved) - len(censored)
-    x, share = kaplan_meier(steps, censored, at_risk_for_good)
-    end = max(record.steps for record in judged)
-    if x[-1] < end:
-        x, share = np.append(x, end), np.append(share, share[-1])
     reached = reached_by(steps, censored, at_risk_for_good)
     assert reached is not None
-    return Success(len(judged), tuple(steps), tuple(censored), x, share, reached.median)
+    x, lines = reached.step, (reached.share, reached.low, reached.high)
+    end = max(record.steps for record in judged)
+    if x[-1] < end:
+        x, lines = np.append(x, end), tuple(np.append(line, line[-1]) for line in lines)
+    return Success(len(judged), tuple(steps), tuple(censored), x, *lines, reached.median)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from rnn_research.compare import AcrossTasks, Comparison, across_tasks
 from rnn_research.report import as_text
+from rnn_research.report.columns import in_words
 from rnn_research.report.fitting import KEPT, TextColumn
 from rnn_research.report.prose import typeset
 from rnn_research.report.sections import plain_table
@@ -45,7 +47,7 @@ def columns_of(comparison: Comparison) -> list[TextColumn]:
         return []
     titles = head(shown)
     rows = [row(one, titles) for one in shown]
-    names = tuple(_name(one) for one in shown)
+    names = tuple(_names(shown))
     return [
         TextColumn("setting", names, keep=KEPT),
         *(TextColumn(title, tuple(own[k] for own in rows), True, 90 - k) for k, title in enumerate(titles)),
@@ -59,16 +61,19 @@ def section(comparison: Comparison) -> str:
         return ""
     titles = head(shown)
     cells = (
-        f'<th scope="row">{escape(_name(one))}</th>'
+        f'<th scope="row">{escape(name)}</th>'
         + "".join(f'<td class="n">{typeset(cell)}</td>' for cell in row(one, titles))
-        for one in shown
+        for name, one in zip(_names(shown), shown, strict=True)
     )
     table = plain_table(("setting", *(f"#{title}" for title in titles)), cells, "Across tasks")
     return f'<h3>Across tasks</h3>{table}<p class="quiet">{escape(ABOUT.capitalize())}.</p>'
 
 
-def _name(one: AcrossTasks) -> str:
-    return ", ".join(one.options.values()) or "all runs"
+def _names(shown: Sequence[AcrossTasks]) -> list[str]:
+    """Of each its options; where there are several metrics with the one that its tasks are compared by."""
+    several = len({one.metric for one in shown}) > 1
+    options = [", ".join(one.options.values()) or "all runs" for one in shown]
+    return [f"{name}, by {in_words(one.metric)}" * several or name for name, one in zip(options, shown, strict=True)]
 
 
 def _reasoned(found: Interval | None) -> str:

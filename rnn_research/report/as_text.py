@@ -25,6 +25,20 @@ def words(reading: Reading) -> str:
     return verdict.headline
 
 
+def words_over(reading: Reading) -> str:
+    """`brief_words` with the length: `weakens or vanishes over 62`."""
+    length, said = reading.verdict.length, brief_words(reading)
+    return f"{said.rstrip('?')}{f' over {length}' if length else ''}{'?' * said.endswith('?')}"
+
+
+def brief_words(reading: Reading) -> str:
+    """The verdict in few words, without its length: `weakens or vanishes`, `vanishes to keeps?` where it is unclear."""
+    verdict = reading.verdict
+    if verdict.doubt and len(verdict.also) > 1:
+        return verdict.doubt.strip(" ()").removeprefix("unclear: ") + "?"
+    return verdict.said
+
+
 def samples(reading: Reading) -> str:
     """`81/16/3`, in per cent."""
     found = reading.decay.far

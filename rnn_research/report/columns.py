@@ -7,25 +7,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from rnn_research.compare import ComparedRun, Comparison, Condition
+from rnn_research.compare import ComparedRun, Comparison, Condition, Effect
 from rnn_research.compare.scales import MetricScale
 from rnn_research.curves import JOINT, Reading
 from rnn_research.records.runs import RunRecord
 from rnn_research.report import as_text, budget
+from rnn_research.report.as_text import NOTHING
 from rnn_research.report.fitting import KEPT
 from rnn_research.report.names import names as factor_names
+
+SEVERAL = 2
+BRIEF = (as_text.words_over, as_text.brief_words)
+"""A verdict in fewer words."""
 
 
 @dataclass(frozen=True)
 class Column:
     """A column of the table: its title, what it means, and its cell for a condition. Where a terminal is too narrow,
-    the column with the lowest `keep` is left out first."""
+    the column with the lowest `keep` is left out first; before that `brief` has shorter cells, the shortest last, and
+    `brief_title` is a shorter title."""
 
     title: str
     meaning: str
     cell: Callable[[Condition], str]
-    kind: Literal["number", "option", "verdict"] = "number"
+    kind: Literal["number", "option", "verdict", "words"] = "number"
     keep: int = 50
+    brief: tuple[Callable[[Condition], str], ...] = ()
+    brief_title: str = ""
 
 
 def factor_columns(comparison: Comparison) -> list[Column]:
@@ -50,7 +58,7 @@ def law_columns(comparison: Comparison) -> list[Column]:
             "law",
             "what the norm does with distance",
             lambda c: _of(c.chosen, as_text.law),
-            "option",
+            "words",
             keep=60,
         ),
         Column(
@@ -87,6 +95,7 @@ def verdict_columns(comparison: Comparison) -> list[Column]:
         "verdict at the first recorded step",
         lambda c: _of(c.start, as_text.words),
         "verdict",
+        brief=tuple(lambda c, say=say: _of(c.start, say) for say in BRIEF),
     )
     chosen = Column(
         step_title(comparison),
@@ -94,6 +103,7 @@ def verdict_columns(comparison: Comparison) -> list[Column]:
         lambda c: _of(c.chosen, as_text.words),
         "verdict",
         keep=99,
+        brief=tuple(lambda c, say=say: _of(c.chosen, say) for say in BRIEF),
     )
     return [
         Column(
@@ -114,22 +124,16 @@ def beside_columns(comparison: Comparison) -> list[Column]:
         return lambda condition: _of(condition.beside.get(name), as_text.beside)
 
     names = dict.fromkeys(name for condition in comparison.conditions for name in condition.beside)
-    return [Column(name, f"far ratio and verdict of {name} alone", cell(name), "option") for name in names]
+    return [Column(name, f"far ratio and verdict of {name} alone", cell(name), "words") for name in names]
 
 
 def task_columns(comparison: Comparison) -> list[Column]:
     """How the task went, and what clipping did."""
-    metric = metric_title(comparison)
     return [
-        Column(
-            f"{metric} [95%]",
-            f"{_mean_of(comparison)} over the seeds that did not diverge",
-            lambda c: metric_cell(comparison, c),
-            keep=95,
-        ),
+        *metric_columns(comparison),
         Column(
             "baseline",
-            f"{metric} of a predictor without memory",
+            f"{metric_title(comparison)} of a predictor without memory",
             lambda c: as_text.number(c.baseline),
             keep=40,
         ),
@@ -145,6 +149,19 @@ def task_columns(comparison: Comparison) -> list[Column]:
     ]
 
 
+def metric_columns(comparison: Comparison) -> list[Column]:
+    """How well the task went; where tasks are compared by different metrics, beside the name of each one's."""
+    several = len(comparison.metric_names) >= SEVERAL
+    name = Column("metric", "what the task is compared by: tasks have none in common", title_of_metric, "words", 96)
+    value = Column(
+        f"{'value' if several else metric_title(comparison)} [95%]",
+        f"{_mean_of(comparison)} over the seeds that did not diverge",
+        metric_cell,
+        keep=97 if several else 95,
+    )
+    return [name, value] if several else [value]
+
+
 def success_columns(comparison: Comparison) -> list[Column]:
     """How many runs solved the task, and after how many steps."""
     return [
@@ -154,6 +171,7 @@ def success_columns(comparison: Comparison) -> list[Column]:
             "median [95%] of all runs (Kaplan and Meier): by so many steps half had solved it",
             lambda c: budget.steps(c.success),
             keep=80,
+            brief_title="steps to it",
         ),
     ]
 
@@ -188,7 +206,26 @@ def seeds_column() -> Column:
 
 
 def metric_title(comparison: Comparison) -> str:
-    return (comparison.metric or "metric").replace("_", " ")
+    """`test accuracy`; `metric` where tasks have different ones, or there is none."""
+    return in_words(comparison.metric)
+
+
+def title_of_metric(condition: Condition) -> str:
+    """The metric that a condition is compared by, in words."""
+    return NOTHING if condition.metric_name is None else in_words(condition.metric_name)
+
+
+def in_words(metric: str | None) -> str:
+    """A metric's name in words."""
+    return (metric or "metric").replace("_", " ")
+
+
+def effect_cell(comparison: Comparison, effect: Effect) -> str:
+    """The difference of the metric; with the metric's name where not all conditions have the same."""
+    said = as_text.signed(effect.metric)
+    if said == NOTHING or len(comparison.metric_names) < SEVERAL:
+        return said
+    return f"{said} {title_of_metric(effect.clipped)}"
 
 
 def loss(comparison: Comparison) -> str:
@@ -221,11 +258,11 @@ def at(title: str) -> str:
     return f"at {title}" if title.startswith("step") else f"at the {title}"
 
 
-def metric_cell(comparison: Comparison, condition: Condition) -> str:
+def metric_cell(condition: Condition) -> str:
     """The mean with its interval, and of how many seeds where not of all; or why there is no interval."""
     found = condition.metric
     if found is None:
-        return as_text.NOTHING
+        return NOTHING
     some = f" (of {found.n})" if found.n < condition.seeds else ""
     return as_text.reasoned(found) + some
 
@@ -286,4 +323,4 @@ def _count(count: int, noun: str) -> str:
 
 
 def _of(reading: Reading | None, cell: Callable[[Reading], str]) -> str:
-    return as_text.NOTHING if reading is None else cell(reading)
+    return NOTHING if reading is None else cell(reading)

@@ -14,19 +14,27 @@ from rnn_research.records.printable import middle, printable_values
 GAP = "  "
 READABLE, LEAST = 14, 6
 """Text is shortened to so many signs before a column is left out, and to so many where none can be."""
+WORDS = 1_000
+"""`readable` of words."""
 
 
 @dataclass(frozen=True)
 class TextColumn:
     """A column as text: its title, its cells, whether it is flush right, how long it is kept, and whether its cells
     must differ where they do when they are shortened. Where a table is too wide, the column with the lowest `keep` goes
-    first, of equal ones the last; `KEPT` never does."""
+    first, of equal ones the last; `KEPT` never does.
+
+    `brief` are shorter cells, the shortest last, and `brief_title` a shorter title: they are taken before anything is
+    cut. Cells are not cut to fewer than `readable` signs while another column can be left out; words never are."""
 
     title: str
     cells: tuple[str, ...]
     right: bool = False
     keep: int = 0
     apart: bool = True
+    brief: tuple[tuple[str, ...], ...] = ()
+    brief_title: str = ""
+    readable: int = READABLE
 
     @cached_property
     def width(self) -> int:
@@ -73,9 +81,10 @@ def fitted(columns: Sequence[TextColumn], width: int) -> tuple[list[TextColumn],
     while True:
         for least in (READABLE, LEAST):
             for cap in sorted({column.width for column in kept if column.width > least} | {least}, reverse=True):
-                tried = [capped(column, cap) for column in kept]
+                tried = [capped(column, cap, least == READABLE) for column in kept]
                 if total(tried) <= width:
-                    return [capped(column, _largest(kept, cap, width)) for column in kept], dropped
+                    most = _largest(kept, cap, width, least == READABLE)
+                    return [capped(column, most, least == READABLE) for column in kept], dropped
             if any(column.keep < KEPT for column in kept):
                 break
         losing = [column for column in kept if column.keep < KEPT]
@@ -101,8 +110,19 @@ def total(columns: Sequence[TextColumn]) -> int:
     return sum(column.width for column in columns) + len(GAP) * (len(columns) - 1)
 
 
-def capped(column: TextColumn, most: int) -> TextColumn:
-    """The column in at most `most` signs; cells that differ still do. Numbers stay whole, under a shorter title."""
+def capped(column: TextColumn, most: int, whole: bool = False) -> TextColumn:
+    """The column in at most `most` signs; cells that differ still do. Numbers stay whole, under a shorter title; with
+    `whole` what is readable too."""
+    if column.width <= most:
+        return column
+    if column.brief_title:
+        column = replace(column, title=column.brief_title)
+    shorter = (replace(column, cells=cells) for cells in (column.cells, *column.brief))
+    column = next(
+        (one for one in shorter if one.width <= most), replace(column, cells=(*column.brief[-1:], column.cells)[0])
+    )
+    if whole:
+        most = max(most, column.readable)
     if column.width <= most:
         return column
     if column.right and most >= LEAST:
@@ -111,10 +131,10 @@ def capped(column: TextColumn, most: int) -> TextColumn:
     return replace(column, title=narrow(column.title, most), cells=shorten(column.cells, most))
 
 
-def _largest(columns: Sequence[TextColumn], fits: int, width: int) -> int:
+def _largest(columns: Sequence[TextColumn], fits: int, width: int, whole: bool) -> int:
     """The largest cap that fits in `width`, or that nothing is wider than; `fits` does."""
     widest = max(column.width for column in columns)
-    while fits < widest and total([capped(column, fits + 1) for column in columns]) <= width:
+    while fits < widest and total([capped(column, fits + 1, whole) for column in columns]) <= width:
         fits += 1
     return fits
 
@@ -136,7 +156,8 @@ def _apart(cells: Sequence[str], most: int) -> tuple[str, ...]:
 
 def _plain(column: TextColumn) -> TextColumn:
     """On one line, with nothing that a terminal would obey."""
-    return replace(column, title=printable_values(column.title), cells=tuple(map(printable_values, column.cells)))
+    cells, *brief = (tuple(map(printable_values, some)) for some in (column.cells, *column.brief))
+    return replace(column, title=printable_values(column.title), cells=cells, brief=tuple(brief))
 
 
 def _padded(cell: str, width: int, right: bool) -> str:

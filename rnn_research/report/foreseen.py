@@ -53,11 +53,16 @@ def foreseen(comparison: Comparison, look: Look) -> Made | None:
         "What each strategy would have done to the gradients of these runs, before their own clipping: above the norm "
         "after as a share of that before (geometric mean), below the cosine of the angle between the two (1: the "
         "direction stays), over neighbouring steps and then over seeds. Steps that a strategy would have skipped are "
-        f"not in its line. {seeds_say(drawn)}"
+        f"not in its line. {seeds_say(drawn, _foreseen)}"
     )
     if len(drawn) < len(shown):
         caption += f" The first {len(drawn)} of {len(shown)} conditions are drawn."
     return Made("foreseen", "What other strategies would have done", caption, figure)
+
+
+def _foreseen(condition: Condition) -> int:
+    """Of how many seeds its lines are."""
+    return max((found.cosine.n for found in condition.foreseen.values()), default=0)
 
 
 def _strokes(strategies: list[str]) -> dict[str, dict[str, Any]]:

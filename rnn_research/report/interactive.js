@@ -100,7 +100,8 @@
 
   // -- figures: panels, and what is drawn of each condition in them ----------------------------------
 
-  const Y = { vanishing: "log_ratio", beginning: "log_ratio", nodes: "log_sum", rates: "slope", learning: given.metric, success: "solved", saturation: "value", beside_task: given.metric };
+  const Y = { vanishing: "log_ratio", beginning: "log_ratio", nodes: "log_sum", rates: "slope", learning: null, success: "solved", saturation: "value", beside_task: null };
+  const columnOf = (panel, c) => Y[panel.name] ?? conditions[c].metric; // each condition has its metric
   const LOGS = new Set(["log_ratio", "log_sum"]);
   const panels = [];
   for (const [name, figure] of Object.entries(given.figures)) {
@@ -125,7 +126,7 @@
     }
     const one = panel.series.find((series) => series.c === c && (!series.panel || series.panel === panel.view));
     if (!one) return [];
-    const [x, y] = [Object.values(one.columns)[0], one.columns[Y[panel.name]]];
+    const [x, y] = [Object.values(one.columns)[0], one.columns[columnOf(panel, c)]];
     const scale = LOGS.has(Y[panel.name]) ? 1 / Math.LN10 : 1;
     return x.map((at, i) => [at, y[i] === null ? null : y[i] * scale]);
   };
@@ -412,6 +413,8 @@
   if (reach[1] > reach[0]) tools.append(make("span", { class: "group", title: "or drag across the figure" }, "Slope from d", ends[0], "to", ends[1]));
   if (conditions.length > 1 && reach[1] > reach[0]) tools.append(make("label", {}, "Baseline", base));
   tools.append(make("span", { class: "group push" }, reset, theme), hush);
+  const whole = make("p", { class: "quiet", id: "whole", hidden: true });
+  document.querySelector(".lead")?.before(whole);
   document.documentElement.classList.add("live");
 
   // -- one run ----------------------------------------------------------------------------------------
@@ -440,7 +443,7 @@
     return template && panel ? [template.content.firstElementChild.cloneNode(true), panel] : null;
   };
   const learningOf = (r, other) => {
-    const found = emptied("run-learning");
+    const found = emptied(`run-learning-${given.metrics.indexOf(runs[r].metric_name)}`);
     if (!found || !runs[r].learning) return null;
     const [svg, panel] = found;
     const curve = (one, style) => {
@@ -453,7 +456,7 @@
       });
       svg.append(draw("path", { d: path, fill: "none", style }));
     };
-    if (other !== null && runs[other].learning) curve(other, "stroke:var(--muted);stroke-width:1.4;stroke-dasharray:4 3");
+    if (other !== null && runs[other].learning && runs[other].metric_name === runs[r].metric_name) curve(other, "stroke:var(--muted);stroke-width:1.4;stroke-dasharray:4 3");
     curve(r, "stroke:var(--c0);stroke-width:1.8");
     return svg;
   };
@@ -498,7 +501,7 @@
       ...runs.map((one, i) => make("option", { value: i, selected: i === value }, one.name))));
     const turn = (by) => () => { state.run = near[(near.indexOf(r) + by + near.length) % near.length]; renew(); };
     const facts = [`${conditions[conditionOf(r)]?.label ?? ""}, seed ${run.seed}`, run.status, counted(run.steps, "step"),
-      `${run.parameters.toLocaleString("en")} parameters`, `${given.metric} ${brief(run.metric ?? NaN)}`, run.engine && `engine ${run.engine}`, `started ${run.start}`];
+      `${run.parameters.toLocaleString("en")} parameters`, `${run.metric_name} ${brief(run.metric ?? NaN)}`, run.engine && `engine ${run.engine}`, `started ${run.start}`];
     const figures = [learningOf(r, other), heatOf(r)].filter(Boolean);
     const settings = Object.entries({ ...given.common, ...run.config }).sort(([a], [b]) => (a < b ? -1 : 1));
     dialog.replaceChildren(
@@ -602,6 +605,8 @@
     });
     const left = off.filter((hidden) => !hidden).length;
     count.textContent = left === conditions.length ? "" : `${left} of ${conditions.length}`;
+    whole.hidden = left === conditions.length;
+    whole.textContent = `What is said here in sentences, and what explains or differs, is of all ${conditions.length} conditions; ${left} of them are shown.`;
     menus.forEach((menu, f) => {
       menu.classList.toggle("some", state.hide[f].size > 0);
       all(menu, "input").forEach((box) => { box.checked = !state.hide[f].has(box.dataset.option); });

@@ -16,7 +16,7 @@ from rnn_research.report.rounded import number, numbers
 from rnn_research.statistics.intervals import SEEDS, Band, t_quantile
 from rnn_research.statistics.slopes import thinned
 
-VERSION = 1
+VERSION = 2
 MOST_RUNS_SHOWN = 2_000
 DEGREES = 60
 """Of freedom, up to which the script is given Student's t."""
@@ -36,7 +36,7 @@ def block(comparison: Comparison, data: PageData, panels: Mapping[str, Sequence[
     places = {run.folder: index for index, run in enumerate(runs)}
     return {
         "version": VERSION,
-        "metric": columns.metric_title(comparison),
+        "metrics": [columns.in_words(name) for name in comparison.metric_names],
         "step": _only([run.chosen.curve.step for run in comparison.runs if run.chosen]),
         "steps": list(data.steps),
         "factors": _factors(comparison),
@@ -44,6 +44,7 @@ def block(comparison: Comparison, data: PageData, panels: Mapping[str, Sequence[
             {
                 "label": joined(comparison, c, comparison.distinguishing_factors) or "all runs",
                 "options": [c.options[factor] for factor in comparison.distinguishing_factors],
+                "metric": columns.in_words(c.metric_name),
                 "runs": [places[run.folder] for run in c.runs if run.folder in places],
                 "training": {str(step): _xy(band.x, band.mean) for step, band in over.items()},
             }
@@ -78,7 +79,8 @@ def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], 
         "parameters": record.parameters,
         "start": record.start,
         "engine": str(record.engine.get("used", "")) if isinstance(record.engine, dict) else "",
-        "metric": number(record.final.get(comparison.metric or "", float("nan"))),
+        "metric": number(run.score),
+        "metric_name": columns.in_words(run.metric),
         "command": columns.command(run),
         "config": dict(settings),
         "missing": list(run.missing),
@@ -104,19 +106,21 @@ def _series(comparison: Comparison, data: PageData, name: str, most: int) -> lis
         "beginning": lambda c: [("distance", "log_ratio", c.start and c.start.curve, "first")],
         "nodes": lambda c: [("depth", "log_sum", c.chosen and c.chosen.depth_sum, "chosen")],
         "rates": lambda c: [("step", "slope", c.rates, "")],
-        "learning": lambda c: [("step", columns.metric_title(comparison), c.learning, "")],
+        "learning": lambda c: [("step", columns.in_words(c.metric_name), c.learning, "")],
     }
     found = []
     for place, c in enumerate(comparison.conditions):
         if name in makers:
             found += [_band(place, *one, most) for one in makers[name](c) if one[2] is not None]
         elif name == "success" and c.success:
-            found.append({"c": place, "columns": {"step": c.success.step.tolist(), "solved": numbers(c.success.share)}})
+            lines = {"solved": c.success.share, "low": c.success.low, "high": c.success.high}
+            values = {"step": c.success.step.tolist()} | {name: numbers(line) for name, line in lines.items()}
+            found.append({"c": place, "columns": values, "n": c.success.runs})
         elif name == "clipping" and c.norms and len(found) < MOST_PANELS:
             parts = ("step", "before", "before_low", "before_high", "after", "fired")
             found.append({"c": place, "columns": {part: numbers(getattr(c.norms, part)) for part in parts}})
         elif name == "beside_task":
-            found += _points(comparison, place, c)
+            found += _points(place, c)
         elif name in ("norm_map", "saturation", "foreseen", "confusion"):
             found += optional_series.series(place, c, data, name)
         elif name in ("map", "phases"):
@@ -133,13 +137,12 @@ def _band(place: int, x: str, y: str, found: Band, at: str, most: int) -> Block:
     return {"c": place, "columns": values, "n": found.n} | ({"at": at} if at else {})
 
 
-def _points(comparison: Comparison, place: int, condition: Condition) -> list[Block]:
+def _points(place: int, condition: Condition) -> list[Block]:
     """Each run's slope and metric."""
     kept = [run for run in condition.runs if run.chosen and not run.diverged]
     slopes = [run.chosen.decay.rate for run in kept if run.chosen]
-    metric = [run.record.final.get(comparison.metric or "", float("nan")) for run in kept]
-    values = {"slope": numbers(slopes), columns.metric_title(comparison): numbers(metric)}
-    return [{"c": place, "columns": values, "n": 1}] if kept else []
+    values = {"slope": numbers(slopes), columns.in_words(condition.metric_name): numbers([run.score for run in kept])}
+    return [{"c": place, "columns": values, "n": 1}] if kept and condition.metric_name else []
 
 
 def _told(place: int, condition: Condition, data: PageData) -> dict[str, list[Block]]:

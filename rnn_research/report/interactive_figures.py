@@ -29,9 +29,10 @@ class EmptyAxes:
 
 
 def empty(comparison: Comparison, data: PageData) -> dict[str, EmptyAxes]:
-    """The axes of a learning curve, and of a heat map of norms, where some run has one. To be called inside
-    `style.styled`."""
-    found = {"run-learning": _learning(comparison), "run-heat": _heat(data)}
+    """The axes of a learning curve of each metric, by its number, and of a heat map of norms, where some run has one.
+    To be called inside `style.styled`."""
+    found = {f"run-learning-{k}": _learning(comparison, name, k) for k, name in enumerate(comparison.metric_names)}
+    found["run-heat"] = _heat(data)
     return {name: made for name, made in found.items() if made is not None}
 
 
@@ -41,21 +42,22 @@ def shades() -> list[str]:
     return [to_hex(ramp(index)) for index in range(SHADES)]
 
 
-def _learning(comparison: Comparison) -> EmptyAxes | None:
-    known = [run.learning for run in comparison.runs if run.learning is not None and len(run.learning.x)]
+def _learning(comparison: Comparison, metric: str, number: int) -> EmptyAxes | None:
+    runs = (run for run in comparison.runs if run.metric == metric)
+    known = [run.learning for run in runs if run.learning is not None and len(run.learning.x)]
     values = np.concatenate([one.y for one in known]) if known else np.array([])
     values = values[np.isfinite(style.drawn(values))]
-    if not len(values) or comparison.metric is None:
+    if not len(values):
         return None
     figure = Figure(figsize=(4.6, 2.5), layout="constrained")
     axes = figure.subplots()
     end = max(float(one.x[-1]) for one in known)
     pad = 0.06 * float(np.ptp(values)) or 0.1
     axes.set(xlim=(0, max(end, 1.0)), ylim=(values.min() - pad, values.max() + pad))
-    name = split_metric(comparison.metric)[1].replace("_", " ")
+    name = split_metric(metric)[1].replace("_", " ")
     axes.set(xlabel="optimiser step", ylabel=f"validation {name}", title="Learning curve")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    return _made(figure, "run-learning", "Learning curve of the run", {})
+    return _made(figure, f"run-learning-{number}", "Learning curve of the run", {})
 
 
 def _heat(data: PageData) -> EmptyAxes | None:

@@ -24,6 +24,7 @@ from rnn_research.statistics.intervals import Band
 MOST_MAPS = 12
 WIDE = 3
 FEWEST_STEPS = 3
+FEWEST_POINTS = 4
 SHADES = "cividis"
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 LIGHT = 0.55
@@ -84,13 +85,32 @@ def _map(
 
 def beside_task(comparison: Comparison, look: Look) -> Made | None:
     """Each run's metric against its slope."""
-    points = [(c, run) for c in comparison.conditions for run in c.runs if _point(comparison, run) is not None]
-    if len(points) < 4 or comparison.metric is None:
+    shown = [c for c in comparison.conditions if c.metric_name is not None]
+    points = [(c, run) for c in shown for run in c.runs if _point(run) is not None]
+    if len(points) < FEWEST_POINTS:
         return None
-    figure = Figure(figsize=(7.6, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for condition in comparison.conditions:
-        own = [_point(comparison, run) for run in condition.runs]
+    metrics = list(dict.fromkeys(c.metric_name for c, _ in points))
+    figure = Figure(figsize=(7.6, 0.6 + 3.0 * len(metrics)), layout="constrained")
+    panels = list(figure.subplots(len(metrics), 1, squeeze=False, sharex=True).flat)
+    for axes, metric in zip(panels, metrics, strict=True):
+        _points(axes, [c for c in shown if c.metric_name == metric], look)
+        axes.set_ylabel(columns.in_words(metric))
+    panels[-1].set_xlabel("slope of the vanishing curve (nats per application)")
+    legend(figure, comparison, look, dashes=False)
+    caption = (
+        "Each point is a run: its slope at the chosen step (at 0 the norm is kept) and its "
+        f"{' or '.join(map(columns.in_words, metrics))}; hollow where the line of its condition is dashed. Runs that "
+        f"diverged, or whose curve has no slope, are left out. n = {len(points)} runs. That two go together does not "
+        "say that one makes the other."
+    )
+    views = tuple((axes, "beside_task") for axes in panels)
+    return Made("beside_task", "The task beside the gradient", caption, figure, views)
+
+
+def _points(axes: Axes, conditions: Sequence[Condition], look: Look) -> None:
+    """The runs of conditions that are compared by one metric."""
+    for condition in conditions:
+        own = [_point(run) for run in condition.runs]
         there = np.array([point for point in own if point is not None])
         if not len(there):
             continue
@@ -99,16 +119,6 @@ def beside_task(comparison: Comparison, look: Look) -> Made | None:
         hollow = {} if stroke["linestyle"] == "solid" else {"markerfacecolor": "none", "markeredgewidth": 1.4}
         axes.plot(there[:, 0], there[:, 1], marker=look.marker(condition), **dot, **hollow)
     axes.axvline(0, color=MUTED, linewidth=0.8)
-    axes.set_xlabel("slope of the vanishing curve (nats per application)")
-    axes.set_ylabel(columns.metric_title(comparison))
-    legend(figure, comparison, look, dashes=False)
-    caption = (
-        "Each point is a run: its slope at the chosen step (at 0 the norm is kept) and its "
-        f"{columns.metric_title(comparison)}; hollow where the line of its condition is dashed. Runs that diverged, or "
-        f"whose curve has no slope, are left out. n = {len(points)} runs. That two go together does not say that one "
-        "makes the other."
-    )
-    return Made("beside_task", "The task beside the gradient", caption, figure, ((axes, "beside_task"),))
 
 
 def phases(comparison: Comparison, look: Look) -> Made | None:
@@ -136,7 +146,7 @@ def phases(comparison: Comparison, look: Look) -> Made | None:
     axes.grid(visible=False)
     caption = (
         "The far ratio and the verdict for each pair of values: bright where the gradient arrives, dark where it does "
-        f"not. {seeds_say(list(place.values()))}"
+        f"not. {seeds_say(list(place.values()), seeds_read)}"
     )
     return Made("phases", "Where the gradient arrives", caption, figure)
 
@@ -162,10 +172,10 @@ def _far(condition: Condition) -> float:
     return float("nan") if condition.chosen is None else condition.chosen.decay.far.log / float(np.log(10))
 
 
-def _point(comparison: Comparison, run: ComparedRun) -> tuple[float, float] | None:
+def _point(run: ComparedRun) -> tuple[float, float] | None:
     if run.chosen is None or run.diverged:
         return None
-    point = (run.chosen.decay.rate, run.record.final.get(comparison.metric or "", float("nan")))
+    point = (run.chosen.decay.rate, run.score)
     return point if np.isfinite(style.drawn(point)).all() and not run.chosen.decay.bounded else None
 
 

@@ -54,11 +54,16 @@ def clipping(comparison: Comparison, look: Look) -> Made | None:
         "The global L2 norm of the parameter gradient before and after clipping: geometric mean over seeds "
         "and neighbouring steps. The pale area reaches from the smallest to the largest norm before "
         "clipping. Below each panel: the share of steps in which clipping fired, from 0 to 1. "
-        f"{seeds_say(drawn)}"
+        f"{seeds_say(drawn, _recorded)}"
     )
     if len(drawn) < len(shown):
         caption += f" The first {len(drawn)} of {len(shown)} conditions are drawn."
     return Made("clipping", "What clipping did", caption, figure, tuple((axes, "clipping") for axes, _ in grid))
+
+
+def _recorded(condition: Condition) -> int:
+    """Of how many seeds its norms are."""
+    return len({run.record.seed for run in condition.runs if run.clipping is not None and len(run.clipping.number)})
 
 
 def _norms(norms: Axes, share: Axes, condition: Condition, colour: str, label: str) -> None:

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.report import across, as_text, columns, prose, sections, tables
+from rnn_research.report import across, as_text, clipping_said, columns, prose, sections, tables
 from rnn_research.report.columns import Column
 
 FIRST = "vanishing"
@@ -89,7 +89,7 @@ def _first_screen(comparison: Comparison, pictures: Pictures) -> str:
     curves = sections.figure(FIRST, *drawn) if drawn else ""
     return (
         f'<header><h1>{escape(prose.question(comparison))}</h1><p class="quiet">{escape(prose.study(comparison))}</p>'
-        f'</header>{prose.verdict(comparison)}<div id="tools"></div>'
+        f'</header>{prose.verdict(comparison, clipping_said.headline(comparison))}<div id="tools"></div>'
         f'<section class="first" aria-label="Curves and conditions">{curves}<div id="main">{found}</div></section>'
         f'<p class="quiet same">{escape(tables.constant(comparison))}</p>'
     )
@@ -103,9 +103,9 @@ def _telling(comparison: Comparison) -> list[Column]:
     if all(run.record.steps <= 1 for run in comparison.runs):  # nothing was trained: the question is of the start
         law = {column.title: column for column in columns.law_columns(comparison)}
         return [told[0], word, law["half-life"], law["horizon"]]
-    task = [column for column in columns.task_columns(comparison) if _says_something(column, comparison)]
-    solved = [column for column in task[1:] if column.title == "solved"]
-    return [told[0], word, *task[:1], *solved]
+    metric, others = columns.metric_columns(comparison), columns.task_columns(comparison)
+    task = [*metric, *(column for column in others if column.title == "solved")]
+    return [told[0], word, *(column for column in task if _says_something(column, comparison))]
 
 
 def _word(condition: Condition) -> str:

@@ -47,8 +47,8 @@ def study(comparison: Comparison) -> str:
     return f"{columns.title(comparison)}, {each}{f', on {data}' if data else ''}."
 
 
-def verdict(comparison: Comparison) -> str:
-    """One sentence at the chosen step, and one at the first."""
+def verdict(comparison: Comparison, more: str = "") -> str:
+    """One sentence at the chosen step with `more`, and one at the first."""
     steps = [columns.at(title(comparison)).capitalize() for title in (columns.step_title, columns.start_title)]
     said = [
         _with(_verdicts(comparison, steps[0], lambda condition: condition.chosen, MOST_NAMED), _layer(comparison)),
@@ -57,6 +57,8 @@ def verdict(comparison: Comparison) -> str:
     if not any(said):
         why = next((f": {escape(lack)}" for run in comparison.runs for lack in run.missing), "")
         said = [f"No run says how far the gradient reaches{why}.", ""]
+    if more:
+        said[0] = " ".join(filter(None, (said[0], more)))
     looks = ("lead", "lead quiet")
     return "".join(f'<p class="{look}">{one}</p>' for look, one in zip(looks, said, strict=True) if one)
 
@@ -105,8 +107,8 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
         said.append(f"{at}: {verdict_word(as_text.words(condition.start))}.")
     if condition.metric is not None:
         against = "" if condition.baseline is None else f", baseline {as_text.number(condition.baseline)}"
-        metric = columns.metric_title(comparison).capitalize()
-        said.append(f"{escape(metric)} {typeset(columns.metric_cell(comparison, condition) + against)}.")
+        metric = columns.title_of_metric(condition).capitalize()
+        said.append(f"{escape(metric)} {typeset(columns.metric_cell(condition) + against)}.")
     if condition.success is not None:
         said.append(f"Solved: {typeset(_success(condition.success))}.")
     if condition.diverged:

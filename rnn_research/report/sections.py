@@ -74,7 +74,7 @@ def _cell(column: Column, condition: Condition) -> str:
     if column.kind == "verdict":
         word, bracket, doubt = text.partition(" (")
         return prose.verdict_word(word) + (f' <span class="iv">({escape(doubt)}</span>' if bracket else "")
-    if column.kind == "option":
+    if column.kind in ("option", "words"):
         return escape(text)
     mean, bracket, rest = text.partition(" [")
     return typeset(mean) + (f' <span class="iv">[{typeset(rest)}</span>' if bracket else "")

@@ -13,6 +13,7 @@ from rnn_research.compare import Bins, Comparison, Condition
 from rnn_research.report import columns, style
 from rnn_research.report.legends import Made, band_says, crowded, legend, panels, seeds_say
 from rnn_research.report.looks import Look
+from rnn_research.statistics.intervals import SEEDS
 
 WIDE = 3
 """Panels a row."""
@@ -28,7 +29,7 @@ def success(comparison: Comparison, look: Look) -> Made | None:
     for axes, (name, members) in zip(grid, rows, strict=True):
         end = max(c.success.step[-1] for c in members if c.success)
         for condition in members:
-            _share(axes, condition, look, end)
+            _share(axes, condition, look, end, crowded(shown, look))
         axes.set_title(name)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("optimiser step")
@@ -38,7 +39,7 @@ def success(comparison: Comparison, look: Look) -> Made | None:
     caption = (
         f"The share of runs that had reached {columns.rules(comparison)} by each step (Kaplan and Meier's estimate). "
         "A tick marks a run that ended unsolved; a run that diverged counts as unsolved for good. "
-        f"{seeds_say(shown)}"
+        f"{_band_of_runs(shown, look)} {_runs_say(shown)}"
     )
     return Made("success", "Success against budget", caption, figure, tuple((axes, "success") for axes in grid))
 
@@ -61,9 +62,31 @@ def answers(comparison: Comparison, look: Look) -> Made | None:
     legend(figure, comparison, look)
     caption = (
         f"The {comparison.measure} of the answers on the test set and every further set, by what is known of a sample: "
-        f"mean over seeds, at the middle of each bin. {band_says(comparison.conditions, look)}"
+        f"mean over seeds, at the middle of each bin. {band_says(comparison.conditions, look)} "
+        f"{seeds_say([c for c in comparison.conditions if c.answers], _answered)}"
     )
     return Made("answers", "Where the answers are right", caption, figure)
+
+
+def _band_of_runs(shown: Sequence[Condition], look: Look) -> str:
+    """What a caption says of the bands of shares."""
+    if crowded(shown, look):
+        return "Intervals are left out: there are too many conditions to see them."
+    if not any(c.success and np.isfinite(c.success.low).any() for c in shown):
+        return f"Fewer than {SEEDS} runs give no interval."
+    return "Band: 95% interval at each step, for itself (Fay, Brittain and Proschan's beta product)."
+
+
+def _runs_say(shown: Sequence[Condition]) -> str:
+    """`n = 3 runs a condition.`"""
+    counts = sorted({c.success.runs for c in shown if c.success})
+    said = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"n = {said} {'run' if counts == [1] else 'runs'} a condition."
+
+
+def _answered(condition: Condition) -> int:
+    """Of how many seeds its answers are."""
+    return max((mean.n for found in condition.answers.values() for mean in found.mean if mean), default=0)
 
 
 def _grid(count: int) -> tuple[Figure, Sequence[Axes]]:
@@ -77,13 +100,19 @@ def _grid(count: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, grid[:count]
 
 
-def _share(axes: Axes, condition: Condition, look: Look, end: float) -> None:
-    """The curve; where all runs solved the task, as far as the others go."""
+def _share(axes: Axes, condition: Condition, look: Look, end: float, crowd: bool) -> None:
+    """The curve with its band, which is left out in a crowd; where all runs solved the task, as far as the others
+    go."""
     found = condition.success
     assert found is not None
-    whole = found.solved == found.runs
-    x, share = (np.append(found.step, end), np.append(found.share, 1.0)) if whole else (found.step, found.share)
+    lines = found.step, found.share, found.low, found.high
+    if found.solved == found.runs:
+        lines = np.append(found.step, end), *(np.append(line, line[-1]) for line in lines[1:])
+    x, share, low, high = lines
     axes.step(x, share, where="post", **look.stroke(condition))
+    if np.isfinite(low).any() and not crowd:
+        shade = {"color": look.colour(condition), "alpha": 0.13, "linewidth": 0, "gid": look.gid(condition)}
+        axes.fill_between(x, low, high, step="post", **shade)
     ends = sorted(set(found.censored))
     heights = [found.share_at(end) for end in ends]
     axes.plot(

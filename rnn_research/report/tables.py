@@ -61,7 +61,7 @@ def answers_csv(comparison: Comparison) -> str:
 
 
 def _condition_row(comparison: Comparison, condition: Condition) -> Row:
-    metric = comparison.metric or "metric"
+    metric = condition.metric_name or "metric"
     return {
         **condition.options,
         "runs": len(condition.runs),
@@ -151,7 +151,7 @@ def _decay_cells(found: Reading | GradientAtStep) -> Row:
 
 
 def _run_row(comparison: Comparison, condition: Condition, run: ComparedRun) -> Row:
-    metric = comparison.metric or "metric"
+    metric = run.metric or "metric"
     row: Row = {"run": comparison.name(run.folder), **condition.options, "seed": run.record.seed}
     row |= {"status": run.record.status, "diverged_step": run.record.diverged_step}
     row |= {metric: run.record.final.get(metric), f"{metric}_baseline": run.record.baselines.get(metric)}

@@ -9,13 +9,15 @@ from rnn_research.compare.factors import short
 from rnn_research.records.printable import middle, printable_values
 from rnn_research.report import across, as_text, changes, columns, explaining, tables
 from rnn_research.report.columns import Column
-from rnn_research.report.fitting import GAP, KEPT, READABLE, TextColumn, fitted, lines, wrapped
+from rnn_research.report.fitting import GAP, KEPT, READABLE, WORDS, TextColumn, fitted, lines, wrapped
 from rnn_research.report.sparkline import Scale
 
 WIDTH = 100
 WHOLE = "the options that tell a condition apart"
 FACTORS = 56
 """So wide may the factors be at their shortest; wider ones are one column, the condition's name with its number."""
+NAME = 28
+"""A condition's whole name is cut to so many signs before a column is left out."""
 MOST_EFFECTS = 40
 """So many are printed."""
 
@@ -96,7 +98,18 @@ def _table(comparison: Comparison, shown: Sequence[Column]) -> str:
 
 def _column(comparison: Comparison, column: Column) -> TextColumn:
     cells = tuple(map(column.cell, comparison.conditions))
-    return TextColumn(column.title, cells, column.kind == "number", column.keep, column.meaning != WHOLE)
+    brief = tuple(tuple(map(cell, comparison.conditions)) for cell in column.brief)
+    apart, words = column.meaning != WHOLE, column.kind in ("verdict", "words")
+    return TextColumn(
+        column.title,
+        cells,
+        column.kind == "number",
+        column.keep,
+        apart and not words,
+        brief,
+        column.brief_title,
+        WORDS if words else READABLE,
+    )
 
 
 def _fit(shown: Iterable[TextColumn]) -> str:
@@ -133,15 +146,15 @@ def _effects(comparison: Comparison) -> str:
     words = [[reading.verdict.said if reading else as_text.NOTHING for reading in found] for found in readings]
     metric = columns.metric_title(comparison)
     shown = [
-        TextColumn("condition", tuple(comparison.label(effect.clipped) for effect in effects), keep=KEPT),
+        TextColumn("condition", tuple(comparison.label(e.clipped) for e in effects), keep=KEPT, readable=NAME),
         TextColumn("rate", tuple(as_text.signed(effect.rate) for effect in effects), True, 90),
         TextColumn("p", tuple(as_text.p_value(effect.rate_p) for effect in effects), True, 80),
         TextColumn("detects", tuple(as_text.number(effect.rate_detectable) for effect in effects), True, 70),
-        TextColumn(metric, tuple(as_text.signed(effect.metric) for effect in effects), True, 95),
+        TextColumn(metric, tuple(columns.effect_cell(comparison, effect) for effect in effects), True, 95),
         TextColumn("p ", tuple(as_text.p_value(effect.metric_p) for effect in effects), True, 79),
         TextColumn("detects ", tuple(as_text.number(effect.metric_detectable) for effect in effects), True, 69),
-        TextColumn("without", tuple(words[0]), keep=50),
-        TextColumn("with", tuple(words[1]), keep=51),
+        TextColumn("verdict before", tuple(words[0]), keep=50, apart=False, readable=WORDS),
+        TextColumn("after", tuple(words[1]), keep=51, apart=False, readable=WORDS),
     ]
     notes = (
         _wrapped(f"{comparison.label(e.clipped)}: {'; '.join(said)}.", "  ")

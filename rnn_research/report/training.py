@@ -21,6 +21,7 @@ from rnn_research.statistics.intervals import Band
 SHORT_DASHES = (0, (3, 2))
 View = Callable[[Condition], Band | None]
 Levels = Callable[[Sequence[Condition]], list[float]]
+Rows = Callable[[Condition], tuple[str, str]]
 
 
 def rates(comparison: Comparison, look: Look) -> Made | None:
@@ -28,7 +29,9 @@ def rates(comparison: Comparison, look: Look) -> Made | None:
     shown = [c for c in comparison.conditions if c.rates is not None]
     if not any(len(c.rates.x) > 1 for c in shown if c.rates):
         return None
-    figure, grid = _over_steps(shown, lambda c: c.rates, look, lambda _: [0.0], _names(comparison, look), False)
+    figure, grid = _over_steps(
+        shown, lambda c: c.rates, look, lambda _: [0.0], _names(comparison, look), False, lambda c: (look.panel(c), "")
+    )
     views = tuple((axes, "rates") for axes in grid.flat)
     for axes in grid[:, 0]:
         axes.set_ylabel("slope (nats per application)")
@@ -46,19 +49,29 @@ def rates(comparison: Comparison, look: Look) -> Made | None:
 def learning(comparison: Comparison, look: Look) -> Made | None:
     """The validation metric over training, with what a predictor without memory reaches."""
     shown = [c for c in comparison.conditions if c.learning is not None]
-    if not shown or comparison.metric is None:
+    if not shown:
         return None
-    figure, grid = _over_steps(shown, lambda c: c.learning, look, _baselines, _names(comparison, look), True)
-    metric = split_metric(comparison.metric)[1].replace("_", " ")
-    for axes in grid[:, 0]:
+
+    def row(condition: Condition) -> tuple[str, str]:  # what one axis can't hold, metrics that differ, has two
+        return look.panel(condition), _metric(condition)
+
+    figure, grid = _over_steps(shown, lambda c: c.learning, look, _baselines, _names(comparison, look), True, row)
+    own = [metric for _, metric in dict.fromkeys(map(row, shown))]
+    for axes, metric in zip(grid[:, 0], np.repeat(own, len(grid) // len(own)), strict=True):
         axes.set_ylabel(f"validation {metric}")
+    metrics = list(dict.fromkeys(own))
     baseline = Line2D([], [], color=MUTED, linewidth=1, linestyle=SHORT_DASHES, label="baseline without memory")
     legend(figure, comparison, look, [baseline] if _baselines(shown) else [], dashes=False)
     caption = (
-        f"{metric.capitalize()} on the validation data against the optimiser step: mean over the "
+        f"{' or '.join(metrics).capitalize()} on the validation data against the optimiser step: mean over the "
         f"seeds that did not diverge. {band_says(shown, look, apart=True)} {seeds_say(shown, _finished)}"
     )
     return Made("learning", "The task", caption, figure, tuple((axes, "learning") for axes in grid.flat))
+
+
+def _metric(condition: Condition) -> str:
+    """The metric without its split, in words."""
+    return split_metric(condition.metric_name or "")[1].replace("_", " ")
 
 
 def _names(comparison: Comparison, look: Look) -> str:
@@ -71,25 +84,26 @@ def _baselines(members: Sequence[Condition]) -> list[float]:
 
 
 def _over_steps(
-    shown: Sequence[Condition], view: View, look: Look, levels: Levels, names: str, draw_levels: bool
+    shown: Sequence[Condition], view: View, look: Look, levels: Levels, names: str, draw_levels: bool, row_of: Rows
 ) -> tuple[Figure, np.ndarray]:
-    """A row of panels for each kind of data, in it one for each clipping (`names` says what that varies): the
-    intervals of a few seeds are wide, and on top of each other can't be told apart. `levels` are on the axis."""
-    rows, columns = list(dict.fromkeys(map(look.panel, shown))), list(look.dashes)
+    """A row of panels for each kind of data (`row_of`: its title, and what else), in it one for each clipping (`names`
+    says what that varies): the intervals of a few seeds are wide, and on top of each other can't be told apart.
+    `levels` are on the axis."""
+    rows, columns = list(dict.fromkeys(map(row_of, shown))), list(look.dashes)
     dense = crowded(shown, look, apart=True)
     wide = len(columns) if len(columns) <= 3 else 1
     high = len(rows) * len(columns) // wide
     figure = Figure(figsize=(7.6, 0.5 + 2.6 * high), layout="constrained")
     grid = figure.subplots(high, wide, squeeze=False, sharey="row")
     for axes, (row, column) in zip(grid.flat, product(rows, columns), strict=True):
-        alike = [c for c in shown if look.panel(c) == row]
+        alike = [c for c in shown if row_of(c) == row]
         for level in levels(alike) if draw_levels else ():
             axes.axhline(level, color=MUTED, linewidth=1, linestyle=SHORT_DASHES)
         for condition in alike:
             if look.dash(condition) == look.dashes[column]:
                 stroke = {"color": look.colour(condition), "linewidth": 1.6, "gid": look.gid(condition)}
                 line(axes, view(condition), stroke, look.sign(condition), dense)
-        axes.set_title(style.shortened(", ".join(filter(None, (row, column and f"{names}: {column}"))), 44))
+        axes.set_title(style.shortened(", ".join(filter(None, (row[0], column and f"{names}: {column}"))), 44))
         axes.set_xlabel("optimiser step")
         _to_means(axes, [view(c) for c in alike], levels(alike))
     return figure, grid

@@ -142,7 +142,7 @@ def test_one_condition_has_nothing_to_explain(folder: Path) -> None:
     assert np.isfinite(found.conditions[0].chosen.decay.rate)  # type: ignore[union-attr]
 
 
-BY_NAME = ("options", "constant", "baseline", "beside", "saturation", "foreseen", "answers", "final")
+BY_NAME = ("options", "metrics", "constant", "baseline", "beside", "saturation", "foreseen", "answers", "final")
 """Objects whose keys are names from the study: factors, parts, activations, strategies, features, metrics."""
 
 
