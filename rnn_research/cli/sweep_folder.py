@@ -1,6 +1,6 @@
 """The command `rnn-sweep`: works on a sweep's folder, and says what is in it.
 
-`status`, `retry`, `reset` and `gc` import neither torch, lightning nor hydra.
+`status`, `retry`, `reset`, `gc` and `export` import neither torch, lightning nor hydra.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
+from rnn_research.cli.arguments import PlainParser
 from rnn_research.cli.console import forgiving
 from rnn_research.cli.telling import say as say_as
 from rnn_research.cli.telling import tell
@@ -46,13 +46,8 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; rnn-sweep --help shows how it is called")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="rnn-sweep", description=(__doc__ or "").partition("\n")[0])
+    parser = PlainParser(prog="rnn-sweep", description=(__doc__ or "").partition("\n")[0])
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     def verb(name: str, do: object, line: str) -> argparse.ArgumentParser:
@@ -79,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     one = verb("gc", _gc, "remove files that nothing needs any more")
     one.add_argument("--checkpoints", action="store_true", help="checkpoints of runs that are done too")
     one.add_argument("--yes", action="store_true", help="without asking")
+    one = verb("export", _export, "pack records and tables into one zip, for others to compare")
+    one.add_argument("out", type=Path, nargs="?", metavar="OUT", help="the archive (default: FOLDER.zip)")
+    one.add_argument("--checkpoints", action="store_true", help="weights and the queue too")
     return parser
 
 
@@ -202,6 +200,25 @@ def _gc(given: argparse.Namespace) -> int:
     if _agreed(f"these {len(found)} files will be removed, {size:.1f} MB", lines, given.yes):
         for path in found:
             path.unlink(missing_ok=True)
+    return 0
+
+
+def _export(given: argparse.Namespace) -> int:
+    from rnn_research.sweeps.export import contents, pack
+
+    folder = _known(given.folder)
+    whole = folder.resolve()
+    out = given.out or whole.with_name(f"{whole.name or 'runs'}.zip")
+    if os.path.lexists(out):
+        raise UsageError(f"{out}: is there already, nothing was written over; give another OUT")
+    found = contents(folder, given.checkpoints)
+    for reason, names in found.left_out.items():
+        say(f"left out {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {reason}")
+    if not found.runs:
+        raise UsageError(f"{folder}: no run.json at or below it that can be packed; nothing was written")
+    pack(found, out)
+    count = f"{found.runs} run{'s' * (found.runs > 1)}"
+    tell(f"{count} ({len(found.files)} files, {out.stat().st_size / 1e6:.1f} MB) in {out}")
     return 0
 
 
