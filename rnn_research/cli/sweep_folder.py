@@ -107,11 +107,15 @@ def _work(given: argparse.Namespace) -> int:
     folder = _queue(given.folder)
     with answering(partial(leave, discard=claims.release_all)), uncollected():
         from rnn_research.config.queue import work
-    codes, heard = [0], list[int]()
+    codes, heard, reasons = [0], list[int](), set[str]()
 
     def told(event: Event) -> None:
-        if event.what != "began":
-            codes.append(telling.event_line(event, f"#{event.run.number + 1} {event.run.label}", "rnn-sweep"))
+        label = f"#{event.run.number + 1} {event.run.label}"
+        if event.left_out:
+            store.remove(event.run)
+            telling.left_out(event, label, reasons, "rnn-sweep")
+        elif event.what != "began":
+            codes.append(telling.event_line(event, label, "rnn-sweep"))
 
     rules = Rules(None, given.retry, given.fail_fast, given.limit, False, given.patience)
     try:

@@ -39,6 +39,8 @@ def summary(record: Any) -> str:
     if record.status == "diverged":
         return f"diverged at step {record.diverged_step}"
     parts = [f"{record.status} after {record.steps} steps"]
+    if record.resumed:
+        parts.append(f"the first {record.resumed['step']} of them by {Path(record.resumed['folder']).name}")
     if record.success:
         solved = record.success["step"]
         parts.append("not solved" if solved is None else f"solved at step {solved}")
@@ -50,6 +52,14 @@ def summary(record: Any) -> str:
         fallback = record.engine["asked"] == "auto" and record.engine["used"] != "native"
         parts.append(f"engine {record.engine['used']}" + (f" ({record.engine['why']})" if fallback else ""))
     return ", ".join(parts)
+
+
+def left_out(event: Event, label: str, known: set[str], command: str = "rnn-train") -> None:
+    """Print why a run of a sweep is left out, once for all that have the reason; `known` are those printed."""
+    text = refusal(event.error) if isinstance(event.error, UsageError) else str(event.error)
+    if text not in known:
+        known.add(text)
+        say(f"{label}: left out, as all that have it: {text}", command)
 
 
 def event_line(event: Event, label: str, command: str = "rnn-train") -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -40,15 +40,16 @@ class Contents:
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
 
-def contents(folder: Path, checkpoints: bool = False) -> Contents:
+def contents(folder: Path, checkpoints: bool = False, only: Collection[Path] | None = None) -> Contents:
     """What an archive of the runs at or below `folder` holds: records, metrics, encodings and tables.
 
     Args:
         checkpoints: weights too, and the queue: the sweep can be gone on with where it is unpacked. A queue names the
             folders of the machine that made it.
+        only: the folders of the runs; None: all.
     """
     found, top = Contents(), folder.resolve()
-    for run in runs.find([folder]):
+    for run in runs.find([folder] if only is None else sorted(only)):
         name = os.path.relpath(run, folder)
         if reason := _unfit(run, top):
             found.left_out.setdefault(reason, []).append(name)
