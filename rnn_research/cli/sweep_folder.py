@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from rnn_research.cli.arguments import PlainParser
-from rnn_research.cli.console import forgiving
+from rnn_research.cli.console import forgiving, on_terminal
 from rnn_research.cli.telling import say as say_as
 from rnn_research.cli.telling import tell
 from rnn_research.errors import UsageError
@@ -135,7 +135,7 @@ def _status(given: argparse.Namespace) -> int:
         if given.json:
             tell(as_json(folder, found))
         else:
-            _print(folder, found, given.all, clear=given.watch and sys.stdout.isatty())
+            _print(folder, found, given.all, clear=given.watch and on_terminal(sys.stdout))
         if not given.watch or all(run.state in (*store.FINAL, "failed", "damaged") for run in found):
             return 0
         time.sleep(EVERY)
@@ -169,7 +169,7 @@ def _agreed(what: str, lines: list[str], yes: bool) -> bool:
     tell(what)
     if yes:
         return True
-    if not (sys.stdin and sys.stdin.isatty()):
+    if not on_terminal(sys.stdin):
         raise UsageError("nobody can be asked here; add --yes to do it")
     sys.stderr.write("do it? [y/N] ")
     sys.stderr.flush()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.cli import sweep_options, telling
+from rnn_research.cli.console import on_terminal
 from rnn_research.cli.sweep_options import SweepOptions
 from rnn_research.config.compose import ComposedRun, in_hydra
 from rnn_research.config.queue import as_composed
@@ -57,7 +58,7 @@ def confirm(sweep: Sweep) -> None:
     count, options = len(sweep.left), sweep.options
     if count <= options.confirm_above or options.yes:
         return
-    if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
+    if not (on_terminal(sys.stdin) and on_terminal(sys.stderr)):
         raise UsageError(
             f"{count} runs are to be trained, and confirm_above={options.confirm_above}; add yes=true to start them, "
             "or dry_run=true to see them"

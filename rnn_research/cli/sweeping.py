@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from rnn_research.cli import earlier_runs, sweep_options, telling
+from rnn_research.cli.console import on_terminal
+from rnn_research.cli.live_table import live_table
 from rnn_research.cli.pool import Pool
 from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
 from rnn_research.cli.sweep_options import SweepOptions
@@ -43,6 +46,8 @@ class Sweep:
     states: dict[str, str] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
     anew: set[str] = field(default_factory=set)
+    seconds: list[float] = field(default_factory=list)
+    """How long each took that was trained."""
     code: int = 0
     reasons: set[str] = field(default_factory=set)
     """Why runs are left out, as far as it was said."""
@@ -81,6 +86,7 @@ class Sweep:
             return
         self.code = max(self.code, telling.event_line(event, self.label(event.run)))
         self.ended[event.run.digest] = event.record.status if event.record else event.what
+        self.seconds.append(event.seconds)
 
     def lost(self, event: Event | None, signal: str) -> None:
         """Print that a worker was killed."""
@@ -179,12 +185,16 @@ def train(sweep: Sweep, heard: list[int]) -> None:
 
 def _train_in_pool(sweep: Sweep, rules: Rules, count: int, devices: list[str], heard: list[int]) -> None:
     pool: Pool | None = None
+
+    def has() -> dict[int, QueuedRun]:
+        return {number: event.run for number, event in pool.has.items()} if pool else {}
+
     try:
-        with answering(partial(stop, heard=heard)):
-            pool = Pool(sweep.folder, rules, count, devices, sweep.tell, sweep.lost)
+        with answering(partial(stop, heard=heard)), live_table(sweep, count, has) as tick:
+            pool = Pool(sweep.folder, rules, count, devices, sweep.tell, sweep.lost, tick)
             pool.run()
     except KeyboardInterrupt:
-        raise _interrupted(sweep, [event.run for event in pool.has.values()] if pool else []) from None
+        raise _interrupted(sweep, list(has().values())) from None
 
 
 def _train_here(sweep: Sweep, rules: Rules, heard: list[int]) -> None:
@@ -196,7 +206,7 @@ def _train_here(sweep: Sweep, rules: Rules, heard: list[int]) -> None:
 
     try:
         with answering(partial(stop, heard=heard)), noticed():
-            work(sweep.folder, rules=rules, trust=True, tell=tell)
+            work(sweep.folder, rules=rules, trust=True, progress=on_terminal(sys.stderr), tell=tell)
     except KeyboardInterrupt:
         raise _interrupted(sweep, began) from None
 
