@@ -45,7 +45,8 @@ def test_the_table(tmp_path: Path) -> None:
     assert table.table().row_count == 0
 
 
-def test_a_terminal_shows_it_and_keeps_the_lines(tmp_path: Path) -> None:
+def on_terminal(arguments: list[str], folder: Path) -> str:
+    """What the command writes where its output is a terminal, without what moves the cursor."""
     parent, terminal = pty.openpty()
     shown = bytearray()
 
@@ -58,15 +59,27 @@ def test_a_terminal_shows_it_and_keeps_the_lines(tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
+    environment = os.environ | {"COLUMNS": "200", "TERM": "xterm", "OMP_NUM_THREADS": "1"}
+    process = Forked(main, arguments, folder=folder, env=environment, out=Path(os.ttyname(terminal)))
+    code = process.wait(timeout=250)
+    os.close(terminal)
+    reader.join(timeout=60)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert code == 0, text
+    assert "Traceback" not in text
+    return text
+
+
+def test_a_terminal_shows_it_and_keeps_the_lines(tmp_path: Path) -> None:
     long = ["trainer.max_steps=400", "trainer.log_every_n_steps=5", "trainer.check_val_every_n_epoch=1000"]
     typed = last(["-m", *SMALL, *long, "dataset.train_size=2000", "seed=0,1,2", "workers=2", "hydra.sweep.dir=s"])
-    environment = os.environ | {"COLUMNS": "200", "TERM": "xterm", "OMP_NUM_THREADS": "1"}
-    process = Forked(main, typed, folder=tmp_path, env=environment, out=Path(os.ttyname(terminal)))
-    assert process.wait(timeout=250) == 0, shown.decode()
-    os.close(terminal)
-    reader.join(timeout=10)
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    text = on_terminal(typed, tmp_path)
     assert len(re.findall(r"#\d/3 .*?: done after 400", text, re.DOTALL)) == 3
     assert re.search(r"#\d seed=\d +\d+/400 ", text)
     assert text.rstrip().endswith(f"3 runs in {tmp_path / 's'}")
-    assert "Traceback" not in text
+
+
+def test_one_run_says_first_what_it_will_do(tmp_path: Path) -> None:
+    text = on_terminal(last([*SMALL, "model=gru", "seed=3", "hydra.run.dir=r"]), tmp_path)
+    said = f"rnn-train: gru on adding, clipping none, seed 3, at most 3 steps, in {tmp_path / 'r'}; starting"
+    assert text.splitlines()[0] == said
