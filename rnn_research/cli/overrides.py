@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 OF_A_RUN = 150_000
 """Bytes that a composed run takes: all of a sweep are composed before the first one starts."""
 OF_A_COMPOSITION = 0.001
-"""Seconds, at least, to compose one whose values alone differ from another's: two hundred times that for a new option."""
+"""Seconds, at least, to compose one whose values alone differ from another's: a new option takes 200 times that."""
 MANY_RUNS = 2000
 
 
