@@ -7,9 +7,11 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from command import SMALL, rnn_train
+from command import SMALL, last, lines, rnn_train, until
+from forked import Forked
 from kept import kept_of_all
 
+from rnn_research.cli.train import main
 from rnn_research.records import runs
 
 HARD = (
@@ -61,6 +63,26 @@ def test_an_extended_run_is_the_one_made_long_at_once(short: list[str], long: li
     (shorter,) = before
     assert sorted(map(bool, resumed.values())) == [False, True]
     assert {"folder": f"../{shorter}", "step": before[shorter]["run.json"]["steps"]} in resumed.values()
+
+
+def test_an_extended_run_that_is_killed_goes_on_as_any_other(here: Path) -> None:
+    typed = [*HARD, "dataset.train_size=200", "checkpoint.every_seconds=0.05"]
+    sweep(*typed, "trainer.max_steps=20", "hydra.sweep.dir=s")
+    (short,) = runs.find([here / "s"])
+    long = last(["-m", *SMALL, "workers=1", *typed, "trainer.max_steps=400", "hydra.sweep.dir=s"])
+    process = Forked(main, long, folder=here, out=here / "log")
+    try:
+        until(lambda: len(lines(here / "s")) == 2 and sum(lines(here / "s")) > 120)
+    finally:
+        process.kill()
+        process.wait()
+    sweep(*typed, "trainer.max_steps=400", "hydra.sweep.dir=s")
+    sweep(*typed, "trainer.max_steps=400", "hydra.sweep.dir=whole")
+    extended, whole = kept_of_all(here / "s"), kept_of_all(here / "whole")
+    ((name, found),) = whole.items()
+    assert extended[name]["run.json"].pop("resumed") == {"folder": f"../{short.name}", "step": 20}
+    del found["run.json"]["resumed"]
+    assert extended[name] == found
 
 
 @pytest.mark.parametrize(
