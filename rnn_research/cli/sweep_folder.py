@@ -220,7 +220,12 @@ def _export(given: argparse.Namespace) -> int:
         say(f"left out {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {reason}")
     if not found.runs:
         raise UsageError(f"{folder}: no run.json at or below it that can be packed; nothing was written")
-    pack(found, out)
+    if not out.resolve().parent.is_dir():
+        raise UsageError(f"{out}: its folder is not there; make it, or give another OUT")
+    try:
+        pack(found, out)
+    except OSError as error:
+        raise UsageError(f"{out}: can't be written ({error.strerror or error}); give another OUT") from error
     count = f"{found.runs} run{'s' * (found.runs > 1)}"
     tell(f"{count} ({len(found.files)} files, {out.stat().st_size / 1e6:.1f} MB) in {out}")
     return 0

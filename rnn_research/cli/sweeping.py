@@ -21,11 +21,17 @@ from rnn_research.cli.sweep_start import confirm, import_for, kept, mistakes
 from rnn_research.config.compose import ComposedRun
 from rnn_research.config.queue import queued, work, written
 from rnn_research.errors import FolderInUse
-from rnn_research.records.runs import RECORD, DamagedRecord
+from rnn_research.records.runs import RECORD, DamagedRecord, read
 from rnn_research.sweeps import claims, store
 from rnn_research.sweeps.folders import first_missing, remove_empty
 from rnn_research.sweeps.store import QueuedRun
 from rnn_research.sweeps.worker import Event, Rules
+
+ORDER = (
+    *("done", "skipped", "resumed", "failed", "diverged", "refused", "left out", "interrupted", "running", "pending"),
+    "damaged",
+)
+"""In which the end of a sweep counts how its runs ended."""
 
 
 @dataclass
@@ -230,26 +236,26 @@ def _closing(sweep: Sweep, typed: list[str]) -> int:
     counts["skipped"] = len(skipped)
     counts["resumed"] = sum(sweep.states[digest] == "interrupted" for digest in sweep.ended)
     if counts["done"] < count or counts["resumed"]:
-        order = (
-            "done",
-            "skipped",
-            "resumed",
-            "failed",
-            "diverged",
-            "refused",
-            "left out",
-            "interrupted",
-            "running",
-            "pending",
-        )
-        text += f": {', '.join(f'{counts[state]} {state}' for state in order if counts[state])}"
+        text += f": {', '.join(f'{counts[state]} {state}' for state in ORDER if counts[state])}"
     telling.tell(text)
+    damaged = [run for run in sweep.runs if states[run.digest] == "damaged"]
+    for run in damaged:
+        telling.say(f"{sweep.label(run)}: left alone: {_damage(run)}; rnn-sweep reset {sweep.folder} begins it anew")
+    sweep.code = max(sweep.code, int(bool(damaged)))
     if counts["failed"] or counts["pending"] or counts["interrupted"]:
         code = max(1, sweep.code)
         most = max((store.failures(run.folder) for run in sweep.runs if states[run.digest] == "failed"), default=0)
         telling.say(f"what is left: {_again(sweep, typed, most)}")
         return code
     return sweep.code
+
+
+def _damage(run: QueuedRun) -> str:
+    try:
+        read(run.folder)
+    except DamagedRecord as error:
+        return str(error)
+    return "its record was damaged"
 
 
 def _final(run: QueuedRun, sweep: Sweep) -> str:

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -100,7 +101,11 @@ def pack(found: Contents, out: Path) -> None:
     def write(file: IO[bytes]) -> None:
         with ZipFile(file, "w", ZIP_DEFLATED) as archive:
             for path, info in _infos(found):
-                with path.open("rb") as source, archive.open(info, "w", force_zip64=True) as target:
+                with (
+                    suppress(FileNotFoundError),  # begun anew by another since
+                    path.open("rb") as source,
+                    archive.open(info, "w", force_zip64=True) as target,
+                ):
                     shutil.copyfileobj(source, target, 1 << 20)
 
     runs.replace_atomically(out, write, mode="wb")

@@ -178,9 +178,9 @@ def recorded(folder: Path) -> str:
         DamagedRecord: the record can't be read.
     """
     try:
-        status = json.loads((folder / runs.RECORD).read_bytes())["status"]
-        if status in runs.STATUSES:
-            return status
+        raw = json.loads((folder / runs.RECORD).read_bytes())
+        if raw["status"] in runs.STATUSES and raw["version"] in (1, runs.VERSION):
+            return raw["status"]
     except (FileNotFoundError, NotADirectoryError):
         return "pending"
     except (OSError, ValueError, TypeError, KeyError):

@@ -120,6 +120,22 @@ def test_an_option_of_a_sweep_needs_one(here: Path) -> None:
     assert "retry: given, but this is one run" in ended.err
 
 
+@pytest.mark.parametrize("damage", ['{"version": 99, "status": "done"}', "{"])
+def test_a_record_that_can_t_be_read_is_left_alone_and_said(damage: str, here: Path, sweep_command: Any) -> None:
+    assert rnn_train("-m", *SMALL, "seed=0,1", "workers=1", "hydra.sweep.dir=s").code == 0
+    first, _ = runs.find([here / "s"])
+    (first / "run.json").write_text(damage)
+    ended = rnn_train("-m", *SMALL, "seed=0,1", "workers=1", "hydra.sweep.dir=s")
+    assert ended.code == 1
+    assert ended.out.splitlines()[-1] == f"2 runs in {here / 's'}: 1 skipped, 1 damaged"
+    (line,) = ended.err.splitlines()
+    assert ": left alone: " in line
+    assert line.endswith(f"; rnn-sweep reset {here / 's'} begins it anew")
+    assert (first / "run.json").read_text() == damage
+    assert sweep_command("reset", "s", "--yes")[0] == 0
+    assert rnn_train("-m", *SMALL, "seed=0,1", "workers=1", "hydra.sweep.dir=s").code == 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_failures(workers: int, own: Callable[..., Path], here: Path, sweep_command: Callable[..., Any]) -> None:
     """Said at once, counted, and tried again where that is asked for; a typing error is said before all."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -125,6 +127,29 @@ def test_the_command(
         capsys.readouterr().err == f"rnn-sweep: {where}: is there already, nothing was written over; give another OUT\n"
     )
     assert where.read_bytes() == before
+
+
+def test_what_can_t_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    a_run(tmp_path / "s" / "0")
+    for out, said in ((tmp_path / "no" / "x.zip", "its folder is not there"), ("/proc/x.zip", "can't be written (")):
+        with pytest.raises(SystemExit) as ended:
+            sweep_folder.main(["export", str(tmp_path / "s"), str(out)])
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"rnn-sweep: {out}: {said}")
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    """As a limit of a file's size: whoever unpacked half an archive would compare half of the runs."""
+    a_run(tmp_path / "s" / "0")
+    script = "import resource, signal; from rnn_research.cli.sweep_folder import main; "
+    script += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (999, 999)); "
+    done = subprocess.run([sys.executable, "-c", f"{script}main(['export', 's'])"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 2
+    said = f"rnn-sweep: {tmp_path / 's.zip'}: can't be written (File too large); give another OUT\n"
+    assert done.stderr.decode() == said
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
 def test_nothing_to_pack_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
