@@ -7,5 +7,9 @@ class UsageError(Exception):
     """A mistake in what the user asked for: one line with what was given, what was expected, and the repair."""
 
 
+class Incompatible(UsageError):
+    """Options that are each right, and can't work together: a sweep over both leaves the pair out."""
+
+
 class FolderInUse(UsageError):
     """The output folder holds a run, or another process trains there. The message opens with the folder."""

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import rnn_research.cli.one_thread  # noqa: F401  # before numpy
+from rnn_research.cli.arguments import leaving
 from rnn_research.cli.compare_options import COMMANDS, options_of
-from rnn_research.cli.console import forgiving
 from rnn_research.compare import Comparison, NothingToCompare, caveats, compare
 from rnn_research.records.printable import printable
 
-INTERRUPTED = 130
 MOST_LINES = 20
 """Of what is said of runs one by one; what is said of all of them stands under the table."""
 
@@ -27,21 +26,17 @@ MOST_LINES = 20
 def main(argv: Sequence[str] | None = None) -> int:
     """The command `rnn-compare`. Returns the exit code: 0, 2 after one line on stderr, or 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with forgiving():
-        try:
-            if arguments and arguments[0] in COMMANDS:
-                # Here and not above, so that --help stays fast.
-                from rnn_research.cli import compare_runs
 
-                compare_runs.run(arguments)
-            else:
-                _compare(options_of(arguments))
-        except NothingToCompare as error:
-            print(printable(f"rnn-compare: error: {' '.join(str(error).split())}"), file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            return INTERRUPTED
-    return 0
+    def work() -> None:
+        if arguments and arguments[0] in COMMANDS:
+            # Here and not above, so that --help stays fast.
+            from rnn_research.cli import compare_runs
+
+            compare_runs.run(arguments)
+        else:
+            _compare(options_of(arguments))
+
+    return leaving("rnn-compare", work)
 
 
 def _compare(options: dict[str, Any]) -> None:

@@ -6,10 +6,10 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rnn_research.checks import nearest
-from rnn_research.compare import NothingToCompare
+from rnn_research.cli.arguments import PlainParser
 
 COMMANDS = ("best", "diff", "show")
 FORMATS = ("table", "csv", "json", "latex", "markdown")
@@ -24,19 +24,11 @@ OF_COMPARE = {
 """Options that are those of `compare`: lists of text."""
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """A parser whose mistakes are one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what the command says in one line."""
-        raise NothingToCompare(f"{message}; see {self.prog} --help")
-
-
 def options_of(arguments: Sequence[str]) -> dict[str, Any]:
     """The options of a comparison by name.
 
     Raises:
-        NothingToCompare: a mistake in them.
+        UsageError: a mistake in them.
     """
     found = vars(_parser().parse_args(prepared(arguments)))
     return {name: value for name, value in found.items() if value is not None or name not in OF_COMPARE}
@@ -59,7 +51,7 @@ def prepared(arguments: Sequence[str]) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(
+    parser = PlainParser(
         prog="rnn-compare",
         usage="rnn-compare FOLDER [FOLDER ...] [options]\n       rnn-compare best FOLDER [FOLDER ...] [--metric NAME]\n"
         "       rnn-compare diff RUN RUN\n       rnn-compare show RUN",

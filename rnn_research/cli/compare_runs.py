@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from rnn_research.cli.compare_options import OneLineParser, folder
+from rnn_research.cli.arguments import PlainParser
+from rnn_research.cli.compare_options import folder
 from rnn_research.records.printable import printable
 
 
@@ -14,7 +15,7 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out `best FOLDER ...`, `diff RUN RUN` or `show RUN`, and print what was found.
 
     Raises:
-        NothingToCompare: a mistake in what was asked for.
+        UsageError: a mistake in what was asked for.
     """
     command, *rest = arguments
     {"best": _best, "diff": _diff, "show": _show}[command](rest)
@@ -24,7 +25,7 @@ def _best(arguments: Sequence[str]) -> None:
     from rnn_research.compare.single import best
     from rnn_research.report.single import best_text
 
-    parser = OneLineParser(
+    parser = PlainParser(
         prog="rnn-compare best",
         description="Print the best run by a metric, and the command that repeats it.",
         epilog="What is better is known from the metric's name: more of an accuracy, less of a loss. By default the "
@@ -43,7 +44,7 @@ def _diff(arguments: Sequence[str]) -> None:
     from rnn_research.compare.single import single
     from rnn_research.report.single import diff_text
 
-    parser = OneLineParser(prog="rnn-compare diff", description="Print what two runs differ in, side by side.")
+    parser = PlainParser(prog="rnn-compare diff", description="Print what two runs differ in, side by side.")
     parser.add_argument("one", type=folder, metavar="RUN")
     parser.add_argument("other", type=folder, metavar="RUN")
     options = _read(parser, arguments)
@@ -54,7 +55,7 @@ def _show(arguments: Sequence[str]) -> None:
     from rnn_research.compare.single import single
     from rnn_research.report.single import show_text
 
-    parser = OneLineParser(prog="rnn-compare show", description="Print what there is to know of one run.")
+    parser = PlainParser(prog="rnn-compare show", description="Print what there is to know of one run.")
     parser.add_argument("run", type=folder, metavar="RUN")
     parser.add_argument("--lines", type=_lines, default=15, metavar="N", help="of the log's end (default: 15)")
     options = _read(parser, arguments)

@@ -99,6 +99,11 @@ class Forgiving:
         return getattr(self._stream, name)
 
 
+def on_terminal(stream: Any) -> bool:
+    """Whether somebody looks at a stream while it is written."""
+    return stream is not None and stream.isatty()
+
+
 @contextlib.contextmanager
 def forgiving() -> Iterator[None]:
     """Within, stdout and stderr drop what nobody reads, and write every text in whatever encoding they have."""

@@ -28,13 +28,16 @@ def dry_run(sweep: Sweep) -> int:
 
 def _would(sweep: Sweep, run: QueuedRun, left: bool) -> str:
     state = sweep.states[run.digest]
+    if run.digest in sweep.anew:
+        return "trained anew, it was made by other code"
     if state == "running":
         return f"left alone, {claims.holder(run.folder) or 'another'} has it"
     if state == "failed":
         return "tried again, it failed" if left else "left out, it failed (retry=N tries again)"
     if state == "damaged":
         return "left out, its record is damaged (rnn-sweep reset begins it anew)"
-    words = {"pending": "trained", "interrupted": "trained on from where it stopped"}
+    start = f"trained on from {run.extends}" if run.extends else "trained"
+    words = {"pending": start, "interrupted": "trained on from where it stopped"}
     return words.get(state, f"skipped, it is {state}")
 
 

@@ -23,6 +23,8 @@ from rnn_research.sweeps import heart
 from rnn_research.sweeps.worker import Event, Rules
 from rnn_research.training.signals import STOPPING
 
+TICK = 1.0
+"""Seconds between two calls of `tick`."""
 TO_STOP = 30.0
 """Seconds that workers have to write their checkpoints, once they are told to stop, before they are killed."""
 
@@ -37,6 +39,7 @@ class Pool:
         devices: the GPU of each, by its number; empty: as the environment says.
         tell: is told what happens to runs.
         lost: is told of a worker that was killed: the run that it had, if any, and the signal's name.
+        tick: is called every second while they work; None: nothing is.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class Pool:
         devices: list[str],
         tell: Callable[[Event], None],
         lost: Callable[[Event | None, str], None],
+        tick: Callable[[], None] | None = None,
     ) -> None:
         self.sweep, self.rules, self.devices, self.tell, self.lost = sweep, rules, devices, tell, lost
+        self.tick = tick
         self.workers: dict[int, tuple[BaseProcess, Connection]] = {}
         self.has: dict[int, Event] = {}
         """What each worker trains."""
@@ -66,7 +71,9 @@ class Pool:
         """
         try:
             while self.workers:
-                ready = wait([line for _, line in self.workers.values()])
+                ready = wait([line for _, line in self.workers.values()], TICK if self.tick else None)
+                if self.tick:
+                    self.tick()
                 for number, (process, line) in list(self.workers.items()):
                     if line in ready:
                         self._hear(number, process, line)
@@ -150,6 +157,9 @@ def _work(sweep: Path, rules: Rules, device: str | None, line: Connection, other
         os.setpgid(0, 0)  # Ctrl-C is the parent's to hear, and to pass on
     for other in others:
         other.close()
+    for name in ("stdout", "stderr"):  # the table is the parent's to draw
+        stream = getattr(sys, name)
+        setattr(sys, name, getattr(stream, "rich_proxied_file", stream))
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     heard: list[int] = []

@@ -1,6 +1,6 @@
 """The command `rnn-sweep`: works on a sweep's folder, and says what is in it.
 
-`status`, `retry`, `reset` and `gc` import neither torch, lightning nor hydra.
+`status`, `retry`, `reset`, `gc` and `export` import neither torch, lightning nor hydra.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
-from rnn_research.cli.console import forgiving
+from rnn_research.cli.arguments import PlainParser
+from rnn_research.cli.console import forgiving, on_terminal
 from rnn_research.cli.telling import say as say_as
 from rnn_research.cli.telling import tell
 from rnn_research.errors import UsageError
@@ -46,13 +46,8 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; rnn-sweep --help shows how it is called")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="rnn-sweep", description=(__doc__ or "").partition("\n")[0])
+    parser = PlainParser(prog="rnn-sweep", description=(__doc__ or "").partition("\n")[0])
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     def verb(name: str, do: object, line: str) -> argparse.ArgumentParser:
@@ -79,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     one = verb("gc", _gc, "remove files that nothing needs any more")
     one.add_argument("--checkpoints", action="store_true", help="checkpoints of runs that are done too")
     one.add_argument("--yes", action="store_true", help="without asking")
+    one = verb("export", _export, "pack records and tables into one zip, for others to compare")
+    one.add_argument("out", type=Path, nargs="?", metavar="OUT", help="the archive (default: FOLDER.zip)")
+    one.add_argument("--checkpoints", action="store_true", help="weights and the queue too")
     return parser
 
 
@@ -109,11 +107,15 @@ def _work(given: argparse.Namespace) -> int:
     folder = _queue(given.folder)
     with answering(partial(leave, discard=claims.release_all)), uncollected():
         from rnn_research.config.queue import work
-    codes, heard = [0], list[int]()
+    codes, heard, reasons = [0], list[int](), set[str]()
 
     def told(event: Event) -> None:
-        if event.what != "began":
-            codes.append(telling.event_line(event, f"#{event.run.number + 1} {event.run.label}", "rnn-sweep"))
+        label = f"#{event.run.number + 1} {event.run.label}"
+        if event.left_out:
+            store.remove(event.run)
+            telling.left_out(event, label, reasons, "rnn-sweep")
+        elif event.what != "began":
+            codes.append(telling.event_line(event, label, "rnn-sweep"))
 
     rules = Rules(None, given.retry, given.fail_fast, given.limit, False, given.patience)
     try:
@@ -133,7 +135,7 @@ def _status(given: argparse.Namespace) -> int:
         if given.json:
             tell(as_json(folder, found))
         else:
-            _print(folder, found, given.all, clear=given.watch and sys.stdout.isatty())
+            _print(folder, found, given.all, clear=given.watch and on_terminal(sys.stdout))
         if not given.watch or all(run.state in (*store.FINAL, "failed", "damaged") for run in found):
             return 0
         time.sleep(EVERY)
@@ -167,7 +169,7 @@ def _agreed(what: str, lines: list[str], yes: bool) -> bool:
     tell(what)
     if yes:
         return True
-    if not (sys.stdin and sys.stdin.isatty()):
+    if not on_terminal(sys.stdin):
         raise UsageError("nobody can be asked here; add --yes to do it")
     sys.stderr.write("do it? [y/N] ")
     sys.stderr.flush()
@@ -202,6 +204,30 @@ def _gc(given: argparse.Namespace) -> int:
     if _agreed(f"these {len(found)} files will be removed, {size:.1f} MB", lines, given.yes):
         for path in found:
             path.unlink(missing_ok=True)
+    return 0
+
+
+def _export(given: argparse.Namespace) -> int:
+    from rnn_research.sweeps.export import contents, pack
+
+    folder = _known(given.folder)
+    whole = folder.resolve()
+    out = given.out or whole.with_name(f"{whole.name or 'runs'}.zip")
+    if os.path.lexists(out):
+        raise UsageError(f"{out}: is there already, nothing was written over; give another OUT")
+    found = contents(folder, given.checkpoints)
+    for reason, names in found.left_out.items():
+        say(f"left out {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {reason}")
+    if not found.runs:
+        raise UsageError(f"{folder}: no run.json at or below it that can be packed; nothing was written")
+    if not out.resolve().parent.is_dir():
+        raise UsageError(f"{out}: its folder is not there; make it, or give another OUT")
+    try:
+        pack(found, out)
+    except OSError as error:
+        raise UsageError(f"{out}: can't be written ({error.strerror or error}); give another OUT") from error
+    count = f"{found.runs} run{'s' * (found.runs > 1)}"
+    tell(f"{count} ({len(found.files)} files, {out.stat().st_size / 1e6:.1f} MB) in {out}")
     return 0
 
 

@@ -17,6 +17,8 @@ HELP = {
     "dry_run": ("false", "true: say what would happen to each run, and do nothing"),
     "confirm_above": ("200", "ask before more runs than this are started"),
     "yes": ("false", "true: start them without asking"),
+    "extend": ("true", "false: a longer run does not go on from a shorter one that is done, but starts anew"),
+    "stale": ("warn", "runs that are there, made by other code: warn, skip (say nothing), rerun (train them anew)"),
     "exclude": ("none", "runs to leave out, as 'model=gru,structure=parse'; may be given several times"),
     "zip": ("none", "swept keys that vary together, as 'seed,dataset.length'; may be given several times"),
 }
@@ -33,6 +35,8 @@ class SweepOptions:
     dry_run: bool = False
     confirm_above: int = 200
     yes: bool = False
+    extend: bool = True
+    stale: str = "warn"
     exclude: tuple[dict[str, str], ...] = ()
     zip: tuple[tuple[str, ...], ...] = ()
     given: tuple[str, ...] = field(default=())
@@ -67,7 +71,11 @@ def _value(found: SweepOptions, key: str, value: str) -> Any:
         if len(keys) < 2 or not all(keys) or len(set(keys)) < len(keys):
             raise UsageError(f"zip: given {value!r}, expected two or more swept keys, as 'seed,dataset.length'")
         return (*found.zip, keys)
-    if key in ("fail_fast", "dry_run", "yes"):
+    if key == "stale":
+        if value not in ("warn", "skip", "rerun"):
+            raise UsageError(f"stale: given {value!r}, expected warn, skip or rerun")
+        return value
+    if key in ("fail_fast", "dry_run", "yes", "extend"):
         if value.lower() not in ("true", "false"):
             raise UsageError(f"{key}: given {value!r}, expected true or false")
         return value.lower() == "true"

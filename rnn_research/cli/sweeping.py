@@ -11,19 +11,27 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from rnn_research.cli import sweep_options, telling
+from rnn_research.cli import earlier_runs, sweep_options, telling
+from rnn_research.cli.console import on_terminal
+from rnn_research.cli.live_table import live_table
 from rnn_research.cli.pool import Pool
 from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
 from rnn_research.cli.sweep_options import SweepOptions
-from rnn_research.cli.sweep_start import import_for, mistakes
+from rnn_research.cli.sweep_start import confirm, import_for, kept, mistakes
 from rnn_research.config.compose import ComposedRun
 from rnn_research.config.queue import queued, work, written
-from rnn_research.errors import FolderInUse, UsageError
-from rnn_research.records.runs import RECORD, DamagedRecord
+from rnn_research.errors import FolderInUse
+from rnn_research.records.runs import RECORD, DamagedRecord, read
 from rnn_research.sweeps import claims, store
 from rnn_research.sweeps.folders import first_missing, remove_empty
 from rnn_research.sweeps.store import QueuedRun
 from rnn_research.sweeps.worker import Event, Rules
+
+ORDER = (
+    *("done", "skipped", "resumed", "failed", "diverged", "refused", "left out", "interrupted", "running", "pending"),
+    "damaged",
+)
+"""In which the end of a sweep counts how its runs ended."""
 
 
 @dataclass
@@ -35,6 +43,7 @@ class Sweep:
         runs: all of the command's.
         states: what each was, by digest, before the command.
         ended: how each ended that was trained.
+        anew: the digests of those that are there, and are to be trained anew.
     """
 
     folder: Path
@@ -42,7 +51,12 @@ class Sweep:
     options: SweepOptions
     states: dict[str, str] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
+    anew: set[str] = field(default_factory=set)
+    seconds: list[float] = field(default_factory=list)
+    """How long each took that was trained."""
     code: int = 0
+    reasons: set[str] = field(default_factory=set)
+    """Why runs are left out, as far as it was said."""
 
     def label(self, run: QueuedRun) -> str:
         """Its place among the command's runs, and what was typed."""
@@ -59,6 +73,8 @@ class Sweep:
 
     def _is_left(self, run: QueuedRun) -> bool:
         state = self.states[run.digest]
+        if run.digest in self.anew:
+            return True
         if state == "failed":
             return store.failures(run.folder) <= self.options.retry
         return state not in (*store.FINAL, "damaged")
@@ -70,8 +86,13 @@ class Sweep:
             return
         if event.what == "refused" and not (event.run.folder / RECORD).exists():
             store.remove(event.run)
+        if event.left_out:
+            telling.left_out(event, self.label(event.run), self.reasons)
+            self.ended[event.run.digest] = "left out"
+            return
         self.code = max(self.code, telling.event_line(event, self.label(event.run)))
         self.ended[event.run.digest] = event.record.status if event.record else event.what
+        self.seconds.append(event.seconds)
 
     def lost(self, event: Event | None, signal: str) -> None:
         """Print that a worker was killed."""
@@ -94,17 +115,19 @@ def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typ
         KeyboardInterrupt: a signal stopped it; the same command goes on.
     """
     _check_folder(folder)
-    runs = _kept(queued(specs, folder), specs, options)
+    runs = kept(queued(specs, folder), specs, options)
     known = {run.digest: run for run in store.listed(folder)}
+    composed = {run.digest: specs[run.number] for run in runs}
     sweep = Sweep(folder, [known.get(run.digest, run) for run in runs], options)
+    earlier_runs.judge(sweep, specs[0].folders)
+    earlier_runs.extend(sweep, known, composed)
     if options.dry_run:
         from rnn_research.cli.dry_run import dry_run
 
         return dry_run(sweep)
-    _confirm(sweep)
+    confirm(sweep)
     top = first_missing(folder)
     try:
-        composed = {run.digest: specs[run.number] for run in runs}
         for run in sweep.left:
             if run.digest not in known:
                 store.add(run, written(composed[run.digest], run))
@@ -112,6 +135,7 @@ def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typ
         if options.workers == 0:
             telling.tell(f"{len(sweep.left)} runs are to be done in {folder}; each rnn-sweep work {folder} takes some")
             return 0
+        earlier_runs.train_anew(sweep, specs[0].folders)
         train(sweep, heard)
     finally:
         remove_empty(folder, top)
@@ -130,43 +154,6 @@ def _check_folder(folder: Path) -> None:
         raise FolderInUse(f"{folder}: already holds runs, nothing was written over")
     if owner := claims.holder(folder):
         raise FolderInUse(f"{folder}: another run has just been started there ({owner})")
-
-
-def _kept(runs: list[QueuedRun], specs: Sequence[ComposedRun], options: SweepOptions) -> list[QueuedRun]:
-    """The runs that no rule leaves out.
-
-    Raises:
-        UsageError: a rule leaves out none, or all.
-    """
-    kept = runs
-    for rule in options.exclude:
-        out = [run for run in kept if sweep_options.excluded(rule, specs[run.number].choices, specs[run.number].task)]
-        text = ",".join(f"{key}={value}" for key, value in rule.items())
-        if not out or len(out) == len(kept):
-            raise UsageError(f"exclude: given {text!r}, which {'all' if out else 'none'} of the runs have")
-        telling.say(f"left out by exclude={text}: {len(out)} of {len(kept)} runs")
-        kept = [run for run in kept if run not in out]
-    return kept
-
-
-def _confirm(sweep: Sweep) -> None:
-    """Ask before many runs are started.
-
-    Raises:
-        UsageError: nobody can be asked, or the answer is no.
-    """
-    count, options = len(sweep.left), sweep.options
-    if count <= options.confirm_above or options.yes:
-        return
-    if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
-        raise UsageError(
-            f"{count} runs are to be trained, and confirm_above={options.confirm_above}; add yes=true to start them, "
-            "or dry_run=true to see them"
-        )
-    sys.stderr.write(f"rnn-train: {count} runs are to be trained in {sweep.folder}; start them? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise UsageError("not started")
 
 
 def train(sweep: Sweep, heard: list[int]) -> None:
@@ -204,12 +191,16 @@ def train(sweep: Sweep, heard: list[int]) -> None:
 
 def _train_in_pool(sweep: Sweep, rules: Rules, count: int, devices: list[str], heard: list[int]) -> None:
     pool: Pool | None = None
+
+    def has() -> dict[int, QueuedRun]:
+        return {number: event.run for number, event in pool.has.items()} if pool else {}
+
     try:
-        with answering(partial(stop, heard=heard)):
-            pool = Pool(sweep.folder, rules, count, devices, sweep.tell, sweep.lost)
+        with answering(partial(stop, heard=heard)), live_table(sweep, count, has) as tick:
+            pool = Pool(sweep.folder, rules, count, devices, sweep.tell, sweep.lost, tick)
             pool.run()
     except KeyboardInterrupt:
-        raise _interrupted(sweep, [event.run for event in pool.has.values()] if pool else []) from None
+        raise _interrupted(sweep, list(has().values())) from None
 
 
 def _train_here(sweep: Sweep, rules: Rules, heard: list[int]) -> None:
@@ -221,7 +212,7 @@ def _train_here(sweep: Sweep, rules: Rules, heard: list[int]) -> None:
 
     try:
         with answering(partial(stop, heard=heard)), noticed():
-            work(sweep.folder, rules=rules, trust=True, tell=tell)
+            work(sweep.folder, rules=rules, trust=True, progress=on_terminal(sys.stderr), tell=tell)
     except KeyboardInterrupt:
         raise _interrupted(sweep, began) from None
 
@@ -245,9 +236,12 @@ def _closing(sweep: Sweep, typed: list[str]) -> int:
     counts["skipped"] = len(skipped)
     counts["resumed"] = sum(sweep.states[digest] == "interrupted" for digest in sweep.ended)
     if counts["done"] < count or counts["resumed"]:
-        order = ("done", "skipped", "resumed", "failed", "diverged", "refused", "interrupted", "running", "pending")
-        text += f": {', '.join(f'{counts[state]} {state}' for state in order if counts[state])}"
+        text += f": {', '.join(f'{counts[state]} {state}' for state in ORDER if counts[state])}"
     telling.tell(text)
+    damaged = [run for run in sweep.runs if states[run.digest] == "damaged"]
+    for run in damaged:
+        telling.say(f"{sweep.label(run)}: left alone: {_damage(run)}; rnn-sweep reset {sweep.folder} begins it anew")
+    sweep.code = max(sweep.code, int(bool(damaged)))
     if counts["failed"] or counts["pending"] or counts["interrupted"]:
         code = max(1, sweep.code)
         most = max((store.failures(run.folder) for run in sweep.runs if states[run.digest] == "failed"), default=0)
@@ -256,9 +250,17 @@ def _closing(sweep: Sweep, typed: list[str]) -> int:
     return sweep.code
 
 
+def _damage(run: QueuedRun) -> str:
+    try:
+        read(run.folder)
+    except DamagedRecord as error:
+        return str(error)
+    return "its record was damaged"
+
+
 def _final(run: QueuedRun, sweep: Sweep) -> str:
     ended = sweep.ended.get(run.digest, "")
-    return ended if ended == "refused" else _state(run)
+    return ended if ended in ("refused", "left out") else _state(run)
 
 
 def _again(sweep: Sweep, typed: list[str], failures: int) -> str:

@@ -11,6 +11,7 @@ from rnn_research.errors import FolderInUse, UsageError
 from rnn_research.records.printable import printable
 
 if TYPE_CHECKING:
+    from rnn_research.config.compose import ComposedRun
     from rnn_research.sweeps.worker import Event
 
 
@@ -22,6 +23,26 @@ def tell(text: str) -> None:
 def say(text: str, command: str = "rnn-train") -> None:
     """Print a line about the command, on stderr."""
     print(printable(f"{command}: {text}"), file=sys.stderr, flush=True)
+
+
+def intent(spec: ComposedRun, folder: Path) -> str:
+    """What a run is about to do, as far as its config says: what it waits for takes seconds to import."""
+    from omegaconf import OmegaConf
+
+    from rnn_research.records.identity import identity_of
+
+    plain: Any = OmegaConf.to_container(spec.task, resolve=False)
+    choices = identity_of(plain, spec.choices, ())["choices"]
+    limits = plain.get("trainer") or {}
+    counted = {"steps": limits.get("max_steps"), "epochs": limits.get("max_epochs")}
+    most = [f"{count} {what}" for what, count in counted.items() if isinstance(count, int) and count > 0]
+    parts = [
+        f"{choices.get('model')} on {choices.get('dataset')}",
+        f"clipping {choices.get('clipping')}",
+        f"seed {plain.get('seed')}",
+        *([f"at most {' or '.join(most)}"] if most else []),
+    ]
+    return f"{', '.join(parts)}, in {folder}; starting"
 
 
 def refusal(error: UsageError) -> str:
@@ -39,6 +60,8 @@ def summary(record: Any) -> str:
     if record.status == "diverged":
         return f"diverged at step {record.diverged_step}"
     parts = [f"{record.status} after {record.steps} steps"]
+    if record.resumed:
+        parts.append(f"the first {record.resumed['step']} of them by {Path(record.resumed['folder']).name}")
     if record.success:
         solved = record.success["step"]
         parts.append("not solved" if solved is None else f"solved at step {solved}")
@@ -50,6 +73,14 @@ def summary(record: Any) -> str:
         fallback = record.engine["asked"] == "auto" and record.engine["used"] != "native"
         parts.append(f"engine {record.engine['used']}" + (f" ({record.engine['why']})" if fallback else ""))
     return ", ".join(parts)
+
+
+def left_out(event: Event, label: str, known: set[str], command: str = "rnn-train") -> None:
+    """Print why a run of a sweep is left out, once for all that have the reason; `known` are those printed."""
+    text = refusal(event.error) if isinstance(event.error, UsageError) else str(event.error)
+    if text not in known:
+        known.add(text)
+        say(f"{label}: left out, as all that have it: {text}", command)
 
 
 def event_line(event: Event, label: str, command: str = "rnn-train") -> int:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnn_research.cli import flags, sweep_options
-from rnn_research.cli.console import forgiving
+from rnn_research.cli.console import forgiving, on_terminal
 from rnn_research.cli.errors import composition_error, os_error
 from rnn_research.cli.help import help_text
 from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
-from rnn_research.cli.telling import failure, refusal, say, summary, tell
+from rnn_research.cli.telling import failure, intent, refusal, say, summary, tell
 from rnn_research.config.groups import config_dirs
 from rnn_research.errors import UsageError
 
@@ -179,6 +179,8 @@ def _run(spec: ComposedRun, folder: Path, label: str, heard: list[int]) -> int:
         remove_empty(folder, top)
 
     start = time.monotonic()
+    if on_terminal(sys.stderr):
+        say(intent(spec, folder))
     try:
         with answering(partial(leave, discard=give_up)):
             with uncollected():  # imported while a signal has nothing to save

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rnn_research import checks
+from rnn_research.errors import UsageError
 
 
-class NothingToCompare(ValueError):
+class NothingToCompare(UsageError, ValueError):
     """What was asked for can't be had: the message says what was given, what was expected, and the repair."""
 
 

@@ -18,7 +18,7 @@ from rnn_research.config.check import check, check_cell, check_room, check_sampl
 from rnn_research.config.instantiate import NAME, in_floats, instantiate_node, make_each, make_named, usage_error_at
 from rnn_research.config.trainer import trainer_maker
 from rnn_research.datasets.base import DataModule
-from rnn_research.errors import UsageError
+from rnn_research.errors import Incompatible, UsageError
 from rnn_research.models.architectures import Architecture
 from rnn_research.models.model import Model
 from rnn_research.models.schedules import RateSchedule
@@ -80,7 +80,7 @@ def construct(cfg: DictConfig) -> Parts:
     around = {"architecture": architecture, "max_children": children, "initialise": tuple(initialise.values())}
     acting = {"optimizer": optimizer, "scheduler": scheduler, "clipping": clipping, "regularizers": regularizers}
     model = _model(cfg, data, cell, **around, **acting)
-    with usage_error_at(""):
+    with usage_error_at("", together=True):
         model.attach(data.layout.trees)
         for probe in probes.values():
             probe.attach(list(model.cells))
@@ -105,7 +105,7 @@ def _layout(cfg: DictConfig, has_parse: bool, reads_children: bool) -> Layout:
     made = instantiate_node(cfg.structure, "structure", Layout)
     layout: Layout = made if isinstance(made, Layout) else made(has_parse, reads_children)
     if layout.needs_parse and not has_parse:
-        raise UsageError(
+        raise Incompatible(
             f"structure={layout.name}: this dataset has no trees, expected one that has (dataset=sst, "
             "dataset=boolean_trees); use structure=chain, or structure=balanced for a tree over the sequence"
         )

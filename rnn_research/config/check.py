@@ -203,7 +203,7 @@ def check_together(cfg: DictConfig, data: DataModule, model: Model, precision: s
         precision: what lightning makes of the one asked for.
     """
     _check_engine(cfg, model, data)
-    with usage_error_at(""):
+    with usage_error_at("", together=True):
         model.success(cfg.stop_when_solved)
         _check_precision(cfg.trainer.get("precision") or 32, precision, model.regularizers.items())
         _check_accumulation(cfg.trainer.get("accumulate_grad_batches") or 1, model.regularizers.items())
@@ -240,13 +240,13 @@ def _check_engine(cfg: DictConfig, model: Model, data: DataModule) -> None:
     if cfg.engine in ("auto", "reference"):
         return
     device, precision = cfg.trainer.get("accelerator", "auto"), str(cfg.trainer.get("precision") or 32)
-    with usage_error_at("engine"):
+    with usage_error_at("engine", together=True):
         if cfg.engine == "native" and (device in ("gpu", "cuda", "mps") or (device == "auto" and has_gpu())):
             raise ValueError(f"given native, which computes on the CPU, but trainer.accelerator={device}")
         if precision.removesuffix("-true") not in ("32", "64"):
             raise ValueError(f"given {cfg.engine}, but trainer.precision={precision}; use engine=auto")
     trial = copy.deepcopy(model).eval()  # what acts inside backpropagation counts the batches that it has seen
-    with usage_error_at(""), torch.random.fork_rng(devices=[]), torch.no_grad():
+    with usage_error_at("", together=True), torch.random.fork_rng(devices=[]), torch.no_grad():
         trial.fold(data.layout.collate([data.samples("train")[0]]), acting=True)
 
 

@@ -109,8 +109,8 @@ class Composer:
             UsageError: a short key stands for several, or a yaml from elsewhere says what it may not.
             HydraException, OmegaConfBaseException: what Hydra says of the overrides.
         """
-        known, plain = options(self._all), expand(list(overrides))
-        base = self._base(plain) if any(needs_options(text, known) for text in plain) else None
+        plain = expand(list(overrides))
+        base = self._base(plain) if any(needs_options(text, self._known) for text in plain) else None
         long = written_out(plain, base)
         config = self._composed(long)
         self._check(config, long)
@@ -144,6 +144,11 @@ class Composer:
         with _one_at_a_time:
             kept = self._own if self.folders else _of_the_package
             return kept.get(choices, self._by_hydra)
+
+    @functools.cached_property
+    def _known(self) -> dict[str, dict[str, str]]:
+        """The options of each group: read once a command."""
+        return options(self._all)
 
     @property
     def _all(self) -> list[Path]:

@@ -1,9 +1,11 @@
-"""Configs of the chosen options, composed by Hydra once for each choice; the values typed beside them are put in after.
+"""Configs of the chosen options, composed by Hydra once for each option; the values typed beside them are put in after.
 
 Composing takes Hydra 70 ms, nearly all of it for the list of defaults and the yamls behind it, which depend on the
 options alone: the runs of a sweep differ in values far more often. What is put in here is what `hydra.compose` would
 put in, key by key; what is out of the usual (a sweep, a deletion, a mistake) is left to Hydra as a whole, so that its
-words stay its own. `tests/config/test_composed_options.py` compares the two over all options.
+words stay its own. An option of the project's own gives its group's key of the config and nothing else, whatever the
+others are: the configs of all combinations are put together from those in which each option was chosen once.
+`tests/config/test_composed_options.py` compares both with Hydra over all options.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -23,10 +25,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rnn_research.config.groups import TABLE
 from rnn_research.config.untrusted_yamls import ALLOWED
 
 HYDRAS = tuple(f"hydra.{key}" for key in ALLOWED)
 """Keys of Hydra's that are values as any other: it reads the others while it composes."""
+ALONE = tuple(group for group in TABLE if group != "experiment")
+"""Groups whose options give their own key of the config alone. An experiment gives values of all."""
 MANY = 200
 """Choices whose configs are kept, of 17 kB each."""
 
@@ -83,18 +88,95 @@ class ComposedOptions:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self._kept: dict[tuple[str, ...], bytes] = {}
+        self._alike: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """Choices that are kept, by their shape."""
+        self._parts: dict[tuple[tuple[str, ...], str], bytes] = {}
+        """What a choice gives its group, beside the choices that are no group's."""
         self._stamp: list[object] = []
 
     def get(self, choices: tuple[str, ...], compose: Callable[[Sequence[str]], DictConfig]) -> DictConfig:
         """Return the config of these choices, a new one at each call. Raises what composing raises."""
         stamp = _stamp(self.folder) if self.folder else []
         if stamp != self._stamp or len(self._kept) >= MANY:
-            self._stamp, self._kept = stamp, {}
+            self._stamp, self._kept, self._alike, self._parts = stamp, {}, {}, {}
+        config = None
         if choices not in self._kept:
-            self._kept[choices] = pickle.dumps(compose(choices))
-        config = pickle.loads(self._kept[choices])  # a seventh of the time of copy.deepcopy
+            config = self._together(choices) if self.folder else None
+            if config is None:
+                self._keep(choices, compose(choices))
+        if config is None:
+            config = pickle.loads(self._kept[choices])  # a seventh of the time of copy.deepcopy
         OmegaConf.clear_cache(config)  # composing reads the clock, for the name of a folder
         return config
+
+    def _keep(self, choices: tuple[str, ...], config: DictConfig) -> None:
+        self._kept[choices] = pickle.dumps(config)
+        chosen = _Chosen.of(choices)
+        if self.folder is None or chosen is None:
+            return
+        self._alike.setdefault(chosen.shape, choices)
+        for group, text in chosen.groups.items():
+            if isinstance(config._get_node(group), DictConfig):
+                self._parts.setdefault((chosen.beside, text), _pickled(config, group))
+
+    def _together(self, choices: tuple[str, ...]) -> DictConfig | None:
+        """The config of choices each of which was made before; None where one was not."""
+        chosen = _Chosen.of(choices)
+        if chosen is None or chosen.shape not in self._alike:
+            return None
+        parts = {group: self._parts.get((chosen.beside, text)) for group, text in chosen.groups.items()}
+        if None in parts.values():
+            return None
+        alike = self._alike[chosen.shape]
+        config = pickle.loads(self._kept[alike])
+        for group, text in chosen.groups.items():
+            if text not in alike:
+                node, option = pickle.loads(parts[group])  # type: ignore[arg-type]
+                config._content[group] = node  # as it is: to set it would make it anew, which takes as long as the rest
+                node._set_parent(config)
+                if option is not None:
+                    config.hydra.runtime.choices[group] = option
+        return config
+
+
+class _Chosen(NamedTuple):
+    """Choices, apart by what they do to a config.
+
+    Attributes:
+        groups: the options of groups that stand alone, as typed, by group.
+        beside: the other choices.
+        shape: all of them without the names of the options: of lists Hydra does not keep the choice.
+    """
+
+    groups: dict[str, str]
+    beside: tuple[str, ...]
+    shape: tuple[str, ...]
+
+    @classmethod
+    def of(cls, choices: tuple[str, ...]) -> _Chosen | None:
+        """None where a group has two choices."""
+        groups, beside, shape = dict[str, str](), list[str](), list[str]()
+        for text in choices:
+            key, _, value = text.partition("=")
+            if key in groups:
+                return None
+            if key in ALONE:
+                groups[key] = text
+            else:
+                beside.append(text)
+            shape.append(f"{key}={value[:1] if value.startswith('[') else ''}" if key in ALONE else text)
+        return cls(groups, tuple(beside), tuple(shape))
+
+
+def _pickled(config: DictConfig, group: str) -> bytes:
+    """A group's part of a config, without the rest, and what Hydra calls the option."""
+    node = config._get_node(group)
+    assert isinstance(node, DictConfig)
+    node._set_parent(None)
+    try:
+        return pickle.dumps((node, config.hydra.runtime.choices.get(group)))
+    finally:
+        node._set_parent(config)
 
 
 def with_values(config: DictConfig, typed: Typed) -> DictConfig | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,11 +10,16 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 
-def recorded(node: DictConfig | ListConfig) -> Any:
+def recorded(node: DictConfig | ListConfig, without: Collection[str] = ()) -> Any:
     """Return a config as plain values, resolved; but each value that came from the environment as it stands in the
-    config, as `${oc.env:TOKEN}`, also where it came by way of another key."""
+    config, as `${oc.env:TOKEN}`, also where it came by way of another key.
+
+    Args:
+        without: keys that are left out.
+    """
     written: Any = OmegaConf.to_container(node, resolve=False)
     keys: Any = list(node) if isinstance(node, DictConfig) else range(len(node))
+    keys = [key for key in keys if key not in without]
     values = [_recorded(node, key, written[key]) for key in keys]
     return dict(zip(keys, values, strict=True)) if isinstance(node, DictConfig) else values
 

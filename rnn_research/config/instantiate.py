@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from rnn_research.checks import LARGEST, flag, nearest, number
 from rnn_research.config.groups import CONF, LISTS
 from rnn_research.config.short_keys import selected_options
-from rnn_research.errors import UsageError
+from rnn_research.errors import Incompatible, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -224,10 +224,15 @@ def _check_kind(other: bool, target: str, path: str, kind: type) -> None:
 
 
 class usage_error_at:  # in small letters, since it reads as a word: `with usage_error_at("dataset")`
-    """Turn an object's complaint about its arguments into a UsageError that names the key."""
+    """Turn an object's complaint about its arguments into a UsageError that names the key.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    Args:
+        path: the key.
+        together: it complains of options that can't work together.
+    """
+
+    def __init__(self, path: str, together: bool = False) -> None:
+        self.path, self.together = path, together
 
     def __enter__(self) -> None:
         pass
@@ -236,7 +241,9 @@ class usage_error_at:  # in small letters, since it reads as a word: `with usage
         if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "alloc" in str(error)):
             raise UsageError(f"{self.path}: needs more memory than there is; choose smaller sizes") from error
         if isinstance(error, ValueError | TypeError | OSError | ImportError | OverflowError):
-            raise UsageError(line(self.path, error)) from error
+            text = line(self.path, error)
+            together = self.together or text.startswith("architecture=")
+            raise (Incompatible if together else UsageError)(text) from error
 
 
 def line(path: str, error: BaseException) -> str:

@@ -15,7 +15,7 @@ from rnn_research.config.compose import ComposedRun
 from rnn_research.config.short_keys import register
 from rnn_research.config.similar import SimilarRun, as_plain, values_of_run
 from rnn_research.errors import UsageError
-from rnn_research.records.identity import digest
+from rnn_research.records.identity import digest, digests
 from rnn_research.records.runs import RunRecord
 from rnn_research.sweeps import heart, store, worker
 from rnn_research.sweeps.store import QueuedRun
@@ -32,12 +32,13 @@ def queued(specs: Sequence[AnyRun], sweep: Path) -> list[QueuedRun]:
     Raises:
         UsageError: two of them would lie in one folder.
     """
-    configs = [spec.values() if isinstance(spec, SimilarRun) else values_of_run(spec) for spec in specs]
-    names = [digest(config) for config in configs]
+    configs = [values_of(spec) for spec in specs]
+    both = [digests(config) for config in configs]
+    names = [name for name, _ in both]
     twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     found: dict[str, QueuedRun] = {}
     folders: dict[str, str] = {}
-    for number, (spec, config, name) in enumerate(zip(specs, configs, names, strict=True)):
+    for number, (spec, config, (name, other)) in enumerate(zip(specs, configs, both, strict=True)):
         name = digest(config, ()) if name in twice else name  # such as a sweep over threads
         if name in found:
             continue
@@ -48,8 +49,13 @@ def queued(specs: Sequence[AnyRun], sweep: Path) -> list[QueuedRun]:
                 "or leave it out"
             )
         folders[folder] = name
-        found[name] = QueuedRun(sweep, name, folder, number, label(spec))
+        found[name] = QueuedRun(sweep, name, folder, number, label(spec), other)
     return list(found.values())
+
+
+def values_of(spec: AnyRun) -> Any:
+    """All values that a run trains with, resolved."""
+    return spec.values() if isinstance(spec, SimilarRun) else values_of_run(spec)
 
 
 def _folder(spec: AnyRun, name: str) -> str:
@@ -110,7 +116,8 @@ class QueueTrainer:
     def __call__(self, run: QueuedRun) -> RunRecord:
         from rnn_research.config.run_one import run_one
 
-        return run_one(self._spec(run), run.folder, progress=self.progress, go_on=True)
+        extends = run.sweep / run.extends if run.extends else None
+        return run_one(self._spec(run), run.folder, progress=self.progress, go_on=True, extends=extends)
 
     def give_up(self, run: QueuedRun, reason: str) -> RunRecord:
         """Leave the record of a run that failed."""

@@ -17,6 +17,7 @@ from rnn_research.config.environment import recorded
 from rnn_research.errors import FolderInUse, UsageError
 from rnn_research.records import runs
 from rnn_research.records.identity import identity_of
+from rnn_research.records.sources import sources
 from rnn_research.sweeps import claims
 from rnn_research.sweeps.folders import first_missing, remove_empty
 from rnn_research.training.logs import LOG, logged
@@ -25,7 +26,9 @@ _one_at_a_time = threading.RLock()
 """torch's and numpy's generators are the process's: of two runs at once, neither would draw what it draws alone."""
 
 
-def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False, go_on: bool = False) -> runs.RunRecord:
+def run_one(
+    spec: ComposedRun, folder: Path, *, progress: bool = False, go_on: bool = False, extends: Path | None = None
+) -> runs.RunRecord:
     """Train what `spec` says, leave everything in `folder`, and return the record.
 
     Reads no argv, prints nothing, and ends no process. May be called in a notebook, a thread or a process pool; of one
@@ -37,6 +40,7 @@ def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False, go_on: b
         progress: show a bar with the time left.
         go_on: the folder may hold this very run, stopped or killed earlier: it is trained on from its checkpoint, in
             its folder, and from the start where there is none.
+        extends: see `RunSpec`.
 
     Returns:
         The record as it is in the folder: `done` or `diverged`, or `failed` where anything but a mistake in what was
@@ -51,13 +55,13 @@ def run_one(spec: ComposedRun, folder: Path, *, progress: bool = False, go_on: b
         top = first_missing(folder)
         try:
             with claims.claimed(folder):
-                return _trained(spec, folder, progress, go_on)
+                return _trained(spec, folder, progress, go_on, extends)
         except (UsageError, OmegaConfBaseException, OSError, KeyboardInterrupt):
             remove_empty(folder, top)
             raise
 
 
-def _trained(spec: ComposedRun, folder: Path, progress: bool, go_on: bool) -> runs.RunRecord:
+def _trained(spec: ComposedRun, folder: Path, progress: bool, go_on: bool, extends: Path | None) -> runs.RunRecord:
     from rnn_research.datasets.transfer import shows_bar
     from rnn_research.training.resume import ResumeError
 
@@ -66,7 +70,7 @@ def _trained(spec: ComposedRun, folder: Path, progress: bool, go_on: bool) -> ru
         raise FolderInUse(f"{folder}: already holds {found}, nothing was written over")
     try:
         with logged(folder, spec.config.hydra.verbose):
-            return _built_and_fitted(spec, folder, progress, go_on)
+            return _built_and_fitted(spec, folder, progress, go_on, extends)
     except (UsageError, ResumeError, OmegaConfBaseException, KeyboardInterrupt) as error:
         if not (folder / runs.RECORD).exists():
             (folder / LOG).unlink(missing_ok=True)
@@ -101,6 +105,7 @@ def failed(spec: ComposedRun, folder: Path, error: str) -> runs.RunRecord:
         data={},
         versions=provenance.versions(),
         commit=provenance.commit(),
+        sources=sources(spec.folders),
         machine=provenance.machine(),
         start=now,
         end=now,
@@ -110,7 +115,9 @@ def failed(spec: ComposedRun, folder: Path, error: str) -> runs.RunRecord:
     return record
 
 
-def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool, go_on: bool) -> runs.RunRecord:
+def _built_and_fitted(
+    spec: ComposedRun, folder: Path, progress: bool, go_on: bool, extends: Path | None
+) -> runs.RunRecord:
     from rnn_research.checks import path_of
     from rnn_research.config.build import build
     from rnn_research.config.check import checkpoint_every, early_ending
@@ -135,6 +142,8 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, progress: bool, go_on: bo
         loggers=parts.loggers,
         progress=progress,
         go_on=go_on,
+        extends=extends,
+        folders=spec.folders,
         resume_from=cfg.resume and path_of("resume", cfg.resume),
         checkpoint_every=checkpoint_every(cfg),
         **early_ending(cfg),

@@ -1,8 +1,10 @@
-"""Runs of a sweep that differ from one that was composed in plain values alone, as in `seed=0,1,2`.
+"""Runs of a sweep as plain values, and those that differ from one that was composed in plain values alone, as in
+`seed=0,1,2`.
 
-Hydra takes some 50 ms to compose a config. Of runs that choose the same options one is composed; of the others what a
-sweep needs (the values, the folder's name) is that one's with other values in it. Whatever is not plain is composed:
-values that others refer to in part, lists, added keys.
+A config of OmegaConf's takes ms to copy, to read and to write, even where nothing is composed (`composed_options`). Of
+runs that choose the same options one is read; of the others what a sweep needs (the values, the folder's name) is that
+one's with other values in it, in a tenth of the time. Whatever is not plain is composed: values that others refer to in
+part, lists, added keys.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def as_plain(spec: ComposedRun) -> dict[str, Any]:
     """A composed run as plain values, unresolved."""
     hydra = OmegaConf.masked_copy(spec.config.hydra, list(OF_HYDRA))
     return {
-        "config": OmegaConf.to_container(spec.task, resolve=False),
+        "config": _without_hydra(OmegaConf.to_container(spec.config, resolve=False)),
         "hydra": OmegaConf.to_container(hydra, resolve=False, enum_to_str=True),
         "overrides": list(spec.overrides),
         "long": list(spec.long),
@@ -43,10 +45,16 @@ def as_plain(spec: ComposedRun) -> dict[str, Any]:
 
 def values_of_run(spec: ComposedRun) -> Any:
     """All values of a run's config, resolved; unresolved where that can't be done, which the run itself will say."""
+    unresolved = _without_hydra(OmegaConf.to_container(spec.config, resolve=False))
+    refers = any("${hydra" in text or "${." in text for _, text in _texts(unresolved))  # a copy has no Hydra
     try:
-        return plain(recorded(spec.task))
+        return plain(recorded(spec.task) if refers else _without_hydra(recorded(spec.config, ("hydra",))))
     except OmegaConfBaseException:
-        return plain(OmegaConf.to_container(spec.task, resolve=False))
+        return plain(unresolved)
+
+
+def _without_hydra(values: Any) -> Any:
+    return {key: value for key, value in values.items() if key != "hydra"}
 
 
 @dataclass
@@ -74,6 +82,8 @@ class SimilarRun:
     @cached_property
     def composed(self) -> ComposedRun:
         """The run as Hydra composes it."""
+        if not self.changed and self.overrides == self.first.run.overrides:
+            return self.first.run.numbered(self.number)
         return self.composer.run(self.overrides).numbered(self.number)
 
     @property
@@ -106,8 +116,10 @@ class SimilarRun:
         found = {**self.first.plain, "config": self._with_values(self.first.plain["config"], {})}
         hydra = copy.deepcopy(found["hydra"])
         hydra["job"] |= {"num": self.number, "id": name}
-        hydra["overrides"]["task"] = list(self.long)
-        hydra["job"]["override_dirname"] = ",".join(sorted(self.long))
+        if self.changed:
+            of_task = [text for text in self.long if not text.lstrip("+~").startswith(("hydra.", "hydra/"))]
+            hydra["overrides"]["task"] = of_task
+            hydra["job"]["override_dirname"] = ",".join(sorted(of_task))
         return {**found, "hydra": hydra, "overrides": list(self.overrides), "long": list(self.long)}
 
     def folder(self, name: str) -> str | None:
@@ -203,8 +215,9 @@ def all_runs(composer: Composer, jobs: Sequence[Sequence[str]]) -> list[Composed
         family = families.get(shape)
         found: Any = None if family is None else _similar(family, tuple(job), composer)
         if found is None:
-            found = composer.run(job)
-            families.setdefault(shape, Family(found))
+            composed = Family(composer.run(job))
+            families.setdefault(shape, composed)
+            found = SimilarRun(composed, composed.run.overrides, composed.run.long, {}, composer)
         runs.append(found.numbered(number))
     return runs
 

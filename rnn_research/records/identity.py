@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -119,6 +119,8 @@ BEFORE: dict[str, Any] = {
     "model.frame_features": 64,
 }
 """What runs did before these keys were there to choose: no data of theirs named a metric for `keep_best=auto`."""
+LIMITS = ("trainer.max_steps", "trainer.max_epochs")
+"""How long a run goes on: another with larger ones may go on where it ended."""
 CHOSEN_BEFORE = {"scheduler": "none"}
 """The options that runs had of groups before these were there to choose from."""
 
@@ -210,9 +212,23 @@ def digest(config: Mapping[str, Any], leave_out: Sequence[Change] = ("speed", "p
         config: composed and resolved, as in a record.
         leave_out: changes that make no other training.
     """
+    return _hashed(_lines(config, leave_out).values())
+
+
+def digests(config: Mapping[str, Any]) -> tuple[str, str]:
+    """The digest of a config, and the one that it shares with those that train as it does for more steps or fewer."""
+    lines = _lines(config, ("speed", "place", "command"))
+    return _hashed(lines.values()), _hashed(line for key, line in lines.items() if key not in LIMITS)
+
+
+def _lines(config: Mapping[str, Any], leave_out: Sequence[Change]) -> dict[str, str]:
+    """A line for each value that a config trains with, by its key, in order."""
     values = {key: value for key, value in values_of(config).items() if change_of(key) not in leave_out}
-    text = "\n".join(f"{key}={_one_text(canonical(value, key))}" for key, value in sorted(values.items()))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+    return {key: f"{key}={_one_text(canonical(value, key))}" for key, value in sorted(values.items())}
+
+
+def _hashed(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 def _one_text(form: Any) -> str:

@@ -72,7 +72,8 @@ class RunRecord:
     `<split>_<metric>` to a number; `baselines` holds under the same names what a predictor without memory reaches.
     `engine` says which engine was `asked` for, which was `used`, and `why`. `weights` says which were `measured` after
     training, by the name of their file, and where the best were kept what they are (`best`: `file`, `step`, `epoch`,
-    `metric`, `value`). `version` is that of the file.
+    `metric`, `value`). `sources` says which code trained it, as `records.sources` does. `resumed` names the run that it
+    goes on from, relative to its own folder. `version` is that of the file.
     """
 
     name: str
@@ -100,6 +101,7 @@ class RunRecord:
     actual: dict[str, Any] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
     weights: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -175,11 +177,8 @@ def read(folder: Path) -> RunRecord:
     if not isinstance(raw, dict):
         raise DamagedRecord(path, f"damaged (not an object but {type(raw).__name__}); run it again")
     if (version := raw.get("version")) not in (1, VERSION) or isinstance(version, bool):
-        raise DamagedRecord(
-            path,
-            f"record version {version!r}, this rnn_research reads versions 1 to {VERSION}; "
-            "compare it with the version that wrote it, or run it again",
-        )
+        said = f"record version {version!r}, this rnn_research reads versions 1 to {VERSION}; "
+        raise DamagedRecord(path, f"{said}compare it with the version that wrote it, or run it again")
     known = {item.name for item in fields(RunRecord)}
     try:
         raw = version1.converted(raw) if version == 1 else raw

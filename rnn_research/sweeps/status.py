@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,15 +111,25 @@ def _raw(folder: Path) -> tuple[dict[str, Any] | None, str]:
 
 
 def last_step(folder: Path) -> int:
-    """The step of the last whole row of metrics.csv; 0 without one. Reads its end alone."""
+    """The step of the last whole row of metrics.csv; 0 without one."""
+    return last_row(folder)[0]
+
+
+def last_row(folder: Path) -> tuple[int, str, str]:
+    """The step, the split and the loss of the last whole row of metrics.csv; 0 and nothing without one. Reads its end
+    alone."""
     try:
         with (folder / METRICS).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL))
             lines = file.read().decode("utf-8", "replace").split("\n")[:-1]
     except OSError:
-        return 0
-    first = lines[-1].partition(",")[0] if lines else ""
-    return int(first) if first.isdecimal() else 0
+        return 0, "", ""
+    step, _, split, loss, *_ = (*(lines[-1] if lines else "").split(","), "", "", "", "")
+    if not step.isdecimal():
+        return 0, "", ""
+    with suppress(ValueError):
+        loss = f"{float(loss):.4g}"
+    return int(step), split, loss
 
 
 def counted(found: Iterable[RunStatus]) -> str:

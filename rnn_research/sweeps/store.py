@@ -45,7 +45,8 @@ class QueuedRun:
         name: its own folder, within the sweep's.
         number: its place in the sweep that asked for it first.
         label: what was typed for it.
-        other: the digest without what may differ where a run goes on; for runs that are extended.
+        other: the digest without the limits of training, which a longer run shares.
+        extends: the folder, within the sweep's, of a shorter run that is done: this one goes on from it.
     """
 
     sweep: Path = field(repr=False)
@@ -54,6 +55,7 @@ class QueuedRun:
     number: int
     label: str
     other: str = ""
+    extends: str = ""
 
     @property
     def folder(self) -> Path:
@@ -80,6 +82,7 @@ class QueuedRun:
 def add(run: QueuedRun, spec: Mapping[str, Any]) -> bool:
     """Write that a run is to be done, where it is not written yet. Returns whether it was not."""
     head = {"version": VERSION, "folder": run.name, "number": run.number, "label": run.label, "other": run.other}
+    head |= {"extends": run.extends} if run.extends else {}
     text = f"{json.dumps(head)}\n{json.dumps(runs.plain(dict(spec)))}\n"
     run.path.parent.mkdir(parents=True, exist_ok=True)
     temporary = run.path.with_name(f".{run.path.name}.{secrets.token_hex(8)}")
@@ -128,13 +131,26 @@ def _read(sweep: Path, path: Path) -> QueuedRun:
             head = json.loads(file.readline(1 << 20))
         version = head["version"]
         if version == VERSION:
-            name, label = Path(str(head["folder"])), str(head["label"])
-            if name.is_absolute() or ".." in name.parts or name == Path("."):
-                raise ValueError(f"a folder outside the sweep's, {name}")
-            return QueuedRun(sweep, path.stem, str(name), int(head["number"]), label, str(head.get("other", "")))
+            name, extends = (_within(str(head.get(key, ""))) for key in ("folder", "extends"))
+            label, other = str(head["label"]), str(head.get("other", ""))
+            if not name:
+                raise ValueError("no folder")
+            return QueuedRun(sweep, path.stem, name, int(head["number"]), label, other, extends)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, error) from None
     raise DamagedQueue(f"{path}: version {version!r} of a queue, this rnn_research reads {VERSION}; use a newer one")
+
+
+def _within(given: str) -> str:
+    """A folder within the sweep's, as the queue names it.
+
+    Raises:
+        ValueError: it lies outside.
+    """
+    name = Path(given)
+    if given and (name.is_absolute() or ".." in name.parts or name == Path(".")):
+        raise ValueError(f"a folder outside the sweep's, {name}")
+    return str(name) if given else ""
 
 
 def _damaged(path: Path, error: Exception) -> DamagedQueue:
@@ -162,9 +178,9 @@ def recorded(folder: Path) -> str:
         DamagedRecord: the record can't be read.
     """
     try:
-        status = json.loads((folder / runs.RECORD).read_bytes())["status"]
-        if status in runs.STATUSES:
-            return status
+        raw = json.loads((folder / runs.RECORD).read_bytes())
+        if raw["status"] in runs.STATUSES and raw["version"] in (1, runs.VERSION):
+            return raw["status"]
     except (FileNotFoundError, NotADirectoryError):
         return "pending"
     except (OSError, ValueError, TypeError, KeyError):

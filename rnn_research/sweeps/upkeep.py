@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rnn_research.records import runs
 from rnn_research.records.half_written import half_written
 from rnn_research.sweeps import claims, store
+from rnn_research.sweeps.export import contents, pack
 from rnn_research.sweeps.store import QueuedRun
 
 
@@ -29,10 +32,25 @@ def to_reset(sweep: Path, all_of: bool = False) -> list[QueuedRun]:
     return [run for run in found if run.folder.exists() and not claims.holder(run.folder)]
 
 
-def reset(run: QueuedRun) -> bool:
-    """Remove all that a run has left, so that it is pending again. Returns False where another has it just now."""
+def keep(sweep: Path, replaced: Collection[QueuedRun]) -> Path:
+    """Pack the records and tables of runs that are to be trained anew, and return where: a file that `find` finds no
+    run in."""
+    found = contents(sweep, only={run.folder for run in replaced})
+    out = sweep / f"replaced-{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}.zip"
+    pack(found, out)
+    return out
+
+
+def reset(run: QueuedRun, still: Callable[[], bool] = lambda: True) -> bool:
+    """Remove all that a run has left, so that it is pending again. Returns False where another has it just now.
+
+    Args:
+        still: whether it is to be done, asked when nobody else has the run.
+    """
     try:
         with claims.claimed(run.folder):
+            if not still():
+                return False
             for path in run.folder.iterdir():
                 if not path.name.startswith(".claim-"):
                     _remove(path)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from rnn_research.errors import UsageError
+from rnn_research.errors import Incompatible, UsageError
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
 from rnn_research.sweeps import claims, heart, store
@@ -73,7 +73,14 @@ class Event:
     @property
     def failed(self) -> bool:
         """Whether the run is to be mended."""
-        return self.what != "began" and (self.record is None or self.record.status == "failed")
+        if self.what == "began" or self.left_out:
+            return False
+        return self.record is None or self.record.status == "failed"
+
+    @property
+    def left_out(self) -> bool:
+        """Whether it was refused for options that can't work together: a sweep over all pairs has some."""
+        return isinstance(self.error, Incompatible)
 
 
 def work(todo: Collection[QueuedRun], train: Trainer, rules: Rules, tell: Callable[[Event], None]) -> int:

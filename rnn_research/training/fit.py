@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rnn_research.models.schedules import NoSchedule
 from rnn_research.probes.base import Probe
 from rnn_research.probes.callback import ProbeCallback
 from rnn_research.records import encoding, runs
+from rnn_research.records.sources import joined, sources
 from rnn_research.sweeps import claims
 from rnn_research.training import provenance, resume
 from rnn_research.training.go_on import begin_metrics, find_earlier, remove_half_written, remove_traces
@@ -106,17 +108,21 @@ def _begun(
         final={} if earlier is None else dict(earlier.final),
         best={} if earlier is None else earlier.best,
         success=rule if earlier is None or not _same_rule(rule, earlier.success) else earlier.success,
-        resumed=_resumed(earlier),
+        resumed=_resumed(earlier, run.folder),
+        sources=joined({} if earlier is None else earlier.record.sources, sources(run.folders)),
     )
 
 
-def _resumed(earlier: resume.ResumedRun | None) -> dict[str, Any]:
-    """What the record says of the run that this one goes on from, unless that is itself."""
+def _resumed(earlier: resume.ResumedRun | None, folder: Path) -> dict[str, Any]:
+    """What the record says of the run that this one goes on from, unless that is itself: both may be moved together."""
     if earlier is None:
         return {}
     if earlier.own:
         return earlier.record.resumed
-    return {"folder": str(earlier.folder.resolve()), "step": earlier.place.step}
+    there = earlier.folder.resolve()
+    with suppress(ValueError):  # on another drive
+        there = Path(os.path.relpath(there, folder.resolve()))
+    return {"folder": there.as_posix(), "step": earlier.place.step}
 
 
 def _described(data: DataModule) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rnn_research.datasets.base import DataModule
 from rnn_research.models.model import Model
 from rnn_research.records import runs
 from rnn_research.records.half_written import half_written
+from rnn_research.records.sources import changed, sources
 from rnn_research.sweeps import claims
 from rnn_research.training import resume
 from rnn_research.training.spec import RunSpec
@@ -21,7 +22,8 @@ log = logging.getLogger(__name__)
 
 
 def find_earlier(run: RunSpec, data: DataModule, model: Model, facts: Mapping[str, Any]) -> resume.ResumedRun | None:
-    """The run to go on from: itself, where it was stopped in its folder; or the one that `resume_from` names.
+    """The run to go on from: itself, where it was stopped in its folder; or the one that `resume_from` names; or the
+    shorter one that it extends.
 
     Raises:
         ResumeError: it is of another training, or the named one can't be read.
@@ -37,8 +39,11 @@ def find_earlier(run: RunSpec, data: DataModule, model: Model, facts: Mapping[st
                 log.warning("%s; taking the one before it", error)
                 continue
             log.info("going on from step %d", found.place.step)
+            _say_other_code(found, run)
             return replace(found, own=True)
         log.warning("there is no checkpoint to go on from: training from the start")
+    if run.extends is not None:
+        return _extended(run, data, model, facts)
     if run.resume_from is not None:
         _check_over(run.resume_from)
         try:
@@ -50,6 +55,28 @@ def find_earlier(run: RunSpec, data: DataModule, model: Model, facts: Mapping[st
             log.warning("%s; taking %s", error, previous)
             return resume.load(previous, data, model, run.seed, run.config, facts)
     return None
+
+
+def _extended(run: RunSpec, data: DataModule, model: Model, facts: Mapping[str, Any]) -> resume.ResumedRun | None:
+    """The shorter run; None where this one would not have taken its steps, or it has gone since."""
+    assert run.extends is not None
+    try:
+        if model.scheduler.spans_run:
+            raise resume.ResumeError("the scheduler goes over the run's steps")
+        _check_over(run.extends)
+        found = resume.load(run.extends, data, model, run.seed, run.config, facts)
+        found.check_tables()
+    except resume.ResumeError as error:
+        log.warning("it can't go on from %s (%s): training from the start", run.extends, error)
+        return None
+    _say_other_code(found, run)
+    log.info("going on from step %d of %s", found.place.step, run.extends)
+    return found
+
+
+def _say_other_code(found: resume.ResumedRun, run: RunSpec) -> None:
+    if whose := changed(found.record.sources, sources(run.folders)):
+        log.warning("%s code is another than at the steps before %d", " and ".join(whose), found.place.step)
 
 
 def _check_over(given: Path) -> None:

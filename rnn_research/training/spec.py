@@ -53,6 +53,8 @@ class RunSpec:
         stop_when: end training where a metric gets no better; None: never.
         keep_best: the validation metric by which the best weights are kept, in `best.ckpt`, and measured after
             training; "auto": the task's own (`Task.monitor`), where it has one; None: the last weights are measured.
+        extends: a shorter run of the same training, that is done: go on from it where that can be, else from the start.
+        folders: the user's own, whose code the record tells from others.
         checkpoint_every: seconds between checkpoints; None: as `CheckpointWriter` has it.
     """
 
@@ -66,6 +68,8 @@ class RunSpec:
     progress: bool = False
     go_on: bool = False
     resume_from: Path | None = None
+    extends: Path | None = None
+    folders: Sequence[Path] = ()
     stop_when_solved: bool = False
     stop_when: StopWhen | None = None
     keep_best: str | None = "auto"

@@ -51,6 +51,15 @@ class TableWriter(Callback):
         earlier = self.earlier
         if earlier is not None and len(self._before.get("clipping", ())) != earlier.place.step:
             log.warning("%s was killed: its tables lack the last steps before its checkpoint", earlier.folder)
+        if earlier is not None and not earlier.own:
+            self._forget_last(earlier.place.step - 1)
+
+    def _forget_last(self, step: int) -> None:
+        """Drop what the earlier run measured since the step was its last: a run of more steps has other last ones."""
+        for name, probe in self.probes.items():
+            rows = self._before.get(name)
+            if rows is not None and not probe.due(step):
+                self._before[name] = rows[rows["step"] != step]
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
         if self.position.stepped and time.monotonic() > self._flush_at:

@@ -120,6 +120,22 @@ def test_an_option_of_a_sweep_needs_one(here: Path) -> None:
     assert "retry: given, but this is one run" in ended.err
 
 
+@pytest.mark.parametrize("damage", ['{"version": 99, "status": "done"}', "{"])
+def test_a_record_that_can_t_be_read_is_left_alone_and_said(damage: str, here: Path, sweep_command: Any) -> None:
+    assert rnn_train("-m", *SMALL, "seed=0,1", "workers=1", "hydra.sweep.dir=s").code == 0
+    first, _ = runs.find([here / "s"])
+    (first / "run.json").write_text(damage)
+    ended = rnn_train("-m", *SMALL, "seed=0,1", "workers=1", "hydra.sweep.dir=s")
+    assert ended.code == 1
+    assert ended.out.splitlines()[-1] == f"2 runs in {here / 's'}: 1 skipped, 1 damaged"
+    (line,) = ended.err.splitlines()
+    assert ": left alone: " in line
+    assert line.endswith(f"; rnn-sweep reset {here / 's'} begins it anew")
+    assert (first / "run.json").read_text() == damage
+    assert sweep_command("reset", "s", "--yes")[0] == 0
+    assert rnn_train("-m", *SMALL, "seed=0,1", "workers=1", "hydra.sweep.dir=s").code == 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_failures(workers: int, own: Callable[..., Path], here: Path, sweep_command: Callable[..., Any]) -> None:
     """Said at once, counted, and tried again where that is asked for; a typing error is said before all."""
@@ -181,3 +197,21 @@ def test_hydras_launcher_interface(here: Path) -> None:
     ended = rnn_train("-m", *SMALL, "seed=0,1", "hydra/launcher=local", "hydra.launcher.workers=2", "hydra.sweep.dir=s")
     assert ended.code == 0, ended.err
     assert [runs.read(run).status for run in runs.find([here / "s"])] == ["done", "done"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pairs_that_cannot_work_are_left_out_and_listed_once(
+    workers: int, here: Path, sweep_command: Callable[..., Any]
+) -> None:
+    typed = [*SMALL, "structure=chain,parse", "engine=auto,native", "trainer.precision=32,bf16-true", "seed=0,1"]
+    ended = rnn_train("-m", *typed, f"workers={workers}", "fail_fast=true", "hydra.sweep.dir=s")
+    assert ended.code == 0, ended.err
+    said = [line for line in ended.err.splitlines() if ": left out" in line]
+    assert len(said) == len(ended.err.splitlines()) == 2
+    assert sum("structure=parse: this dataset has no trees" in line for line in said) == 1
+    assert sum("engine: given native, but trainer.precision=bf16-true" in line for line in said) == 1
+    assert ended.out.splitlines()[-1] == f"16 runs in {here / 's'}: 6 done, 10 left out"
+    assert sweep_command("status", "s")[1].splitlines()[-1] == "6 runs in s: 6 done"
+    ended = rnn_train("-m", *SMALL, "structure=parse", "seed=0,1", "hydra.sweep.dir=t")
+    assert (ended.code, ended.out) == (2, "")
+    assert not (here / "t").exists()

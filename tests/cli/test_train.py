@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from command import COMMAND, LONG, SMALL, last, rnn_train, rows, started, until
+from command import COMMAND, LONG, SMALL, hears, last, lines, rnn_train, rows, slowed, started, until
 from forked import Forked, heard
 from torch.utils.data import DataLoader
 
@@ -319,7 +319,7 @@ def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
         until(lambda: re.search(rb"\[\d\d:\d\d<[\d:]+, ", shown))
         os.write(terminal, b"\x03")
         start = time.monotonic()
-        code = process.wait(timeout=30)
+        code = process.wait(timeout=100)
         took = time.monotonic() - start
     finally:
         process.kill()
@@ -328,7 +328,7 @@ def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
     os.close(terminal)
     text = shown.decode()
     assert code == 130, text
-    assert took < 3.0
+    assert took < 3.0 * slowed()
     assert "Traceback" not in text
     assert "interrupted, in " in text.splitlines()[-1]
     run, record = the_record(tmp_path)
@@ -356,7 +356,7 @@ def test_a_signal_to_the_whole_group(number: int, code: int, tmp_path: Path) -> 
     with started(*LONG, "dataset.num_workers=2", folder=tmp_path) as command:
         until(lambda: rows(tmp_path) > 2)
         os.killpg(command.pid, number)
-        _, err = command.communicate(timeout=30)
+        _, err = command.communicate(timeout=100)
     assert command.returncode == code, err
     assert b"Traceback" not in err, err.decode()
     run, record = the_record(tmp_path)
@@ -465,7 +465,7 @@ def test_in_the_background(tmp_path: Path) -> None:
         before = rows(tmp_path)
         until(lambda: rows(tmp_path) > before + 2)
         command.send_signal(signal.SIGTERM)
-        _, err = command.communicate(timeout=30)
+        _, err = command.communicate(timeout=100)
     assert command.returncode == 143, err
     assert b"Traceback" not in err, err.decode()
     assert the_record(tmp_path)[1].status == "interrupted"
@@ -475,12 +475,12 @@ def test_in_the_background(tmp_path: Path) -> None:
 def test_ctrl_c_stops_a_sweep(workers: int, tmp_path: Path) -> None:
     arguments = ("-m", "seed=0,1,2", *LONG, f"workers={workers}", "hydra.sweep.dir=sweep")
     with started(*arguments, folder=tmp_path) as command:
-        until(lambda: len([path for path in tmp_path.rglob("metrics.csv") if path.stat().st_size]) == workers)
+        until(lambda: len(lines(tmp_path)) == workers)
         command.send_signal(signal.SIGINT)
         start = time.monotonic()
-        _, err = command.communicate(timeout=30)
+        _, err = command.communicate(timeout=100)
     assert command.returncode == 130, err
-    assert time.monotonic() - start < 5.0
+    assert time.monotonic() - start < 5.0 * slowed()
     assert err.startswith(b"rnn-train: #")
     assert b": interrupted, in " in err
     assert len(err.splitlines()) == 1
@@ -504,15 +504,16 @@ def test_kill_leaves_a_running_record_and_the_bar_no_flood(tmp_path: Path) -> No
     assert log.stat().st_size < 300
 
 
-@pytest.mark.parametrize("seconds", [0.4, 1.3])
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
 def test_ctrl_c_while_it_starts(seconds: float, tmp_path: Path) -> None:
     command = subprocess.Popen(
         [*COMMAND, *LONG], cwd=tmp_path, preexec_fn=heard, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
     with command:
+        until(lambda: hears(command.pid))  # before that it is python's to answer
         time.sleep(seconds)
         command.send_signal(signal.SIGINT)
-        _, err = command.communicate(timeout=30)
+        _, err = command.communicate(timeout=100)
     assert command.returncode == 130, err
     assert len(err.splitlines()) == 1 or rows(tmp_path), err
     assert b"Traceback" not in err, err.decode()

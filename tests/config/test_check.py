@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from composed import composed
 from omegaconf import OmegaConf
 
 from rnn_research.config import build as building
+from rnn_research.config import estimate
 from rnn_research.config.build import build, check, construct
+from rnn_research.datasets.adding import Adding
 from rnn_research.errors import UsageError
 
 SMALL = ("model.cell.hidden_size=3", "dataset=temporal_order", "dataset.train_size=8", "trainer.max_steps=1")
@@ -50,3 +54,13 @@ def test_what_is_checked_is_what_is_made() -> None:
     assert checked.model.cell.hidden_size == 5
     assert OmegaConf.to_yaml(cfg, resolve=False) == before
     assert construct(checked).model.cells[0].hidden_size == 5
+
+
+def test_a_busy_machine_refuses_no_data_that_a_quiet_one_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While others have the core, a sample takes long to be made, and this process computes nothing."""
+    data = Adding(length=10)
+    samples = data.samples("train")
+    make = samples.make
+    monkeypatch.setattr(samples, "make", lambda random, count: time.sleep(0.2) or make(random, count))
+    assert 3 * samples.BLOCK * 0.2 > estimate.PATIENCE
+    estimate.check_data(data)

@@ -17,7 +17,7 @@ from hydra.plugins.config_source import ConfigLoadError
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
 from rnn_research.config.compose import PRIMARY, Composer
-from rnn_research.config.composed_options import ComposedOptions, read_typed, with_values
+from rnn_research.config.composed_options import ALONE, ComposedOptions, read_typed, with_values
 from rnn_research.config.groups import CONF
 from rnn_research.config.kept_yamls import KeptYamls
 from rnn_research.config.short_keys import register
@@ -209,3 +209,55 @@ def test_a_folder_of_yamls_answers_as_one_of_files() -> None:
         for what in (None, ObjectType.GROUP, ObjectType.CONFIG):
             assert source.list(path, what) == files.list(path, what)
     assert (repr(source), source.full_path(), source.available()) == (repr(files), files.full_path(), True)
+
+
+GROUPS_ALONE = [group for group in GROUPS if group in ALONE]
+
+
+@pytest.mark.parametrize("experiment", [[], ["experiment=digits_vanishing"]], ids=str)
+def test_combinations_are_put_together_as_hydra_composes_them(experiment: list[str]) -> None:
+    """Each option was composed beside others than those that it is put together with."""
+    options, asked = ComposedOptions(CONF), list[Any]()
+
+    def compose(choices: Any) -> DictConfig:
+        asked.append(choices)
+        return by_hydra(*choices)
+
+    def shifted(number: int) -> tuple[str, ...]:
+        """A round with the options of every second group of another."""
+        mixed = [of_round((number + place % 2) % 3)[place] for place in range(len(GROUPS_ALONE))]
+        return (*mixed, *experiment)
+
+    for number in range(3):
+        options.get((*of_round(number), *experiment), compose)
+    assert len(asked) == 3
+    for number in range(3):
+        found = options.get(shifted(number), compose)
+        assert len(asked) == 3
+        typed = read_typed(shifted(number), [CONF])
+        assert typed is not None
+        with_overrides = with_values(found, typed)
+        assert with_overrides is not None
+        assert list(nodes(with_overrides)) == list(nodes(by_hydra(*shifted(number))))
+
+
+@pytest.mark.parametrize("choices", [("model=rnn", "model=gru"), ("model=rnn", "clipping@other=value")], ids=str)
+def test_choices_that_are_more_than_an_option_each_are_composed(choices: tuple[str, ...]) -> None:
+    options, asked = ComposedOptions(CONF), list[Any]()
+    for given in (choices, choices[::-1], choices):
+        options.get(given, lambda given: asked.append(given) or OmegaConf.create({"given": list(given)}))  # type: ignore[func-returns-value]
+    assert asked == [choices, choices[::-1]]
+
+
+def test_no_option_gives_more_than_its_groups_key() -> None:
+    """What `ComposedOptions` counts on: no yaml of a group is put elsewhere, or chooses for another group."""
+    for group in ALONE:
+        for path in (CONF / group).glob("*.yaml"):
+            text = path.read_text(encoding="utf-8")
+            assert "@package" not in text, path
+            defaults = OmegaConf.load(path).get("defaults") or []
+            for item in defaults:  # of the same group, or a list of others put below its own key: Hydra keeps no choice
+                inner = dict(item).popitem() if not isinstance(item, str) else ("", [])
+                assert isinstance(inner[1], list | ListConfig), path
+                assert "@" in inner[0] or not item.startswith(("/", "override")), path
+            assert "${" not in str(defaults), path

@@ -15,6 +15,7 @@ from rnn_research.config.similar import SimilarRun, as_plain, values_of_run
 
 SWEEPS = {
     "seeds": (("seed=0,1,2",), 2),
+    "keys of Hydra's": (("seed=0,1,2", "hydra.sweep.subdir=${seed}"), 2),
     "options and values": (("model=rnn,gru", "seed=0,1", "optimizer.lr=1e-3,0.01"), 6),
     "short keys": (("clipping=global_norm", "clipping.max_norm=1,2.5", "dataset.length=9,10"), 3),
     "a value that others are": (("clipping=h_detach", "seed=0,1"), 1),
@@ -36,9 +37,10 @@ def test_they_are_what_hydra_composes(case: str, tmp_path: Path) -> None:
     found = queued(specs, tmp_path)
     assert len(found) == len(specs)
     similar = [(run, spec) for run, spec in zip(found, specs, strict=True) if isinstance(spec, SimilarRun)]
-    assert len(similar) == derived
+    assert len(similar) == len(specs)
+    assert sum(bool(spec.changed) for _, spec in similar) == derived
     for run, spec in similar:
-        composed = spec.composed
+        composed = Composer().run(spec.overrides).numbered(spec.number)
         with read_write(composed.config.hydra), open_dict(composed.config.hydra):
             composed.config.hydra.job.id = run.digest[:10]
         assert spec.values() == values_of_run(composed)

@@ -171,8 +171,8 @@ def started(*arguments: str, folder: Path, out: Path | None = None, ignored: Ite
         command.wait()
 
 
-def until(true: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait until `true()`."""
+def until(true: Callable[[], object], seconds: float = 200.0) -> None:
+    """Wait until `true()`: on a machine that others keep busy a command takes a minute to start."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "waited in vain"
@@ -181,4 +181,29 @@ def until(true: Callable[[], object], seconds: float = 60.0) -> None:
 
 def rows(folder: Path) -> int:
     """Rows of metrics.csv, in whatever run there is below `folder`."""
-    return sum(path.read_text().count("\n") - 1 for path in folder.rglob("metrics.csv") if path.stat().st_size)
+    return sum(count - 1 for count in lines(folder))
+
+
+def lines(folder: Path) -> list[int]:
+    """The lines of each metrics.csv below `folder` that has some, while runs write there: what was just listed may be
+    gone or be made anew."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.rglob("metrics.csv"):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(path.read_text().count("\n"))
+    return [count for count in found if count]
+
+
+def slowed() -> float:
+    """How many times longer a process takes now than on a machine of its own, about."""
+    return max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def hears(pid: int, number: int = signal.SIGTERM) -> bool:
+    """Whether a process answers a signal by code of its own: the command does so from its first line on, and python
+    itself only SIGINT."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False

@@ -18,27 +18,32 @@ from rnn_research.sweeps import claims
 from rnn_research.sweeps.claims import Claimed, claimed
 
 RACE = """
-import sys, time
+import sys
 from pathlib import Path
 from rnn_research.sweeps import claims
-folder, at = Path(sys.argv[1]), float(sys.argv[2])
-time.sleep(max(0.0, at - time.time()))
+print("ready", flush=True)
+sys.stdin.readline()
 try:
-    with claims.claimed(folder):
-        print("mine")
-        time.sleep(float(sys.argv[3]))
+    with claims.claimed(Path(sys.argv[1])):
+        print("mine", flush=True)
+        sys.stdin.readline()
 except claims.Claimed as error:
-    print(error)
+    print(error, flush=True)
 """
 
 
 def test_of_processes_that_claim_at_once_one_succeeds(tmp_path: Path) -> None:
-    import time
-
-    start = str(time.time() + 1.0)
-    command = [sys.executable, "-c", RACE, str(tmp_path / "run"), start, "2"]
-    all_of = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
-    said = [process.communicate(timeout=60)[0].strip() for process in all_of]
+    """Each waits until all are there, and the one that has it until all have said something."""
+    command = [sys.executable, "-c", RACE, str(tmp_path / "run")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    all_of = [subprocess.Popen(command, **pipes) for _ in range(6)]
+    lines = [(process.stdin, process.stdout) for process in all_of]
+    assert [out.readline() for _, out in lines] == ["ready\n"] * 6
+    for line, _ in lines:
+        line.write("\n")
+    said = [out.readline().strip() for _, out in lines]
+    for process in all_of:
+        process.communicate(timeout=200)
     assert said.count("mine") == 1, said
     assert sum("another run has just been started there" in text for text in said) == 5, said
     assert list((tmp_path / "run").iterdir()) == []

@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def kill_and_start_again(begin: Callable[[], Forked], kills: int, seed: int, mos
             time.sleep(draw.uniform(0.2, most))
             workers = children(process.pid)
             if number % 2 and workers:  # a worker: the parent begins another, and is killed later
-                os.kill(draw.choice(workers), signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has just ended by itself
+                    os.kill(draw.choice(workers), signal.SIGKILL)
                 time.sleep(draw.uniform(0.2, most))
             if process.returncode is not None:
                 break
