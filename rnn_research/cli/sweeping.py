@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from rnn_research.cli import sweep_options, telling
 from rnn_research.cli.pool import Pool
@@ -26,6 +26,18 @@ from rnn_research.sweeps.store import QueuedRun
 from rnn_research.sweeps.worker import Event, Rules
 
 
+class Elsewhere(Protocol):
+    """A launcher whose workers are not of this machine."""
+
+    def connect(self) -> None:
+        """Raise a UsageError where it can start none."""
+        ...
+
+    def train(self, sweep: Sweep, rules: Rules, left: int) -> bool:
+        """Train what is left of a sweep, so many runs. Returns whether that was waited for."""
+        ...
+
+
 @dataclass
 class Sweep:
     """The runs of a command, and how they ended.
@@ -35,6 +47,8 @@ class Sweep:
         runs: all of the command's.
         states: what each was, by digest, before the command.
         ended: how each ended that was trained.
+        elsewhere: trains what is left; None: workers here do.
+        left_alone: whether workers elsewhere were started, and not waited for.
     """
 
     folder: Path
@@ -43,10 +57,14 @@ class Sweep:
     states: dict[str, str] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
     code: int = 0
+    elsewhere: Elsewhere | None = None
+    left_alone: bool = False
+    total: int = 0
+    """How many runs there are in all, where these are some of a study's."""
 
     def label(self, run: QueuedRun) -> str:
         """Its place among the command's runs, and what was typed."""
-        return f"#{self.places[run.digest]}/{len(self.runs)} {run.label}"
+        return f"#{self.places[run.digest]}/{self.total or len(self.runs)} {run.label}"
 
     def __post_init__(self) -> None:
         self.places = {run.digest: place for place, run in enumerate(self.runs, start=1)}
@@ -86,7 +104,14 @@ def _state(run: QueuedRun) -> str:
         return "damaged"
 
 
-def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typed: list[str], heard: list[int]) -> int:
+def sweep(
+    specs: Sequence[ComposedRun],
+    folder: Path,
+    options: SweepOptions,
+    typed: list[str],
+    heard: list[int],
+    elsewhere: Elsewhere | None = None,
+) -> int:
     """Train what is left of a sweep, and return the exit code: 1 where a run failed, 2 where one was refused.
 
     Raises:
@@ -96,12 +121,14 @@ def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typ
     _check_folder(folder)
     runs = _kept(queued(specs, folder), specs, options)
     known = {run.digest: run for run in store.listed(folder)}
-    sweep = Sweep(folder, [known.get(run.digest, run) for run in runs], options)
+    sweep = Sweep(folder, [known.get(run.digest, run) for run in runs], options, elsewhere=elsewhere)
     if options.dry_run:
         from rnn_research.cli.dry_run import dry_run
 
         return dry_run(sweep)
     _confirm(sweep)
+    if elsewhere is not None and options.workers != 0 and sweep.left:
+        elsewhere.connect()
     top = first_missing(folder)
     try:
         composed = {run.digest: specs[run.number] for run in runs}
@@ -115,7 +142,7 @@ def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typ
         train(sweep, heard)
     finally:
         remove_empty(folder, top)
-    return _closing(sweep, typed)
+    return sweep.code if sweep.left_alone else _closing(sweep, typed)
 
 
 def _as_listed(runs: list[QueuedRun], folder: Path) -> list[QueuedRun]:
@@ -196,7 +223,9 @@ def train(sweep: Sweep, heard: list[int]) -> None:
     rules = replace(rules, only=frozenset(run.digest for run in left))
     if not left:
         return
-    if min(count, len(left)) > 1:
+    if sweep.elsewhere is not None:
+        _train_elsewhere(sweep, replace(rules, wait=False), len(left), heard)
+    elif min(count, len(left)) > 1:
         _train_in_pool(sweep, rules, min(count, len(left)), devices, heard)
     else:
         _train_here(sweep, rules, heard)
@@ -210,6 +239,15 @@ def _train_in_pool(sweep: Sweep, rules: Rules, count: int, devices: list[str], h
             pool.run()
     except KeyboardInterrupt:
         raise _interrupted(sweep, [event.run for event in pool.has.values()] if pool else []) from None
+
+
+def _train_elsewhere(sweep: Sweep, rules: Rules, left: int, heard: list[int]) -> None:
+    assert sweep.elsewhere is not None
+    try:
+        with answering(partial(stop, heard=heard)):
+            sweep.left_alone = not sweep.elsewhere.train(sweep, rules, left)
+    except KeyboardInterrupt:
+        raise _interrupted(sweep, []) from None
 
 
 def _train_here(sweep: Sweep, rules: Rules, heard: list[int]) -> None:
@@ -266,21 +304,3 @@ def _again(sweep: Sweep, typed: list[str], failures: int) -> str:
     kept = [text for text in typed if not text.startswith(("retry=", "hydra.sweep.dir=", "dry_run="))]
     retry = [f"retry={failures}"] if failures else []
     return shlex.join(["rnn-train", *kept, f"hydra.sweep.dir={sweep.folder}", *retry])
-
-
-@contextlib.contextmanager
-def sweeping(folder: Path) -> Iterator[None]:
-    """Hold a sweep's folder for a launcher of Hydra's, and remove it where no run came to be."""
-    top = first_missing(folder)
-    _check_free(folder)
-    try:
-        with claims.claimed(folder):
-            _check_free(folder)  # runs may have been made there since, and the folder given back
-            yield
-    finally:
-        remove_empty(folder, top)
-
-
-def _check_free(folder: Path) -> None:
-    if any(next(folder.glob(pattern), None) for pattern in (RECORD, f"*/{RECORD}")):
-        raise FolderInUse(f"{folder}: already holds runs, nothing was written over")
