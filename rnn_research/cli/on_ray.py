@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -175,11 +177,33 @@ def connect(options: RayOptions) -> None:
     if ray.is_initialized():  # for the trials of a study before
         return
     thread = threading.Thread(target=begin, daemon=True)
-    thread.start()
-    thread.join(TO_BEGIN if local else TO_ANSWER)
-    if thread.is_alive() or failed:
+    with _python_alone_writes_errors():
+        thread.start()
+        thread.join(TO_BEGIN if local else TO_ANSWER)
+        if not thread.is_alive() and not failed:
+            return
         why = " ".join(str(failed[0]).split())[:200] if failed else f"no answer within {TO_ANSWER:g} s"
         raise _unreachable(address, why)
+
+
+@contextlib.contextmanager
+def _python_alone_writes_errors() -> Iterator[None]:
+    """Where Ray can't connect, its C++ writes lines to stderr, and goes on doing so while this process says its own and
+    ends: these are left out."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    own, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a notebook's has no number
+            if sys.stderr.fileno() == 2:
+                sys.stderr = os.fdopen(own, "w", buffering=1, errors="backslashreplace")
+        raise
+    os.dup2(own, 2)
+    os.close(own)
 
 
 def _check_answers(address: str) -> None:

@@ -22,7 +22,7 @@ from rnn_research.cli.study_options import Space, StudyOptions
 from rnn_research.cli.sweep_options import SweepOptions
 from rnn_research.cli.sweeping import Sweep, train
 from rnn_research.config.compose import Composer, in_hydra
-from rnn_research.config.extras import require
+from rnn_research.config.extras import require, require_loggers
 from rnn_research.config.queue import queued, written
 from rnn_research.config.similar import values_of_run
 from rnn_research.errors import UsageError
@@ -62,6 +62,7 @@ def search(composer: Composer, overrides: list[str], options: SweepOptions, hear
     params = composer.compose(chosen).hydra.sweeper.params
     space = Space.of(overrides, params)
     base = composer.run(space.fixed)
+    require_loggers(base.config.get("logger"))
     if not str(base.config.hydra.launcher._target_).startswith(OWN):
         raise UsageError("hydra/launcher: given another's, but a study needs local, slurm, ray or basic")
     asked, engine = StudyOptions.of(base.config.hydra.sweeper), engine_of(base.config)

@@ -225,8 +225,10 @@ def _sweep(
     from rnn_research.cli.engines import engine_of
     from rnn_research.cli.sweeping import sweep
     from rnn_research.config.compose import in_hydra
+    from rnn_research.config.extras import require_loggers
 
     first = planned.runs[0]
+    require_loggers(first.config.get("logger"))
     with in_hydra(first.config):
         folder = _named(first.config.hydra.sweep.dir, "hydra.sweep.dir")
         if not _written(first, "subdir").strip():
