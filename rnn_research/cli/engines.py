@@ -52,7 +52,9 @@ class Engine:
             Supervisor(sweep, rules, workers, count).run()
             return True
         workers.start(count)
-        telling.tell(f"{workers.running} workers were asked for; rnn-sweep status --watch {sweep.folder} shows how far they are")
+        telling.tell(
+            f"{workers.running} workers were asked for; rnn-sweep status --watch {sweep.folder} shows how far they are"
+        )
         return False
 
     def _workers(self, sweep: Sweep, rules: Rules) -> Workers:

@@ -72,7 +72,9 @@ class RayOptions:
             for name, share in found.resources.items():
                 number(f"resources.{name}", share, least=0.0)
             if not isinstance(found.address, str) or not found.address:
-                raise ValueError(f"address: given {found.address!r}, expected auto, HOST:PORT, ray://HOST:PORT or local")
+                raise ValueError(
+                    f"address: given {found.address!r}, expected auto, HOST:PORT, ray://HOST:PORT or local"
+                )
         except ValueError as error:
             raise UsageError(f"hydra.launcher.{error}") from None
         return found
@@ -88,7 +90,7 @@ class RayWorkers:
     """
 
     def __init__(self, folder: Path, rules: Rules, options: RayOptions) -> None:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         self.ray, self.folder, self.rules, self.options = ray, folder, rules, options
         share = {"num_cpus": options.cpus, "num_gpus": options.gpus, "resources": options.resources or None}
@@ -165,14 +167,14 @@ def connect(options: RayOptions) -> None:
     failed = list[BaseException]()
 
     def begin() -> None:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **given)
         except BaseException as error:
             failed.append(error)
 
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     if ray.is_initialized():  # for the trials of a study before
         return
@@ -199,7 +201,7 @@ def _python_alone_writes_errors() -> Iterator[None]:
         yield
     except BaseException:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # a notebook's has no number
-            if sys.stderr.fileno() == 2:
+            if sys.stderr is not None and sys.stderr.fileno() == 2:
                 sys.stderr = os.fdopen(own, "w", buffering=1, errors="backslashreplace")
         raise
     os.dup2(own, 2)

@@ -1,7 +1,8 @@
 """Workers elsewhere: started by a launcher, and watched from here by what they leave in the sweep's folder.
 
 This process trains nothing and hands nothing out. It says how runs ended, starts other workers where some were lost,
-and stops all where it is told to stop. It may be killed meanwhile: the workers go on, and the same command watches again.
+and stops all where it is told to stop. It may be killed meanwhile: the workers go on, and the same command watches
+again.
 """
 
 from __future__ import annotations
@@ -109,7 +110,9 @@ class Supervisor:
             return False
         if not self.workers.running:
             self._tell()  # what the last of them did
-            if self.watch.left and not all(claims.holder(run.folder, self.observer) for run in self.watch.left.values()):
+            if self.watch.left and not all(
+                claims.holder(run.folder, self.observer) for run in self.watch.left.values()
+            ):
                 self._start()
         return bool(self.watch.left)
 

@@ -65,9 +65,8 @@ def work_elsewhere(folder: Path, rules: Rules, rank: int = 0) -> WorkerReport:
     try:
         with answering(partial(stop, heard=heard)):
             with uncollected():
-                from rnn_research.config.queue import work
-
                 import rnn_research.training.fit  # noqa: F401
+                from rnn_research.config.queue import work
             if not (folder / store.QUEUE).is_dir():
                 return WorkerReport(error=f"{socket.gethostname()} does not see {folder}; give a folder that all see")
             report.trained = work(folder, rules=rules, trust=True, tell=told)

@@ -111,7 +111,7 @@ class SlurmWorker:
         self.folder, self.rules = folder, rules
 
     def __call__(self) -> WorkerReport:
-        from submitit import JobEnvironment
+        from submitit import JobEnvironment  # pyright: ignore[reportMissingImports]
 
         report = work_elsewhere(self.folder, self.rules, JobEnvironment().local_rank)
         if report.stopped == "SIGUSR2":
@@ -120,7 +120,7 @@ class SlurmWorker:
 
     def checkpoint(self) -> Any:
         """The same anew: what it had done is in the sweep's folder."""
-        from submitit.helpers import DelayedSubmission
+        from submitit.helpers import DelayedSubmission  # pyright: ignore[reportMissingImports]
 
         return DelayedSubmission(self)
 
@@ -135,7 +135,7 @@ class SlurmWorkers:
     """
 
     def __init__(self, folder: Path, rules: Rules, options: SlurmOptions) -> None:
-        import submitit
+        import submitit  # pyright: ignore[reportMissingImports]
 
         self.folder, self.rules, self.options = folder, rules, options
         self.jobs: list[Any] = []

@@ -9,6 +9,7 @@ were told before, and on their number.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -32,14 +33,18 @@ from rnn_research.sweeps import claims, store
 from rnn_research.sweeps.folders import first_missing, remove_empty
 
 if TYPE_CHECKING:
-    from optuna import Study, Trial
-    from optuna.trial import FrozenTrial
+    from optuna import Study, Trial  # pyright: ignore[reportMissingImports]
+    from optuna.trial import FrozenTrial  # pyright: ignore[reportMissingImports]
 
 FOLDER = "study"
 """In the sweep's folder."""
 FILES = {"journal": "journal.log", "sqlite": "study.db"}
 REFUSED = ("dry_run", "exclude", "zip")
 """Options of a sweep that a study has no use for."""
+
+
+MOST_REFUSED = 4
+"""Trials in a row, at least, that may be refused before the study ends."""
 
 
 def is_asked_for(overrides: list[str]) -> bool:
@@ -85,7 +90,7 @@ class _Search:
         self.composer, self.space, self.asked, self.options = composer, space, asked, options
         self.engine, self.folder, self.study = engine, folder, study
         self.distributions = space.distributions()
-        self.code = 0
+        self.code = self.refused = 0
 
     def run(self, heard: list[int]) -> int:
         at_once = self.options.workers or getattr(self.engine, "room", 0) or sweep_options.cores()
@@ -101,7 +106,7 @@ class _Search:
 
     def _settle(self) -> None:
         """A trial whose process was killed before it was all chosen is none."""
-        from optuna.trial import TrialState
+        from optuna.trial import TrialState  # pyright: ignore[reportMissingImports]
 
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if not self._is_whole(trial):
@@ -141,11 +146,13 @@ class _Search:
         self.code = max(self.code, sweep.code)
         for number, run in sorted(trials.items()):
             self._tell(number, run, sweep.ended.get(run.digest) == "refused")
-        if all(sweep.ended.get(digest) == "refused" for digest in unique):
-            raise UsageError(f"all {len(unique)} trials were refused; mend what is searched")
+        refused = sum(sweep.ended.get(digest) == "refused" for digest in unique)
+        self.refused = self.refused + refused if refused == len(unique) else 0
+        if self.refused >= max(MOST_REFUSED, len(unique)):
+            raise UsageError(f"{self.refused} trials in a row were refused; mend what is searched")
 
     def _tell(self, number: int, run: store.QueuedRun, refused: bool) -> None:
-        from optuna.trial import TrialState
+        from optuna.trial import TrialState  # pyright: ignore[reportMissingImports]
 
         try:
             record = None if refused else runs.read(run.folder)
@@ -166,11 +173,13 @@ class _Search:
             self.study.tell(number, state=TrialState.FAIL)
 
     def _label(self, params: dict[str, Any]) -> str:
-        return ", ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in params.items())
+        return ", ".join(
+            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in params.items()
+        )
 
     def _closing(self) -> int:
         """Say which trial was best, and return the exit code."""
-        from optuna.trial import TrialState
+        from optuna.trial import TrialState  # pyright: ignore[reportMissingImports]
 
         told = self._trials(over=True)
         good = [trial for trial in told if trial.state == TrialState.COMPLETE and trial.value is not None]
@@ -188,9 +197,9 @@ class _Search:
 def _sampler(asked: StudyOptions, count: int) -> Any:
     import warnings
 
-    from optuna import samplers
+    from optuna import samplers  # pyright: ignore[reportMissingImports]
 
-    seed = asked.seed * 1_000_003 + count
+    seed = int(hashlib.sha256(f"{asked.seed} {count}".encode()).hexdigest()[:8], 16)  # neighbours would draw alike
     if asked.sampler == "random":
         return samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
@@ -207,7 +216,7 @@ def _study(folder: Path, asked: StudyOptions, given: dict[str, Any]) -> Iterator
     Raises:
         UsageError: another one does; the study there was begun with something else; the folder holds other runs.
     """
-    import optuna
+    import optuna  # pyright: ignore[reportMissingImports]
 
     if (folder / runs.RECORD).exists() or (store.listed(folder) and not (folder / FOLDER).is_dir()):
         raise UsageError(f"{folder}: holds runs that are not of a study; give another hydra.sweep.dir")
@@ -217,11 +226,14 @@ def _study(folder: Path, asked: StudyOptions, given: dict[str, Any]) -> Iterator
         with claims.claimed(folder / FOLDER):
             direction = "maximize" if given["maximised"] else "minimize"
             study = optuna.create_study(
-                storage=_storage(folder / FOLDER, asked.storage), study_name="study", direction=direction, load_if_exists=True
+                storage=_storage(folder / FOLDER, asked.storage),
+                study_name="study",
+                direction=direction,
+                load_if_exists=True,
             )
             before = study.user_attrs.get("given")
-            for key in given if before is not None else ():
-                if before[key] != given[key]:
+            for key in given:
+                if before is not None and before[key] != given[key]:
                     raise UsageError(
                         f"{folder}: the study there was begun with other {_spoken(key)}; give the same, or another "
                         "hydra.sweep.dir"
@@ -241,14 +253,16 @@ def _spoken(key: str) -> str:
 
 
 def _storage(folder: Path, kind: str) -> Any:
-    from optuna import storages
+    from optuna import storages  # pyright: ignore[reportMissingImports]
 
     there = [name for name, file in FILES.items() if (folder / file).exists()]
     if there and kind not in there:
-        raise UsageError(f"hydra.sweeper.storage: given {kind}, but the study in {folder} is kept in {there[0]}; give that")
+        raise UsageError(
+            f"hydra.sweeper.storage: given {kind}, but the study in {folder} is kept in {there[0]}; give that"
+        )
     if kind == "sqlite":
         return storages.RDBStorage(f"sqlite:///{folder / FILES[kind]}")
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend  # pyright: ignore[reportMissingImports]
 
     path = folder / FILES[kind]
     _mend(path)

@@ -14,7 +14,7 @@ from rnn_research.config.compose import parsed
 from rnn_research.errors import UsageError
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    from optuna.distributions import BaseDistribution  # pyright: ignore[reportMissingImports]
 
 AS_TYPED = "optimizer.lr=tag(log,interval(1e-4,1e-1)) hidden_size=int(interval(4,64)) model=rnn,gru"
 
@@ -99,7 +99,9 @@ class Space:
             else:
                 fixed.append(text)
         if not searched:
-            raise UsageError(f"hydra/sweeper=optuna: nothing is searched; expected keys with several values, as {AS_TYPED}")
+            raise UsageError(
+                f"hydra/sweeper=optuna: nothing is searched; expected keys with several values, as {AS_TYPED}"
+            )
         return cls(fixed, searched)
 
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -108,11 +110,14 @@ class Space:
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """Those of one trial."""
-        return [*self.fixed, *(f"{key}={value if isinstance(value, str) else repr(value)}" for key, value in params.items())]
+        return [
+            *self.fixed,
+            *(f"{key}={value if isinstance(value, str) else repr(value)}" for key, value in params.items()),
+        ]
 
 
 def _distribution(key: str, override: Override | None) -> BaseDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # pyright: ignore[reportMissingImports]
 
     assert override is not None
     value, tags = override.value(), getattr(override.value(), "tags", set())
@@ -124,7 +129,7 @@ def _distribution(key: str, override: Override | None) -> BaseDistribution:
             low, high = (int(one) if whole else float(one) for one in (value.start or 0, value.end or 0))
             return (IntDistribution if whole else FloatDistribution)(low, high, log="log" in tags)
         if isinstance(value, RangeSweep) and not value.shuffle:
-            numbers = sorted(override.sweep_iterator())
+            numbers: list[Any] = sorted(override.sweep_iterator())  # type: ignore[type-var]
             step = abs(value.step or 1)
             if all(isinstance(number, int) for number in numbers):
                 return IntDistribution(numbers[0], numbers[-1], step=int(step))

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from rnn_research.cli import sweep_options, telling
+from rnn_research.cli.elsewhere import Elsewhere
 from rnn_research.cli.pool import Pool
 from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
 from rnn_research.cli.sweep_options import SweepOptions
@@ -24,18 +24,6 @@ from rnn_research.sweeps import claims, store
 from rnn_research.sweeps.folders import first_missing, remove_empty
 from rnn_research.sweeps.store import QueuedRun
 from rnn_research.sweeps.worker import Event, Rules
-
-
-class Elsewhere(Protocol):
-    """A launcher whose workers are not of this machine."""
-
-    def connect(self) -> None:
-        """Raise a UsageError where it can start none."""
-        ...
-
-    def train(self, sweep: Sweep, rules: Rules, left: int) -> bool:
-        """Train what is left of a sweep, so many runs. Returns whether that was waited for."""
-        ...
 
 
 @dataclass

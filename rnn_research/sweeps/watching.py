@@ -1,4 +1,4 @@
-"""What happens to a sweep's runs, seen from outside: by their records, whoever trains them and wherever. Needs no torch."""
+"""What happens to a sweep's runs, seen from outside: by their records, whoever trains them and wherever."""
 
 from __future__ import annotations
 

@@ -34,4 +34,6 @@ def gradient_summary(folder: Path, diverged: int | None = None) -> tuple[dict[st
         found |= {"gradient_rate": decay.rate, "gradient_rate_low": decay.low, "gradient_rate_high": decay.high}
     if decay.horizon is not None:
         found["gradient_horizon"] = float(decay.horizon)
-    return {name: value for name, value in found.items() if not math.isnan(value)}, f"{verdict.headline}: {verdict.reason}"
+    return {
+        name: value for name, value in found.items() if not math.isnan(value)
+    }, f"{verdict.headline}: {verdict.reason}"

@@ -104,7 +104,7 @@ class TrackedLogger(MLFlowLogger):
 
     def begin(self, beginning: Beginning) -> None:
         """Begin MLflow's run, or go on with it. Not before: its client makes the database, which takes seconds."""
-        import mlflow  # noqa: F401 (which sets up the loggers that are quietened here)
+        import mlflow  # noqa: F401  # pyright: ignore[reportMissingImports] (sets up the loggers that are quietened)
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -173,7 +173,7 @@ class OfflineLogger(WandbLogger):
         tags: list[str] | None = None,
         prefix: str = "",
     ) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         super().__init__(
             name=name,

@@ -41,7 +41,12 @@ def sbatch(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_sbatch_is_asked_for(here: Path, sbatch: Path) -> None:
-    typed = ["hydra.launcher.partition=short", "hydra.launcher.time=90", "hydra.launcher.gpus=2", "hydra.launcher.cpus=3"]
+    typed = [
+        "hydra.launcher.partition=short",
+        "hydra.launcher.time=90",
+        "hydra.launcher.gpus=2",
+        "hydra.launcher.cpus=3",
+    ]
     typed += ["hydra.launcher.per_node=4", "hydra.launcher.workers=10", "hydra.launcher.wait=false"]
     typed += ["+hydra.launcher.sbatch.reservation=mine", "hydra.launcher.signal_seconds=200"]
     ended = rnn_train("-m", *SMALL, "seed=range(0,9)", "hydra/launcher=slurm", *typed, "hydra.sweep.dir=s")
@@ -73,14 +78,15 @@ def test_bad_input_is_one_line(typed: str, said: str, here: Path) -> None:
 def test_options_are_those_of_the_launchers_config() -> None:
     from hydra_plugins.rnn_research_ray import CONFIG as OF_RAY
     from hydra_plugins.rnn_research_slurm import CONFIG
-
     from rnn_research.cli.on_ray import RayOptions
     from rnn_research.cli.slurm import SlurmOptions
 
     for config, options in ((CONFIG, SlurmOptions), (OF_RAY, RayOptions)):
         node = OmegaConf.create(config)
-        assert vars(options.of(node)) == vars(options()) == {key: value for key, value in config.items() if key[0] != "_"}
-    with pytest.raises(UsageError, match="cpus: given 1.5, expected a part of one, or an integer"):
+        assert (
+            vars(options.of(node)) == vars(options()) == {key: value for key, value in config.items() if key[0] != "_"}
+        )
+    with pytest.raises(UsageError, match=r"cpus: given 1\.5, expected a part of one, or an integer"):
         RayOptions.of(OmegaConf.create(OF_RAY | {"cpus": 1.5}))
 
 
@@ -92,7 +98,9 @@ def test_a_worker_is_killed_and_another_pre_empted(here: Path) -> None:
     typed = last([*SMALL, *HARD, "seed=0,1,2,3"])
     assert rnn_train("-m", *typed, "hydra.sweep.dir=undisturbed", "workers=1").code == 0
     out = here / "out"
-    with started("-m", *typed, *LOCAL, "hydra.launcher.workers=2", "hydra.sweep.dir=s", folder=here, out=out) as command:
+    with started(
+        "-m", *typed, *LOCAL, "hydra.launcher.workers=2", "hydra.sweep.dir=s", folder=here, out=out
+    ) as command:
         until(lambda: len(set(trainers(here / "s").values())) == 2, 120)
         killed, preempted = set(trainers(here / "s").values())
         os.kill(killed, signal.SIGKILL)

@@ -30,7 +30,9 @@ from rnn_research.training.spec import RunSpec
 Rows = dict[tuple[str, int], float]
 
 
-def train(folder: Path, loggers: Mapping[str, Any], steps: int = 6, callbacks: Any = (), go_on: bool = False) -> runs.RunRecord:
+def train(
+    folder: Path, loggers: Mapping[str, Any], steps: int = 6, callbacks: Any = (), go_on: bool = False
+) -> runs.RunRecord:
     data = Given(SEQUENCES, sequences(12, (9, 9)))
     limits = {"max_epochs": -1, "max_steps": steps, "log_every_n_steps": 1, "val_check_interval": 2}
     spec = RunSpec(folder, config={"seed": 0}, loggers=loggers, go_on=go_on, checkpoint_every=0.0)
@@ -44,7 +46,11 @@ def train(folder: Path, loggers: Mapping[str, Any], steps: int = 6, callbacks: A
 
 def expected(folder: Path) -> Rows:
     """By metric and step, what metrics.csv has; and what the comparison says of the gradient."""
-    found = {(name, step): value for step, row in rows_of((folder / "metrics.csv").read_text()) for name, value in row.items()}
+    found = {
+        (name, step): value
+        for step, row in rows_of((folder / "metrics.csv").read_text())
+        for name, value in row.items()
+    }
     chosen, steps = single(folder).chosen, runs.read(folder).steps
     assert chosen is not None
     found["gradient_far_ratio", steps] = chosen.decay.far_ratio
@@ -65,7 +71,9 @@ def read_csv(folder: Path) -> tuple[Rows, str]:
     with (folder / "lightning/metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     words = [row.pop("gradient_verdict") for row in rows]
-    found = [(name, int(row["step"]), float(cell)) for row in rows for name, cell in row.items() if cell and name != "step"]
+    found = [
+        (name, int(row["step"]), float(cell)) for row in rows for name, cell in row.items() if cell and name != "step"
+    ]
     assert len({(name, step) for name, step, _ in found}) == len(found)
     return {(name, step): value for name, step, value in found}, "".join(words)
 
@@ -132,7 +140,12 @@ def messages(content: bytes) -> Iterator[bytes]:
 
 KINDS = {
     "csv": (partial(own_loggers.RowsLogger, name=None, version="lightning"), read_csv, "csv", 1e-12),
-    "tensorboard": (partial(own_loggers.EventsLogger, name=None, version="tensorboard"), read_tensorboard, "tensorboard", 1e-6),
+    "tensorboard": (
+        partial(own_loggers.EventsLogger, name=None, version="tensorboard"),
+        read_tensorboard,
+        "tensorboard",
+        1e-6,
+    ),
     "mlflow": (own_loggers.TrackedLogger, read_mlflow, "mlflow", 1e-12),
     "wandb": (own_loggers.OfflineLogger, read_wandb, "wandb", 1e-12),
 }
@@ -195,7 +208,10 @@ def test_one_that_fails_costs_a_line(
     assert read_csv(tmp_path)[1] == verdict(tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "place"), [("csv", "lightning"), ("tensorboard", "tensorboard"), ("mlflow", "mlflow.db"), ("wandb", "wandb")])
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [("csv", "lightning"), ("tensorboard", "tensorboard"), ("mlflow", "mlflow.db"), ("wandb", "wandb")],
+)
 def test_one_whose_files_vanish_costs_a_line(
     kind: str, place: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
