@@ -79,12 +79,15 @@ class LoggerThread:
             self._warn(f"has not passed on the last rows within {seconds:.0f} s")
 
     def _work(self) -> None:
+        logger = None
         try:
             logger = self._make()
             while (what := self._calls.get()) is not None:
                 what(logger)
         except BaseException as error:  # SystemExit of a library, too
             self._warn(f"failed, and is left alone: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            if hasattr(logger, "abandon"):
+                logger.abandon()
 
     def _warn(self, what: str) -> None:
         self._failed = True

@@ -13,6 +13,9 @@ from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger
 
 from rnn_research.training.loggers import Beginning
 
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""Unless the environment says otherwise: MLflow would try for minutes to reach a server that is not there."""
+
 
 def _replay(logger: Any, beginning: Beginning) -> None:
     for step, values in beginning.rows:
@@ -104,6 +107,8 @@ class TrackedLogger(MLFlowLogger):
 
     def begin(self, beginning: Beginning) -> None:
         """Begin MLflow's run, or go on with it. Not before: its client makes the database, which takes seconds."""
+        for name, least in IMPATIENT.items():
+            os.environ.setdefault(name, least)
         import mlflow  # noqa: F401  # pyright: ignore[reportMissingImports] (sets up the loggers that are quietened)
 
         for name in ("mlflow", "alembic"):
@@ -184,7 +189,7 @@ class OfflineLogger(WandbLogger):
             group=group,
             tags=tags,
             mode="offline" if offline else "online",
-            settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
+            settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, init_timeout=30.0),
         )
         del self._wandb_init["anonymous"]  # of which wandb says that it has no effect
         self.offline = offline
@@ -208,6 +213,15 @@ class OfflineLogger(WandbLogger):
     def text(self, name: str, text: str, step: int) -> None:
         """In the summary."""
         self.experiment.summary[name] = text
+
+    def abandon(self) -> None:
+        """Let wandb forget its process: the next run has another, and at the end of this one nothing is said of it."""
+        import wandb  # pyright: ignore[reportMissingImports]
+
+        with contextlib.suppress(BaseException):
+            wandb.teardown(exit_code=1)
+        os.environ.pop("WANDB_SERVICE", None)
+        wandb.run = None  # or the next run would go on with it
 
     def end(self, status: str) -> None:
         """Close the run: another one of this process would go on with it."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import logging
+import os
 import shutil
+import signal
 import struct
 import threading
 from collections.abc import Iterator, Mapping
@@ -222,6 +225,50 @@ def test_one_whose_files_vanish_costs_a_line(
     assert record.status == "done"
     (line,) = [one.getMessage() for one in caplog.records if one.name == "rnn_research.training.loggers"]
     assert line.startswith(f"logger.{kind}: failed, and is left alone: ")
+
+
+def test_a_server_that_is_not_there_costs_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("mlflow", reason="pip install 'rnn_research[mlflow]'")
+    nobody = partial(own_loggers.TrackedLogger, tracking_uri="http://127.0.0.1:1")
+    with caplog.at_level(logging.WARNING, "rnn_research.training.loggers"):
+        assert train(tmp_path, {"mlflow": nobody}).status == "done"
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "rnn_research.training.loggers"]
+    assert line.startswith("logger.mlflow: failed, and is left alone: ")
+
+
+def test_a_process_that_dies_costs_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of W&B's own; the next run has another."""
+    pytest.importorskip("wandb", reason="pip install 'rnn_research[wandb]'")
+    with caplog.at_level(logging.WARNING, "rnn_research.training.loggers"):
+        assert (
+            train(tmp_path / "one", {"wandb": own_loggers.OfflineLogger}, callbacks=[Kills("wandb-core")]).status
+            == "done"
+        )
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "rnn_research.training.loggers"]
+    assert line.startswith("logger.wandb: failed, and is left alone: ")
+    train(tmp_path / "two", {"wandb": own_loggers.OfflineLogger})
+    until(lambda: read_wandb(tmp_path / "two")[1] == verdict(tmp_path / "two"), 20)
+
+
+class Kills(Callback):
+    """Kills the children of this process that have such a name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == 3:
+            until(self._killed, 120)
+
+    def _killed(self) -> bool:
+        found = False
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == os.getpid() and self.name in (path / "cmdline").read_text():
+                    os.kill(int(path.name), signal.SIGKILL)
+                    found = True
+        return found
 
 
 class StopsAt(Callback):
