@@ -5,8 +5,9 @@ Each is used by its public interface; a run that it starts is `run_one`, as any 
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,16 @@ from omegaconf import DictConfig, read_write
 
 from rnn_research.cli.sweep_options import SweepOptions, read
 from rnn_research.config.compose import ComposedRun, Composer, composing
-from rnn_research.errors import UsageError
+from rnn_research.errors import FolderInUse, UsageError
 from rnn_research.records import runs
 from rnn_research.records.printable import printable
+from rnn_research.records.runs import RECORD
+from rnn_research.sweeps import claims
+from rnn_research.sweeps.folders import first_missing, remove_empty
 
-OWN = ("hydra._internal.core_plugins", "hydra_plugins.rnn_research_local")
-"""Where Hydra's plain launcher and sweeper are, and the local launcher: a sweep needs no plugin for what they do."""
+OWN = ("hydra._internal.core_plugins", *(f"hydra_plugins.rnn_research_{name}" for name in ("local", "slurm", "ray")))
+"""Where Hydra's plain launcher and sweeper are, and this project's launchers: a sweep needs no plugin for what they
+do."""
 
 
 class NoCallbacks:
@@ -119,3 +124,21 @@ def _told(planned: Sequence[ComposedRun], returned: Sequence[Any]) -> int:
             continue
         print(printable(f"rnn-train: #{number} {', '.join(run.overrides)}: {what}"), file=sys.stderr, flush=True)
     return code
+
+
+@contextlib.contextmanager
+def sweeping(folder: Path) -> Iterator[None]:
+    """Hold a sweep's folder for a launcher of Hydra's, and remove it where no run came to be."""
+    top = first_missing(folder)
+    _check_free(folder)
+    try:
+        with claims.claimed(folder):
+            _check_free(folder)  # runs may have been made there since, and the folder given back
+            yield
+    finally:
+        remove_empty(folder, top)
+
+
+def _check_free(folder: Path) -> None:
+    if any(next(folder.glob(pattern), None) for pattern in (RECORD, f"*/{RECORD}")):
+        raise FolderInUse(f"{folder}: already holds runs, nothing was written over")

@@ -1,4 +1,4 @@
-"""The runs that one of Hydra's sweepers asks for, trained by workers on this machine."""
+"""The runs that one of Hydra's sweepers asks for, trained by workers on this machine or elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from rnn_research.cli import sweep_options
+from rnn_research.cli.engines import engine_of
 from rnn_research.cli.sweeping import Sweep, train
 from rnn_research.config.compose import Composer
 from rnn_research.config.queue import queued, written
@@ -43,7 +44,9 @@ def launch(
         store.add(run, written(spec, run))
     known = {run.digest: run for run in store.listed(folder)}
     unique = {run.digest: known[run.digest] for run in listed}
-    sweep = Sweep(folder, list(unique.values()), options)
+    sweep = Sweep(folder, list(unique.values()), options, elsewhere=engine_of(config))
+    if sweep.elsewhere is not None and sweep.left:
+        sweep.elsewhere.connect()
     train(sweep, [])
     return [_value(known[run.digest], sweep) for run in listed]
 

@@ -28,8 +28,11 @@ OF_A_COMPOSITION = 0.001
 MANY_RUNS = 2000
 
 
-def checked(overrides: list[str], arguments: list[str]) -> list[str]:
+def checked(overrides: list[str], arguments: list[str], searched: bool = False) -> list[str]:
     """The overrides, with `glob(...)` written out as the options that it stands for.
+
+    Args:
+        searched: a study chooses among the values: how many there are does not matter, and there may be intervals.
 
     Raises:
         UsageError: a key is given twice, an option twice in a list, `none` beside others, or a sweep has no values,
@@ -40,7 +43,7 @@ def checked(overrides: list[str], arguments: list[str]) -> list[str]:
     _check_keys(read)
     runs = 1
     for override in read:
-        runs *= _count(override)
+        runs *= 1 if searched else _count(override)
         _check_lists(override)
     needed, there = runs * OF_A_RUN, available()
     if needed > there:

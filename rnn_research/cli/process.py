@@ -15,7 +15,7 @@ from typing import Any
 from rnn_research.records.printable import printable
 from rnn_research.training.signals import STOPPING
 
-PARTS = ("clipping", "config.estimate", "config.notices", "regularizers", "unroll.compiled")
+PARTS = ("clipping", "config.estimate", "config.notices", "regularizers", "training.loggers", "unroll.compiled")
 SAID = tuple(f"rnn_research.{part}" for part in PARTS)
 """Loggers whose warnings are of what the user asked for, or waits for."""
 TOLD = tuple(f"rnn_research.datasets.{part}" for part in ("download", "licences", "transfer"))

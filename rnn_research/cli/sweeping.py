@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from rnn_research.cli import earlier_runs, sweep_options, telling
 from rnn_research.cli.console import on_terminal
+from rnn_research.cli.elsewhere import Elsewhere
 from rnn_research.cli.live_table import live_table
 from rnn_research.cli.pool import Pool
 from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
@@ -44,6 +44,8 @@ class Sweep:
         states: what each was, by digest, before the command.
         ended: how each ended that was trained.
         anew: the digests of those that are there, and are to be trained anew.
+        elsewhere: trains what is left; None: workers here do.
+        left_alone: whether workers elsewhere were started, and not waited for.
     """
 
     folder: Path
@@ -57,10 +59,14 @@ class Sweep:
     code: int = 0
     reasons: set[str] = field(default_factory=set)
     """Why runs are left out, as far as it was said."""
+    elsewhere: Elsewhere | None = None
+    left_alone: bool = False
+    total: int = 0
+    """How many runs there are in all, where these are some of a study's."""
 
     def label(self, run: QueuedRun) -> str:
         """Its place among the command's runs, and what was typed."""
-        return f"#{self.places[run.digest]}/{len(self.runs)} {run.label}"
+        return f"#{self.places[run.digest]}/{self.total or len(self.runs)} {run.label}"
 
     def __post_init__(self) -> None:
         self.places = {run.digest: place for place, run in enumerate(self.runs, start=1)}
@@ -107,7 +113,14 @@ def _state(run: QueuedRun) -> str:
         return "damaged"
 
 
-def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typed: list[str], heard: list[int]) -> int:
+def sweep(
+    specs: Sequence[ComposedRun],
+    folder: Path,
+    options: SweepOptions,
+    typed: list[str],
+    heard: list[int],
+    elsewhere: Elsewhere | None = None,
+) -> int:
     """Train what is left of a sweep, and return the exit code: 1 where a run failed, 2 where one was refused.
 
     Raises:
@@ -118,7 +131,7 @@ def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typ
     runs = kept(queued(specs, folder), specs, options)
     known = {run.digest: run for run in store.listed(folder)}
     composed = {run.digest: specs[run.number] for run in runs}
-    sweep = Sweep(folder, [known.get(run.digest, run) for run in runs], options)
+    sweep = Sweep(folder, [known.get(run.digest, run) for run in runs], options, elsewhere=elsewhere)
     earlier_runs.judge(sweep, specs[0].folders)
     earlier_runs.extend(sweep, known, composed)
     if options.dry_run:
@@ -126,6 +139,8 @@ def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typ
 
         return dry_run(sweep)
     confirm(sweep)
+    if elsewhere is not None and options.workers != 0 and sweep.left:
+        elsewhere.connect()
     top = first_missing(folder)
     try:
         for run in sweep.left:
@@ -139,7 +154,7 @@ def sweep(specs: Sequence[ComposedRun], folder: Path, options: SweepOptions, typ
         train(sweep, heard)
     finally:
         remove_empty(folder, top)
-    return _closing(sweep, typed)
+    return sweep.code if sweep.left_alone else _closing(sweep, typed)
 
 
 def _as_listed(runs: list[QueuedRun], folder: Path) -> list[QueuedRun]:
@@ -183,7 +198,9 @@ def train(sweep: Sweep, heard: list[int]) -> None:
     rules = replace(rules, only=frozenset(run.digest for run in left))
     if not left:
         return
-    if min(count, len(left)) > 1:
+    if sweep.elsewhere is not None:
+        _train_elsewhere(sweep, replace(rules, wait=False), len(left), heard)
+    elif min(count, len(left)) > 1:
         _train_in_pool(sweep, rules, min(count, len(left)), devices, heard)
     else:
         _train_here(sweep, rules, heard)
@@ -201,6 +218,15 @@ def _train_in_pool(sweep: Sweep, rules: Rules, count: int, devices: list[str], h
             pool.run()
     except KeyboardInterrupt:
         raise _interrupted(sweep, list(has().values())) from None
+
+
+def _train_elsewhere(sweep: Sweep, rules: Rules, left: int, heard: list[int]) -> None:
+    assert sweep.elsewhere is not None
+    try:
+        with answering(partial(stop, heard=heard)):
+            sweep.left_alone = not sweep.elsewhere.train(sweep, rules, left)
+    except KeyboardInterrupt:
+        raise _interrupted(sweep, []) from None
 
 
 def _train_here(sweep: Sweep, rules: Rules, heard: list[int]) -> None:
@@ -268,21 +294,3 @@ def _again(sweep: Sweep, typed: list[str], failures: int) -> str:
     kept = [text for text in typed if not text.startswith(("retry=", "hydra.sweep.dir=", "dry_run="))]
     retry = [f"retry={failures}"] if failures else []
     return shlex.join(["rnn-train", *kept, f"hydra.sweep.dir={sweep.folder}", *retry])
-
-
-@contextlib.contextmanager
-def sweeping(folder: Path) -> Iterator[None]:
-    """Hold a sweep's folder for a launcher of Hydra's, and remove it where no run came to be."""
-    top = first_missing(folder)
-    _check_free(folder)
-    try:
-        with claims.claimed(folder):
-            _check_free(folder)  # runs may have been made there since, and the folder given back
-            yield
-    finally:
-        remove_empty(folder, top)
-
-
-def _check_free(folder: Path) -> None:
-    if any(next(folder.glob(pattern), None) for pattern in (RECORD, f"*/{RECORD}")):
-        raise FolderInUse(f"{folder}: already holds runs, nothing was written over")

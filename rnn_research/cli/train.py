@@ -80,6 +80,7 @@ def _answer(arguments: list[str], heard: list[int]) -> int:
     from hydra.errors import HydraException
 
     from rnn_research.cli.overrides import checked
+    from rnn_research.cli.study import is_asked_for, search
     from rnn_research.cli.sweep import plan
     from rnn_research.config.compose import Composer, check_folder
     from rnn_research.config.queue import label
@@ -87,12 +88,15 @@ def _answer(arguments: list[str], heard: list[int]) -> int:
     for folder in line.folders:
         check_folder(folder)
     options, overrides = sweep_options.read(line.overrides)
-    overrides = checked(overrides, arguments)
+    study = is_asked_for(overrides) and not line.cfg
+    overrides = checked(overrides, arguments, searched=study)
     composer = Composer(tuple(line.folders), tuple(overrides))
     try:
         if line.cfg:
             _print_config(composer.compose(overrides), line)
             return 0
+        if study:
+            return search(composer, overrides, options, heard)
         planned = plan(composer, overrides, line.multirun, options.zip)
         if planned.sweep:
             return _sweep(planned, composer, overrides, options, arguments, heard)
@@ -220,19 +224,23 @@ def _sweep(
 ) -> int:
     """Train the runs of a sweep, and return the exit code of the worst; or let Hydra's plugins."""
     from rnn_research.cli import launchers
-    from rnn_research.cli.sweeping import sweep, sweeping
+    from rnn_research.cli.engines import engine_of
+    from rnn_research.cli.sweeping import sweep
     from rnn_research.config.compose import in_hydra
+    from rnn_research.config.extras import require_loggers
 
     first = planned.runs[0]
+    require_loggers(first.config.get("logger"))
     with in_hydra(first.config):
         folder = _named(first.config.hydra.sweep.dir, "hydra.sweep.dir")
         if not _written(first, "subdir").strip():
             raise UsageError("hydra.sweep.subdir: given '', expected a folder's name for each run; leave it out")
     if not launchers.chosen(first.config):
-        return sweep(planned.runs, folder, launchers.workers(first.config, overrides, options), typed, heard)
+        options = launchers.workers(first.config, overrides, options)
+        return sweep(planned.runs, folder, options, typed, heard, engine_of(first.config))
     if options.given:
         raise UsageError(f"{options.given[0]}: given, but the runs are started by a plugin of Hydra's; leave it out")
-    with sweeping(folder):
+    with launchers.sweeping(folder):
         code = launchers.sweep(composer, planned.runs, overrides, folder)
     count = len(planned.runs)
     if any(folder.glob("*/run.json")):

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from rnn_research.cells.base import Cell, Initialisation
 from rnn_research.checks import choice, flag, integer, nearest, number, path_of
 from rnn_research.config import estimate, trainer_keys
+from rnn_research.config.extras import require_loggers
 from rnn_research.config.groups import REFUSED, TABLE
 from rnn_research.config.instantiate import check_keys, check_types, usage_error_at
 from rnn_research.config.targets import check_targets, check_trust, resolved
@@ -55,6 +56,7 @@ def check(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> DictConfig:
     cfg = resolved(cfg)
     _check_scalars(cfg)
     check_targets(cfg, folders)
+    require_loggers(cfg.get("logger"))
     check_trainer(cfg.trainer)
     with usage_error_at(""):
         runs.check_tables(map(str, cfg.get("probe") or {}))

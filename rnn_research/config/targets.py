@@ -83,6 +83,7 @@ IMPORTED = (
     "torchmetrics.classification.",
     "torchmetrics.regression.",
     "torchmetrics.aggregation.",
+    "rnn_research.training.own_loggers.",
     "lightning.pytorch.loggers.",
     "lightning.pytorch.profilers.",
 )

@@ -70,7 +70,7 @@ def fit(
     record = _begun(run, data, model, rule, earlier)
     recorder = Recorder(record, run, probes, earlier, monitored(run.keep_best, model.task), facts)
     callbacks = [ProbeCallback(probe, name) for name, probe in probes.items()]
-    live = _trainer(trainer, [*callbacks, *recorder.callbacks], run.loggers, run.folder)
+    live = _trainer(trainer, [*callbacks, *recorder.callbacks], run.folder)
     if earlier is not None and not earlier.own:
         resume.check_limits(earlier, live, model.scheduler.spans_run)
     actual = {"precision": str(live.precision), "hidden_sizes": [cell.hidden_size for cell in model.cells]}
@@ -160,13 +160,11 @@ def _claimed(run: RunSpec) -> Iterator[None]:
         raise FileExistsError(str(error)) from error
 
 
-def _trainer(
-    make: Callable[..., Trainer], callbacks: list[Any], loggers: Mapping[str, Callable[..., Any]], folder: Path
-) -> Trainer:
-    """Lightning's Trainer, less what it does slowly."""
+def _trainer(make: Callable[..., Trainer], callbacks: list[Any], folder: Path) -> Trainer:
+    """Lightning's Trainer, less what it does slowly. It has no loggers: one that fails would end the run."""
     live = make(
         callbacks=callbacks,
-        logger=[logger(save_dir=folder) for logger in loggers.values()] or False,
+        logger=False,
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_checkpointing=False,

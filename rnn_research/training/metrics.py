@@ -17,6 +17,7 @@ from rnn_research.models.model import Model
 from rnn_research.records import runs
 from rnn_research.sweeps import heart
 from rnn_research.training.live_record import LiveRecord
+from rnn_research.training.loggers import RunLoggers
 from rnn_research.training.position import PositionTracker
 from rnn_research.training.progress import Bar
 from rnn_research.training.resume import ResumedRun
@@ -32,12 +33,18 @@ class MetricsWriter(Callback):
         position: where training stands.
         progress: show a bar with the time left.
         earlier: the run whose checkpoint training goes on from.
+        loggers: get the same rows.
     """
 
     def __init__(
-        self, live: LiveRecord, position: PositionTracker, progress: bool = False, earlier: ResumedRun | None = None
+        self,
+        live: LiveRecord,
+        position: PositionTracker,
+        progress: bool = False,
+        earlier: ResumedRun | None = None,
+        loggers: RunLoggers | None = None,
     ) -> None:
-        self.live, self.position = live, position
+        self.live, self.position, self.loggers = live, position, loggers
         self.bar = Bar(live.record, progress)
         self.rows = earlier.rows if earlier else 0
         self.tested = "test"
@@ -106,8 +113,8 @@ class MetricsWriter(Callback):
         self.live.change(final={**self.live.record.final, **named})
         if split == "train":
             self.logged = self.position.step
-        for logger in trainer.loggers:
-            logger.log_metrics(named | rate, step=step)
+        if self.loggers:
+            self.loggers.metrics(named | rate, step)
         return found
 
     def _engine(self, model: Model) -> None:

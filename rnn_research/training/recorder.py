@@ -18,7 +18,9 @@ from rnn_research.records import runs
 from rnn_research.training.answers import answers_of, together
 from rnn_research.training.best_weights import BestWeights
 from rnn_research.training.checkpoints import CheckpointWriter
+from rnn_research.training.gradient_summary import gradient_summary
 from rnn_research.training.live_record import LiveRecord, now
+from rnn_research.training.loggers import RunLoggers
 from rnn_research.training.metrics import MetricsWriter
 from rnn_research.training.position import PositionTracker, StepEnd
 from rnn_research.training.resume import ResumedRun
@@ -57,7 +59,8 @@ class Recorder:
         self.position = PositionTracker(self.signals, earlier)
         self.stopping = StopRules(self.live, self.position, run, earlier)
         self.best = BestWeights(self.live, self.position, metric, earlier)
-        self.metrics = MetricsWriter(self.live, self.position, run.progress, earlier)
+        self.loggers = RunLoggers(run.loggers, run.folder)
+        self.metrics = MetricsWriter(self.live, self.position, run.progress, earlier, self.loggers)
         self.tables = TableWriter(self.live, self.position, probes, earlier)
         watching = (self.metrics, self.stopping, self.best, self.tables)
         self.checkpoints = CheckpointWriter(self.live, self.position, *watching, facts or {}, run.checkpoint_every)
@@ -78,6 +81,7 @@ class Recorder:
         end."""
         with self.signals.answering():
             try:
+                self._begin_loggers()
                 with anomalies_diverge(trainer):
                     self._fit(trainer, model, data)
                 self._measure(trainer, model, data)
@@ -99,7 +103,13 @@ class Recorder:
                 raise
             finally:
                 self.metrics.bar.close()
+                self.loggers.close(self.live.record.status)
         return self.live.record
+
+    def _begin_loggers(self) -> None:
+        earlier = self.earlier
+        lines = earlier.metrics() if earlier is not None else ""
+        self.loggers.begin(self.live.record, lines, again=earlier is not None and earlier.own)
 
     def _fit(self, trainer: Trainer, model: Model, data: DataModule) -> None:
         if self.earlier is None:
@@ -173,6 +183,8 @@ class Recorder:
             if status != "done":
                 with suppress(OSError):
                     self.tables.write(model)
+            if self.loggers and status in ("done", "diverged"):
+                self.loggers.gradient(*gradient_summary(self.live.folder, self.live.record.diverged_step), step=steps)
 
     def _write_somehow(self) -> None:
         """Write the record, on a full disk in the place of what matters less: the older checkpoint, and tables that no

@@ -182,7 +182,7 @@ def test_a_gpu_where_there_is_none(here: Path) -> None:
 def test_a_logger_that_is_not_installed(here: Path) -> None:
     if find_spec("tensorboard") or find_spec("tensorboardX"):
         pytest.skip("tensorboard is installed")
-    told(rnn_train(*SMALL, "logger=tensorboard"), "logger.tensorboard: ", "tensorboard", "install")
+    told(rnn_train(*SMALL, "logger=tensorboard"), "logger=tensorboard: ", "tensorboard", "install")
     assert not list(here.iterdir())
 
 

@@ -1,0 +1,231 @@
+"""Workers on a cluster of Ray's that is there: each is a task, with the share of a node that it may have.
+
+Ray places them; where a node is lost, others are started, and take up what its workers had.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from rnn_research.checks import number
+from rnn_research.cli import telling
+from rnn_research.cli.remote import Lost
+from rnn_research.cli.remote_worker import WorkerReport, work_elsewhere
+from rnn_research.errors import UsageError
+from rnn_research.sweeps.worker import Rules
+
+TO_ANSWER = 10.0
+"""Seconds that a cluster has to answer."""
+TO_BEGIN = 60.0
+"""Likewise, one that is begun here."""
+TO_STOP = 30.0
+"""Seconds that workers have to write their checkpoints, before they are killed."""
+PORTS = {"ray://": 10001, "": 6379}
+
+
+@dataclass
+class RayOptions:
+    """Of `hydra/launcher=ray`.
+
+    Attributes:
+        workers: how many at most; auto: as many as the cluster has room for.
+        address: `auto`, the cluster that this machine is part of; `HOST:PORT`; `ray://HOST:PORT`, through a client;
+            `local`, one that is begun here and ends with the command.
+        cpus: of each worker; a part of one too.
+        gpus: likewise: with 0.25, four workers share a GPU.
+        resources: others that a node must have for each worker, by name.
+        runtime_env: Ray's, such as {env_vars: {...}}.
+    """
+
+    workers: int | str = "auto"
+    address: str = "auto"
+    cpus: float = 1
+    gpus: float = 0
+    resources: dict[str, float] = field(default_factory=dict)
+    runtime_env: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, node: Any) -> RayOptions:
+        """What a launcher's config says.
+
+        Raises:
+            UsageError: names the key that has another value than it may.
+        """
+        given: Any = OmegaConf.to_container(node, resolve=True)
+        found = cls(**{one.name: given[one.name] for one in fields(cls) if one.name in given})
+        try:
+            for name in ("cpus", "gpus"):
+                share = number(name, getattr(found, name), least=0.0)
+                if share > 1 and share % 1:
+                    raise ValueError(f"{name}: given {share:g}, expected a part of one, or an integer")
+            for name, share in found.resources.items():
+                number(f"resources.{name}", share, least=0.0)
+            if not isinstance(found.address, str) or not found.address:
+                raise ValueError(
+                    f"address: given {found.address!r}, expected auto, HOST:PORT, ray://HOST:PORT or local"
+                )
+        except ValueError as error:
+            raise UsageError(f"hydra.launcher.{error}") from None
+        return found
+
+
+class RayWorkers:
+    """Workers in tasks of Ray's, once this process is connected to a cluster.
+
+    Args:
+        folder: the sweep's, which every node sees.
+        rules: what each worker does.
+        options: of the launcher.
+    """
+
+    def __init__(self, folder: Path, rules: Rules, options: RayOptions) -> None:
+        import ray  # pyright: ignore[reportMissingImports]
+
+        self.ray, self.folder, self.rules, self.options = ray, folder, rules, options
+        share = {"num_cpus": options.cpus, "num_gpus": options.gpus, "resources": options.resources or None}
+        self.task = ray.remote(**share, max_retries=0, scheduling_strategy="SPREAD")(_work)
+        self.tasks: list[Any] = []
+        wanted = {"CPU": options.cpus, "GPU": options.gpus, **options.resources}
+        if not any(_has_room(node, wanted) for node in ray.nodes()):
+            told = ", ".join(f"{count:g} {name}" for name, count in wanted.items() if count)
+            telling.say(f"no node of the cluster has {told} for a worker; it waits until one has")
+
+    @property
+    def room(self) -> int:
+        """How many workers the cluster has room for."""
+        wanted = {"CPU": self.options.cpus, "GPU": self.options.gpus, **self.options.resources}
+        there = self.ray.cluster_resources()
+        return max(1, min((int(there.get(name, 0) / count) for name, count in wanted.items() if count), default=1))
+
+    def start(self, count: int) -> None:
+        """Ask for so many."""
+        self.tasks += [self.task.remote(str(self.folder), self.rules, os.getcwd()) for _ in range(count)]
+
+    def ended(self) -> list[WorkerReport | Lost]:
+        """Those whose tasks have ended since."""
+        if not self.tasks:
+            return []
+        over, self.tasks = self.ray.wait(self.tasks, num_returns=len(self.tasks), timeout=0)
+        return [self._end(task) for task in over]
+
+    def _end(self, task: Any) -> WorkerReport | Lost:
+        try:
+            return self.ray.get(task)
+        except Exception as error:  # Ray's: the node is gone, the process was killed; or what the task raised
+            return Lost(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+    @property
+    def running(self) -> int:
+        return len(self.tasks)
+
+    def stop(self) -> None:
+        """Interrupt the tasks, as Ctrl-C would."""
+        for task in self.tasks:
+            with contextlib.suppress(Exception):
+                self.ray.cancel(task, force=False)
+        if self.tasks:
+            _, late = self.ray.wait(self.tasks, num_returns=len(self.tasks), timeout=TO_STOP)
+            for task in late:
+                with contextlib.suppress(Exception):
+                    self.ray.cancel(task, force=True)
+        self.tasks = []
+
+
+def _work(folder: str, rules: Rules, current: str) -> WorkerReport:
+    """The task."""
+    with contextlib.suppress(OSError):  # paths in configs may be relative
+        os.chdir(current)
+    return work_elsewhere(Path(folder), rules)
+
+
+def _has_room(node: dict[str, Any], wanted: dict[str, float]) -> bool:
+    return node["Alive"] and all(node["Resources"].get(name, 0) >= count for name, count in wanted.items())
+
+
+def connect(options: RayOptions) -> None:
+    """Connect to the cluster.
+
+    Raises:
+        UsageError: none answers in time.
+    """
+    address, local = options.address, options.address == "local"
+    if not local and address != "auto":
+        _check_answers(address)
+    given: dict[str, Any] = {"runtime_env": options.runtime_env} if options.runtime_env else {}
+    given |= {"include_dashboard": False} if local else {}
+    failed = list[BaseException]()
+
+    def begin() -> None:
+        import ray  # pyright: ignore[reportMissingImports]
+
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **given)
+        except BaseException as error:
+            failed.append(error)
+
+    import ray  # pyright: ignore[reportMissingImports]
+
+    if ray.is_initialized():  # for the trials of a study before
+        return
+    thread = threading.Thread(target=begin, daemon=True)
+    with _python_alone_writes_errors():
+        thread.start()
+        thread.join(TO_BEGIN if local else TO_ANSWER)
+        if not thread.is_alive() and not failed:
+            return
+        why = " ".join(str(failed[0]).split())[:200] if failed else f"no answer within {TO_ANSWER:g} s"
+        raise _unreachable(address, why)
+
+
+@contextlib.contextmanager
+def _python_alone_writes_errors() -> Iterator[None]:
+    """Where Ray can't connect, its C++ writes lines to stderr, and goes on doing so while this process says its own and
+    ends: these are left out."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    own, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a notebook's has no number
+            if sys.stderr is not None and sys.stderr.fileno() == 2:
+                sys.stderr = os.fdopen(own, "w", buffering=1, errors="backslashreplace")
+        raise
+    os.dup2(own, 2)
+    os.close(own)
+
+
+def _check_answers(address: str) -> None:
+    """Raise a UsageError where nothing listens there: Ray itself would try for a minute."""
+    scheme = "ray://" if address.startswith("ray://") else ""
+    host, colon, port = address.removeprefix(scheme).rpartition(":")
+    if not colon:
+        host, port = port, str(PORTS[scheme])
+    if not host or not port.isdecimal() or int(port) > 65535 or "/" in host:
+        raise _unreachable(address, "which is no address")
+    end = time.monotonic() + 5.0
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=max(0.1, end - time.monotonic())):
+            pass
+    except OSError as error:
+        raise _unreachable(address, f"nothing answers there ({error})") from None
+
+
+def _unreachable(address: str, why: str) -> UsageError:
+    return UsageError(
+        f"hydra.launcher.address: given {address}, {why}; expected a cluster that runs, as auto, HOST:6379 or "
+        "ray://HOST:10001 (ray start --head begins one), or local"
+    )
