@@ -29,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from rnn_research.config.composed_options import ComposedOptions, read_typed, with_values
 from rnn_research.config.counterfactual_keys import expand
-from rnn_research.config.groups import CONF, options
+from rnn_research.config.groups import CONF
 from rnn_research.config.kept_yamls import KeptYamls, as_files, keep
 from rnn_research.config.short_keys import needs_options, register, written_out
 from rnn_research.config.untrusted_yamls import ALLOWED, check_hydra, check_swept, check_trust
@@ -109,8 +109,8 @@ class Composer:
             UsageError: a short key stands for several, or a yaml from elsewhere says what it may not.
             HydraException, OmegaConfBaseException: what Hydra says of the overrides.
         """
-        known, plain = options(self._all), expand(list(overrides))
-        base = self._base(plain) if any(needs_options(text, known) for text in plain) else None
+        plain = expand(list(overrides))
+        base = self._base(plain) if any(needs_options(text, self._all) for text in plain) else None
         long = written_out(plain, base)
         config = self._composed(long)
         self._check(config, long)
