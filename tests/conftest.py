@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import checked
+import entry_points_once  # noqa: F401
 import pytest
 from treebank import written
 from widths import LEVELS, flags, missing

@@ -67,10 +67,9 @@ def check(cfg: DictConfig, folders: tuple[Path, ...] = ()) -> DictConfig:
 
 def _check_names(cfg: DictConfig) -> None:
     """Every key is one that is read here, or that another one refers to; and none is missing."""
-    text = OmegaConf.to_yaml(cfg, resolve=False)
-    for key in map(str, cfg):
-        if key not in (*GROUPS, *SCALARS) and f"${{{key}" not in text:
-            known = [*GROUPS, *SCALARS]
+    known = [*GROUPS, *SCALARS]
+    for key in [str(key) for key in cfg if str(key) not in known]:
+        if f"${{{key}" not in OmegaConf.to_yaml(cfg, resolve=False):
             raise UsageError(f"{key}: unknown, expected one of {', '.join(known)}{nearest(key, known)}")
     for key in (*GROUPS, *SCALARS):
         if key not in cfg and (key in SCALARS or TABLE[key].required):

@@ -29,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from rnn_research.config.composed_options import ComposedOptions, read_typed, with_values
 from rnn_research.config.counterfactual_keys import expand
-from rnn_research.config.groups import CONF, options
+from rnn_research.config.groups import CONF
 from rnn_research.config.kept_yamls import KeptYamls, as_files, keep
 from rnn_research.config.short_keys import needs_options, register, written_out
 from rnn_research.config.untrusted_yamls import ALLOWED, check_hydra, check_swept, check_trust
@@ -110,7 +110,7 @@ class Composer:
             HydraException, OmegaConfBaseException: what Hydra says of the overrides.
         """
         plain = expand(list(overrides))
-        base = self._base(plain) if any(needs_options(text, self._known) for text in plain) else None
+        base = self._base(plain) if any(needs_options(text, self._all) for text in plain) else None
         long = written_out(plain, base)
         config = self._composed(long)
         self._check(config, long)
@@ -144,11 +144,6 @@ class Composer:
         with _one_at_a_time:
             kept = self._own if self.folders else _of_the_package
             return kept.get(choices, self._by_hydra)
-
-    @functools.cached_property
-    def _known(self) -> dict[str, dict[str, str]]:
-        """The options of each group: read once a command."""
-        return options(self._all)
 
     @property
     def _all(self) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,6 +77,12 @@ def options(folders: list[Path]) -> dict[str, dict[str, str]]:
             if not path.stem.startswith("_") and path.parent.name != "hydra":
                 groups.setdefault(path.parent.name, {})[path.stem] = first_line(path)
     return groups
+
+
+def has_option(folders: Iterable[Path], group: str, name: str) -> bool:
+    """Whether one of the folders has an option of that name: see `options`."""
+    plain = name and not name.startswith("_") and "/" not in name
+    return bool(plain) and any((folder / group / f"{name}.yaml").is_file() for folder in folders)
 
 
 def first_line(path: Path) -> str:

@@ -6,12 +6,13 @@ They are written out as text before a config is composed, by the options that ar
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rnn_research.config.groups import LISTS, LONE, SAME, SHORT
+from rnn_research.config.groups import LISTS, LONE, SAME, SHORT, has_option
 from rnn_research.errors import UsageError
 
 KEY = re.compile(r"^([+~]*)([^=@]*)(@[^=]*)?(=.*)?$", re.DOTALL)
@@ -21,16 +22,18 @@ INFINITE = re.compile(r"(?<![\w.])([+-]?)\.(inf|nan)(?![\w.])", re.IGNORECASE)
 QUOTED = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
 
-def needs_options(override: str, known: Mapping[str, Mapping[str, str]]) -> bool:
+def needs_options(override: str, folders: Iterable[Path]) -> bool:
     """Whether it depends on the chosen options what a key stands for.
 
     Args:
-        known: the options of each group.
+        folders: those of the configs.
     """
     key = KEY.match(override)
     group, dot, rest = key[2].partition(".") if key else ("", "", "")
+    if not dot or group not in LISTS:
+        return False
     added = "+" in key[1] if key else False
-    return bool(dot) and group in LISTS and (added or rest.partition(".")[0] not in known.get(group, ()))
+    return added or not has_option(folders, group, rest.partition(".")[0])
 
 
 def written_out(overrides: Sequence[str], config: Any = None) -> list[str]:

@@ -72,6 +72,8 @@ def _draw(comparison: Comparison, out: Path, look: str) -> Pictures:
     from rnn_research.compare.page_data import page_data
     from rnn_research.report import figures, interactive, looks, style
 
+    if look not in style.STYLES:
+        raise KeyError(look)
     data = page_data(comparison)
     alike = look == "screen"  # the page has its own look: of that, SVG is enough
     drawings = figures.draw(comparison, data=data, files=alike)

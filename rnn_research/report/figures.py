@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,39 +27,57 @@ class Drawing:
     """Where the axes lie that the page's script works on: see `style.placed`, and `view`, what they show."""
 
 
+Maker = Callable[[Comparison, looks.Look, PageData | None], Made | None]
+"""Makes a figure where there is something to show."""
+
+
+def _at_one_step(make: Callable[[Comparison, looks.Look], Made | None]) -> Maker:
+    """A maker that needs nothing but the comparison."""
+    return lambda comparison, look, data: make(comparison, look)
+
+
+FIGURES: dict[str, Maker] = {
+    "vanishing": _at_one_step(vanishing.curves),
+    "beginning": _at_one_step(vanishing.beginning),
+    "nodes": _at_one_step(vanishing.nodes),
+    "phases": _at_one_step(maps.phases),
+    "map": maps.training_map,
+    "norm_map": maps.norm_map,
+    "rates": _at_one_step(training.rates),
+    "saturation": _at_one_step(saturated.saturation),
+    "clipping": _at_one_step(norms.clipping),
+    "foreseen": _at_one_step(foreseen.foreseen),
+    "learning": _at_one_step(training.learning),
+    "success": _at_one_step(success.success),
+    "answers": _at_one_step(success.answers),
+    "confusion": _at_one_step(confused.confusions),
+    "beside_task": _at_one_step(maps.beside_task),
+}
+"""By their names, in the order in which they are shown."""
+
+
 def draw(
-    comparison: Comparison, look: str = "screen", data: PageData | None = None, files: bool = True
+    comparison: Comparison,
+    look: str = "screen",
+    data: PageData | None = None,
+    files: bool = True,
+    names: Iterable[str] | None = None,
 ) -> list[Drawing]:
     """Every figure that has something to show.
 
     Args:
-        data: for the figure over training; without it there is none.
+        data: for the figures over training; without it there are none.
         files: whether PNG and PDF are drawn too; the page needs the SVG alone.
         look: `screen`, or `paper`: letters as the text around, thin lines, no grid.
+        names: those of `FIGURES` that are wanted; None: all.
 
     Raises:
-        KeyError: there is no such look.
+        KeyError: there is no such look, or no such figure.
     """
-    makers = (
-        vanishing.curves,
-        vanishing.beginning,
-        vanishing.nodes,
-        maps.phases,
-        lambda compared, told: maps.training_map(compared, told, data),
-        lambda compared, told: maps.norm_map(compared, told, data),
-        training.rates,
-        saturated.saturation,
-        norms.clipping,
-        foreseen.foreseen,
-        training.learning,
-        success.success,
-        success.answers,
-        confused.confusions,
-        maps.beside_task,
-    )
+    makers = [FIGURES[name] for name in (FIGURES if names is None else names)]
     with style.styled(look):
         told = looks.look(comparison)
-        return [_drawing(made, files) for make in makers if (made := make(comparison, told)) is not None]
+        return [_drawing(made, files) for make in makers if (made := make(comparison, told, data)) is not None]
 
 
 def _drawing(made: Made, files: bool) -> Drawing:

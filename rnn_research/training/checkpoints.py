@@ -73,8 +73,10 @@ class CheckpointWriter(Callback):
             self.position.signals.release()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
-        """At the end of the first epoch, and then now and then: epochs may be short."""
-        if not self._written:
+        """At the end of the first epoch, and then now and then: epochs may be short. The last of them ends the
+        training, which writes its own."""
+        last = trainer.global_step == trainer.max_steps or trainer.current_epoch + 1 == trainer.max_epochs
+        if not self._written and not last:
             self._write(trainer, pl_module)
         self.if_due(trainer, pl_module)
 

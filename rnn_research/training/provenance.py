@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -18,7 +19,13 @@ PACKAGES = ("rnn_research", "torch", "lightning", "hydra-core", "omegaconf", "to
 
 def versions() -> dict[str, str]:
     """Of python, and of the installed packages that a run's numbers depend on."""
-    found = {"python": platform.python_version()}
+    return {"python": platform.python_version()} | _installed()
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
+    """Looked up once: reading a package's metadata takes longer than a step of training."""
+    found = {}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import adjoint_table, clipping_table, write_run
+from folders import adjoint_table, clipping_table, draw_less, write_run
 
 from rnn_research import report
 from rnn_research.compare import Comparison, compare
@@ -124,9 +124,10 @@ def test_a_copied_run_takes_its_summary_along_only_if_its_files_are_the_same(fol
 
 
 def test_what_nothing_has_changed_for_is_not_written_again(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Anything else is: another question, a run's files, a picture that is gone or was changed."""
+    draw_less(monkeypatch, "vanishing")
     out = tmp_path_factory.mktemp("out")
 
     def written(changes: dict[str, Any] | None = None, **given: Any) -> bool:

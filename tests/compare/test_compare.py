@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from folders import STEPS, adjoint_table, clipping_table, refused, write_run
+from folders import STEPS, adjoint_table, clipping_table, draw_less, refused, write_run
 
 from rnn_research import report
 from rnn_research.cli.compare import main
 from rnn_research.compare import Comparison, NothingToCompare, compare
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
-from rnn_research.report import as_text, changes, columns, looks, prose, vanishing
+from rnn_research.report import as_text, changes, columns, figures, looks, prose, vanishing
 from rnn_research.statistics.intervals import Interval
 
 MODELS = {"rnn": 0.6, "lstm": 0.97, "gru": 1.25}
@@ -422,7 +422,7 @@ def test_a_run_that_overflowed_before_it_could_be_measured_exploded(tmp_path: Pa
     assert condition.chosen is not None
     assert condition.chosen.verdict.word == "explodes"
     assert "overflowed before a norm could be measured" in condition.chosen.verdict.reason
-    html = report.write(compare([tmp_path]), tmp_path / "out").read_text()
+    html = report.write(compare([tmp_path]), tmp_path / "out", figures=False).read_text()
     assert "overflowed before" in html
 
 
@@ -615,7 +615,8 @@ def test_a_strange_table_is_never_a_traceback(tmp_path: Path, capsys, name: str,
     assert "0.9" in capsys.readouterr().out  # the metric is compared all the same
 
 
-def test_strange_tables_beside_good_ones_are_drawn_around(tmp_path: Path):
+def test_strange_tables_beside_good_ones_are_drawn_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    draw_less(monkeypatch)
     write_run(tmp_path / "good")
     for kind, spoil in STRANGE.items():
         folder = write_run(tmp_path / kind, factors={"model": kind})
@@ -626,7 +627,8 @@ def test_strange_tables_beside_good_ones_are_drawn_around(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", ["empty", "zero", "inf"])
-def test_strange_tables_alone_are_drawn_or_not(tmp_path: Path, kind: str):
+def test_strange_tables_alone_are_drawn_or_not(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
+    draw_less(monkeypatch)
     folder = write_run(tmp_path / "run")
     for name in ("adjoint", "clipping"):
         runs.write_table(folder, name, STRANGE[kind](runs.read_table(folder, name)))
@@ -754,13 +756,15 @@ def test_the_figures_are_files_too(written: Path):
         assert written.with_name(f"{name}.svg").read_text().startswith("<?xml")
 
 
-def test_the_same_runs_make_the_same_page(tmp_path: Path):
+def test_the_same_runs_make_the_same_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    draw_less(monkeypatch)
     write_run(tmp_path / "run")
     pages = [report.write(compare([tmp_path]), tmp_path / name).read_bytes() for name in "ab"]
     assert pages[0] == pages[1]
 
 
-def test_text_from_records_is_text_on_the_page_and_in_figures(tmp_path: Path):
+def test_text_from_records_is_text_on_the_page_and_in_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    draw_less(monkeypatch)
     evil = '<script>alert("&")</script>$\\frac$ __x ' + "long " * 30
     write_run(tmp_path / "a", factors={"model": evil, "dataset": evil}, commit=evil)
     write_run(tmp_path / "b", factors={"model": "rnn", "dataset": "digits"})
@@ -859,9 +863,9 @@ def test_where_trees_and_chains_share_a_panel_its_axis_says_so(tmp_path: Path):
     chain = adjoint_table({0: 0.9}, 0, distances=5)
     tree = np.concatenate([np.repeat(chain[chain["distance"] == depth], 2**depth) for depth in range(5)])
     runs.write_table(folder, "adjoint", tree)
-    html = report.write(compare([tmp_path]), tmp_path / "out").with_name("vanishing.svg").read_text()
-    assert "distance d (cell applications to the loss; in a tree, depth)" in html
-    assert "tree depth" not in html
+    (drawn,) = figures.draw(compare([tmp_path]), files=False, names=["vanishing"])
+    assert "distance d (cell applications to the loss; in a tree, depth)" in drawn.svg
+    assert "tree depth" not in drawn.svg
 
 
 def test_many_conditions_are_drawn_without_bands_and_with_a_legend_that_fits(tmp_path: Path):
@@ -893,9 +897,9 @@ def test_trees_are_drawn_against_depth(tmp_path: Path):
     assert condition.chosen is not None
     assert condition.chosen.depth_sum is not None
     assert condition.chosen.depth_sum.mean == pytest.approx((np.arange(5) - 1) * np.log(1.6), abs=1e-5)
-    html = report.write(comparison, tmp_path / "out").read_text()
-    assert "tree depth d (cell applications from the root)" in html
-    assert "summed over nodes" in html
+    (drawn,) = figures.draw(comparison, files=False, names=["nodes"])
+    assert "tree depth d (cell applications from the root)" in drawn.svg
+    assert "summed over nodes" in drawn.svg + drawn.title + drawn.caption
 
 
 def test_nothing_to_compare_is_an_error_a_caller_can_catch(tmp_path: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from composed import GROUPS, ROUNDS, chosen
+from composed import GROUPS, ROUNDS, chosen, option_node
 from composed import choices as of_round
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -18,7 +18,7 @@ from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
 from rnn_research.config.compose import PRIMARY, Composer
 from rnn_research.config.composed_options import ALONE, ComposedOptions, read_typed, with_values
-from rnn_research.config.groups import CONF
+from rnn_research.config.groups import CONF, LISTS
 from rnn_research.config.kept_yamls import KeptYamls
 from rnn_research.config.short_keys import register
 
@@ -75,6 +75,17 @@ def test_options_with_other_values_are_as_hydra_composes_them(number: int) -> No
     found = quick(*overrides)
     assert found is not None
     assert list(nodes(found)) == list(nodes(by_hydra(*overrides)))
+
+
+@pytest.mark.parametrize("number", range(0, ROUNDS, 4))
+def test_an_option_gives_its_group_the_same_whatever_others_are_chosen(number: int) -> None:
+    """So that tests of every option need not compose each: see `composed.option_node`."""
+    config = Composer()._of_options(tuple(of_round(number)))
+    for group in (group for group in GROUPS if group != "experiment"):
+        names = chosen(number, group)
+        found = [option_node(group, name) for name in names]
+        one = OmegaConf.merge(*found) if group in LISTS else found[0]
+        assert OmegaConf.to_container(one) == OmegaConf.to_container(config[group]), group
 
 
 def test_each_option_is_in_a_round() -> None:

@@ -28,8 +28,10 @@ def study(root: Path, models: tuple[str, ...] = ("rnn", "lstm"), classes: int = 
     return compare([root])
 
 
-def drawn(comparison: Comparison, look: str = "screen") -> dict[str, Drawing]:
-    return {one.name: one for one in figures.draw(comparison, look, page_data(comparison))}
+def drawn(comparison: Comparison, *names: str, look: str = "screen", files: bool = False) -> dict[str, Drawing]:
+    """The figures of these names, or all."""
+    found = figures.draw(comparison, look, page_data(comparison), files, names or None)
+    return {one.name: one for one in found}
 
 
 def texts(drawing: Drawing) -> str:
@@ -64,11 +66,16 @@ def test_axes_have_names_in_words_and_the_caption_says_n(
 
 @pytest.mark.parametrize("look", ["screen", "paper"])
 def test_pdfs_embed_their_letters_and_are_small(compared: Comparison, look: str) -> None:
-    found = drawn(compared, look)
+    found = drawn(compared, *NEW, look=look, files=True)
     for name in NEW:
         assert len(found[name].pdf) < 300_000, name
         assert b"/FontFile2" in found[name].pdf, name
         assert b"/Subtype /Image" not in found[name].pdf, name
+
+
+def test_a_figure_has_the_name_that_it_is_asked_for_by(made: dict[str, Drawing]) -> None:
+    assert len(made) > 9
+    assert list(made) == [name for name in figures.FIGURES if name in made]
 
 
 def test_every_condition_has_its_mark(made: dict[str, Drawing]) -> None:
@@ -118,27 +125,27 @@ def test_norms_over_training_are_the_geometric_mean_over_samples_then_seeds(comp
 
 @pytest.mark.parametrize("classes", [2, 13, 45])
 def test_matrices_of_any_size(classes: int, tmp_path: Path) -> None:
-    found = drawn(study(tmp_path, ("rnn",), classes, 1))["confusion"]
+    found = drawn(study(tmp_path, ("rnn",), classes, 1), "confusion")["confusion"]
     assert len(found.svg) < 400_000
     assert bool(re.search(r"<text[^>]*font: 7px|size: 7px", found.svg)) or classes > 12
 
 
 def test_many_conditions_and_classes_are_cut_with_a_word(tmp_path: Path) -> None:
-    found = drawn(study(tmp_path, tuple(f"net{place}" for place in range(14)), 4, 1))
+    found = drawn(study(tmp_path, tuple(f"net{place}" for place in range(14)), 4, 1), "confusion", "foreseen")
     assert "The first 12 of 14 conditions are drawn." in found["confusion"].caption
     assert "The first 12 of 14 conditions are drawn." in found["foreseen"].caption
 
 
 def test_without_the_tables_there_are_no_such_figures(tmp_path: Path) -> None:
     write_run(tmp_path / "one", 0.9)
-    assert not {"saturation", "foreseen", "confusion"} & set(drawn(compare([tmp_path])))
+    assert not drawn(compare([tmp_path]), "saturation", "foreseen", "confusion")
 
 
 def test_a_saturation_that_is_nowhere_a_number_but_at_one_step_draws_nothing(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "one", 0.9)
     table = np.array([(0, 0, 0.5)], [("step", "i8"), ("layer", "i2"), ("f", "f8")])
     runs.write_table(folder, "saturation", table)
-    assert "saturation" not in drawn(compare([tmp_path]))
+    assert "saturation" not in drawn(compare([tmp_path]), "saturation")
 
 
 def test_an_infinite_time_scale_is_drawn_around(tmp_path: Path) -> None:
@@ -146,4 +153,4 @@ def test_an_infinite_time_scale_is_drawn_around(tmp_path: Path) -> None:
     rows = [(step, 0, 0.5, np.inf if step else 4.0) for step in STEPS]
     kinds = [("step", "i8"), ("layer", "i2"), ("f", "f8"), ("forget_timescale", "f8")]
     runs.write_table(folder, "saturation", np.array(rows, kinds))
-    assert "saturation" in drawn(compare([tmp_path]))
+    assert "saturation" in drawn(compare([tmp_path]), "saturation")

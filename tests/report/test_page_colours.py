@@ -15,7 +15,7 @@ from folders import write_run
 from rnn_research import report
 from rnn_research.compare import compare
 from rnn_research.records import runs
-from rnn_research.report import looks, palette
+from rnn_research.report import figures, looks, palette
 from rnn_research.report.palette import COLOURS, DARK, DASHES, MARKERS, slots
 
 NAMES = ["rnn", "lstm", "gru", "my_cell", "other", "0.5", "a name of 300 characters " * 12, "Ünïcode", "<b>"]
@@ -171,11 +171,10 @@ def test_every_figure_draws_a_condition_in_its_colour(tmp_path: Path) -> None:
     grid(tmp_path, ["rnn", "my_cell", "gru"])
     found = compare([tmp_path])
     look = looks.look(found)
-    report.write(found, tmp_path / "out")
     for name in ("vanishing", "rates", "learning"):
-        svg = (tmp_path / "out" / f"{name}.svg").read_text()
+        (drawn,) = figures.draw(found, files=False, names=[name])
         for place, condition in enumerate(found.conditions):
-            marked = re.findall(rf'data-c="{place}">\s*<path[^>]*?style="([^"]*)"', svg)
+            marked = re.findall(rf'data-c="{place}">\s*<path[^>]*?style="([^"]*)"', drawn.svg)
             lines = [one for one in marked if "fill: none" in one]
             assert lines, name
             assert {re.findall(r"stroke: (#\w+)", one)[0] for one in lines} == {look.colour(condition)}, name

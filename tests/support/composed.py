@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import pickle
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -15,8 +17,13 @@ ROUNDS = max(len(names) for group, names in GROUPS.items() if group not in LISTS
 
 
 def composed(*overrides: str) -> DictConfig:
-    """The config of a run, without Hydra's part."""
-    return Composer(given=overrides).run(overrides).task
+    """The config of a run, without Hydra's part: a new one at each call."""
+    return pickle.loads(_pickled(overrides))
+
+
+@functools.cache
+def _pickled(overrides: tuple[str, ...]) -> bytes:
+    return pickle.dumps(Composer(given=overrides).run(overrides).task)
 
 
 def chosen(number: int, group: str) -> list[str]:
@@ -31,24 +38,30 @@ def choices(number: int) -> list[str]:
 
 
 def option_node(group: str, option: str) -> DictConfig:
-    """What an option gives its group: composed with one of each other group, a fifth of the time of one by one.
+    """What an option gives its group, a new node at each call: composed with all others, a tenth of the time of one by
+    one. `tests/config/test_composed_options.py` compares the two."""
+    return pickle.loads(_option_node(group, option))
 
-    Raises:
-        AssertionError: another option of the round gives its group more than what is under its own name.
-    """
-    names = GROUPS[group]
-    number = names.index(option) % ROUNDS
-    node = _round(number)[group]
-    if group not in LISTS:
-        return node
-    assert set(node) | {"none"} == set(chosen(number, group)) | {"none"}
-    return OmegaConf.masked_copy(node, [option] if option in node else [])
+
+@functools.cache
+def _option_node(group: str, option: str) -> bytes:
+    if group in LISTS:
+        every = _of_all_options()[group]
+        node = OmegaConf.masked_copy(every, [option] if option in every else [])
+    else:
+        node = copy.deepcopy(_of_all_options().each[group][option])
+    node._set_parent(None)  # which would be pickled with it
+    return pickle.dumps(node)
+
+
+@functools.cache
+def _of_all_options() -> DictConfig:
+    """A config with every option: of groups that take several under the group, of the others below `each`."""
+    several = [_choice(group, GROUPS[group]) for group in LISTS]
+    lone = [group for group in GROUPS if group not in (*LISTS, "experiment")]
+    each = [f"+{group}@each.{group}.{name}={name}" for group in lone for name in GROUPS[group]]
+    return composed(*several, *each)
 
 
 def _choice(group: str, names: list[str]) -> str:
     return f"{group}=[{','.join(names)}]" if group in LISTS else f"{group}={names[0]}"
-
-
-@functools.cache
-def _round(number: int) -> DictConfig:
-    return composed(*choices(number))

@@ -157,3 +157,14 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture) -> str:
     (line,) = printed.err.splitlines()
     assert line.startswith("rnn-compare: error: ")
     return line
+
+
+def draw_less(patch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let `report.write` draw figures as SVG alone (and no others than these), for tests of what stands around them:
+    PNG and PDF take twice the time of the SVG, which the page has."""
+    from rnn_research.report import figures, style
+
+    patch.setattr(style, "png", lambda figure: b"")
+    patch.setattr(style, "pdf", lambda figure: b"")
+    if names:
+        patch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in names})

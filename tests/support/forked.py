@@ -19,6 +19,7 @@ from typing import Any
 from rnn_research.training.signals import STOPPING
 
 IMPORTED = (
+    "entry_points_once",
     "rnn_research.cli.train",
     "rnn_research.training.fit",
     "rnn_research.config.build",
