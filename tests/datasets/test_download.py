@@ -610,6 +610,34 @@ def test_the_real_data_come_as_they_are_published_though_every_answer_is_cut(
     assert len(server.asked) == 2 * len(here)
 
 
+OTHER_FILES = {
+    SmsSpam: {"SMSSpamCollection": b"ham\thello\nspam\twin\nham\tyes\n"},
+    SpokenDigits: {f"{digit}_theo_{number}.wav": b"RIFF" for digit in range(2) for number in range(6)},
+    JapaneseVowels: {f"JapaneseVowels_{part}.ts": b"@data\n1,2:a\n" for part in ("TRAIN", "TEST")},
+    SkeletonActions: {"joints_s01_e01.txt": b"1 2 3\n", "actionLabel.txt": b"s01_e01\nwalk: 1 2\n"},
+}
+"""Files by the names of the published ones, of data whose servers may give others than those that are known here."""
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_files_that_a_server_has_changed_are_refused_with_what_to_do(
+    kind: Any, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, files = kind.PUBLISHED, OTHER_FILES[kind]
+    for name in map(download_name, data.urls):
+        server.files[f"/{name}"] = Served(as_published(name, files))
+    here = tuple(f"{server.address}/{download_name(url)}" for url in data.urls)
+    monkeypatch.setattr(kind, "PUBLISHED", replace(data, urls=here))
+    with pytest.raises(ValueError, match=r"^(dataset\.)?root: ") as refused:
+        kind(cache=str(tmp_path)).task  # noqa: B018
+    said = str(refused.value)
+    found = digest_of({name: content for name, content in files.items() if name not in data.added})
+    assert f"found files with SHA-256 {found}, expected those published as {data.name}, with {data.digest}" in said
+    assert f"fetch the files by hand into {tmp_path / data.name}, or set dataset.root to their folder" in said
+    assert "\n" not in said
+    assert not [one for one in (tmp_path / data.name).iterdir() if one.is_file() and not one.name.startswith(".")]
+
+
 def test_the_real_data_are_known_by_their_contents(real_data: Any, caplog: pytest.LogCaptureFixture) -> None:
     SST(str(real_data("sst"))).load()
     Shakespeare(str(real_data("tinyshakespeare"))).files()
