@@ -198,21 +198,30 @@ def load(folder: str | Path) -> RunRecord:
 def find(folders: Iterable[Path]) -> Iterator[Path]:
     """Every folder at or below `folders` that holds a `run.json`, each once, in sorted order; links to folders are
     followed, also into a circle."""
-    seen: set[Path] = set()
+    seen: set[tuple[int, int]] = set()
     for folder in folders:
         found, walked = [], set()
         for at, below, files in os.walk(folder, followlinks=True):
-            real = os.path.realpath(at)
-            if real in walked:
+            place = _place(at)
+            if place is None or place in walked:
                 below.clear()
                 continue
-            walked.add(real)
+            walked.add(place)
             if RECORD in files:
-                found.append(Path(at))
-        for path in sorted(found, key=lambda path: path / RECORD):
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path
+                found.append((at.split(os.sep), place))
+        for parts, place in sorted(found, key=lambda one: [*one[0], RECORD]):
+            if place not in seen:
+                seen.add(place)
+                yield Path(os.sep.join(parts))
+
+
+def _place(folder: str) -> tuple[int, int] | None:
+    """Which folder it is, by whatever name; None where it has gone."""
+    try:
+        there = os.stat(folder)
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
 
 
 def write_table(folder: Path, name: str, table: np.ndarray) -> None:

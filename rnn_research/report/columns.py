@@ -17,6 +17,8 @@ from rnn_research.report.fitting import KEPT
 from rnn_research.report.names import names as factor_names
 
 SEVERAL = 2
+MIXED = "§"
+"""Marks what is averaged over different training steps (`compare.caveats` says so in words)."""
 BRIEF = (as_text.words_over, as_text.brief_words)
 """A verdict in fewer words."""
 
@@ -109,7 +111,7 @@ def verdict_columns(comparison: Comparison) -> list[Column]:
         Column(
             "far ratio [95%]",
             "norm at the farthest distance over that at distance 1",
-            lambda c: _of(c.chosen, as_text.far) + _of_some(c, over=True),
+            lambda c: _of(c.chosen, as_text.far) + MIXED * (len(c.steps) > 1) + _of_some(c, over=True),
             keep=95,
         ),
         *([start] if start.title != chosen.title else []),

@@ -98,7 +98,8 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
         verdict = condition.chosen.verdict
         at = columns.at(columns.step_title(comparison))
         word = f"{verdict_word(verdict.said.capitalize())}{verdict.doubt}"
-        said.append(f"{word} {at}{columns.of_some(condition)}: {typeset(verdict.reason)}.")
+        mixed = f" (of steps {condition.steps[0]:,} to {condition.steps[-1]:,})" if len(condition.steps) > 1 else ""
+        said.append(f"{word} {at}{mixed}{columns.of_some(condition)}: {typeset(verdict.reason)}.")
     if condition.beside:
         parts = (f"{name} {as_text.beside(reading)}" for name, reading in condition.beside.items())
         said.append(f"{typeset('; '.join(parts)).capitalize()}.")

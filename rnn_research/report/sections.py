@@ -77,7 +77,10 @@ def _cell(column: Column, condition: Condition) -> str:
     if column.kind in ("option", "words"):
         return escape(text)
     mean, bracket, rest = text.partition(" [")
-    return typeset(mean) + (f' <span class="iv">[{typeset(rest)}</span>' if bracket else "")
+    ends, between, note = rest.partition(" (")
+    note = f"({note}" if between else ""
+    said = typeset(mean) + (f' <span class="iv">[{typeset(ends)}</span>' if bracket else "")
+    return said + (f' <span class="iv note">{typeset(note)}</span>' if note else "")
 
 
 def _number(column: Column) -> str:
