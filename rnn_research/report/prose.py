@@ -9,7 +9,7 @@ from html import escape
 from rnn_research.compare import Comparison, Condition, Success
 from rnn_research.compare.factors import is_of_clipping
 from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, LADDER, RISE, Reading, verdicts
-from rnn_research.report import as_text, budget, columns
+from rnn_research.report import as_text, budget, columns, metric_columns
 from rnn_research.report.names import joined, names
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -108,8 +108,8 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
         said.append(f"{at}: {verdict_word(as_text.words(condition.start))}.")
     if condition.metric is not None:
         against = "" if condition.baseline is None else f", baseline {as_text.number(condition.baseline)}"
-        metric = columns.title_of_metric(condition).capitalize()
-        said.append(f"{escape(metric)} {typeset(columns.metric_cell(condition) + against)}.")
+        metric = metric_columns.title_of_metric(condition).capitalize()
+        said.append(f"{escape(metric)} {typeset(metric_columns.metric_cell(condition) + against)}.")
     if condition.success is not None:
         said.append(f"Solved: {typeset(_success(condition.success))}.")
     if condition.diverged:

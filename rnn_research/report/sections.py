@@ -8,8 +8,8 @@ from html import escape
 
 from rnn_research.compare import Comparison, Condition, caveats, explained_rates
 from rnn_research.compare.factors import short
-from rnn_research.report import as_text, changes, columns, explaining, prose
-from rnn_research.report.columns import Column
+from rnn_research.report import as_text, changes, columns, explaining, metric_columns, prose
+from rnn_research.report.column import Column
 from rnn_research.report.names import names
 from rnn_research.report.prose import typeset
 
@@ -143,7 +143,7 @@ def effects(comparison: Comparison) -> str:
     """What a strategy changed, in words and as a table; nothing where there is nothing to compare with."""
     if not comparison.effects:
         return ""
-    metric = columns.metric_title(comparison)
+    metric = metric_columns.metric_title(comparison)
     measured = ("p", "detectable")
     head = ("condition", "#decay rate", *(f"#{one}" for one in measured), f"#{metric}")
     head = (*head, *(f"#{one}" for one in measured), "#seeds", "note")
