@@ -30,9 +30,9 @@ from typing import IO, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from rnn_research.records import version1, wellformed
+from rnn_research.records import npy, version1, wellformed
 from rnn_research.records.identity import CHOSEN_BEFORE
-from rnn_research.records.wellformed import check_dtype, check_record, check_table
+from rnn_research.records.wellformed import check_record
 
 VERSION = 2
 RECORD = "run.json"
@@ -247,28 +247,9 @@ def read_table(folder: Path, name: str) -> np.ndarray | None:
             if file.read(len(MAGIC)) != MAGIC:  # numpy would speak of pickles, and how to load them
                 raise ValueError("not a .npy file")
             file.seek(0)
-            table = _table(file)
+            table = npy.read(file)
     except Exception as error:  # numpy parses the header as Python: a torn one raises even TokenError
         raise DamagedRecord(path, f"damaged ({error}); run it again") from None
-    return table
-
-
-def _table(file: IO[bytes]) -> np.ndarray:
-    """The table in a .npy file, after looking at its header: it may ask for more memory than there is."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    version = np.lib.format.read_magic(file)
-    if version in readers:
-        shape, _, dtype = readers[version](file)
-        check_dtype(dtype)
-        if len(shape) != 1:
-            raise ValueError("expected a table with named columns")
-        held = os.fstat(file.fileno()).st_size - file.tell()
-        if shape[0] * dtype.itemsize != held:
-            raise ValueError(f"{held} bytes of rows, expected {shape[0] * dtype.itemsize}")
-    file.seek(0)
-    table = np.load(file, allow_pickle=False)
-    check_dtype(table.dtype)
-    check_table(table)
     return table
 
 
