@@ -1,6 +1,8 @@
 """What `rnn-compare` takes: many runs with long tables, the first time and again. `python -m benchmarks.comparisons`.
 
-Prints seconds, and how they grow with the number of runs; nothing here is a test.
+Prints seconds by the clock and of the processor, and how they grow with the number of runs. Where others work on the
+machine the processor's tell more; as a measure of the machine itself they are also given for importing Lightning.
+Nothing here is a test.
 """
 
 from __future__ import annotations
@@ -66,11 +68,17 @@ def study(folder: Path, count: int, adjoint: list[Path]) -> None:
         os.link(adjoint[number % TABLES], run / "probes" / "adjoint.npy")
 
 
-def seconds(folder: Path, *options: str) -> float:
-    """How long the command takes, with its imports."""
-    start = time.perf_counter()
+def seconds(*command: str) -> tuple[float, float]:
+    """How long a command takes, with its imports: by the clock, and of the processor with all that it starts."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+    after, end = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    return end - start, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def comparing(folder: Path, *options: str) -> tuple[float, float]:
+    """The seconds of a comparison."""
     command = [
-        sys.executable,
         "-m",
         "rnn_research.cli.compare",
         str(folder),
@@ -78,8 +86,7 @@ def seconds(folder: Path, *options: str) -> float:
         str(folder / "comparison"),
         *options,
     ]
-    subprocess.run([*command, *options], check=True, capture_output=True)
-    return time.perf_counter() - start
+    return seconds(*command)
 
 
 def main() -> None:
@@ -88,15 +95,18 @@ def main() -> None:
     parser.add_argument("--figures", action="store_true", help="also draw")
     given = parser.parse_args()
     options = () if given.figures else ("--no-figures",)
-    print(f"{'runs':>6} {'first, s':>9} {'again, s':>9} {'first / run, ms':>16} {'page, MB':>9}")
+    titles = ("first, s", "again, s", "first, CPU s", "again, CPU s", "CPU ms / run", "page, MB")
+    print(f"import lightning.pytorch: {seconds('-c', 'import lightning.pytorch')[1]:.1f} CPU s")
+    print("  runs " + " ".join(f"{title:>12}" for title in titles))
     with tempfile.TemporaryDirectory() as place:
         adjoint = tables(Path(place) / "tables")
         for count in given.runs:
             folder = Path(place) / str(count)
             study(folder, count, adjoint)
-            first, again = seconds(folder, *options), seconds(folder, *options)
+            first, again = comparing(folder, *options), comparing(folder, *options)
             page = (folder / "comparison" / "comparison.html").stat().st_size / 1e6
-            print(f"{count:>6} {first:>9.1f} {again:>9.1f} {1000 * first / count:>16.1f} {page:>9.1f}", flush=True)
+            values = (first[0], again[0], first[1], again[1], 1000 * first[1] / count, page)
+            print(f"{count:>6} " + " ".join(f"{value:>12.1f}" for value in values), flush=True)
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
     print(f"most memory of one process: {most:.2f} GB")
 

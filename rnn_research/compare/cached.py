@@ -49,6 +49,7 @@ KINDS = {
     )
 }
 """What a file may hold, by name."""
+FIELDS = {kind: tuple(item.name for item in fields(kind)) for kind in KINDS.values()}
 ARRAYS = ("<f8", "<i8", "|b1")
 Kept = TypeVar("Kept", RunSummary, RunDetail)
 READ = ("adjoint", "clipping", SATURATION, COUNTERFACTUAL, runs.ANSWERS)
@@ -90,8 +91,8 @@ def _path(folder: Path, view: Mapping[str, Any]) -> Path:
 
 def _state(folder: Path, view: Mapping[str, Any], among: Sequence[int]) -> str:
     """A digest of the view, what it is among, the package, and the sizes and times of the run's files."""
-    paths = [folder / runs.RECORD, folder / runs.METRICS, *(folder / runs.PROBES / f"{name}.npy" for name in READ)]
-    return digest([sources(*ROOMS), dict(view), list(among), [stamp(path) for path in paths]])
+    names = (runs.RECORD, runs.METRICS, *(f"{runs.PROBES}/{name}.npy" for name in READ))
+    return digest([sources(*ROOMS), dict(view), list(among), [stamp(f"{folder}/{name}") for name in names]])
 
 
 def _dump(summary: RunSummary | RunDetail, state: str) -> bytes:
@@ -151,7 +152,10 @@ def _object(value: Any, arrays: memoryview) -> Any:
     if "kind" in value:
         kind = KINDS[value["kind"]]
         found = object.__new__(kind)  # as it was: its fields are checked together, by `has_form`
-        vars(found).update((item.name, _object(value[item.name], arrays)) for item in fields(kind))
+        own = vars(found)
+        for name in FIELDS[kind]:
+            one = value[name]
+            own[name] = _object(one, arrays) if isinstance(one, dict) else one
         return found
     if "array" in value:
         kind, start, shape = value["array"]
@@ -161,7 +165,7 @@ def _object(value: Any, arrays: memoryview) -> Any:
     if not all(isinstance(value[form], list) for form in ("tuple", "dict", "text") if form in value):
         raise ValueError(list(value))
     if "tuple" in value:
-        return tuple(_object(item, arrays) for item in value["tuple"])
+        return tuple([_object(item, arrays) if isinstance(item, dict) else item for item in value["tuple"]])
     if "text" in value:
         return np.array(value["text"])
     return {key: _object(item, arrays) for key, item in value["dict"]}

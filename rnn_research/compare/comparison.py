@@ -132,7 +132,7 @@ def compare(
     Args:
         state: whose adjoint; default `joint`, all states of a cell together.
         step: of the optimiser, at which to look; `last` is the last recorded one with finite norms.
-        metric: `accuracy`, or with its split `val_accuracy`; default one of the test split that has a baseline.
+        metric: `accuracy`, or with its split `val_accuracy`; default one of the test split, or each task's own.
         by: the factors that make conditions; default all that vary. Others are pooled.
         fraction: of the norm at distance 1, below which the horizon lies.
         against: features of the samples, such as `length`, that the answers are to be told by.
@@ -146,11 +146,9 @@ def compare(
     """
     selection = filtered(whole := _selected(folders := [Path(folder) for folder in folders]), where)
     reference, pairing = baseline_of(baseline, selection), chosen_factors("pair", pair, selection) or None
-    metrics = choose_metrics(selection.found, metric)
-    view = TableView(state, step, metrics.shared, checked_fraction(fraction))
+    metrics, view = choose_metrics(selection.found, metric), TableView(state, step, None, checked_fraction(fraction))
     varying = chosen_factors("by", by, selection) or selection.factors.varying
     read = _read(selection.found, view, metrics, varying, processes)
-    check_read(read, state, step)
     bins, grouped = _bins(read, against), _group(read, varying, beginnings(whole.found, whole.excluded))
     conditions = tuple(condition(*group, bins) for group in grouped)
     pooled = tuple(factor for factor in selection.factors.varying if factor not in varying)
@@ -187,11 +185,13 @@ def _selected(folders: Sequence[Path]) -> Selection:
 def _read(
     found: Sequence[SelectedRun], view: TableView, metrics: ChosenMetrics, varying: Sequence[str], processes: int
 ) -> list[ComparedRun]:
-    """What every run's tables say, each looked at with the metric of its task."""
+    """What every run's tables say, each looked at with the metric of its task; some run has the state and step."""
     seeds = Counter(_options(item.settings, varying) for item in found)
     views = {task: replace(view, metric=metric) for task, metric in metrics.of_task.items()}
     alone = [seeds[_options(item.settings, varying)] == 1 for item in found]
-    return read_runs(found, [views[task_of(item.record)] for item in found], alone, processes)
+    read = read_runs(found, [views[task_of(item.record)] for item in found], alone, processes)
+    check_read(read, view.state, view.step)
+    return read
 
 
 def _bins(read: Sequence[ComparedRun], against: Sequence[str]) -> dict[str, Bins]:

@@ -18,6 +18,8 @@ from rnn_research.curves import Reading, together
 from rnn_research.statistics.intervals import Band, Interval, band, interval
 from rnn_research.statistics.intervals import at as at_x
 
+NAN = float("nan")
+
 
 @dataclass(frozen=True, eq=False)
 class Condition:
@@ -88,6 +90,10 @@ def condition(
     answers = [[run.answers for run in runs] for runs in _seeds(members)]
     broken = {name: breakdown(answers, name, among, answered) for name, among in (bins or {}).items()}
     clipping = [run.clipping for run in members if run.clipping is not None]
+    chosen = _reading(members, lambda run: run.chosen)
+    alike = all(
+        _step(run.start) == _step(run.chosen) for run in members
+    )  # what was recorded at one step, as at the start
     return Condition(
         options,
         tuple(members),
@@ -95,13 +101,13 @@ def condition(
         metric=scaled_interval(_of_seeds(finished, lambda run: run.score, ours), ours),
         scale=ours,
         baseline=baselines.mean if baselines else None,
-        start=_reading(members, lambda run: run.start),
-        chosen=_reading(members, lambda run: run.chosen),
+        start=chosen if alike else _reading(members, lambda run: run.start),
+        chosen=chosen,
         rates=_band(members, lambda run: run.rates),
         learning=scaled_band(_band(finished, lambda run: _logs(run.learning, ours)), ours),
         norms=gradient_norms(clipping),
         clipped=scaled_interval(
-            _of_seeds(members, lambda run: nan if run.clipping is None else run.clipping.share), MetricScale.SHARE
+            _of_seeds(members, lambda run: NAN if run.clipping is None else run.clipping.share), MetricScale.SHARE
         ),
         success=success([run.record for run in members]),
         answers={name: found for name, found in broken.items() if found is not None},
@@ -132,7 +138,7 @@ def _of_seeds(
     """The mean over each seed's runs of what is finite, of logs the geometric one; NaN where nothing is."""
     values = [[value for run in runs if np.isfinite(value := view(run))] for runs in _seeds(members)]
     found = [scaled_interval(some, scale) for some in values]
-    return [float("nan") if one is None else one.mean for one in found]
+    return [NAN if one is None else one.mean for one in found]
 
 
 def _logs(series: Series | None, scale: MetricScale) -> Series | None:
@@ -146,6 +152,10 @@ def _reading(members: Sequence[ComparedRun], look: Callable[[ComparedRun], Gradi
     of_seeds = [_of_one_seed([at for at in map(look, runs) if at is not None]) for runs in _seeds(members)]
     seen = [at for at in of_seeds if at is not None]
     return together([at.curve for at in seen], [at.decay for at in seen], [at.verdict for at in seen])
+
+
+def _step(at: GradientAtStep | None) -> int | None:
+    return None if at is None else at.curve.step
 
 
 def _of_one_seed(seen: Sequence[GradientAtStep]) -> GradientAtStep | None:
@@ -163,9 +173,8 @@ def _of_one_seed(seen: Sequence[GradientAtStep]) -> GradientAtStep | None:
         log_depth_sum=found.curve.mean if sums is None else at_x(found.curve.x, [sums.x], [sums.mean])[0],
         branching=any(at.curve.branching for at in seen),
     )
-    nan = float("nan")  # levels are no seeds: their spread is no interval
-    far = replace(found.decay.far, low=nan, high=nan)
-    return GradientAtStep(curve, replace(found.decay, low=nan, high=nan, far=far, seeds=1), found.verdict)
+    far = replace(found.decay.far, low=NAN, high=NAN)  # levels are no seeds: their spread is no interval
+    return GradientAtStep(curve, replace(found.decay, low=NAN, high=NAN, far=far, seeds=1), found.verdict)
 
 
 def _beside(members: Sequence[ComparedRun]) -> dict[str, Reading]:

@@ -13,7 +13,8 @@ ASKED = ("folder", "metric", "state", "step", "fraction", "varying", "where", "b
 def fingerprint(comparison: Comparison) -> str:
     """A digest of what was asked, of the package's sources, and of the size and time of every file of the runs, of
     those that are left out too."""
-    folders = [item.folder for item in (*comparison.runs, *comparison.excluded, *comparison.whole)]
+    shown = (*comparison.runs, *comparison.excluded, *comparison.whole)
+    folders = dict.fromkeys(item.folder for item in shown)
     asked = {name: getattr(comparison, name) for name in ASKED}
     files = [[comparison.name(folder), run_stamps(folder)] for folder in folders]
     return digest([sources(*ROOMS), asked, files])

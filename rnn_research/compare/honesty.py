@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from rnn_research.compare.comparison import Comparison
 from rnn_research.compare.conditions import Condition
+from rnn_research.compare.effects import Effect
 from rnn_research.curves import Reading
 from rnn_research.records.printable import middle, printable_values
 from rnn_research.records.runs import RunRecord
@@ -20,6 +21,7 @@ FEWEST_DISTANCES = 10
 """A rate fitted over fewer is marked: the error of one distance turns the line."""
 FEW_SAID = f"† fitted over fewer than {FEWEST_DISTANCES} distances"
 UNDERFLOW_SAID = "‡ fitted without the norms that sink below what float32 holds"
+MIXED_SAID = "average gradients of different training steps §"
 FEWEST_SEEDS = 3
 SIZES_APART = 0.1
 """Conditions whose numbers of parameters differ by a larger share are compared with a warning."""
@@ -157,13 +159,13 @@ def _steps(comparison: Comparison) -> Iterator[Caveat]:
         return
     mixed = tuple(comparison.label(c) for c in comparison.conditions if len(c.steps) > 1)
     within = (
-        f"{len(mixed)} of {_count(comparison.conditions, 'condition')} average gradients of different training steps"
+        f"{len(mixed)} of {_count(comparison.conditions, 'condition')} {MIXED_SAID}"
         if mixed
         else "the conditions' gradients are of different training steps"
     )
     shared = set.intersection(*(set(run.steps) for run in comparison.runs if run.chosen))
     repair = f"--step {max(shared)} reads all at the last that all recorded" if shared else "no step is in all runs"
-    named = f": {_listed(mixed)}" if mixed else ""
+    named = f": {_labels(mixed)}" if mixed else ""
     yield Caveat("different steps", f"{within}, {seen[0]:,} to {seen[-1]:,} ({repair}){named}", mixed)
 
 
@@ -173,11 +175,15 @@ def _seeds(comparison: Comparison) -> Iterator[Caveat]:
     if len(set(counts)) > 1:
         least, most = min(counts), max(counts)
         few = tuple(name for name, own in seeds.items() if len(own) < most)
-        said = f"conditions have {least} to {most} seeds; with fewer than {most}: {_listed(few)}"
+        said = f"conditions have {least} to {most} seeds; with fewer than {most}: {_labels(few)}"
         yield Caveat("unequal seeds", said, few)
     elif len({frozenset(own) for own in seeds.values()}) > 1:
         said = "conditions have as many seeds but not the same ones: differences are paired over those that both have"
         yield Caveat("unequal seeds", said)
+    if apart := [effect for effect in comparison.effects if not _paired(effect)]:
+        names = tuple(f"{comparison.label(e.clipped)} and {comparison.label(e.plain)}" for e in apart)
+        said = f"{len(apart)} of {_count(comparison.effects, 'difference')} from the baseline can't be taken"
+        yield Caveat("no pair", f"{said}, since no seed is in both conditions: {_labels(names)}", names)
     few = tuple(name for name, own in seeds.items() if len(own) < FEWEST_SEEDS)
     if few:
         which = "all conditions have" if len(few) == len(seeds) else f"{len(few)} of {len(seeds)} conditions have"
@@ -190,7 +196,13 @@ def _seeds(comparison: Comparison) -> Iterator[Caveat]:
             f"the gradient of {_count(short, 'condition')} could be read of fewer than {FEWEST_SEEDS} seeds "
             f"({least} at the least): it has no interval over seeds"
         )
-        yield Caveat("few seeds", f"{what}: {_listed(short)}", short)
+        yield Caveat("few seeds", f"{what}: {_labels(short)}", short)
+
+
+def _paired(effect: Effect) -> bool:
+    """Whether some seed is in both conditions."""
+    ours, theirs = ({run.record.seed for run in one.runs} for one in (effect.clipped, effect.plain))
+    return bool(ours & theirs)
 
 
 def _metric(comparison: Comparison) -> Iterator[Caveat]:
@@ -213,7 +225,7 @@ def _metric(comparison: Comparison) -> Iterator[Caveat]:
     pooled = tuple(comparison.label(c) for c in comparison.conditions if c.metric_name is None and len(tasks) > 1)
     if pooled:
         said = f"{len(pooled)} of {_count(comparison.conditions, 'condition')} pool tasks that have different metrics"
-        yield Caveat("no metric", f"{said}, and have no mean: {_listed(pooled)}", pooled)
+        yield Caveat("no metric", f"{said}, and have no mean: {_labels(pooled)}", pooled)
     without = tuple(
         comparison.label(c)
         for c in comparison.conditions
@@ -221,7 +233,7 @@ def _metric(comparison: Comparison) -> Iterator[Caveat]:
     )
     if without:
         named = next(iter(tasks)) if len(tasks) == 1 else "their metric"
-        said = f"{len(without)} of {_count(comparison.conditions, 'condition')} without {named}: {_listed(without)}"
+        said = f"{len(without)} of {_count(comparison.conditions, 'condition')} without {named}: {_labels(without)}"
         yield Caveat("no metric", said, without)
 
 
@@ -247,7 +259,7 @@ def _rates(comparison: Comparison) -> Iterator[Caveat]:
         marked = [c for c in comparison.conditions if c.chosen is not None and holds(c.chosen)]
         names = tuple(comparison.label(c) for c in marked)
         if names:
-            yield Caveat(kind, f"{_count(names, 'rate')} {said}{_over(marked, kind)}: {_listed(names)}", names)
+            yield Caveat(kind, f"{_count(names, 'rate')} {said}{_over(marked, kind)}: {_labels(names)}", names)
 
 
 def _over(marked: Sequence[Condition], kind: str) -> str:
@@ -257,6 +269,11 @@ def _over(marked: Sequence[Condition], kind: str) -> str:
 
 def _count(items: Sequence[object], noun: str) -> str:
     return f"{len(items)} {noun}{'s' * (len(items) != 1)}"
+
+
+def _labels(names: Sequence[str]) -> str:
+    """The conditions of these labels: the options of one closer together than the labels."""
+    return _listed([name.replace(", ", " / ") for name in names])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -82,8 +82,12 @@ def _of_fields(kind: Any) -> Check:
     further = FURTHER.get(kind, lambda _: True)
 
     def check(value: Any) -> bool:
-        if type(value) is not kind or not all(one(getattr(value, name)) for name, one in checks):
+        if type(value) is not kind:
             return False
+        own = vars(value)
+        for name, one in checks:
+            if not one(own[name]):
+                return False
         lengths: dict[str, int] = {}
         for name, hint in arrays:
             found = getattr(value, name)

@@ -32,15 +32,13 @@ SPLITS = ("train", "val", "test")
 METRICS = ("position_accuracy", "accuracy", "mse", "loss", "bits_per_character", "bits", "perplexity")
 DIRECTIONS = ("forward", "backward")
 """Of a layer with two chains, by their numbers in the table."""
-# Enough to draw a rate over training by.
-MOST_STEPS = 60
-FEW_FOR_A_POOL = 64
+MOST_STEPS, FEW_FOR_A_POOL = 60, 64  # so many are enough to draw a rate over training by
 
 
 @dataclass(frozen=True, eq=False)
 class ComparedRun(RunSummary):
-    """A comparable run: what its tables say, its record, as `settings` what it was trained with, as text by key, and
-    the `metric` (`<split>_<name>`) that it is compared by."""
+    """A comparable run: what its tables say, its record, its `settings` as text by key, and the `metric`
+    (`<split>_<name>`) that it is compared by."""
 
     folder: Path
     record: RunRecord
@@ -50,12 +48,12 @@ class ComparedRun(RunSummary):
     @property
     def score(self) -> float:
         """What its metric ended with; NaN where the record has none."""
-        return self.record.final.get(self.metric or "", float("nan"))
+        return self.record.final.get(self.metric or "", np.nan)
 
     @property
     def baseline(self) -> float:
         """What a predictor without memory reaches of its metric; NaN where the record has none."""
-        return self.record.baselines.get(self.metric or "", float("nan"))
+        return self.record.baselines.get(self.metric or "", np.nan)
 
     @property
     def diverged(self) -> bool:
@@ -64,8 +62,7 @@ class ComparedRun(RunSummary):
 
 @dataclass(frozen=True)
 class TableView:
-    """What to look at in every run: `state` (None: `joint`, all of the cell's together) at `step`, the metric as
-    `<split>_<name>`, and the fraction that defines the horizon."""
+    """What to look at in a run: `state` (None: `joint`) at `step`, the metric, and the fraction of the horizon."""
 
     state: str | None
     step: StepChoice
@@ -76,8 +73,7 @@ class TableView:
 def read_runs(
     found: Sequence[SelectedRun], views: Sequence[TableView], alone: Sequence[bool], processes: int = 1
 ) -> list[ComparedRun]:
-    """`read_run` of each with its view. Several processes read what many runs have not kept; here it is then read from
-    there."""
+    """`read_run` of each with its view. Several processes read what many runs have not kept, for here to read."""
     each = list(zip(found, views, alone, strict=True))
     new = [one for one in each if not is_kept(one[0].folder, _asked(*one))]
     if processes > 1 and len(new) >= FEW_FOR_A_POOL:
@@ -92,8 +88,8 @@ def _keep(item: SelectedRun, view: TableView, alone: bool) -> None:
 
 
 def read_run(item: SelectedRun, view: TableView, alone: bool = True) -> ComparedRun:
-    """The run with what its tables say, or what was kept of them when they were read before. Never raises for what
-    the tables hold: that is said in `missing`.
+    """The run with what its tables say, or what was kept of them before. Never raises for what the tables hold: that
+    is said in `missing`.
 
     Args:
         alone: whether no other seed is of its condition, so that the interval of its rate is over its samples.

@@ -23,10 +23,10 @@ def digest(value: Any) -> str:
     return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 
-def stamp(path: Path) -> Stamp | None:
+def stamp(path: Path | str) -> Stamp | None:
     """A file's size, its times of writing and of change, and its place on the disk; None where it is not there."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
@@ -38,7 +38,7 @@ def run_stamps(folder: Path) -> dict[str, Stamp]:
     names = [runs.RECORD, runs.METRICS, LOG]
     with suppress(OSError):
         names += sorted(f"{runs.PROBES}/{name}" for name in os.listdir(folder / runs.PROBES) if name.endswith(".npy"))
-    found = {name: stamp(folder / name) for name in names}
+    found = {name: stamp(f"{folder}/{name}") for name in names}
     return {name: one for name, one in found.items() if one is not None}
 
 

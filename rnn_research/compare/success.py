@@ -73,8 +73,10 @@ def success(records: Sequence[RunRecord]) -> Success | None:
     at_risk_for_good = len(unsolved) - len(censored)
     reached = reached_by(steps, censored, at_risk_for_good)
     assert reached is not None
-    x, lines = reached.step, (reached.share, reached.low, reached.high)
     end = max(record.steps for record in judged)
-    if x[-1] < end:
-        x, lines = np.append(x, end), tuple(np.append(line, line[-1]) for line in lines)
-    return Success(len(judged), tuple(steps), tuple(censored), x, *lines, reached.median)
+    longer = [end] if reached.step[-1] < end else []
+    share, low, high = (
+        np.append(line, line[-1:]) if longer else line for line in (reached.share, reached.low, reached.high)
+    )
+    step = np.append(reached.step, longer)
+    return Success(len(judged), tuple(steps), tuple(censored), step, share, low, high, reached.median)

@@ -30,9 +30,9 @@ from typing import IO, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from rnn_research.records import version1, wellformed
+from rnn_research.records import npy, version1, wellformed
 from rnn_research.records.identity import CHOSEN_BEFORE
-from rnn_research.records.wellformed import check_dtype, check_record, check_table
+from rnn_research.records.wellformed import check_record
 
 VERSION = 2
 RECORD = "run.json"
@@ -197,21 +197,30 @@ def load(folder: str | Path) -> RunRecord:
 def find(folders: Iterable[Path]) -> Iterator[Path]:
     """Every folder at or below `folders` that holds a `run.json`, each once, in sorted order; links to folders are
     followed, also into a circle."""
-    seen: set[Path] = set()
+    seen: set[tuple[int, int]] = set()
     for folder in folders:
         found, walked = [], set()
         for at, below, files in os.walk(folder, followlinks=True):
-            real = os.path.realpath(at)
-            if real in walked:
+            place = _place(at)
+            if place is None or place in walked:
                 below.clear()
                 continue
-            walked.add(real)
+            walked.add(place)
             if RECORD in files:
-                found.append(Path(at))
-        for path in sorted(found, key=lambda path: path / RECORD):
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path
+                found.append((at.split(os.sep), place))
+        for parts, place in sorted(found, key=lambda one: [*one[0], RECORD]):
+            if place not in seen:
+                seen.add(place)
+                yield Path(os.sep.join(parts))
+
+
+def _place(folder: str) -> tuple[int, int] | None:
+    """Which folder it is, by whatever name; None where it has gone."""
+    try:
+        there = os.stat(folder)
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
 
 
 def write_table(folder: Path, name: str, table: np.ndarray) -> None:
@@ -237,28 +246,9 @@ def read_table(folder: Path, name: str) -> np.ndarray | None:
             if file.read(len(MAGIC)) != MAGIC:  # numpy would speak of pickles, and how to load them
                 raise ValueError("not a .npy file")
             file.seek(0)
-            table = _table(file)
+            table = npy.read(file)
     except Exception as error:  # numpy parses the header as Python: a torn one raises even TokenError
         raise DamagedRecord(path, f"damaged ({error}); run it again") from None
-    return table
-
-
-def _table(file: IO[bytes]) -> np.ndarray:
-    """The table in a .npy file, after looking at its header: it may ask for more memory than there is."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    version = np.lib.format.read_magic(file)
-    if version in readers:
-        shape, _, dtype = readers[version](file)
-        check_dtype(dtype)
-        if len(shape) != 1:
-            raise ValueError("expected a table with named columns")
-        held = os.fstat(file.fileno()).st_size - file.tell()
-        if shape[0] * dtype.itemsize != held:
-            raise ValueError(f"{held} bytes of rows, expected {shape[0] * dtype.itemsize}")
-    file.seek(0)
-    table = np.load(file, allow_pickle=False)
-    check_dtype(table.dtype)
-    check_table(table)
     return table
 
 

@@ -21,7 +21,7 @@ COUNTS = ("seed", "parameters", "steps", "epochs", "diverged_step")
 def check_record(raw: Mapping[str, Any]) -> None:
     """Raise a ValueError or TypeError where what a record's fields hold is not what they are for; whether each field
     is of its own type is known already."""
-    _check_plain(raw, "", 0)
+    _check_plain(dict(raw), ())
     for key in COUNTS:
         value = raw.get(key)
         if isinstance(value, bool) or (value is not None and value < 0):
@@ -79,18 +79,15 @@ def _check_success(rule: Mapping[str, Any]) -> None:
         raise TypeError(f"success: found the step {step!r}, expected a number >= 0, or null")
 
 
-def _check_plain(value: Any, path: str, depth: int) -> None:
-    """Text that can be written, numbers that fit, and no more levels than anybody nests."""
-    if depth > DEEPEST:
-        raise ValueError(f"{path[:60]}…: nested deeper than {DEEPEST} levels")
+def _check_plain(value: Any, path: tuple[object, ...]) -> None:
+    """Text that can be written, numbers that fit, and no more levels than anybody nests; `path` are the keys to it."""
     if isinstance(value, str):
         value.encode("utf-8")  # a lone half of a pair can't be
-    elif isinstance(value, int) and not -LARGEST <= value < LARGEST:
-        raise ValueError(f"{path}: found a number of {len(str(abs(value)))} digits")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
+    elif isinstance(value, dict | list):
+        if len(path) >= DEEPEST:
+            raise ValueError(f"{'.'.join(map(str, path))[:60]}…: nested deeper than {DEEPEST} levels")
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             str(key).encode("utf-8")
-            _check_plain(item, f"{path}.{key}".lstrip("."), depth + 1)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _check_plain(item, f"{path}.{index}", depth + 1)
+            _check_plain(item, (*path, key))
+    elif isinstance(value, int) and not -LARGEST <= value < LARGEST:
+        raise ValueError(f"{'.'.join(map(str, path))}: found a number of {len(str(abs(value)))} digits")

@@ -7,8 +7,8 @@ from html import escape
 
 from rnn_research.compare import AcrossTasks, Comparison, across_tasks
 from rnn_research.report import as_text
-from rnn_research.report.columns import in_words
 from rnn_research.report.fitting import KEPT, TextColumn
+from rnn_research.report.metric_columns import in_words
 from rnn_research.report.prose import typeset
 from rnn_research.report.sections import plain_table
 from rnn_research.statistics.intervals import Interval

@@ -6,7 +6,7 @@ from html import escape
 
 from rnn_research.compare import Comparison, Effect
 from rnn_research.compare.factors import is_of_clipping
-from rnn_research.report import as_text, columns
+from rnn_research.report import as_text, metric_columns
 from rnn_research.report.prose import setting_of, typeset
 from rnn_research.statistics.intervals import LOG_STUDENT, Interval
 
@@ -37,7 +37,7 @@ def rows(comparison: Comparison) -> list[list[str]]:
             typeset(as_text.signed(effect.rate)),
             as_text.p_value(effect.rate_p),
             typeset(as_text.number(effect.rate_detectable)),
-            typeset(columns.effect_cell(comparison, effect)),
+            typeset(metric_columns.effect_cell(comparison, effect)),
             as_text.p_value(effect.metric_p),
             typeset(as_text.number(effect.metric_detectable)),
             str(max((found.n for found in (effect.rate, effect.metric) if found), default=0)),
@@ -56,7 +56,7 @@ def _sentence(comparison: Comparison, effect: Effect) -> str:
     setting = setting_of(comparison, effect.plain) if any(map(is_of_clipping, differing)) else ""
     views = (
         ("decay rate", effect.rate, effect.rate_p),
-        (columns.title_of_metric(effect.clipped), effect.metric, effect.metric_p),
+        (metric_columns.title_of_metric(effect.clipped), effect.metric, effect.metric_p),
     )
     said = [f"{name} {as_text.signed(found)} ({conclusion(found, p)})" for name, found, p in views if found is not None]
     clipped = effect.clipped.clipped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rnn_research.compare import Comparison, Condition, Effect
 from rnn_research.compare.effects import is_of_clipping_alone, never_acted
@@ -67,9 +68,10 @@ def _changed(effect: Effect | None) -> str:
     if found is None:
         return " (no decay rate on both sides)"
     if found.why or effect.rate_p != effect.rate_p:
-        return f" (decay rate {as_text.signed(found)}: no interval, {found.why or 'no test'})"
+        change = as_text.signed(replace(found, why=""))
+        return f" (change of the decay rate {change}; no interval: {found.why or 'no test'})"
     if effect.rate_p < SHOWN:
-        return f" (decay rate {as_text.signed(found)})"
+        return f" (change of the decay rate {as_text.signed(found)})"
     return f" (decay rate the same within {_within(found):.2g})"
 
 

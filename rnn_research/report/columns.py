@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
-from rnn_research.compare import ComparedRun, Comparison, Condition, Effect
-from rnn_research.compare.scales import MetricScale
+from rnn_research.compare import ComparedRun, Comparison, Condition
 from rnn_research.curves import JOINT, Reading
 from rnn_research.records.runs import RunRecord
-from rnn_research.report import as_text, budget
+from rnn_research.report import as_text, budget, metric_columns
 from rnn_research.report.as_text import NOTHING
+from rnn_research.report.column import Column
 from rnn_research.report.fitting import KEPT
 from rnn_research.report.names import names as factor_names
 
-SEVERAL = 2
+MIXED = "§"
+"""Marks what is averaged over different training steps (`compare.caveats` says so in words)."""
 BRIEF = (as_text.words_over, as_text.brief_words)
 """A verdict in fewer words."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table: its title, what it means, and its cell for a condition. Where a terminal is too narrow,
-    the column with the lowest `keep` is left out first; before that `brief` has shorter cells, the shortest last, and
-    `brief_title` is a shorter title."""
-
-    title: str
-    meaning: str
-    cell: Callable[[Condition], str]
-    kind: Literal["number", "option", "verdict", "words"] = "number"
-    keep: int = 50
-    brief: tuple[Callable[[Condition], str], ...] = ()
-    brief_title: str = ""
 
 
 def factor_columns(comparison: Comparison) -> list[Column]:
@@ -109,7 +93,7 @@ def verdict_columns(comparison: Comparison) -> list[Column]:
         Column(
             "far ratio [95%]",
             "norm at the farthest distance over that at distance 1",
-            lambda c: _of(c.chosen, as_text.far) + _of_some(c, over=True),
+            lambda c: _of(c.chosen, as_text.far) + MIXED * (len(c.steps) > 1) + _of_some(c, over=True),
             keep=95,
         ),
         *([start] if start.title != chosen.title else []),
@@ -130,10 +114,10 @@ def beside_columns(comparison: Comparison) -> list[Column]:
 def task_columns(comparison: Comparison) -> list[Column]:
     """How the task went, and what clipping did."""
     return [
-        *metric_columns(comparison),
+        *metric_columns.metric_columns(comparison),
         Column(
             "baseline",
-            f"{metric_title(comparison)} of a predictor without memory",
+            f"{metric_columns.metric_title(comparison)} of a predictor without memory",
             lambda c: as_text.number(c.baseline),
             keep=40,
         ),
@@ -147,19 +131,6 @@ def task_columns(comparison: Comparison) -> list[Column]:
         Column("diverged", "runs that diverged", diverged, keep=65),
         Column("parameters", "trained numbers", parameters),
     ]
-
-
-def metric_columns(comparison: Comparison) -> list[Column]:
-    """How well the task went; where tasks are compared by different metrics, beside the name of each one's."""
-    several = len(comparison.metric_names) >= SEVERAL
-    name = Column("metric", "what the task is compared by: tasks have none in common", title_of_metric, "words", 96)
-    value = Column(
-        f"{'value' if several else metric_title(comparison)} [95%]",
-        f"{_mean_of(comparison)} over the seeds that did not diverge",
-        metric_cell,
-        keep=97 if several else 95,
-    )
-    return [name, value] if several else [value]
 
 
 def success_columns(comparison: Comparison) -> list[Column]:
@@ -205,29 +176,6 @@ def seeds_column() -> Column:
     return Column("seeds", "different seeds in this condition", lambda c: str(c.seeds), keep=KEPT)
 
 
-def metric_title(comparison: Comparison) -> str:
-    """`test accuracy`; `metric` where tasks have different ones, or there is none."""
-    return in_words(comparison.metric)
-
-
-def title_of_metric(condition: Condition) -> str:
-    """The metric that a condition is compared by, in words."""
-    return NOTHING if condition.metric_name is None else in_words(condition.metric_name)
-
-
-def in_words(metric: str | None) -> str:
-    """A metric's name in words."""
-    return (metric or "metric").replace("_", " ")
-
-
-def effect_cell(comparison: Comparison, effect: Effect) -> str:
-    """The difference of the metric; with the metric's name where not all conditions have the same."""
-    said = as_text.signed(effect.metric)
-    if said == NOTHING or len(comparison.metric_names) < SEVERAL:
-        return said
-    return f"{said} {title_of_metric(effect.clipped)}"
-
-
 def loss(comparison: Comparison) -> str:
     """Whose gradient the curves are of."""
     where = " at its last step or root alone" if comparison.terminal else ""
@@ -256,20 +204,6 @@ def step_title(comparison: Comparison) -> str:
 def at(title: str) -> str:
     """`at step 200`, `at the last step`."""
     return f"at {title}" if title.startswith("step") else f"at the {title}"
-
-
-def metric_cell(condition: Condition) -> str:
-    """The mean with its interval, and of how many seeds where not of all; or why there is no interval."""
-    found = condition.metric
-    if found is None:
-        return NOTHING
-    some = f" (of {found.n})" if found.n < condition.seeds else ""
-    return as_text.reasoned(found) + some
-
-
-def _mean_of(comparison: Comparison) -> str:
-    """`mean`, or `geometric mean` of what is compared on the scale of logs."""
-    return "geometric mean" if any(c.scale is MetricScale.LOG for c in comparison.conditions) else "mean"
 
 
 def diverged(condition: Condition) -> str:

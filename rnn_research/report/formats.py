@@ -15,7 +15,7 @@ from rnn_research.compare.factors import short
 from rnn_research.curves import WORDS
 from rnn_research.records.printable import printable_values
 from rnn_research.report import columns, tables
-from rnn_research.report.columns import Column
+from rnn_research.report.column import Column
 from rnn_research.report.latex import tabular
 
 FORMATS = ("table", "csv", "json", "latex", "markdown")

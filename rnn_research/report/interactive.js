@@ -606,7 +606,7 @@
     const left = off.filter((hidden) => !hidden).length;
     count.textContent = left === conditions.length ? "" : `${left} of ${conditions.length}`;
     whole.hidden = left === conditions.length;
-    whole.textContent = `What is said here in sentences, and what explains or differs, is of all ${conditions.length} conditions; ${left} of them are shown.`;
+    whole.textContent = `The sentences, and the tables of what changed and what explains it, are of all ${conditions.length} conditions; ${left} are shown.`;
     menus.forEach((menu, f) => {
       menu.classList.toggle("some", state.hide[f].size > 0);
       all(menu, "input").forEach((box) => { box.checked = !state.hide[f].has(box.dataset.option); });

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnn_research.compare import ComparedRun, Comparison, Condition
 from rnn_research.compare.page_data import PageData, config
-from rnn_research.report import columns, optional_series
+from rnn_research.report import columns, metric_columns, optional_series
 from rnn_research.report.names import joined, names
 from rnn_research.report.norms import MOST_PANELS
 from rnn_research.report.rounded import number, numbers
@@ -36,7 +36,7 @@ def block(comparison: Comparison, data: PageData, panels: Mapping[str, Sequence[
     places = {run.folder: index for index, run in enumerate(runs)}
     return {
         "version": VERSION,
-        "metrics": [columns.in_words(name) for name in comparison.metric_names],
+        "metrics": [metric_columns.in_words(name) for name in comparison.metric_names],
         "step": _only([run.chosen.curve.step for run in comparison.runs if run.chosen]),
         "steps": list(data.steps),
         "factors": _factors(comparison),
@@ -44,7 +44,7 @@ def block(comparison: Comparison, data: PageData, panels: Mapping[str, Sequence[
             {
                 "label": joined(comparison, c, comparison.distinguishing_factors) or "all runs",
                 "options": [c.options[factor] for factor in comparison.distinguishing_factors],
-                "metric": columns.in_words(c.metric_name),
+                "metric": metric_columns.in_words(c.metric_name),
                 "runs": [places[run.folder] for run in c.runs if run.folder in places],
                 "training": {str(step): _xy(band.x, band.mean) for step, band in over.items()},
             }
@@ -80,7 +80,7 @@ def _run(comparison: Comparison, run: ComparedRun, settings: Mapping[str, str], 
         "start": record.start,
         "engine": str(record.engine.get("used", "")) if isinstance(record.engine, dict) else "",
         "metric": number(run.score),
-        "metric_name": columns.in_words(run.metric),
+        "metric_name": metric_columns.in_words(run.metric),
         "command": columns.command(run),
         "config": dict(settings),
         "missing": list(run.missing),
@@ -106,7 +106,7 @@ def _series(comparison: Comparison, data: PageData, name: str, most: int) -> lis
         "beginning": lambda c: [("distance", "log_ratio", c.start and c.start.curve, "first")],
         "nodes": lambda c: [("depth", "log_sum", c.chosen and c.chosen.depth_sum, "chosen")],
         "rates": lambda c: [("step", "slope", c.rates, "")],
-        "learning": lambda c: [("step", columns.in_words(c.metric_name), c.learning, "")],
+        "learning": lambda c: [("step", metric_columns.in_words(c.metric_name), c.learning, "")],
     }
     found = []
     for place, c in enumerate(comparison.conditions):
@@ -141,7 +141,8 @@ def _points(place: int, condition: Condition) -> list[Block]:
     """Each run's slope and metric."""
     kept = [run for run in condition.runs if run.chosen and not run.diverged]
     slopes = [run.chosen.decay.rate for run in kept if run.chosen]
-    values = {"slope": numbers(slopes), columns.in_words(condition.metric_name): numbers([run.score for run in kept])}
+    metric = metric_columns.in_words(condition.metric_name)
+    values = {"slope": numbers(slopes), metric: numbers([run.score for run in kept])}
     return [{"c": place, "columns": values, "n": 1}] if kept and condition.metric_name else []
 
 

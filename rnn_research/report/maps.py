@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rnn_research.compare import ComparedRun, Comparison, Condition
 from rnn_research.compare.page_data import PageData
-from rnn_research.report import as_text, columns, decades, style
+from rnn_research.report import as_text, columns, decades, metric_columns, style
 from rnn_research.report.legends import Made, legend, seeds_read, seeds_say
 from rnn_research.report.looks import Look
 from rnn_research.report.names import joined, names
@@ -94,14 +94,14 @@ def beside_task(comparison: Comparison, look: Look) -> Made | None:
     panels = list(figure.subplots(len(metrics), 1, squeeze=False, sharex=True).flat)
     for axes, metric in zip(panels, metrics, strict=True):
         _points(axes, [c for c in shown if c.metric_name == metric], look)
-        axes.set_ylabel(columns.in_words(metric))
+        axes.set_ylabel(metric_columns.in_words(metric))
     panels[-1].set_xlabel("slope of the vanishing curve (nats per application)")
     legend(figure, comparison, look, dashes=False)
     caption = (
         "Each point is a run: its slope at the chosen step (at 0 the norm is kept) and its "
-        f"{' or '.join(map(columns.in_words, metrics))}; hollow where the line of its condition is dashed. Runs that "
-        f"diverged, or whose curve has no slope, are left out. n = {len(points)} runs. That two go together does not "
-        "say that one makes the other."
+        f"{' or '.join(map(metric_columns.in_words, metrics))}; hollow where the line of its condition is dashed. "
+        f"Runs that diverged, or whose curve has no slope, are left out. n = {len(points)} runs. That two go together "
+        "does not say that one makes the other."
     )
     views = tuple((axes, "beside_task") for axes in panels)
     return Made("beside_task", "The task beside the gradient", caption, figure, views)

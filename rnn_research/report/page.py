@@ -13,8 +13,8 @@ from html import escape
 from pathlib import Path
 
 from rnn_research.compare import Comparison, Condition
-from rnn_research.report import across, as_text, clipping_said, columns, prose, sections, tables
-from rnn_research.report.columns import Column
+from rnn_research.report import across, as_text, clipping_said, columns, metric_columns, prose, sections, tables
+from rnn_research.report.column import Column
 
 FIRST = "vanishing"
 OF_THE_GRADIENT = ("phases", "beginning", "nodes", "map", "norm_map", "rates", "saturation")
@@ -103,7 +103,7 @@ def _telling(comparison: Comparison) -> list[Column]:
     if all(run.record.steps <= 1 for run in comparison.runs):  # nothing was trained: the question is of the start
         law = {column.title: column for column in columns.law_columns(comparison)}
         return [told[0], word, law["half-life"], law["horizon"]]
-    metric, others = columns.metric_columns(comparison), columns.task_columns(comparison)
+    metric, others = metric_columns.metric_columns(comparison), columns.task_columns(comparison)
     task = [*metric, *(column for column in others if column.title == "solved")]
     return [told[0], word, *(column for column in task if _says_something(column, comparison))]
 

@@ -9,7 +9,7 @@ from html import escape
 from rnn_research.compare import Comparison, Condition, Success
 from rnn_research.compare.factors import is_of_clipping
 from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, LADDER, RISE, Reading, verdicts
-from rnn_research.report import as_text, budget, columns
+from rnn_research.report import as_text, budget, columns, metric_columns
 from rnn_research.report.names import joined, names
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -98,7 +98,8 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
         verdict = condition.chosen.verdict
         at = columns.at(columns.step_title(comparison))
         word = f"{verdict_word(verdict.said.capitalize())}{verdict.doubt}"
-        said.append(f"{word} {at}{columns.of_some(condition)}: {typeset(verdict.reason)}.")
+        mixed = f" (of steps {condition.steps[0]:,} to {condition.steps[-1]:,})" if len(condition.steps) > 1 else ""
+        said.append(f"{word} {at}{mixed}{columns.of_some(condition)}: {typeset(verdict.reason)}.")
     if condition.beside:
         parts = (f"{name} {as_text.beside(reading)}" for name, reading in condition.beside.items())
         said.append(f"{typeset('; '.join(parts)).capitalize()}.")
@@ -107,8 +108,8 @@ def sentence(comparison: Comparison, condition: Condition) -> str:
         said.append(f"{at}: {verdict_word(as_text.words(condition.start))}.")
     if condition.metric is not None:
         against = "" if condition.baseline is None else f", baseline {as_text.number(condition.baseline)}"
-        metric = columns.title_of_metric(condition).capitalize()
-        said.append(f"{escape(metric)} {typeset(columns.metric_cell(condition) + against)}.")
+        metric = metric_columns.title_of_metric(condition).capitalize()
+        said.append(f"{escape(metric)} {typeset(metric_columns.metric_cell(condition) + against)}.")
     if condition.success is not None:
         said.append(f"Solved: {typeset(_success(condition.success))}.")
     if condition.diverged:

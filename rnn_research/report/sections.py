@@ -8,8 +8,8 @@ from html import escape
 
 from rnn_research.compare import Comparison, Condition, caveats, explained_rates
 from rnn_research.compare.factors import short
-from rnn_research.report import as_text, changes, columns, explaining, prose
-from rnn_research.report.columns import Column
+from rnn_research.report import as_text, changes, columns, explaining, metric_columns, prose
+from rnn_research.report.column import Column
 from rnn_research.report.names import names
 from rnn_research.report.prose import typeset
 
@@ -77,7 +77,10 @@ def _cell(column: Column, condition: Condition) -> str:
     if column.kind in ("option", "words"):
         return escape(text)
     mean, bracket, rest = text.partition(" [")
-    return typeset(mean) + (f' <span class="iv">[{typeset(rest)}</span>' if bracket else "")
+    ends, between, note = rest.partition(" (")
+    note = f"({note}" if between else ""
+    said = typeset(mean) + (f' <span class="iv">[{typeset(ends)}</span>' if bracket else "")
+    return said + (f' <span class="iv note">{typeset(note)}</span>' if note else "")
 
 
 def _number(column: Column) -> str:
@@ -140,7 +143,7 @@ def effects(comparison: Comparison) -> str:
     """What a strategy changed, in words and as a table; nothing where there is nothing to compare with."""
     if not comparison.effects:
         return ""
-    metric = columns.metric_title(comparison)
+    metric = metric_columns.metric_title(comparison)
     measured = ("p", "detectable")
     head = ("condition", "#decay rate", *(f"#{one}" for one in measured), f"#{metric}")
     head = (*head, *(f"#{one}" for one in measured), "#seeds", "note")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from rnn_research.compare import Comparison, caveats, explained_rates
 from rnn_research.compare.factors import short
 from rnn_research.records.printable import middle, printable_values
-from rnn_research.report import across, as_text, changes, columns, explaining, tables
-from rnn_research.report.columns import Column
+from rnn_research.report import across, as_text, changes, columns, explaining, metric_columns, tables
+from rnn_research.report.column import Column
 from rnn_research.report.fitting import GAP, KEPT, READABLE, WORDS, TextColumn, fitted, lines, wrapped
 from rnn_research.report.sparkline import Scale
 
@@ -144,13 +144,13 @@ def _effects(comparison: Comparison) -> str:
     effects = comparison.effects[:MOST_EFFECTS]
     readings = [[c.chosen for c in found] for found in zip(*((e.plain, e.clipped) for e in effects), strict=True)]
     words = [[reading.verdict.said if reading else as_text.NOTHING for reading in found] for found in readings]
-    metric = columns.metric_title(comparison)
+    metric = metric_columns.metric_title(comparison)
     shown = [
         TextColumn("condition", tuple(comparison.label(e.clipped) for e in effects), keep=KEPT, readable=NAME),
         TextColumn("rate", tuple(as_text.signed(effect.rate) for effect in effects), True, 90),
         TextColumn("p", tuple(as_text.p_value(effect.rate_p) for effect in effects), True, 80),
         TextColumn("detects", tuple(as_text.number(effect.rate_detectable) for effect in effects), True, 70),
-        TextColumn(metric, tuple(columns.effect_cell(comparison, effect) for effect in effects), True, 95),
+        TextColumn(metric, tuple(metric_columns.effect_cell(comparison, effect) for effect in effects), True, 95),
         TextColumn("p ", tuple(as_text.p_value(effect.metric_p) for effect in effects), True, 79),
         TextColumn("detects ", tuple(as_text.number(effect.metric_detectable) for effect in effects), True, 69),
         TextColumn("verdict before", tuple(words[0]), keep=50, apart=False, readable=WORDS),

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from rnn_research.compare import Comparison, Condition
 from rnn_research.compare.reading import split_metric
@@ -105,6 +106,7 @@ def _over_steps(
                 line(axes, view(condition), stroke, look.sign(condition), dense)
         axes.set_title(style.shortened(", ".join(filter(None, (row[0], column and f"{names}: {column}"))), 44))
         axes.set_xlabel("optimiser step")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         _to_means(axes, [view(c) for c in alike], levels(alike))
     return figure, grid
 

@@ -73,6 +73,8 @@ def interval(
     if not len(finite):
         return None
     mean, why = float(finite.mean()), no_interval(finite, resolution)
+    if not np.isfinite(mean):  # the sum is beyond all floats, and the mean is not
+        mean = float((finite / len(finite)).sum())
     half = NAN if why else float(half_width(finite, confidence))
     return Interval(mean, mean - half, mean + half, len(finite), why)
 

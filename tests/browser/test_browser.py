@@ -148,9 +148,11 @@ def test_a_filter_hides_conditions_everywhere_and_is_in_the_link(opened: Opened)
     assert drawn(page) == {"2", "3", "4", "5"}
     assert "hide=model:rnn" in fragment(page)
     assert page.locator("#count").inner_text() == "4 of 6"
+    assert page.locator("#whole").inner_text().endswith("are of all 6 conditions; 4 are shown.")
     page.keyboard.press("Escape")
     page.locator("#reset").click()
     assert rows(page) == [str(c) for c in range(6)]
+    assert page.locator("#whole").is_hidden()
     assert fragment(page) == ""
 
 

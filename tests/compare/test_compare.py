@@ -23,7 +23,7 @@ from rnn_research.cli.compare import main
 from rnn_research.compare import Comparison, NothingToCompare, compare
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
-from rnn_research.report import as_text, changes, columns, figures, looks, prose, vanishing
+from rnn_research.report import as_text, changes, columns, figures, looks, metric_columns, prose, vanishing
 from rnn_research.statistics.intervals import Interval
 
 MODELS = {"rnn": 0.6, "lstm": 0.97, "gru": 1.25}
@@ -391,7 +391,7 @@ def test_a_metric_that_all_seeds_have_is_not_said_to_be_of_some_where_runs_are_p
     compared = compare([tmp_path], by=["clipping"])
     plain = compared.conditions[0]
     assert (plain.seeds, len(plain.runs)) == (3, 6)
-    assert "(of" not in columns.metric_cell(compared, plain)
+    assert "(of" not in metric_columns.metric_cell(plain)
 
 
 def test_runs_that_diverged_count_and_their_metric_does_not(tmp_path: Path):
@@ -824,7 +824,7 @@ def test_the_interval_of_an_accuracy_stays_where_accuracies_are(tmp_path: Path):
         write_run(tmp_path / str(seed), seed=seed, accuracy=accuracy)
     found = compare([tmp_path])
     low = 2 * 0.956667 - scipy.stats.t.interval(0.95, 2, 0.956667, scipy.stats.sem([0.99, 0.98, 0.9]))[1]
-    assert columns.metric_cell(found, found.conditions[0]) == f"0.96 [{low:.2f}, 1.00]"
+    assert metric_columns.metric_cell(found.conditions[0]) == f"0.96 [{low:.2f}, 1.00]"
 
 
 def test_where_the_first_step_is_the_last_it_is_shown_once(tmp_path: Path, compared: Comparison):

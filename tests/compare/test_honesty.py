@@ -89,6 +89,17 @@ def test_unequal_and_few_seeds_are_said(tmp_path: Path):
     assert "few seeds" not in found
 
 
+def test_differences_without_a_seed_in_both_conditions_are_counted(tmp_path: Path):
+    for seed in range(4):
+        write_run(tmp_path / f"rnn{seed}", seed=seed, threshold=1.0 if seed > 1 else None, factors={"model": "rnn"})
+        write_run(tmp_path / f"lstm{seed}", seed=seed, threshold=None, factors={"model": "lstm"})
+        write_run(tmp_path / f"clipped{seed}", seed=seed, threshold=1.0, factors={"model": "lstm"})
+    assert said(compare([tmp_path]))["no pair"] == (
+        "1 of 2 differences from the baseline can't be taken, since no seed is in both conditions: "
+        "rnn / global_norm and rnn / none"
+    )
+
+
 def test_sizes_more_than_a_tenth_apart_are_warned_of(tmp_path: Path):
     seeds(tmp_path, 3, "rnn", factors={"model": "rnn"}, parameters=1000)
     seeds(tmp_path, 3, "lstm", factors={"model": "lstm"}, parameters=1100)
@@ -146,10 +157,11 @@ def test_gradients_of_different_training_steps_are_said(tmp_path: Path):
     write_run(tmp_path / "rnn1", diverged, seed=1, factors={"model": "rnn"}, status="diverged", diverged_step=90)
     (found,) = [one for one in caveats(compare([tmp_path])) if one.kind == "different steps"]
     assert found.text == (
-        "1 of 2 conditions average gradients of different training steps, 50 to 200 "
+        "1 of 2 conditions average gradients of different training steps §, 50 to 200 "
         "(--step 100 reads all at the last that all recorded): rnn"
     )
     assert found.about == ("rnn",)
+    assert report.text(compare([tmp_path])).partition("ON THE WAY")[0].count("§") == 1
     assert "different steps" not in said(compare([tmp_path], step=50))
     for seed in (0, 2):
         write_run(tmp_path / f"rnn{seed}", diverged, seed=seed, factors={"model": "rnn"})

@@ -14,7 +14,7 @@ from folders import write_run
 from rnn_research import report
 from rnn_research.compare import Comparison, across_tasks, as_json, caveats, compare
 from rnn_research.records import runs
-from rnn_research.report import columns, formats
+from rnn_research.report import formats, metric_columns
 
 BITS = {"plays": 2.0, "novels": 3.0}
 
@@ -109,7 +109,7 @@ def test_all_that_shows_it_names_the_metric_of_each(compared: Comparison, tmp_pa
     assert found["metric"] is None
     assert [one["metric_name"] for one in found["conditions"]] == [c.metric_name for c in compared.conditions]
     ordered = formats.ordered(compared, "test_bits").conditions
-    assert [columns.title_of_metric(c) for c in ordered] == ["test bits"] * 8 + ["test accuracy"] * 8
+    assert [metric_columns.title_of_metric(c) for c in ordered] == ["test bits"] * 8 + ["test accuracy"] * 8
 
 
 def test_asked_for_one_metric_all_have_it_or_it_is_refused(tmp_path: Path):

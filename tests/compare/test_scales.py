@@ -14,7 +14,7 @@ from folders import write_run
 from rnn_research.compare import Comparison, Condition, as_json, compare
 from rnn_research.compare.scales import MetricScale, scale_of, scaled_interval
 from rnn_research.records import runs
-from rnn_research.report import changes, columns
+from rnn_research.report import changes, metric_columns
 from rnn_research.report import terminal as terminal_report
 
 WIDE = (280.0, 450.0, 1380.0)
@@ -52,7 +52,7 @@ def test_a_positive_metric_is_averaged_on_logs_and_never_below_zero(metric: str,
     assert condition.learning is not None
     np.testing.assert_allclose(condition.learning.mean, scipy.stats.gmean(WIDE), rtol=1e-9)
     np.testing.assert_allclose(condition.learning.low, low, rtol=1e-9)
-    assert "[-" not in columns.metric_cell(found, condition)
+    assert "[-" not in metric_columns.metric_cell(condition)
     assert as_json(found)["conditions"][0]["metric_scale"] == "log"
 
 
@@ -104,7 +104,7 @@ def test_a_zero_error_refuses_the_logs_and_says_so(tmp_path: Path) -> None:
     assert effect.metric is not None
     assert effect.metric.why == "1 of 6 values not above 0"
     assert np.isnan(effect.metric_p)
-    assert "0 (1 of 3 not above 0)" in [columns.metric_cell(found, condition) for condition in found.conditions]
+    assert "0 (1 of 3 not above 0)" in [metric_columns.metric_cell(condition) for condition in found.conditions]
 
 
 def test_the_scale_is_told_by_the_metrics_name() -> None:

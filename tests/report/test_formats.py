@@ -18,7 +18,7 @@ from folders import STEPS, write_run
 from rnn_research import report
 from rnn_research.compare import Comparison, NothingToCompare, compare
 from rnn_research.report import fitting, formats, latex, sparkline
-from rnn_research.report.fitting import KEPT, TextColumn, cells_of, fitted, lines
+from rnn_research.report.fitting import KEPT, WORDS, TextColumn, cells_of, fitted, lines
 from rnn_research.report.terminal import WIDTH
 
 ODD = (
@@ -143,6 +143,18 @@ def test_columns_are_left_out_in_a_fixed_order_and_named():
     assert dropped == ["first to go", "second to go"]
     assert widest(lines(kept)) <= 60
     assert kept[1].cells[0] == "3" * 30  # numbers are never cut where a column can go
+
+
+def test_words_are_said_shorter_before_a_column_goes_and_never_cut():
+    words = TextColumn(
+        "verdict", ("weakens or vanishes over 7 (borderline)",), keep=99, readable=WORDS,
+        brief=(("weakens or vanishes over 7",), ("weakens or vanishes",)),
+    )  # fmt: skip
+    shown = [TextColumn("name", ("rnn",), keep=KEPT), words, TextColumn("n", ("1" * 20,), True, 10)]
+    for width, said, columns in ((80, 0, 3), (54, 1, 3), (48, 2, 3), (33, 1, 2), (26, 2, 2)):
+        kept, _ = fitted(shown, width)
+        assert kept[1].cells == (words.cells, *words.brief)[said]
+        assert (len(kept), widest(lines(kept)) <= width) == (columns, True)
 
 
 def test_a_table_that_fits_is_left_as_it_is():

@@ -212,7 +212,7 @@ def test_bins_hold_every_value_once_however_they_are_spread(heavy: int) -> None:
     table["loss"] = table["depth"]
     groups = answers_by_feature(table)
     among = bins([groups])["depth"]
-    found = breakdown([groups], "depth", among)
+    found = breakdown([[groups]], "depth", among)
     assert found is not None
     assert sum(found.samples) == 519
     total = sum(mean.mean * count for mean, count in zip(found.mean, found.samples, strict=True) if mean)
