@@ -93,6 +93,8 @@ def test_what_would_happen(here: Path) -> None:
         (["retry=-1"], "retry: given '-1', expected an integer >= 0"),
         (["workers=many"], "workers: given 'many', expected auto or an integer >= 0"),
         (["fail_fast=perhaps"], "fail_fast: given 'perhaps', expected true or false"),
+        (["stale=maybe"], "stale: given 'maybe', expected warn, skip or rerun"),
+        (["extend=10"], "extend: given '10', expected true or false"),
         (["exclude=gru"], "exclude: given 'gru', expected pairs"),
         (["exclude=model=gru"], "exclude: given 'model=gru', which none of the runs have"),
         (["zip=seed"], "zip: given 'seed', expected two or more swept keys"),
