@@ -57,8 +57,19 @@ def train_anew(sweep: Sweep, folders: Sequence[Path]) -> None:
         return
     kept = upkeep.keep(sweep.folder, anew)
     done = [upkeep.reset(run, lambda run=run: bool(_changed(run, now))) for run in anew]
+    sweep.runs = [_from_the_start(run) if run.digest in sweep.anew else run for run in sweep.runs]
     telling.say(f"the records and tables of {sum(done)} runs that are trained anew were put into {kept}")
     sweep.states |= {run.digest: store.state(run) for run in anew}
+
+
+def _from_the_start(run: QueuedRun) -> QueuedRun:
+    """The run as one to do that goes on from no other: the steps of that would be of other code too."""
+    if not run.extends:
+        return run
+    whole, spec = replace(run, extends=""), run.spec()
+    store.remove(run)
+    store.add(whole, spec)
+    return whole
 
 
 def extend(sweep: Sweep, known: Mapping[str, QueuedRun], specs: Mapping[str, AnyRun]) -> None:

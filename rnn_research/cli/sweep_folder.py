@@ -120,7 +120,7 @@ def _work(given: argparse.Namespace) -> int:
     rules = Rules(None, given.retry, given.fail_fast, given.limit, False, given.patience)
     try:
         with answering(partial(stop, heard=heard)), noticed():
-            count = work(folder, rules=rules, trust=given.trust, tell=told)
+            count = work(folder, rules=rules, trust=given.trust, progress=on_terminal(sys.stderr), tell=told)
     except KeyboardInterrupt:
         say("interrupted; the same command goes on")
         sys.exit(128 + (heard or [signal.SIGINT])[-1])

@@ -147,10 +147,10 @@ def sweep(
             if run.digest not in known:
                 store.add(run, written(composed[run.digest], run))
         sweep.runs = _as_listed(sweep.runs, folder)
+        earlier_runs.train_anew(sweep, specs[0].folders)
         if options.workers == 0:
             telling.tell(f"{len(sweep.left)} runs are to be done in {folder}; each rnn-sweep work {folder} takes some")
             return 0
-        earlier_runs.train_anew(sweep, specs[0].folders)
         train(sweep, heard)
     finally:
         remove_empty(folder, top)

@@ -150,6 +150,19 @@ def test_runs_of_other_code_are_said_and_trained_anew_if_asked(here: Path) -> No
     assert sweep("seed=0,1", "hydra.sweep.dir=s")[1] == []
 
 
+def test_a_longer_run_that_is_trained_anew_takes_no_steps_of_other_code(here: Path) -> None:
+    sweep("hydra.sweep.dir=s")
+    sweep("trainer.max_steps=5", "hydra.sweep.dir=s")
+    other_code(here / "s")
+    sweep("trainer.max_steps=5", "hydra.sweep.dir=s", "stale=rerun")
+    (long,) = by_seed(here / "s", 5).values()
+    assert runs.read(long).resumed == {}
+    assert sweep("trainer.max_steps=5", "hydra.sweep.dir=s")[1] == []
+    sweep("trainer.max_steps=9", "hydra.sweep.dir=s", "stale=rerun")
+    (longer,) = by_seed(here / "s", 9).values()
+    assert runs.read(longer).resumed["step"] == 5
+
+
 def test_a_users_own_code_counts_and_a_yaml_does_not(here: Path) -> None:
     own = here / "own"
     (own / "clipping").mkdir(parents=True)

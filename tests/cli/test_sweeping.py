@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,8 @@ def test_what_would_happen(here: Path) -> None:
         (["retry=-1"], "retry: given '-1', expected an integer >= 0"),
         (["workers=many"], "workers: given 'many', expected auto or an integer >= 0"),
         (["fail_fast=perhaps"], "fail_fast: given 'perhaps', expected true or false"),
+        (["stale=maybe"], "stale: given 'maybe', expected warn, skip or rerun"),
+        (["extend=10"], "extend: given '10', expected true or false"),
         (["exclude=gru"], "exclude: given 'gru', expected pairs"),
         (["exclude=model=gru"], "exclude: given 'model=gru', which none of the runs have"),
         (["zip=seed"], "zip: given 'seed', expected two or more swept keys"),
@@ -160,6 +163,52 @@ def test_failures(workers: int, own: Callable[..., Path], here: Path, sweep_comm
     assert (code, "nobody can be asked here; add --yes" in err) == (2, True)
     code, out, _ = sweep_command("work", "s", "--retry", "5")
     assert (code, out) == (2, "0 runs were trained here; 2 done, 2 failed\n")  # its code is not trusted
+
+
+ENDS = """
+import os, signal
+from rnn_research.clipping.none import NoClipping
+
+class Ends(NoClipping):
+    def __init__(self, how="well"):
+        super().__init__()
+        self.how = how
+
+    def forward(self, parameters):
+        parameters = list(parameters)
+        if self.how == "raises":
+            raise KeyError("boom")
+        if self.how == "exits":
+            raise SystemExit("its own")
+        if self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "nan":
+            for parameter in parameters:
+                parameter.grad.fill_(float("nan"))
+        return super().forward(parameters)
+"""
+
+
+def test_a_sweep_in_which_much_goes_wrong(own: Callable[..., Path], here: Path) -> None:
+    """As three that raise, one whose process the system kills whenever it is tried, and one that diverges."""
+    how = ["well", "raises", "well", "killed", "well", "nan", "well", "exits", "well", "raises", "well", "well"]
+    folder = own(clipping__ends="# ends\n_target_: ends_in_sweep.Ends\nhow: well\n", ends_in_sweep=ENDS)
+    typed = ["--config-dir", str(folder), *SMALL, "clipping=ends", "hydra.sweep.dir=s", "workers=2"]
+    typed += [f"seed=range({len(how)})", f"clipping.how={','.join(how)}", "zip='seed,clipping.how'"]
+    ended = rnn_train("-m", *typed)
+    assert ended.code == 1, ended.err
+    assert ended.out.splitlines()[-1] == f"12 runs in {here / 's'}: 7 done, 4 failed, 1 diverged"
+    assert sum(": done after 3 steps" in line for line in ended.out.splitlines()) == 7
+    *said, again = ended.err.splitlines()
+    for number, text in ((2, "KeyError: 'boom'"), (10, "KeyError: 'boom'"), (8, "SystemExit: its own")):
+        assert sum(line.startswith(f"rnn-train: #{number}/12 ") and text in line for line in said) == 1
+    assert sum(": its worker was ended by SIGKILL; another takes up" in line for line in said) == 4
+    assert sum("4 processes were killed while they trained it" in line for line in said) == 1
+    command = shlex.split(again.partition("what is left: ")[2])
+    assert command[0] == "rnn-train"
+    ended = rnn_train(*command[1:])
+    assert ended.out.splitlines()[-1] == f"12 runs in {here / 's'}: 8 skipped, 4 failed"
+    assert "8 of 12 runs are done before, 0 are taken up" in ended.err.splitlines()[0]
 
 
 def test_work_on_a_folder_that_another_command_began(here: Path, sweep_command: Callable[..., Any]) -> None:
