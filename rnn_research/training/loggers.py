@@ -79,7 +79,7 @@ class LoggerThread:
             self._warn(f"has not passed on the last rows within {seconds:.0f} s")
 
     def _work(self) -> None:
-        logger = None
+        logger: Any = None
         try:
             logger = self._make()
             while (what := self._calls.get()) is not None:
