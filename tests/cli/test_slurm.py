@@ -17,7 +17,7 @@ from rnn_research.errors import UsageError
 from rnn_research.records import runs
 
 LOCAL = ("hydra/launcher=slurm", "hydra.launcher.cluster=local")
-HARD = ("model=gru", "model.dropout=0.3", "dataset.train_size=200", "trainer.max_steps=150")
+HARD = ("model=gru", "model.input_dropout=0.3", "dataset.train_size=200", "trainer.max_steps=150")
 HARD = (*HARD, "trainer.val_check_interval=20", "checkpoint.every_seconds=0.05")
 
 
