@@ -22,7 +22,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=CONFIG, 
 
 
 class OptunaSweeper(Sweeper):
-    """Chooses runs by Optuna, where `rnn-train` did not do that itself."""
+    """Chooses runs by Optuna: what `rnn-train -m hydra/sweeper=optuna` does, for whoever asks Hydra's interface."""
 
     def __init__(self, **_: Any) -> None:
         pass
@@ -38,4 +38,5 @@ class OptunaSweeper(Sweeper):
         from rnn_research.config.compose import Composer
 
         task: Any = self.task
-        return search(Composer(task.folders, task.given), arguments, SweepOptions(), [])
+        of_hydra = [text for text in self.config.hydra.overrides.hydra if text not in arguments]
+        return search(Composer(task.folders, task.given), [*of_hydra, *arguments], SweepOptions(), [])

@@ -39,6 +39,15 @@ class Engine:
 
             connect(self.options)
 
+    @property
+    def room(self) -> int:
+        """How many workers there can be at once, after `connect`."""
+        if self.name == "slurm":
+            return int(self.options.workers)
+        from rnn_research.cli.on_ray import room
+
+        return room(self.options)
+
     def train(self, sweep: Sweep, rules: Rules, left: int) -> bool:
         """Train what is left of a sweep. Returns whether that was waited for.
 
@@ -47,7 +56,7 @@ class Engine:
             KeyboardInterrupt: a signal came; all workers have stopped.
         """
         workers = self._workers(sweep, rules)
-        count = min(left, sweep.options.workers or getattr(workers, "room", left))
+        count = min(left, sweep.options.workers or self.room)
         if getattr(self.options, "wait", True):
             Supervisor(sweep, rules, workers, count).run()
             return True

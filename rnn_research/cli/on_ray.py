@@ -96,17 +96,10 @@ class RayWorkers:
         share = {"num_cpus": options.cpus, "num_gpus": options.gpus, "resources": options.resources or None}
         self.task = ray.remote(**share, max_retries=0, scheduling_strategy="SPREAD")(_work)
         self.tasks: list[Any] = []
-        wanted = {"CPU": options.cpus, "GPU": options.gpus, **options.resources}
+        wanted = _wanted(options)
         if not any(_has_room(node, wanted) for node in ray.nodes()):
             told = ", ".join(f"{count:g} {name}" for name, count in wanted.items() if count)
             telling.say(f"no node of the cluster has {told} for a worker; it waits until one has")
-
-    @property
-    def room(self) -> int:
-        """How many workers the cluster has room for."""
-        wanted = {"CPU": self.options.cpus, "GPU": self.options.gpus, **self.options.resources}
-        there = self.ray.cluster_resources()
-        return max(1, min((int(there.get(name, 0) / count) for name, count in wanted.items() if count), default=1))
 
     def start(self, count: int) -> None:
         """Ask for so many."""
@@ -147,6 +140,21 @@ def _work(folder: str, rules: Rules, current: str) -> WorkerReport:
     with contextlib.suppress(OSError):  # paths in configs may be relative
         os.chdir(current)
     return work_elsewhere(Path(folder), rules)
+
+
+def room(options: RayOptions) -> int:
+    """How many workers the cluster has room for, that this process is connected to."""
+    import ray  # pyright: ignore[reportMissingImports]
+
+    there = ray.cluster_resources()
+    return max(
+        1, min((int(there.get(name, 0) / count) for name, count in _wanted(options).items() if count), default=1)
+    )
+
+
+def _wanted(options: RayOptions) -> dict[str, float]:
+    """What a node must have for each worker."""
+    return {"CPU": options.cpus, "GPU": options.gpus, **options.resources}
 
 
 def _has_room(node: dict[str, Any], wanted: dict[str, float]) -> bool:

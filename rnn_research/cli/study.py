@@ -93,7 +93,7 @@ class _Search:
         self.code = self.refused = 0
 
     def run(self, heard: list[int]) -> int:
-        at_once = self.options.workers or getattr(self.engine, "room", 0) or sweep_options.cores()
+        at_once = self.options.workers or (sweep_options.cores() if self.engine is None else self.engine.room)
         self._settle()
         while len(told := self._trials(over=True)) < self.asked.n_trials:
             batch = [self._again(trial) for trial in self._trials(over=False)]

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 TO_END = {"done": 60.0, "diverged": 60.0}
 """Seconds that a logger has, at most, for what it has not passed on when the run ends so."""
+TO_BEGIN = 30.0
+"""Seconds that a run with data workers waits, at most, until its loggers have begun: a process that is forked while
+another thread imports something may wait for ever for what that thread holds."""
 TO_STOP = 2.0
 """Likewise, of a run that was stopped or failed."""
 
@@ -60,6 +63,7 @@ class LoggerThread:
         self.name, self._make = name, make
         self._calls: queue.SimpleQueue[Callable[[Any], None] | None] = queue.SimpleQueue()
         self._failed = False
+        self.begun = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True, name=f"logger {name}")
         self._thread.start()
 
@@ -79,15 +83,18 @@ class LoggerThread:
             self._warn(f"has not passed on the last rows within {seconds:.0f} s")
 
     def _work(self) -> None:
-        logger = None
+        logger: Any = None
         try:
             logger = self._make()
             while (what := self._calls.get()) is not None:
                 what(logger)
+                self.begun.set()
         except BaseException as error:  # SystemExit of a library, too
             self._warn(f"failed, and is left alone: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
             if hasattr(logger, "abandon"):
                 logger.abandon()
+        finally:
+            self.begun.set()
 
     def _warn(self, what: str) -> None:
         self._failed = True
@@ -125,6 +132,12 @@ class RunLoggers:
             thread = LoggerThread(name, lambda make=make: make(save_dir=str(self.folder)))
             thread.call(lambda logger: _begin(logger, beginning))
             self._threads.append(thread)
+
+    def wait(self) -> None:
+        """Wait until they have begun: for runs that fork data workers."""
+        end = time.monotonic() + TO_BEGIN
+        for thread in self._threads:
+            thread.begun.wait(max(0.0, end - time.monotonic()))
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """One row, with the set before each metric's name."""

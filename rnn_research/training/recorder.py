@@ -81,7 +81,7 @@ class Recorder:
         end."""
         with self.signals.answering():
             try:
-                self._begin_loggers()
+                self._begin_loggers(data)
                 with anomalies_diverge(trainer):
                     self._fit(trainer, model, data)
                 self._measure(trainer, model, data)
@@ -106,10 +106,12 @@ class Recorder:
                 self.loggers.close(self.live.record.status)
         return self.live.record
 
-    def _begin_loggers(self) -> None:
+    def _begin_loggers(self, data: DataModule) -> None:
         earlier = self.earlier
         lines = earlier.metrics() if earlier is not None else ""
         self.loggers.begin(self.live.record, lines, again=earlier is not None and earlier.own)
+        if data.num_workers:
+            self.loggers.wait()
 
     def _fit(self, trainer: Trainer, model: Model, data: DataModule) -> None:
         if self.earlier is None:

@@ -9,6 +9,7 @@ import pytest
 from command import SMALL, rnn_train
 
 from rnn_research.config.extras import LIBRARIES
+from rnn_research.records import runs
 
 TYPED = {
     "slurm": "hydra/launcher=slurm",
@@ -32,3 +33,13 @@ def test_an_extra_that_is_not_installed_is_one_line(
         f"pip install 'rnn_research[{extra}]'\n"
     )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_hydras_own_launchers_work(launcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if launcher == "joblib":
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="pip install hydra-joblib-launcher")
+    monkeypatch.chdir(tmp_path)
+    ended = rnn_train("-m", *SMALL, "seed=0,1", f"hydra/launcher={launcher}", "hydra.sweep.dir=s")
+    assert ended.code == 0, ended.err
+    assert [runs.read(run).status for run in runs.find([tmp_path / "s"])] == ["done", "done"]

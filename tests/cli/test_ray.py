@@ -16,7 +16,7 @@ from kept import kept_of_all
 
 from rnn_research.records import runs
 
-HARD = ("model=gru", "model.dropout=0.3", "dataset.train_size=200", "trainer.max_steps=60")
+HARD = ("model=gru", "model.input_dropout=0.3", "dataset.train_size=200", "trainer.max_steps=60")
 HARD = (*HARD, "trainer.val_check_interval=20", "checkpoint.every_seconds=0.05")
 
 

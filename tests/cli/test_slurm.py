@@ -17,7 +17,7 @@ from rnn_research.errors import UsageError
 from rnn_research.records import runs
 
 LOCAL = ("hydra/launcher=slurm", "hydra.launcher.cluster=local")
-HARD = ("model=gru", "model.dropout=0.3", "dataset.train_size=200", "trainer.max_steps=150")
+HARD = ("model=gru", "model.input_dropout=0.3", "dataset.train_size=200", "trainer.max_steps=150")
 HARD = (*HARD, "trainer.val_check_interval=20", "checkpoint.every_seconds=0.05")
 
 
@@ -49,7 +49,8 @@ def test_what_sbatch_is_asked_for(here: Path, sbatch: Path) -> None:
     ]
     typed += ["hydra.launcher.per_node=4", "hydra.launcher.workers=10", "hydra.launcher.wait=false"]
     typed += ["+hydra.launcher.sbatch.reservation=mine", "hydra.launcher.signal_seconds=200"]
-    ended = rnn_train("-m", *SMALL, "seed=range(0,9)", "hydra/launcher=slurm", *typed, "hydra.sweep.dir=s")
+    path = {"PATH": os.environ["PATH"]}
+    ended = rnn_train("-m", *SMALL, "seed=range(0,9)", "hydra/launcher=slurm", *typed, "hydra.sweep.dir=s", env=path)
     assert ended.code == 0, ended.err
     assert ended.out == f"12 workers were asked for; rnn-sweep status --watch {here / 's'} shows how far they are\n"
     lines = [line.removeprefix("#SBATCH --") for line in sbatch.read_text().splitlines() if line.startswith("#SBATCH")]

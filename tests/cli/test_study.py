@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from command import SMALL, last, rnn_train, started
 
+from hydra_plugins.rnn_research_optuna import OptunaSweeper
+from rnn_research.cli.launchers import Job
 from rnn_research.cli.study_options import Space, StudyOptions
+from rnn_research.config.compose import Composer
 from rnn_research.errors import UsageError
 from rnn_research.records import runs
 
@@ -81,6 +84,16 @@ def test_runs_that_fail_diverge_or_are_refused_are_told_as_failed(optuna: Any, h
     assert ended.code == 2
     good = sum(trial.state.name == "COMPLETE" for trial in told)
     assert f"6 trials in {here / 's'}: {good} done, {6 - good} failed, diverged or refused" in ended.out
+
+
+def test_hydras_sweeper_interface(optuna: Any, here: Path) -> None:
+    of_hydra = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra/launcher=basic", "hydra.sweep.dir=s"]
+    composer = Composer()
+    sweeper = OptunaSweeper(n_trials=2)
+    context: Any = None
+    sweeper.setup(hydra_context=context, task_function=Job(composer), config=composer.compose([*FIXED, *of_hydra]))
+    assert sweeper.sweep([*FIXED, *SEARCHED]) == 0
+    assert len(trials(optuna, here / "s")) == 2
 
 
 @pytest.mark.slow
