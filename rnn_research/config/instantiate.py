@@ -5,6 +5,7 @@ What a user typed wrongly in the node becomes one `UsageError` that names the ke
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import re
@@ -212,10 +213,16 @@ def _parameters(target: str, path: str) -> Mapping[str, inspect.Parameter] | Non
     """The target's arguments by name; None where it takes any, or doesn't tell."""
     found = find(target, path)
     try:
-        parameters = inspect.signature(found).parameters
+        parameters = _arguments(found)
     except (ValueError, TypeError):
         return None
     return None if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()) else parameters
+
+
+@functools.cache
+def _arguments(found: Any) -> Mapping[str, inspect.Parameter]:
+    """By name; looked up once, as every run of a sweep asks."""
+    return inspect.signature(found).parameters
 
 
 def _check_kind(other: bool, target: str, path: str, kind: type) -> None:

@@ -17,6 +17,8 @@ from rnn_research.statistics.intervals import BOOTSTRAP, CONFIDENCE, NAN, SEEDS,
 TASKS = 5
 """So many tasks are pooled. Over the 3 seeds of one task a bootstrap covers .74-.77 where .95 is said."""
 RESAMPLES = 2000
+PAIRS = 1 << 18
+"""So many pairs of runs are compared at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +85,10 @@ def pooled_improvement(
     unequal = f"{ours.shape[1]} tasks against {theirs.shape[1]}" if ours.shape[1] != theirs.shape[1] else ""
     if why := unequal or refused(ours) or refused(theirs):
         return Interval(NAN, NAN, NAN, n, why, BOOTSTRAP)
-    sides = (redrawn(scores, resamples, [seed, side]) for side, scores in enumerate((ours, theirs)))
-    drawn = np.array([improvement(*pair) for pair in zip(*sides, strict=True)])  # at once they would fill the memory
+    one, other = (redrawn(scores, resamples, [seed, side]) for side, scores in enumerate((ours, theirs)))
+    some = max(1, PAIRS // (one.shape[1] * other[0].size))  # at once they would fill the memory
+    parts = [improvement(one[at : at + some], other[at : at + some]) for at in range(0, resamples, some)]
+    drawn = np.concatenate(parts)
     low, high = percentiles(drawn, confidence)
     return _interval(float(improvement(ours, theirs)), float(low), float(high), n)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib
 import inspect
 import itertools
@@ -75,8 +77,13 @@ def ptb(tmp_path_factory) -> Path:
 
 def settings(name: str) -> dict[str, Any]:
     """An option's keys, with those of the yamls that it shares."""
+    return copy.deepcopy(_settings(name))
+
+
+@functools.cache
+def _settings(name: str) -> dict[str, Any]:
     keys = yaml.safe_load((ROOT / "conf" / "dataset" / f"{name}.yaml").read_text())
-    shared = [settings(other) for other in keys.pop("defaults", []) if other != "_self_"]
+    shared = [_settings(other) for other in keys.pop("defaults", []) if other != "_self_"]
     return {key: value for part in (*shared, keys) for key, value in part.items()}
 
 
