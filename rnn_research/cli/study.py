@@ -41,8 +41,8 @@ FOLDER = "study"
 FILES = {"journal": "journal.log", "sqlite": "study.db"}
 REFUSED = ("dry_run", "exclude", "zip")
 """Options of a sweep that a study has no use for."""
-
-
+NOT_TRAINED = ("refused", "left out")
+"""How a trial ends whose options can't be had, or can't work together."""
 MOST_REFUSED = 4
 """Trials in a row, at least, that may be refused before the study ends."""
 
@@ -145,8 +145,8 @@ class _Search:
         train(sweep, heard)
         self.code = max(self.code, sweep.code)
         for number, run in sorted(trials.items()):
-            self._tell(number, run, sweep.ended.get(run.digest) == "refused")
-        refused = sum(sweep.ended.get(digest) == "refused" for digest in unique)
+            self._tell(number, run, sweep.ended.get(run.digest) in NOT_TRAINED)
+        refused = sum(sweep.ended.get(digest) in NOT_TRAINED for digest in unique)
         self.refused = self.refused + refused if refused == len(unique) else 0
         if self.refused >= max(MOST_REFUSED, len(unique)):
             raise UsageError(f"{self.refused} trials in a row were refused; mend what is searched")
