@@ -116,7 +116,7 @@ class ComposedOptions:
             return
         self._alike.setdefault(chosen.shape, choices)
         for group, text in chosen.groups.items():
-            if isinstance(config._get_node(group), DictConfig):
+            if isinstance(config._get_node(group, validate_access=False), DictConfig):
                 self._parts.setdefault((chosen.beside, text), _pickled(config, group))
 
     def _together(self, choices: tuple[str, ...]) -> DictConfig | None:

@@ -23,7 +23,17 @@ def _replay(logger: Any, beginning: Beginning) -> None:
 
 
 class RowsLogger(CSVLogger):
-    """Rows in `FOLDER/<name>/<version>/metrics.csv`, written anew where a run goes on."""
+    """Rows in `FOLDER/<name>/<version>/metrics.csv`, written anew where a run goes on.
+
+    Args:
+        save_dir: the run's folder.
+        name: a folder between that and `version`; None: none.
+        version: the folder in it.
+        prefix: before each metric's name.
+    """
+
+    def __init__(self, save_dir: str, name: str | None = None, version: str = "lightning", prefix: str = "") -> None:
+        super().__init__(save_dir, name, version, prefix=prefix)
 
     def begin(self, beginning: Beginning) -> None:
         """Write the config and the rows so far."""
@@ -44,7 +54,17 @@ class RowsLogger(CSVLogger):
 
 
 class EventsLogger(TensorBoardLogger):
-    """TensorBoard's events in `FOLDER/<name>/<version>/`, written anew where a run goes on."""
+    """TensorBoard's events in `FOLDER/<name>/<version>/`, written anew where a run goes on.
+
+    Args:
+        save_dir: the run's folder.
+        name: a folder between that and `version`; None: none.
+        version: the folder in it.
+        prefix: before each metric's name.
+    """
+
+    def __init__(self, save_dir: str, name: str | None = None, version: str = "tensorboard", prefix: str = "") -> None:
+        super().__init__(save_dir, name, version, prefix=prefix)
 
     def begin(self, beginning: Beginning) -> None:
         """Write the config and the rows so far."""
