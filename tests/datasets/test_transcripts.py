@@ -164,7 +164,7 @@ def test_numbers_are_made_of_recordings_of_their_split(tmp_path: Path) -> None:
     assert not used["train"] & used["val"] | used["train"] & used["test"] | used["val"] & used["test"]
     assert {name: len(data.samples(name)) for name in SPLITS} == {"train": 30, "val": 6, "test": 9}
     assert texts(data, "test") == list(raw.texts[-9:])
-    again, other = (SpokenNumbers(str(tmp_path / "wav"), seed=seed, **SIZES) for seed in (0, 1))
+    again, other = (SpokenNumbers(str(tmp_path / "wav"), numbers_seed=seed, **SIZES) for seed in (0, 1))
     assert again.fingerprint == data.fingerprint != other.fingerprint
 
 

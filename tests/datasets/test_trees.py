@@ -518,7 +518,7 @@ def test_sst_takes_pretrained_vectors(treebank: Path, tmp_path: Path) -> None:
     assert np.isnan(vectors).all(1).sum() == data.task.input_size - 2  # `unseen` is in dev alone
     assert data.task.vectors_frozen
     assert data.read_report["notes"][0].startswith("vectors: 2 of ")
-    assert data.fingerprint == SST(str(treebank)).fingerprint
+    assert data.fingerprint != SST(str(treebank)).fingerprint
     assert data.task.classes == ("very negative", "negative", "neutral", "positive", "very positive")
     with pytest.raises(ValueError, match="freeze_vectors: given true without vectors"):
         SST(str(treebank), freeze_vectors=True)

@@ -51,7 +51,7 @@ class SpokenNumbers(KnownData, TranscribedSound):
         pause: the most seconds between two digits, before the first and after the last; drawn evenly from 0.
         speed: numbers of train are said faster or slower, and so with a higher or a lower voice, by up to this share;
             drawn evenly.
-        seed: which numbers are made; the run's own seed never changes the data.
+        numbers_seed: which numbers are made; the run's own seed never changes the data.
         rate, bands, window, hop: see `LogMel`.
         windows_per_step, scale: see `TranscribedSound`.
 
@@ -73,7 +73,7 @@ class SpokenNumbers(KnownData, TranscribedSound):
         max_digits: int = 7,
         pause: float = 0.2,
         speed: float = 0.0,
-        seed: int = 0,
+        numbers_seed: int = 0,
         rate: int = 8000,
         bands: int = 40,
         window: float = 0.025,
@@ -96,12 +96,12 @@ class SpokenNumbers(KnownData, TranscribedSound):
         self.max_digits = integer("max_digits", max_digits, least=min_digits, most=1000)
         self.pause = number("pause", pause, least=0.0, most=10.0)
         self.speed = number("speed", speed, least=0.0, most=0.5)
-        self.seed = integer("seed", seed, least=0)
+        self.numbers_seed = integer("numbers_seed", numbers_seed, least=0)
 
     def recordings(self) -> TranscribedRecordings:
         files = self.published_files()
         options = {"pause": self.pause, "noise": NOISE, **self.log_mel.plain()}
-        options |= {"sizes": self.sizes, "digits": [self.min_digits, self.max_digits], "seed": self.seed}
+        options |= {"sizes": self.sizes, "digits": [self.min_digits, self.max_digits], "seed": self.numbers_seed}
         options |= {"test_speakers": list(self.test_speakers), "speed": self.speed}
         names = sorted(files)
         parts = self._recordings([Said(name, *said_in(name)) for name in names])
@@ -135,7 +135,7 @@ class SpokenNumbers(KnownData, TranscribedSound):
 
     def _numbers(self, found: Sequence[Said], split: str) -> list[list[Said]]:
         """The recordings of which each number is put together."""
-        random = np.random.default_rng([self.seed, SPLITS.index(split)])
+        random = np.random.default_rng([self.numbers_seed, SPLITS.index(split)])
         by_speaker: dict[str, dict[str, list[Said]]] = {}
         for one in found:
             by_speaker.setdefault(one.speaker, {}).setdefault(one.digit, []).append(one)
@@ -154,7 +154,7 @@ class SpokenNumbers(KnownData, TranscribedSound):
         """The spectrograms of all numbers."""
         rate = self.log_mel.rate
         sounds = {name: mono_at(*wav_samples(Path(name), content), rate) for name, content in files.items()}
-        random, made = np.random.default_rng(self.seed), []
+        random, made = np.random.default_rng(self.numbers_seed), []
         for split, said in chain.from_iterable(zip(repeat(name), drawn[name]) for name in SPLITS):
             parts = [self._silence(random)]
             for one in said:
