@@ -141,6 +141,8 @@ def test_no_manifest_is_said(tmp_path: Path) -> None:
         AudioTranscripts(str(tmp_path)).load()
     with pytest.raises(ValueError, match="expected a file or a folder"):
         AudioTranscripts().load()
+    with pytest.raises(ValueError, match=r"none, which is not there, expected a recording a sample, and a manifest"):
+        AudioTranscripts(str(tmp_path / "none")).load()
     (tmp_path / "m.jsonl").write_text('{"file": "a.wav", "text": "a"}\n[1]\n')
     with pytest.raises(ValueError, match=r"m.jsonl, line 2: found list, expected an object"):
         AudioTranscripts(str(tmp_path / "m.jsonl")).load()

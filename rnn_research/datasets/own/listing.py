@@ -80,7 +80,9 @@ def listed_files(
         ValueError: there is no such file, or what is said of one is malformed: names the file and the line.
     """
     manifest = manifest_at(path, endings)
-    if manifest is None and said == "text" and path.exists():
+    if manifest is None and said == "text":
+        if not path.exists():
+            raise ValueError(f"dataset.path: given {path}, which is not there, expected {what}; check the path")
         raise refusal(path, f"found no {' or '.join(MANIFESTS)}, expected {what}", repair="write one, or give its path")
     found = _from_folders(path, endings, what) if manifest is None else _from_manifest(manifest, columns or {}, said)
     if group_pattern is None:
