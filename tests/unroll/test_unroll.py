@@ -501,7 +501,7 @@ def test_the_gradient_is_the_numerical_one(name, kind):
         found = unroll(cell, structure, place(structure, arguments[: len(samples)])).states
         return tuple(torch.cat(take(structure, part)) for part in found)
 
-    assert gradcheck(states, (*inputs, *cell.parameters()), fast_mode=True)
+    assert gradcheck(states, (*inputs, *cell.parameters()))
 
 
 def test_what_stands_between_layers_acts_on_what_one_hands_to_the_next():
