@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -47,9 +48,14 @@ class TranscriptLosses:
         """The symbols of each sample's transcript."""
         return np.split(self._symbols, np.cumsum(self.lengths)[:-1])
 
+    @cached_property
+    def found(self) -> list[np.ndarray]:
+        """The symbols that the best path of each sample writes."""
+        return best_path(self.outputs, self.chain)
+
     def whole(self) -> tuple[Tensor, Tensor]:
         """Whether the best path writes each transcript without a mistake, beside what it should, as 0 and 1."""
-        pairs = zip(best_path(self.outputs, self.chain), self.truths, strict=True)
+        pairs = zip(self.found, self.truths, strict=True)
         right = torch.tensor([int(np.array_equal(found, truth)) for found, truth in pairs], device=self.losses.device)
         return right, torch.ones_like(right)
 
@@ -60,7 +66,7 @@ class TranscriptLosses:
     def mistakes(self) -> tuple[Tensor, Tensor]:
         """Of each sample the edits between what the best path writes and the true transcript, and the symbols of that
         one."""
-        wrong = errors(best_path(self.outputs, self.chain), self.truths)
+        wrong = errors(self.found, self.truths)
         return torch.tensor(wrong, device=self.losses.device), torch.tensor(self.lengths, device=self.losses.device)
 
     @torch.no_grad()

@@ -63,9 +63,7 @@ class SpokenDigits(KnownData, RecordedSound):
         splits = {"val_fraction": val_fraction, "split_seed": split_seed}
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
         super().__init__(root, cache, None, rate, bands, window, hop, **splits, **batches)
-        if not isinstance(test_speakers, list | tuple) or not all(isinstance(one, str) for one in test_speakers):
-            raise ValueError(f"test_speakers: given {test_speakers!r}, expected a list of names, such as [theo]")
-        self.test_speakers = tuple(test_speakers)
+        self.test_speakers = speakers_named(test_speakers)
 
     def read(self) -> RawSamples:
         files = self.published_files()
@@ -73,12 +71,7 @@ class SpokenDigits(KnownData, RecordedSound):
         found = spectrograms_of([Path(name) for name in names], [files[name] for name in names], self.log_mel)
         self.report.notes += found.notes(self.log_mel.rate)
         said = [said_in(name) for name in names]
-        if unknown := sorted(set(self.test_speakers) - {speaker for _, speaker, _ in said}):
-            known = ", ".join(sorted({speaker for _, speaker, _ in said}))
-            raise ValueError(f"test_speakers: given {', '.join(unknown)}, expected some of {known}")
-        tested = [
-            speaker in self.test_speakers if self.test_speakers else number < TESTED for _, speaker, number in said
-        ]
+        tested = are_tested([(speaker, number) for _, speaker, number in said], self.test_speakers)
         if set(tested) != {True, False}:
             raise ValueError(f"root: {self.root} has no recording to {'train' if any(tested) else 'test'} on")
         return RawSamples(
@@ -88,6 +81,26 @@ class SpokenDigits(KnownData, RecordedSound):
             lambda number: names[number],
             ["test" if one else "train" for one in tested],
         )
+
+
+def speakers_named(given: Sequence[str]) -> tuple[str, ...]:
+    """The names of `test_speakers`. Raises a ValueError where it is no list of them."""
+    if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
+        raise ValueError(f"test_speakers: given {given!r}, expected a list of names, such as [theo]")
+    return tuple(given)
+
+
+def are_tested(recordings: Sequence[tuple[str, int]], test_speakers: Sequence[str]) -> list[bool]:
+    """Whether each recording, a speaker's of a number, tests: those of `test_speakers`; without any, as published.
+
+    Raises:
+        ValueError: a speaker is unknown.
+    """
+    speakers = {speaker for speaker, _ in recordings}
+    if unknown := sorted(set(test_speakers) - speakers):
+        known = ", ".join(sorted(speakers))
+        raise ValueError(f"test_speakers: given {', '.join(unknown)}, expected some of {known}")
+    return [speaker in test_speakers if test_speakers else number < TESTED for speaker, number in recordings]
 
 
 def said_in(name: str) -> tuple[str, str, int]:

@@ -13,7 +13,7 @@ from scipy.signal import resample
 
 from rnn_research.checks import integer, number
 from rnn_research.datasets.audio.log_mel import LogMel
-from rnn_research.datasets.audio.spoken_digits import TESTED, SpokenDigits, said_in
+from rnn_research.datasets.audio.spoken_digits import TESTED, SpokenDigits, are_tested, said_in, speakers_named
 from rnn_research.datasets.audio.transcribed import TranscribedRecordings, TranscribedSound
 from rnn_research.datasets.audio.wav import mono_at, wav_samples
 from rnn_research.datasets.known import KnownData
@@ -87,9 +87,7 @@ class SpokenNumbers(KnownData, TranscribedSound):
         batches = {"batch_size": batch_size, "num_workers": num_workers, "bucket": bucket}
         features = LogMel(rate, bands, window, hop)
         super().__init__(root, cache, None, features, windows_per_step, scale=scale, **batches)
-        if not isinstance(test_speakers, list | tuple) or not all(isinstance(one, str) for one in test_speakers):
-            raise ValueError(f"test_speakers: given {test_speakers!r}, expected a list of names, such as [theo]")
-        self.test_speakers = tuple(test_speakers)
+        self.test_speakers = speakers_named(test_speakers)
         sizes = {"train_size": train_size, "val_size": val_size, "test_size": test_size}
         self.sizes = {name.removesuffix("_size"): integer(name, size) for name, size in sizes.items()}
         self.min_digits = integer("min_digits", min_digits)
@@ -121,12 +119,9 @@ class SpokenNumbers(KnownData, TranscribedSound):
 
     def _recordings(self, found: Sequence[Said]) -> dict[str, list[Said]]:
         """What the numbers of each split are made of."""
-        if unknown := sorted(set(self.test_speakers) - {one.speaker for one in found}):
-            known = ", ".join(sorted({one.speaker for one in found}))
-            raise ValueError(f"test_speakers: given {', '.join(unknown)}, expected some of {known}")
         parts: dict[str, list[Said]] = {name: [] for name in SPLITS}
-        for one in found:
-            tested = one.speaker in self.test_speakers if self.test_speakers else one.number < TESTED
+        tests = are_tested([(one.speaker, one.number) for one in found], self.test_speakers)
+        for one, tested in zip(found, tests, strict=True):
             choosing = TESTED <= one.number < 2 * TESTED
             parts["test" if tested else "val" if choosing else "train"].append(one)
         if empty := [name for name, some in parts.items() if not some]:
