@@ -139,7 +139,7 @@ class SlurmWorkers:
 
         self.folder, self.rules, self.options = folder, rules, options
         self.jobs: list[Any] = []
-        arguments = {f"slurm_{key}": options.python for key in ("python",) if options.python}
+        arguments = {"slurm_python": options.python} if options.python else {}
         self.executor = submitit.AutoExecutor(
             folder / FOLDER / "%j", cluster=options.cluster, slurm_max_num_timeout=options.requeues, **arguments
         )

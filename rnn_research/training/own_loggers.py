@@ -22,6 +22,13 @@ def _replay(logger: Any, beginning: Beginning) -> None:
         logger.log_metrics(values, step=step)
 
 
+def _begin_anew(logger: CSVLogger | TensorBoardLogger, beginning: Beginning) -> None:
+    """Write the config and the rows so far in place of what is there."""
+    shutil.rmtree(logger.log_dir, ignore_errors=True)
+    logger.log_hyperparams(dict(beginning.config))
+    _replay(logger, beginning)
+
+
 class RowsLogger(CSVLogger):
     """Rows in `FOLDER/<name>/<version>/metrics.csv`, written anew where a run goes on.
 
@@ -37,9 +44,7 @@ class RowsLogger(CSVLogger):
 
     def begin(self, beginning: Beginning) -> None:
         """Write the config and the rows so far."""
-        shutil.rmtree(self.log_dir, ignore_errors=True)
-        self.log_hyperparams(dict(beginning.config))
-        _replay(self, beginning)
+        _begin_anew(self, beginning)
         self.save()
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
@@ -68,9 +73,7 @@ class EventsLogger(TensorBoardLogger):
 
     def begin(self, beginning: Beginning) -> None:
         """Write the config and the rows so far."""
-        shutil.rmtree(self.log_dir, ignore_errors=True)
-        self.log_hyperparams(dict(beginning.config))
-        _replay(self, beginning)
+        _begin_anew(self, beginning)
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """As lightning's; on disk at once."""
