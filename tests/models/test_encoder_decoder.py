@@ -82,7 +82,7 @@ def attended(model: Model, states: list[Tensor], memory: list[Tensor]) -> list[T
                 scores.append((d * (m if net.project is None else net.project(m))).sum())
         weights = torch.stack(scores).exp() / torch.stack(scores).exp().sum()
         context = sum(weight * m for weight, m in zip(weights, memory, strict=True))
-        found.append((net.combine.weight @ torch.cat([context[0], d[0]])).tanh()[None])
+        found.append(d + net.of_context(context))
     return found
 
 
@@ -277,6 +277,19 @@ def test_without_attention_an_encoder_and_a_decoder_are_one_chain() -> None:
             assert own["token"][np.argsort(-own["distance"].astype(int))].tolist() == tokens
     curve = curves.curve(table)
     assert curve.distance.tolist() == list(range(len(curve.distance)))
+
+
+@pytest.mark.parametrize("attention", ["dot", "additive"])
+def test_attention_whose_context_has_no_weight_is_none(attention: str) -> None:
+    model, plain = made(attention=attention), made(attention="none")
+    with torch.no_grad():
+        assert model.attention is not None
+        model.attention.of_context.weight.zero_()
+    plain.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if not name.startswith("attention")}
+    )
+    batch = ChainLayout().collate(samples())
+    assert torch.equal(model.training_step(batch, 0), plain.training_step(batch, 0))
 
 
 @pytest.mark.parametrize("clipped", [False, True])
