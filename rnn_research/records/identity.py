@@ -117,6 +117,8 @@ BEFORE: dict[str, Any] = {
     "dataset.freeze_vectors": False,
     "model.bidirectional": False,
     "model.frame_features": 64,
+    "architecture.scheduled_sampling": 0,
+    "architecture.scheduled_sampling_rise": 0,
 }
 """What runs did before these keys were there to choose: no data of theirs named a metric for `keep_best=auto`."""
 LIMITS = ("trainer.max_steps", "trainer.max_epochs")

@@ -86,7 +86,8 @@ def thirds(lengths: Sequence[int]) -> Iterator[tuple[str, str, list[int]]]:
     they are. Texts of one length are in one third; where one would be without a text, there are none."""
     counts = np.asarray(lengths)
     first, second = (int(value) for value in np.quantile(counts, [1 / 3, 2 / 3], method="inverted_cdf"))
-    limits = {"short": (int(counts.min()), first), "middle": (first + 1, second), "long": (second + 1, int(counts.max()))}
+    least, most = int(counts.min()), int(counts.max())
+    limits = {"short": (least, first), "middle": (first + 1, second), "long": (second + 1, most)}
     found = {name: np.flatnonzero((low <= counts) & (counts <= high)).tolist() for name, (low, high) in limits.items()}
     if all(found.values()):
         for name, (low, high) in limits.items():
