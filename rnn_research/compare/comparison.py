@@ -19,6 +19,7 @@ from rnn_research.compare.asked import (
     check_found,
     check_read,
     checked_fraction,
+    checked_part,
     chosen_factors,
     filtered,
 )
@@ -64,6 +65,8 @@ class Comparison:
     baseline: Mapping[str, str] = field(default_factory=lambda: REFERENCE)
     """What conditions are compared with: option by factor."""
     where: tuple[str, ...] = ()
+    part: str | None = None
+    """Which network the curves are of, where it is not all."""
     whole: tuple[SelectedRun, ...] = ()
     """Every comparable run that was found, also those that `where` leaves out."""
 
@@ -121,6 +124,7 @@ def compare(
     metric: str | None = None,
     by: Sequence[str] = (),
     fraction: float = FRACTION,
+    part: str | None = None,
     against: Sequence[str] = (),
     where: Sequence[str] = (),
     pair: Sequence[str] = (),
@@ -135,6 +139,7 @@ def compare(
         metric: `accuracy`, or with its split `val_accuracy`; default one of the test split, or each task's own.
         by: the factors that make conditions; default all that vary. Others are pooled.
         fraction: of the norm at distance 1, below which the horizon lies.
+        part: `encoder` or `decoder` alone, of runs that have both: see `curves.of_part`.
         against: features of the samples, such as `length`, that the answers are to be told by.
         where: only runs that fulfil these, such as `model=lstm`, `hidden_size>=64`, `clipping!=none`.
         pair: factors whose options, beside the seed, make a pair; default the pooled ones.
@@ -146,7 +151,8 @@ def compare(
     """
     selection = filtered(whole := _selected(folders := [Path(folder) for folder in folders]), where)
     reference, pairing = baseline_of(baseline, selection), chosen_factors("pair", pair, selection) or None
-    metrics, view = choose_metrics(selection.found, metric), TableView(state, step, None, checked_fraction(fraction))
+    metrics = choose_metrics(selection.found, metric)
+    view = TableView(state, step, None, checked_fraction(fraction), checked_part(part))
     varying = chosen_factors("by", by, selection) or selection.factors.varying
     read = _read(selection.found, view, metrics, varying, processes)
     bins, grouped = _bins(read, against), _group(read, varying, beginnings(whole.found, whole.excluded))
@@ -171,6 +177,7 @@ def compare(
         against=tuple(dict.fromkeys(against)),
         baseline=reference or REFERENCE,
         where=tuple(where),
+        part=part,
         whole=whole.found,
     )
 
@@ -190,7 +197,7 @@ def _read(
     views = {task: replace(view, metric=metric) for task, metric in metrics.of_task.items()}
     alone = [seeds[_options(item.settings, varying)] == 1 for item in found]
     read = read_runs(found, [views[task_of(item.record)] for item in found], alone, processes)
-    check_read(read, view.state, view.step)
+    check_read(read, view)
     return read
 
 

@@ -279,6 +279,28 @@ def test_without_attention_an_encoder_and_a_decoder_are_one_chain() -> None:
     assert curve.distance.tolist() == list(range(len(curve.distance)))
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_of_one_part_distance_counts_to_its_own_end(both: bool) -> None:
+    model = made(bidirectional=both)
+    model.step.recorded = True
+    model.training_step(ChainLayout().collate(samples()), 0).backward()
+    probe = Adjoint()
+    probe.observe(observation_of(model))
+    table = probe.table()
+    assert np.array_equal(curves.of_part(table, None), table)
+    for part, least, lengths in (("encoder", 0, READ), ("decoder", 1, [1 + written for written in WRITTEN])):
+        rows, whole = curves.of_part(table, part), table[table["part"] == curves.NETWORKS.index(part)]
+        assert np.array_equal(rows["hidden"], whole["hidden"])
+        least = int(whole["distance"][whole["layer"] == 1].min()) if part == "decoder" else 0
+        for sample, length in enumerate(lengths):
+            top = rows[(rows["layer"] == 1) & (rows["sample"] == sample) & (rows["direction"] == 0 if both else True)]
+            assert sorted(top["distance"].tolist()) == list(range(least, least + length))
+        seen = curves.curve(rows, layer=1)
+        assert seen.terminal == (part == "decoder" and any(name.endswith("_terminal") for name in table.dtype.names))
+    with pytest.raises(ValueError, match="part: given encoder, but this adjoint table has no encoder and decoder"):
+        curves.of_part(table[[name for name in table.dtype.names if name != "part"]], "encoder")
+
+
 @pytest.mark.parametrize("attention", ["dot", "additive"])
 def test_attention_whose_context_has_no_weight_is_none(attention: str) -> None:
     model, plain = made(attention=attention), made(attention="none")
