@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -163,23 +164,27 @@ def compare(
         folder=Path(os.path.commonpath([folder.resolve() for folder in folders])),
         metric=metrics.shared,
         metrics=metrics.of_task,
-        state=state or _state(read),
-        step=step,
-        fraction=view.fraction,
         varying=varying,
         pooled=pooled,
-        constant=selection.factors.constant,
         conditions=conditions,
         effects=differences,
-        excluded=selection.excluded,
-        notes=selection.notes,
         bins=bins,
         against=tuple(dict.fromkeys(against)),
         baseline=reference or REFERENCE,
         where=tuple(where),
-        part=part,
         whole=whole.found,
+        **_looked_at(view, read),
+        **_selected_from(selection),
     )
+
+
+def _looked_at(view: TableView, read: Sequence[ComparedRun]) -> dict[str, Any]:
+    state = view.state or _state(read)
+    return {"state": state, "step": view.step, "fraction": view.fraction, "part": view.part}
+
+
+def _selected_from(selection: Selection) -> dict[str, Any]:
+    return {"constant": selection.factors.constant, "excluded": selection.excluded, "notes": selection.notes}
 
 
 def _selected(folders: Sequence[Path]) -> Selection:
