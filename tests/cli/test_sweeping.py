@@ -75,6 +75,27 @@ def test_the_same_command_skips_what_is_done_and_another_extends(here: Path) -> 
     }
 
 
+@pytest.mark.parametrize(
+    ("rule", "left"),
+    [
+        ("clipping=none", 4),  # the default is left out as what was typed is
+        ("probe=gradient_norm,seed=1", 3),
+        ("clipping=[value,agc]", 4),
+        ("'clipping=[agc,value]'", None),  # another order is another strategy
+        ("clipping=agc,hidden_size=4", 4),
+        ("clipping.clipping=0.01,seed=0", 7),
+    ],
+)
+def test_runs_are_left_out_by_what_they_have(rule: str, left: int | None, here: Path) -> None:
+    swept = ("clipping=[value,agc],none", "seed=0,1,2,3") if "clipping" in rule else ("seed=0,1,2,3",)
+    ended = rnn_train("-m", *SMALL, *swept, f"exclude={rule}", "dry_run=true")
+    if left is None:
+        assert (ended.code, "which none of the runs have" in ended.err) == (2, True)
+    else:
+        assert ended.code == 0, ended.err
+        assert f"{left} of {left} runs would be trained" in ended.out
+
+
 def test_what_would_happen(here: Path) -> None:
     ended = rnn_train("-m", *SMALL, "seed=0,1,2", "dataset.length=9,10,11", "zip='seed,dataset.length'", "dry_run=true")
     assert ended.code == 0, ended.err
