@@ -14,6 +14,8 @@ from kept import kept_of_all
 
 from rnn_research.cli import sweep_folder
 from rnn_research.records import runs
+from rnn_research.sweeps import store
+from rnn_research.sweeps.worker import Event, Rules, work
 
 RAISES = """
 from rnn_research.clipping.none import NoClipping
@@ -203,6 +205,10 @@ class Ends(NoClipping):
             raise SystemExit("its own")
         if self.how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.how.startswith("leaves"):
+            os._exit(int(self.how[-1]))
+        if self.how == "stopped":
+            os.kill(os.getpid(), signal.SIGTERM)
         if self.how == "nan":
             for parameter in parameters:
                 parameter.grad.fill_(float("nan"))
@@ -223,13 +229,47 @@ def test_a_sweep_in_which_much_goes_wrong(own: Callable[..., Path], here: Path) 
     *said, again = ended.err.splitlines()
     for number, text in ((2, "KeyError: 'boom'"), (10, "KeyError: 'boom'"), (8, "SystemExit: its own")):
         assert sum(line.startswith(f"rnn-train: #{number}/12 ") and text in line for line in said) == 1
-    assert sum(": its worker was ended by SIGKILL; another takes up" in line for line in said) == 4
+    assert sum(": its worker was ended by SIGKILL; what it left is taken up" in line for line in said) == 4
     assert sum("4 processes were killed while they trained it" in line for line in said) == 1
     command = shlex.split(again.partition("what is left: ")[2])
     assert command[0] == "rnn-train"
     ended = rnn_train(*command[1:])
     assert ended.out.splitlines()[-1] == f"12 runs in {here / 's'}: 8 skipped, 4 failed"
     assert "8 of 12 runs are done before, 0 are taken up" in ended.err.splitlines()[0]
+
+
+def test_runs_that_end_their_process_take_none_with_them(own: Callable[..., Path], here: Path) -> None:
+    """With any code; one that a signal stops at every step goes on step by step."""
+    folder = own(clipping__ends="# ends\n_target_: ends_in_sweep.Ends\nhow: well\n", ends_in_sweep=ENDS)
+    typed = ["--config-dir", str(folder), *SMALL, "clipping=ends", "hydra.sweep.dir=s", "workers=2"]
+    ended = rnn_train("-m", *typed, "clipping.how=leaves0,leaves3,stopped,well")
+    assert ended.code == 1, ended.err
+    assert ended.out.splitlines()[-1] == f"4 runs in {here / 's'}: 2 done, 2 failed"
+    for how, times in (("with code 0", 4), ("with code 3", 4), ("by SIGTERM", 3)):
+        assert ended.err.count(f": its worker was ended {how}; what it left is taken up") == times, ended.err
+
+
+def test_a_single_run_that_is_killed_leaves_the_command(own: Callable[..., Path], here: Path) -> None:
+    folder = own(clipping__ends="# ends\n_target_: ends_in_sweep.Ends\nhow: well\n", ends_in_sweep=ENDS)
+    ended = rnn_train("-m", "--config-dir", str(folder), *SMALL, "clipping=ends", "hydra.sweep.dir=s", "clipping.how=killed")
+    assert ended.code == 1, ended.err
+    assert ended.out.splitlines()[-1] == f"1 run in {here / 's'}: 1 failed"
+
+
+def test_a_run_that_was_taken_out_of_the_queue_is_not_there(here: Path) -> None:
+    """One worker was told that it is refused while another was about to read it."""
+    assert rnn_train("-m", *SMALL, "hydra.sweep.dir=s", "workers=0").code == 0
+    (run,) = store.listed(here / "s")
+
+    def train(run: store.QueuedRun) -> runs.RunRecord:
+        store.remove(run)
+        raise AssertionError(run.spec())
+
+    events: list[Event] = []
+    trainer: Any = train
+    assert work([run], trainer, Rules(), events.append) == 0
+    assert [event.what for event in events] == ["began"]
+    assert not run.folder.exists()
 
 
 def test_work_on_a_folder_that_another_command_began(here: Path, sweep_command: Callable[..., Any]) -> None:
