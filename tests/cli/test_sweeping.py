@@ -119,6 +119,9 @@ def test_what_would_happen(here: Path) -> None:
         (["stale=maybe"], "stale: given 'maybe', expected warn, skip or rerun"),
         (["extend=10"], "extend: given '10', expected true or false"),
         (["exclude=gru"], "exclude: given 'gru', expected pairs"),
+        (["hydra/launcher=lokal"], "hydra/launcher: given 'lokal', expected one of basic, local, ray, slurm (did you"),
+        ([f"{'k' * 300}=3"], f"{'k' * 40}...: unknown, a key of 300 characters"),
+        (["--config-dir", "k" * 300], "which is not a folder; expected one that holds config groups"),
         (["exclude=model=gru"], "exclude: given 'model=gru', which none of the runs have"),
         (["zip=seed"], "zip: given 'seed', expected two or more swept keys"),
         (["zip='seed,dataset.length'"], "zip: given seed,dataset.length, but dataset.length has not several"),
@@ -251,7 +254,9 @@ def test_runs_that_end_their_process_take_none_with_them(own: Callable[..., Path
 
 def test_a_single_run_that_is_killed_leaves_the_command(own: Callable[..., Path], here: Path) -> None:
     folder = own(clipping__ends="# ends\n_target_: ends_in_sweep.Ends\nhow: well\n", ends_in_sweep=ENDS)
-    ended = rnn_train("-m", "--config-dir", str(folder), *SMALL, "clipping=ends", "hydra.sweep.dir=s", "clipping.how=killed")
+    ended = rnn_train(
+        "-m", "--config-dir", str(folder), *SMALL, "clipping=ends", "hydra.sweep.dir=s", "clipping.how=killed"
+    )
     assert ended.code == 1, ended.err
     assert ended.out.splitlines()[-1] == f"1 run in {here / 's'}: 1 failed"
 
@@ -325,3 +330,7 @@ def test_pairs_that_cannot_work_are_left_out_and_listed_once(
     ended = rnn_train("-m", *SMALL, "structure=parse", "seed=0,1", "hydra.sweep.dir=t")
     assert (ended.code, ended.out) == (2, "")
     assert not (here / "t").exists()
+    ended = rnn_train("-m", *SMALL, "architecture=label,ctc", "seed=0,1", f"workers={workers}", "hydra.sweep.dir=u")
+    assert ended.code == 0, ended.err
+    assert ended.err.count("left out, as all that have it: architecture=ctc: these data ask for a label") == 1
+    assert ended.out.splitlines()[-1] == f"4 runs in {here / 'u'}: 2 done, 2 left out"
