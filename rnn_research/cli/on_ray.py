@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -52,7 +52,6 @@ class RayOptions:
         runtime_env: Ray's, such as {env_vars: {...}}.
     """
 
-    wait: ClassVar[bool] = True
     workers: int | str = "auto"
     address: str = "auto"
     cpus: float = 1
@@ -83,6 +82,11 @@ class RayOptions:
         except ValueError as error:
             raise UsageError(f"hydra.launcher.{error}") from None
         return found
+
+    @property
+    def wait(self) -> bool:
+        """The command watches the workers: they end with its connection."""
+        return True
 
     @property
     def wanted(self) -> dict[str, float]:
