@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,13 @@ def _value(found: SweepOptions, key: str, value: str) -> Any:
     return int(value)
 
 
-def excluded(rule: dict[str, str], choices: dict[str, str], config: Any) -> bool:
-    """Whether a run is one that a rule leaves out: it has all of the rule's options and values."""
-    from omegaconf import OmegaConf
+def excluded(rule: dict[str, str], choices: dict[str, str], values: Mapping[str, Any]) -> bool:
+    """Whether a run is one that a rule leaves out: it has all of the rule's options and values.
 
+    Args:
+        choices: Hydra's.
+        values: the run's, see `config.queue.values_of`.
+    """
     from rnn_research.config.compose import parsed
     from rnn_research.config.groups import LISTS
     from rnn_research.config.short_keys import names, written_out
@@ -103,7 +106,7 @@ def excluded(rule: dict[str, str], choices: dict[str, str], config: Any) -> bool
 
     for key, value in rule.items():
         if key in LISTS:
-            chosen, wanted = names(config, key, choices) or ["none"], value.strip("[]").replace(" ", "").split(",")
+            chosen, wanted = names(values, key, choices) or ["none"], value.strip("[]").replace(" ", "").split(",")
             if wanted != chosen and (len(wanted) > 1 or wanted[0] not in chosen):
                 return False
             continue
@@ -111,11 +114,12 @@ def excluded(rule: dict[str, str], choices: dict[str, str], config: Any) -> bool
             if value != choices[key]:
                 return False
             continue
-        long = written_out([f"{key}={value}"], config)[0]
+        long = written_out([f"{key}={value}"], values)[0]
         override = parsed(long)
         given = value if override is None else override.value()
-        there = OmegaConf.select(config, long.partition("=")[0])
-        there = OmegaConf.to_container(there) if OmegaConf.is_config(there) else there
+        there: Any = values
+        for part in long.partition("=")[0].split("."):
+            there = there.get(part) if isinstance(there, Mapping) else None
         if canonical(there, key) != canonical(given, key):
             return False
     return True
