@@ -137,7 +137,7 @@ def sweep(
     if options.dry_run:
         from rnn_research.cli.dry_run import dry_run
 
-        return dry_run(sweep)
+        return dry_run(sweep, composed)
     confirm(sweep)
     if elsewhere is not None and options.workers != 0 and sweep.left:
         elsewhere.connect()

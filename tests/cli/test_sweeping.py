@@ -277,6 +277,25 @@ def test_a_run_that_was_taken_out_of_the_queue_is_not_there(here: Path) -> None:
     assert not run.folder.exists()
 
 
+def test_pairs_that_cannot_work_are_listed_before(here: Path) -> None:
+    """As they are left out when the sweep is trained, and where nothing can clash nothing is built."""
+    typed = ["-m", *SMALL, "structure=chain,balanced", "clipping=none,tbptt", "architecture=label,ctc", "seed=0,1"]
+    ended = rnn_train(*typed, "dry_run=true", "hydra.sweep.dir=s")
+    assert ended.code == 0, ended.err
+    assert not (here / "s").exists()
+    *lines, closing = ended.out.splitlines()
+    assert sum(line.endswith(": left out, its options can't work together") for line in lines) == 10
+    assert closing.startswith("6 of 16 runs would be trained, by ")
+    said = ended.err.splitlines()
+    assert [line.partition("left out, as all that have it: ")[2][:14] for line in said] == [
+        "architecture=c",
+        "clipping=tbptt",
+    ]
+    ended = rnn_train(*typed, "hydra.sweep.dir=s")
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines()[-1] == f"16 runs in {here / 's'}: 6 done, 10 left out"
+
+
 def test_work_on_a_folder_that_another_command_began(here: Path, sweep_command: Callable[..., Any]) -> None:
     ended = rnn_train("-m", *SMALL, "seed=0,1,2", "workers=0", "hydra.sweep.dir=s")
     assert (ended.code, ended.err) == (0, "")
