@@ -59,7 +59,7 @@ def summary(record: Any) -> str:
     """How a run ended, in one line."""
     if record.status == "diverged":
         return f"diverged at step {record.diverged_step}"
-    parts = [f"{record.status} after {record.steps} steps"]
+    parts = [f"{'pruned' if 'pruned' in record.actual else record.status} after {record.steps} steps"]
     if record.resumed:
         parts.append(f"the first {record.resumed['step']} of them by {Path(record.resumed['folder']).name}")
     if record.success:
