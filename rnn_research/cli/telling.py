@@ -52,7 +52,7 @@ def refusal(error: UsageError) -> str:
 
 def failure(record: Any, folder: Path) -> str:
     """What is said of a run that failed."""
-    return f"failed: {' '.join(str(record.error).split())}; the traceback is in {folder / 'run.log'}"
+    return f"failed: {' '.join(str(record.error).split()).removesuffix(':')}; the traceback is in {folder / 'run.log'}"
 
 
 def summary(record: Any) -> str:
