@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from rnn_research.checks import number
 from rnn_research.cli import telling
+from rnn_research.cli.process import interruptible
 from rnn_research.cli.remote import Lost
 from rnn_research.cli.remote_worker import WorkerReport, work_elsewhere
 from rnn_research.errors import UsageError
@@ -174,10 +175,11 @@ class RayWorkers:
 
 
 def _work(folder: str, rules: Rules, current: str) -> WorkerReport:
-    """The task."""
+    """The task. Ray cancels it as Ctrl-C would."""
     with contextlib.suppress(OSError):  # paths in configs may be relative
         os.chdir(current)
-    return work_elsewhere(Path(folder), rules)
+    with interruptible():
+        return work_elsewhere(Path(folder), rules)
 
 
 def _has_room(node: dict[str, Any], wanted: dict[str, float]) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rnn_research.checks import integer, number
+from rnn_research.cli.process import interruptible
 from rnn_research.cli.remote import Lost
 from rnn_research.cli.remote_worker import WorkerReport, work_elsewhere
 from rnn_research.errors import UsageError
@@ -177,7 +178,7 @@ class SlurmWorkers:
         """Submit one array with so many workers."""
         worker = SlurmWorker(self.folder, self.rules, self.options.wait)
         try:
-            with self.executor.batch():
+            with interruptible(), self.executor.batch():
                 jobs = [self.executor.submit(worker) for _ in range(-(-count // self.options.per_node))]
         except Exception as error:  # submitit's, subprocess's: what sbatch said
             raise UsageError(f"hydra/launcher=slurm: {' '.join(str(error).split())[:500]}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from claimed import trainers
-from command import SMALL, last, rnn_train, started, until
+from command import LONG, SMALL, last, rnn_train, started, until
 from kept import kept_of_all
 from ray_cluster import cluster_of_two
 
@@ -97,6 +98,29 @@ def test_a_pair_that_cannot_work_is_left_out_once_though_its_worker_is_lost(here
     assert text.count("left out, as all that have it: structure=parse: this dataset has no trees") == 1
     assert f"4 runs in {here / 's'}: 1 done, 1 failed, 2 left out" in text.splitlines()
     assert len(list((here / "s/queue").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_a_signal_lets_workers_write_their_checkpoints(here: Path) -> None:
+    """Also those of a cluster that a script has started in the background, where Ctrl-C is ignored."""
+    out = here / "out"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with cluster_of_two() as (cluster, _):
+            signal.signal(signal.SIGINT, before)
+            typed = ["hydra/launcher=ray", f"hydra.launcher.address={cluster.address}", "hydra.sweep.dir=s"]
+            with started("-m", *LONG, "seed=0,1", *typed, folder=here, out=out) as command:
+                until(lambda: len(list((here / "s").glob("*/run.json"))) == 2, 200)
+                start = time.monotonic()
+                command.send_signal(signal.SIGTERM)
+                code = command.wait(timeout=100)
+                took = time.monotonic() - start
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == 143, out.read_text()
+    assert took < 20  # those that do not hear it are killed after 30
+    records = [runs.read(run) for run in runs.find([here / "s"])]
+    assert [(record.status, record.error) for record in records] == [("interrupted", "stopped by a signal")] * 2
 
 
 @pytest.mark.slow
