@@ -138,10 +138,17 @@ def _read(sweep: Path, path: Path) -> QueuedRun:
             label, other = str(head["label"]), str(head.get("other", ""))
             if not name:
                 raise ValueError("no folder")
-            return QueuedRun(sweep, path.stem, name, int(head["number"]), label, other, extends, head.get("prune"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            prune = _pruning(head["prune"]) if "prune" in head else None
+            return QueuedRun(sweep, path.stem, name, int(head["number"]), label, other, extends, prune)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from None
     raise DamagedQueue(f"{path}: version {version!r} of a queue, this rnn_research reads {VERSION}; use a newer one")
+
+
+def _pruning(given: Any) -> dict[str, Any]:
+    """When a trial ends, as a queue has it; raises where it is something else."""
+    bounds = {int(step): float(value) for step, value in given["bounds"].items()}
+    return {"metric": str(given["metric"]), "maximised": bool(given["maximised"]), "bounds": bounds}
 
 
 def _within(given: str) -> str:

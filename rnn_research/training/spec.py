@@ -48,11 +48,8 @@ class Pruning:
 
     @classmethod
     def of(cls, given: Mapping[str, Any] | None) -> Pruning | None:
-        """As it stands in a queue, whose keys are text."""
-        if given is None:
-            return None
-        bounds = {int(step): float(value) for step, value in given["bounds"].items()}
-        return cls(str(given["metric"]), bounds, bool(given["maximised"]))
+        """As the queue of a sweep has it."""
+        return None if given is None else cls(given["metric"], given["bounds"], given["maximised"])
 
     def ends(self, values: Sequence[tuple[int, float]]) -> bool:
         """Whether the last of these values, each with its step, is one to end at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from rnn_research.cli.study_options import Space, StudyOptions
 from rnn_research.config.compose import Composer
 from rnn_research.errors import UsageError
 from rnn_research.records import runs
+from rnn_research.sweeps import store
 from rnn_research.training.spec import Pruning
 
 FIXED = tuple(text for text in SMALL if not text.startswith("model.cell"))
@@ -131,7 +133,21 @@ def test_where_a_trial_ends() -> None:
     assert more.ends([(1, 0.4), (2, 0.49)])
     assert not more.ends([(2, 0.5)])
     assert Pruning.of(None) is None
-    assert Pruning.of({"metric": "loss", "maximised": False, "bounds": {"2": 0.5, "4": 0.3}}) == less
+    assert Pruning.of({"metric": "loss", "maximised": False, "bounds": {2: 0.5, 4: 0.3}}) == less
+
+
+def test_a_trial_in_the_queue_says_when_it_ends(tmp_path: Path) -> None:
+    rule = {"metric": "loss", "maximised": False, "bounds": {2: 0.5}}
+    run = store.QueuedRun(tmp_path, "ab", "run", 0, "lr=1", prune=rule)
+    store.add(run, {})
+    (found,) = store.listed(tmp_path)
+    assert found.prune == rule
+    for other in ('"x"', '{"metric": "loss", "maximised": false, "bounds": [1]}', '{"bounds": {"x": 1}}'):
+        path = tmp_path / "queue/ab.json"
+        head = json.loads(path.read_text().splitlines()[0]) | {"prune": json.loads(other)}
+        path.write_text(f"{json.dumps(head)}\n{{}}\n")
+        with pytest.raises(store.DamagedQueue, match=r"ab\.json: damaged"):
+            store.listed(tmp_path)
 
 
 @pytest.mark.slow
