@@ -38,7 +38,8 @@ def check_folders(folders: Sequence[Path]) -> None:
     """Refuse what is no folder that there is; a name that no disk can hold is none."""
     for folder in folders:
         if os.path.isfile(folder):  # of a name that is too long, pathlib's own raise
-            raise NothingToCompare(f"folder: given the file {folder}, expected a folder; give {folder.parent}")
+            repair = "unpack it first" if folder.suffix == ".zip" else f"give {folder.parent}"
+            raise NothingToCompare(f"folder: given the file {folder}, expected a folder; {repair}")
         if not os.path.isdir(folder):
             raise NothingToCompare(f"folder: given {folder}, which does not exist; give the folder of a run or a sweep")
 

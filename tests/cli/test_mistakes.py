@@ -370,6 +370,13 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
         checks.path_of("root", "~/x")
 
 
+def test_a_name_that_no_system_has_is_told_with_its_key() -> None:
+    with pytest.raises(
+        ValueError, match=r"^resume: given a name of 300 bytes, kkkkkkkkkkkkkkkkkkkk\.\.\.; expected at"
+    ):
+        checks.path_of("resume", f"a/{'k' * 300}/b")
+
+
 def test_what_is_said_is_written_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with PYTHONIOENCODING=ascii; a folder's name may not even be UTF-8."""
     for name in ("stdout", "stderr"):

@@ -467,7 +467,11 @@ def test_truncation_cuts_each_part_into_windows_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("task", "arguments", "told"),
     [
-        (TASK, {"architecture": Label}, "given Label, but these data ask for a sequence; use architecture=encoder_dec"),
+        (
+            TASK,
+            {"architecture": Label},
+            "architecture=label: these data ask for a sequence; use architecture=encoder_dec",
+        ),
         (TASK, {"pooling": "mean"}, "^pooling: given mean, but each step of a decoder"),
         (TASK, {"loss": "terminal"}, "ask for a sequence"),
         (
@@ -475,7 +479,7 @@ def test_truncation_cuts_each_part_into_windows_of_its_own() -> None:
             {"architecture": partial(EncoderDecoder, attention="soft")},
             "^attention: given 'soft', expected",
         ),
-        (Task("classification", 7, 5, tokens=True), {"architecture": EncoderDecoder}, "but these data ask for a label"),
+        (Task("classification", 7, 5, tokens=True), {"architecture": EncoderDecoder}, "these data ask for a label"),
     ],
 )
 def test_what_has_no_meaning_is_refused(task: Task, arguments: dict[str, Any], told: str) -> None:
