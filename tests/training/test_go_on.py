@@ -23,6 +23,7 @@ from rnn_research.records import runs
 from rnn_research.sweeps import claims
 from rnn_research.training.checkpoints import CheckpointWriter
 from rnn_research.training.metrics import MetricsWriter
+from rnn_research.training.position import StepEnd
 from rnn_research.training.tables import TableWriter
 
 CASES = {
@@ -119,6 +120,31 @@ def test_a_run_stopped_anywhere(
     if runs.read(folder).status != "done":
         assert train(case, folder).status == "done"
     check(folder, whole(case))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_validation_stopped_again_and_again(
+    case: str, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is made up for is due still where it was stopped too."""
+    for _ in range(3):
+        with monkeypatch.context() as patched:
+            interrupt(signal.SIGTERM, patched, Model, "validation_step", 1)
+            with pytest.raises(KeyboardInterrupt):
+                train(case, tmp_path / "run")
+    assert train(case, tmp_path / "run").status == "done"
+    check(tmp_path / "run", whole(case))
+
+
+def test_a_run_stopped_after_its_last_row_is_made_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longer run has no row at the shorter one's end."""
+    train("dropout", tmp_path / "whole", "trainer.max_steps=17")
+    with monkeypatch.context() as patched:
+        interrupt(signal.SIGTERM, patched, StepEnd, "on_train_end", 1)
+        with pytest.raises(KeyboardInterrupt):
+            train("dropout", tmp_path / "stopped")
+    train("dropout", tmp_path / "longer", "trainer.max_steps=17", f"resume={tmp_path / 'stopped'}")
+    assert (tmp_path / "longer" / runs.METRICS).read_text() == (tmp_path / "whole" / runs.METRICS).read_text()
 
 
 def stopped(folder: Path, monkeypatch: pytest.MonkeyPatch, at: int = 10) -> Path:
