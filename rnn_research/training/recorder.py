@@ -174,7 +174,7 @@ class Recorder:
         that can't be written stop nothing."""
         steps, epochs = trainer.global_step, self.position.epoch(trainer)
         self.live.change(status=status, end=now(), steps=steps, epochs=epochs, **changes)
-        with undisturbed():
+        with undisturbed() as heard:
             if status == "done":
                 self.tables.write(model)
                 self.live.write()
@@ -187,6 +187,8 @@ class Recorder:
                     self.tables.write(model)
             if self.loggers and status in ("done", "diverged"):
                 self.loggers.gradient(*gradient_summary(self.live.folder, self.live.record.diverged_step), step=steps)
+        if status != "interrupted":  # the run is over; what trains it is to stop
+            self.signals.owed += heard
 
     def _write_somehow(self) -> None:
         """Write the record, on a full disk in the place of what matters less: the older checkpoint, and tables that no

@@ -22,6 +22,7 @@ from rnn_research.models.model import Model
 from rnn_research.records import runs
 from rnn_research.sweeps import claims
 from rnn_research.training.checkpoints import CheckpointWriter
+from rnn_research.training.live_record import LiveRecord
 from rnn_research.training.metrics import MetricsWriter
 from rnn_research.training.position import StepEnd
 from rnn_research.training.tables import TableWriter
@@ -145,6 +146,38 @@ def test_a_run_stopped_after_its_last_row_is_made_longer(tmp_path: Path, monkeyp
             train("dropout", tmp_path / "stopped")
     train("dropout", tmp_path / "longer", "trainer.max_steps=17", f"resume={tmp_path / 'stopped'}")
     assert (tmp_path / "longer" / runs.METRICS).read_text() == (tmp_path / "whole" / runs.METRICS).read_text()
+
+
+def test_an_interrupt_while_a_run_is_built_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the libraries that it comes through make another error of it."""
+
+    def fail(*_: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            raise AttributeError("half made")
+
+    monkeypatch.setattr("rnn_research.config.build.build", fail)
+    with pytest.raises(KeyboardInterrupt):
+        train("epochs", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_while_a_run_writes_its_end_is_answered_then(
+    whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is done, and a sweep ends with it."""
+    write = LiveRecord.write
+
+    def interrupted(self: LiveRecord) -> None:
+        if self.record.status == "done":
+            signal.raise_signal(signal.SIGINT)
+        write(self)
+
+    monkeypatch.setattr(LiveRecord, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train("epochs", tmp_path / "run")
+    check(tmp_path / "run", whole("epochs"))
 
 
 def stopped(folder: Path, monkeypatch: pytest.MonkeyPatch, at: int = 10) -> Path:
