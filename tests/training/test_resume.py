@@ -592,7 +592,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut off": (_cut, "can't be read"),
     "no checkpoint": (lambda path: path.write_text("hello"), "can't be read"),
     "of another program": (_of_another, "does not say where training stood"),
-    "with code": (_code, "can't be read"),
+    "with code": (_code, r"can't be read \(it names \w+\.mkdir, expected tensors"),
     "no record": (lambda path: (path.parent / "run.json").unlink(), "run.json: damaged"),
     "a damaged table": (lambda path: (path.parent / "probes/clipping.npy").write_text("x"), "clipping.npy: damaged"),
 }
