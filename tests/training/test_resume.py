@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from rnn_research.cells import LSTM, ChildSumTreeLSTM
 from rnn_research.clipping import Clipping
 from rnn_research.clipping.global_norm import GlobalNorm
+from rnn_research.clipping.graves import Graves
 from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
 from rnn_research.datasets.base import DataModule
@@ -153,6 +154,7 @@ CASES = {
     "chain, in an epoch": (Setting, 8, {}),
     "chain, bucket": (partial(Setting, bucket=True), 9, {}),
     "labels at every step": (partial(Setting, "steps"), 7, {}),
+    "clamped inside, measured in the first batch": (partial(Setting, "steps", clipping=Graves(0.01)), 9, {}),
     "tree, bucket, in an epoch": (partial(Setting, "tree", bucket=True), 8, {}),
     "tree, at an epoch's end": (partial(Setting, "tree"), 6, {}),
     "accumulate, in an epoch": (Setting, 4, {"accumulate_grad_batches": 2}),
