@@ -129,9 +129,10 @@ class Recorder:
         """What is left of a training that was stopped after its last step: a validation that was due, the last row of
         training, and what the record says of the engine."""
         kept = self.live.folder / runs.CHECKPOINT
-        if earlier.path.resolve() != kept.resolve():
-            shutil.copyfile(earlier.path, kept)
         self.position.after_the_last_step(earlier)
+        if earlier.path.resolve() != kept.resolve():
+            self.tables.write(model)
+            shutil.copyfile(earlier.path, kept)
         if earlier.tally is not None:
             model.tallies["train_"].restore(earlier.tally, model.device)
         if earlier.place.pending:

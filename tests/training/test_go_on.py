@@ -148,6 +148,29 @@ def test_a_run_stopped_after_its_last_row_is_made_longer(tmp_path: Path, monkeyp
     assert (tmp_path / "longer" / runs.METRICS).read_text() == (tmp_path / "whole" / runs.METRICS).read_text()
 
 
+def test_a_run_killed_after_its_last_step_has_its_tables(
+    whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another run's last step was it: they are there before the checkpoint is."""
+    with monkeypatch.context() as patched:
+        interrupt(signal.SIGTERM, patched, Model, "test_step", 1)
+        with pytest.raises(KeyboardInterrupt):
+            train("epochs", tmp_path / "stopped")
+    test_step, killed = Model.test_step, tmp_path / "killed"
+
+    def copying(self: Model, *given: Any) -> Any:
+        if not killed.exists():
+            shutil.copytree(tmp_path / "second", killed)
+        return test_step(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Model, "test_step", copying)
+        train("epochs", tmp_path / "second", f"resume={tmp_path / 'stopped'}")
+    train("epochs", tmp_path / "third", f"resume={killed}")
+    for path in (whole("epochs") / runs.PROBES).iterdir():
+        assert (tmp_path / "third" / runs.PROBES / path.name).read_bytes() == path.read_bytes(), path.name
+
+
 def test_an_interrupt_while_a_run_is_built_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where the libraries that it comes through make another error of it."""
 
