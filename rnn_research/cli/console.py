@@ -6,10 +6,12 @@ is closed) is dropped. Knows the standard library alone.
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import contextlib
 import errno
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -120,6 +122,14 @@ def forgiving() -> Iterator[None]:
             if stream is not None:
                 stream.flush()
         sys.stdout, sys.stderr = before
+        atexit.unregister(_end_quietly)
+        atexit.register(_end_quietly)  # the last to be registered is the first to be called
+
+
+def _end_quietly() -> None:
+    """Python takes a moment to end, once torch is imported: Ctrl-C then ends it at once, and without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_all() -> None:

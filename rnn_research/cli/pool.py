@@ -15,14 +15,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from rnn_research.cli.process import listen, stop, unheard
 from rnn_research.errors import UsageError
 from rnn_research.sweeps import heart
 from rnn_research.sweeps.worker import Event, Rules
-from rnn_research.training.signals import STOPPING
+from rnn_research.training.signals import STOPPING, insisting
 
 TICK = 1.0
 """Seconds between two calls of `tick`."""
@@ -59,24 +61,24 @@ class Pool:
         tick: Callable[[], None] | None = None,
     ) -> None:
         self.sweep, self.rules, self.devices, self.tell, self.lost = sweep, rules, devices, tell, lost
-        self.tick = tick
+        self.tick, self.count = tick, count
         self.workers: dict[int, tuple[BaseProcess, Connection]] = {}
         self.has: dict[int, Event] = {}
         """What each worker trains."""
         kinds = multiprocessing.get_all_start_methods()
         self.stopped = 0
         self._context = multiprocessing.get_context("fork" if "fork" in kinds and sys.platform == "linux" else "spawn")
-        for number in range(count):
-            self._begin(number)
 
     def run(self) -> None:
-        """Wait until every worker has ended.
+        """Begin the workers, and wait until every worker has ended.
 
         Raises:
             KeyboardInterrupt: a signal came; all workers have stopped.
             UsageError: a worker can't work.
         """
         try:
+            for number in range(self.count):
+                self._begin(number)
             while self.workers:
                 ready = wait([line for _, line in self.workers.values()], TICK if self.tick else None)
                 if self.tick:
@@ -95,9 +97,10 @@ class Pool:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()  # or the worker would write it again
-        process.start()
+        with unheard():  # until it is known here, and answers signals itself
+            process.start()
+            self.workers[number] = process, here
         there.close()
-        self.workers[number] = process, here
 
     def _hear(self, number: int, process: BaseProcess, line: Connection) -> None:
         """One message of a worker, or its end."""
@@ -162,7 +165,6 @@ class Pool:
 
 def _work(sweep: Path, rules: Rules, device: str | None, line: Connection, others: list[Connection]) -> None:
     """The worker."""
-    from rnn_research.cli.process import stop
     from rnn_research.config.queue import work
 
     with contextlib.suppress(OSError):
@@ -174,9 +176,6 @@ def _work(sweep: Path, rules: Rules, device: str | None, line: Connection, other
         setattr(sys, name, getattr(stream, "rich_proxied_file", stream))
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
-    heard: list[int] = []
-    for number in STOPPING:
-        signal.signal(number, lambda number, frame: stop(number, frame, heard))
     threading.Thread(target=_follow, args=(line,), daemon=True).start()
 
     def tell(event: Event) -> None:
@@ -186,8 +185,13 @@ def _work(sweep: Path, rules: Rules, device: str | None, line: Connection, other
             except (TypeError, AttributeError):  # an error that can't be handed over
                 line.send(Event(event.what, event.run, event.record, OSError(str(event.error)), event.seconds))
 
+    heard: list[int] = []
+    for number in STOPPING:
+        signal.signal(number, partial(stop, heard=heard))
     try:
-        work(sweep, rules=rules, trust=True, tell=tell)
+        with insisting(lambda: heard[-1] if heard else signal.SIGTERM):
+            listen()
+            work(sweep, rules=rules, trust=True, tell=tell)
     except KeyboardInterrupt:
         if heard:
             sys.exit(SIGNALLED + heard[-1])
@@ -196,6 +200,9 @@ def _work(sweep: Path, rules: Rules, device: str | None, line: Connection, other
         if not isinstance(error, UsageError):
             traceback.print_exc()
         line.send(UsageError(f"a worker can't work: {' '.join(f'{error}'.split()) or type(error).__name__}"))
+    finally:
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)  # it ends
 
 
 def _follow(line: Connection) -> None:

@@ -10,10 +10,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from rnn_research.records.printable import printable
-from rnn_research.training.signals import STOPPING
+from rnn_research.training.signals import STOPPING, insisting
 
 PARTS = ("clipping", "config.estimate", "config.notices", "regularizers", "training.loggers", "unroll.compiled")
 SAID = tuple(f"rnn_research.{part}" for part in PARTS)
@@ -68,6 +69,32 @@ def stop(number: int, _: Any, heard: list[int]) -> None:
     """Note the signal, and raise KeyboardInterrupt. While a run trains: it leaves its record."""
     heard.append(number)
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def stopping(heard: list[int]) -> Iterator[None]:
+    """Signals of `STOPPING` are noted in `heard`, and end what is done within by a KeyboardInterrupt."""
+    with answering(partial(stop, heard=heard)), insisting(lambda: heard[-1] if heard else signal.SIGINT):
+        yield
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """Signals of `STOPPING` wait meanwhile. A process that is forked within begins so."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def listen() -> None:
+    """Hear the signals of `STOPPING` from now on, in a process that began where they were `unheard`."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 @contextlib.contextmanager

@@ -10,11 +10,10 @@ import os
 import signal
 import socket
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from rnn_research.cli import sweep_options, telling
-from rnn_research.cli.process import answering, stop, uncollected
+from rnn_research.cli.process import stopping, uncollected
 from rnn_research.errors import UsageError
 from rnn_research.records.runs import RECORD
 from rnn_research.sweeps import store
@@ -67,7 +66,7 @@ def work_elsewhere(folder: Path, rules: Rules, rank: int = 0, *, watched: bool =
             report.unwritten[event.run.digest] = str(event.error)
 
     try:
-        with answering(partial(stop, heard=heard)):
+        with stopping(heard):
             with uncollected():
                 import rnn_research.training.fit  # noqa: F401
                 from rnn_research.config.queue import work

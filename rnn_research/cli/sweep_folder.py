@@ -108,7 +108,7 @@ def _queue(folder: Path) -> Path:
 
 def _work(given: argparse.Namespace) -> int:
     from rnn_research.cli import telling
-    from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
+    from rnn_research.cli.process import answering, leave, noticed, stopping, uncollected
     from rnn_research.sweeps import claims
     from rnn_research.sweeps.worker import Event, Rules
 
@@ -130,7 +130,7 @@ def _work(given: argparse.Namespace) -> int:
 
     rules = Rules(None, given.retry, given.fail_fast, given.limit, False, given.patience)
     try:
-        with answering(partial(stop, heard=heard)), noticed():
+        with stopping(heard), noticed():
             count = work(folder, rules=rules, trust=given.trust, progress=on_terminal(sys.stderr), tell=told)
     except KeyboardInterrupt:
         say("interrupted; the same command goes on")

@@ -15,7 +15,7 @@ from rnn_research.cli.console import on_terminal
 from rnn_research.cli.elsewhere import Elsewhere
 from rnn_research.cli.live_table import live_table
 from rnn_research.cli.pool import Pool
-from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
+from rnn_research.cli.process import answering, leave, noticed, stopping, uncollected, unheard
 from rnn_research.cli.sweep_options import SweepOptions
 from rnn_research.cli.sweep_start import confirm, import_for, kept, mistakes
 from rnn_research.config.compose import ComposedRun
@@ -145,7 +145,9 @@ def sweep(
     try:
         for run in sweep.left:
             if run.digest not in known:
-                store.add(run, written(composed[run.digest], run))
+                spec = written(composed[run.digest], run)
+                with unheard():  # or a file would stay half written
+                    store.add(run, spec)
         sweep.runs = _as_listed(sweep.runs, folder)
         earlier_runs.train_anew(sweep, specs[0].folders)
         if options.workers == 0:
@@ -213,7 +215,7 @@ def _train_in_pool(sweep: Sweep, rules: Rules, count: int, devices: list[str], h
         return {number: event.run for number, event in pool.has.items()} if pool else {}
 
     try:
-        with answering(partial(stop, heard=heard)), live_table(sweep, count, has) as tick:
+        with stopping(heard), live_table(sweep, count, has) as tick:
             pool = Pool(sweep.folder, rules, count, devices, sweep.tell, sweep.lost, tick)
             pool.run()
     except KeyboardInterrupt:
@@ -223,7 +225,7 @@ def _train_in_pool(sweep: Sweep, rules: Rules, count: int, devices: list[str], h
 def _train_elsewhere(sweep: Sweep, rules: Rules, left: int, heard: list[int]) -> None:
     assert sweep.elsewhere is not None
     try:
-        with answering(partial(stop, heard=heard)):
+        with stopping(heard):
             sweep.left_alone = not sweep.elsewhere.train(sweep, rules, left)
     except KeyboardInterrupt:
         raise _interrupted(sweep, []) from None
@@ -237,14 +239,14 @@ def _train_here(sweep: Sweep, rules: Rules, heard: list[int]) -> None:
         sweep.tell(event)
 
     try:
-        with answering(partial(stop, heard=heard)), noticed():
+        with stopping(heard), noticed():
             work(sweep.folder, rules=rules, trust=True, progress=on_terminal(sys.stderr), tell=tell)
     except KeyboardInterrupt:
         raise _interrupted(sweep, began) from None
 
 
 def _interrupted(sweep: Sweep, runs: list[QueuedRun]) -> KeyboardInterrupt:
-    what = " and ".join(map(sweep.label, runs)) or "the sweep"
+    what = " and ".join(sweep.label(run) for run in runs if _state(run) not in store.FINAL) or "the sweep"
     where = f", in {sweep.folder}" if sweep.folder.exists() else ""
     return KeyboardInterrupt(f"{what}: interrupted{where}")
 

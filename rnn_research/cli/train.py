@@ -19,7 +19,7 @@ from rnn_research.cli import flags, sweep_options
 from rnn_research.cli.console import forgiving, on_terminal
 from rnn_research.cli.errors import composition_error, os_error
 from rnn_research.cli.help import help_text
-from rnn_research.cli.process import answering, leave, noticed, stop, uncollected
+from rnn_research.cli.process import answering, leave, noticed, stopping, uncollected
 from rnn_research.cli.telling import failure, intent, refusal, say, summary, tell
 from rnn_research.config.groups import config_dirs
 from rnn_research.errors import UsageError
@@ -191,7 +191,7 @@ def _run(spec: ComposedRun, folder: Path, label: str, heard: list[int]) -> int:
                 import rnn_research.config.build
                 import rnn_research.config.run_one
                 import rnn_research.training.fit
-            with answering(partial(stop, heard=heard)), noticed():
+            with stopping(heard), noticed():
                 record = rnn_research.config.run_one.run_one(spec, folder, progress=True)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{label}: interrupted{f', in {folder}' if folder.exists() else ''}") from None

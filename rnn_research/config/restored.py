@@ -19,7 +19,7 @@ from rnn_research.datasets.base import Task
 from rnn_research.errors import UsageError
 from rnn_research.models.architectures import Architecture
 from rnn_research.models.model import Model
-from rnn_research.records import checksum, runs
+from rnn_research.records import runs
 from rnn_research.records.version1 import renamed
 from rnn_research.structures.layouts import (
     BalancedTreeLayout,
@@ -29,6 +29,7 @@ from rnn_research.structures.layouts import (
     ParseTreeLayout,
     RightBranchingLayout,
 )
+from rnn_research.training.checkpoint_file import Unreadable, read_checkpoint
 
 KNOWN = (ChainLayout, BalancedTreeLayout, LeftBranchingLayout, RightBranchingLayout, ParseTreeLayout)
 LAYOUTS: dict[str, type[Layout]] = {one.name: one for one in KNOWN}
@@ -97,12 +98,10 @@ def weights_of(folder: Path, record: runs.RunRecord, weights: str) -> Mapping[st
     if not path.is_file():
         raise UsageError(f"{path}: not there, expected the weights; give another folder, or other weights")
     try:
-        checksum.check(path)
-        held = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(held["state_dict"])
-    except Exception as error:  # zip, pickle and torch each have their own
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{path}: can't be read ({type(error).__name__}: {reason}); train it again") from None
+        return dict(read_checkpoint(path)["state_dict"])
+    except (Unreadable, KeyError, TypeError, ValueError) as error:
+        reason = str(error) if isinstance(error, Unreadable) else "it holds no weights"
+        raise UsageError(f"{path}: can't be read ({reason}); train it again") from None
 
 
 def fill(model: nn.Module, weights: Mapping[str, torch.Tensor], folder: Path) -> None:

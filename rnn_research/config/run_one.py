@@ -132,13 +132,14 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, how: dict[str, Any]) -> r
     from rnn_research.config.build import build
     from rnn_research.config.check import checkpoint_every, early_ending
     from rnn_research.training.fit import fit
+    from rnn_research.training.signals import interrupts_first
     from rnn_research.training.spec import RunSpec
 
     cfg = spec.task
     for path in map(str, spec.folders):
         if path not in sys.path:
             sys.path.append(path)  # last: its modules hide none of python's
-    with in_hydra(spec.config):
+    with in_hydra(spec.config), interrupts_first():
         try:
             parts = build(cfg, spec.folders)
         except Exception:

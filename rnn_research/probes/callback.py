@@ -68,6 +68,7 @@ def terminal_adjoints(model: Model) -> dict[str, list[State]]:
     loss, parts = model.step.terminal, model.step.parts
     if loss is None:
         return {}
+    model.step.scale.value = 1.0  # it is a sum, and comes before the backward pass that says its own scale
     return {name: [layer.adjoints_of(loss) for layer in part.unrolled.layers] for name, part in parts.items()}
 
 

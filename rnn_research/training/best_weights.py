@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rnn_research.models.model import Model
 from rnn_research.records import checksum, runs
+from rnn_research.training.checkpoint_file import read_checkpoint
 from rnn_research.training.live_record import LiveRecord
 from rnn_research.training.position import PositionTracker
 from rnn_research.training.resume import PLACE, ResumedRun
@@ -80,11 +81,8 @@ class BestWeights(Callback):
         """Load the best weights from their file, where they are not the last ones. Returns whether they were loaded."""
         if not self.kept or self.kept["step"] == trainer.global_step:
             return False
-        path = self.live.folder / runs.BEST
-        checksum.check(path)
-        model.load_state_dict(
-            torch.load(path, map_location=model.device, weights_only=True)["state_dict"], strict=False
-        )
+        held = read_checkpoint(self.live.folder / runs.BEST, model.device)
+        model.load_state_dict(held["state_dict"], strict=False)
         return True
 
     def _write(self) -> None:

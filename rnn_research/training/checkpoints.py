@@ -58,7 +58,7 @@ class CheckpointWriter(Callback):
         self.every = self.EVERY if every is None else every
         self._due_at = time.monotonic() + self.every
         self._rows: dict[str, int] = {}
-        self._written = False
+        self._written = self._over = False
 
     def if_due(self, trainer: Trainer, model: Model) -> None:
         """Write one where the last is old enough."""
@@ -83,10 +83,12 @@ class CheckpointWriter(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         """Before the last row of metrics, which a run of more steps would not have."""
         self._write(trainer, pl_module)
+        self._over = True
 
     def on_exception(self, trainer: Trainer, pl_module: Model, exception: BaseException) -> None:  # type: ignore[override]
         stops = self.position.signals.stopped(exception) or isinstance(exception, Diverged)
-        if stops and self.position.place is not None and trainer.state.fn == TrainerFn.FITTING:
+        fitting = trainer.state.fn == TrainerFn.FITTING and not self._over
+        if stops and self.position.place is not None and fitting:
             self._write(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Model, checkpoint: dict[str, Any]) -> None:  # type: ignore[override]

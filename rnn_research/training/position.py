@@ -69,7 +69,8 @@ class PositionTracker(Callback):
         """Lightning has restored the weights, the optimiser and its loops; the rest is here."""
         self.place = place = earlier.place
         self.step = self.before = place.step
-        self.counted = BatchCounter(place.batches, earlier.next[1], validated=place.batches)
+        validated = -1 if place.pending else place.batches  # stopped in that validation again, it is pending still
+        self.counted = BatchCounter(place.batches, earlier.next[1], validated=validated)
         if earlier.tally is not None:
             model.tallies["train_"].restore(earlier.tally, model.device)
         if place.pending:

@@ -129,9 +129,10 @@ class Recorder:
         """What is left of a training that was stopped after its last step: a validation that was due, the last row of
         training, and what the record says of the engine."""
         kept = self.live.folder / runs.CHECKPOINT
-        if earlier.path.resolve() != kept.resolve():
-            shutil.copyfile(earlier.path, kept)
         self.position.after_the_last_step(earlier)
+        if earlier.path.resolve() != kept.resolve():
+            self.tables.write(model)
+            shutil.copyfile(earlier.path, kept)
         if earlier.tally is not None:
             model.tallies["train_"].restore(earlier.tally, model.device)
         if earlier.place.pending:
@@ -174,7 +175,7 @@ class Recorder:
         that can't be written stop nothing."""
         steps, epochs = trainer.global_step, self.position.epoch(trainer)
         self.live.change(status=status, end=now(), steps=steps, epochs=epochs, **changes)
-        with undisturbed():
+        with undisturbed() as heard:
             if status == "done":
                 self.tables.write(model)
                 self.live.write()
@@ -187,6 +188,8 @@ class Recorder:
                     self.tables.write(model)
             if self.loggers and status in ("done", "diverged"):
                 self.loggers.gradient(*gradient_summary(self.live.folder, self.live.record.diverged_step), step=steps)
+        if status != "interrupted":  # the run is over; what trains it is to stop
+            self.signals.owed += heard
 
     def _write_somehow(self) -> None:
         """Write the record, on a full disk in the place of what matters less: the older checkpoint, and tables that no

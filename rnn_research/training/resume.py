@@ -20,8 +20,8 @@ from lightning.pytorch.loops.progress import _BatchProgress
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.carried import CarriedParts
 from rnn_research.models.model import Model
-from rnn_research.records import checksum as seal
 from rnn_research.records import runs
+from rnn_research.training.checkpoint_file import Unreadable, read_checkpoint
 from rnn_research.training.resumable import (
     NoCheckpoint,
     ResumeError,
@@ -253,11 +253,9 @@ def load(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        seal.check(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and torch each have their own
-        reason = " ".join(str(error).split())[:200]
-        raise NoCheckpoint(f"resume: {path} can't be read ({type(error).__name__}: {reason}); train it again") from None
+        checkpoint = read_checkpoint(path)
+    except Unreadable as error:
+        raise NoCheckpoint(f"resume: {path} can't be read ({error}); train it again") from None
     expected = {PLACE, "state_dict", "optimizer_states", "loops"}
     if not isinstance(checkpoint, dict) or not expected <= set(checkpoint):
         raise NoCheckpoint(

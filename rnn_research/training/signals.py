@@ -29,6 +29,8 @@ class DeferredSignals:
         self._last = signal.SIGINT.value
         self._since = 0.0
         self._stopped = False
+        self.owed: list[int] = []
+        """Signals that came while the record of a run that is over was written: answered when all is written."""
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -41,16 +43,16 @@ class DeferredSignals:
         before = {number: handler for number, handler in before.items() if callable(handler) or _ends(number, handler)}
         for number, handler in before.items():
             signal.signal(number, self._before(handler if callable(handler) else signal.default_int_handler))
-        told = sys.unraisablehook
-        sys.unraisablehook = self._telling(told)
         try:
-            yield
+            with insisting(lambda: self._last):
+                yield
         finally:
-            sys.unraisablehook = told
             for number, handler in before.items():
                 signal.signal(number, handler)
             if main:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL if children is None else children)
+            for number in self.owed:
+                signal.raise_signal(number)
 
     def release(self) -> None:
         """Answer what came meanwhile."""
@@ -73,21 +75,6 @@ class DeferredSignals:
         self._waiting.clear()
         return self._stopped or stopped(error)
 
-    def _telling(self, told: Callable[[Any], Any]) -> Callable[[Any], None]:
-        """What is told of errors that nobody can catch, in a `__del__` or a callback: an interrupt comes again a moment
-        later, or it would be lost; a worker's end torch notices again where the next batch is waited for."""
-
-        def tell(found: Any) -> None:
-            error = found.exc_value
-            if isinstance(error, KeyboardInterrupt):
-                again = threading.Timer(0.02, os.kill, (os.getpid(), self._last))
-                again.daemon = True
-                again.start()
-            elif not (isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")):
-                told(found)
-
-        return tell
-
     def _before(self, handler: Callable[..., Any]) -> Callable[[int, Any], None]:
         def hear(number: int, frame: Any) -> None:
             self._last = number
@@ -103,13 +90,55 @@ class DeferredSignals:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """A second Ctrl-C, or a worker that a signal killed as well, must not cost the record: neither is heard here."""
-    calm: dict[int, Any] = {**dict.fromkeys(STOPPING, signal.SIG_IGN), signal.SIGCHLD: signal.SIG_DFL}
+def insisting(last: Callable[[], int]) -> Iterator[None]:
+    """An interrupt is never lost: one that python drops, since it came in a `__del__` or a callback, comes again a
+    moment later; another error that takes its place, in a clean-up, is an interrupt too. What torch tells of the end of
+    a worker, in a `__del__`, is dropped: it notices that again where the next batch is waited for.
+
+    Args:
+        last: the number of the last signal.
+    """
+    told = sys.unraisablehook
+
+    def tell(found: Any) -> None:
+        error = found.exc_value
+        if isinstance(error, KeyboardInterrupt):
+            again = threading.Timer(0.02, os.kill, (os.getpid(), last()))
+            again.daemon = True
+            again.start()
+        elif not (isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")):
+            told(found)
+
+    sys.unraisablehook = tell
+    try:
+        with interrupts_first():
+            yield
+    finally:
+        sys.unraisablehook = told
+
+
+@contextmanager
+def interrupts_first() -> Iterator[None]:
+    """An error that took the place of an interrupt, in a clean-up on its way, is the interrupt."""
+    try:
+        yield
+    except Exception as error:
+        if stopped(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
+@contextmanager
+def undisturbed() -> Iterator[list[int]]:
+    """A second Ctrl-C, or a worker that a signal killed as well, must not cost the record: neither is answered here.
+    Yields the signals that come."""
+    heard: list[int] = []
+    note = lambda number, frame: heard.append(number)  # noqa: E731
+    calm: dict[int, Any] = {**dict.fromkeys(STOPPING, note), signal.SIGCHLD: signal.SIG_DFL}
     calm = calm if threading.current_thread() is threading.main_thread() else {}
     before = {number: signal.signal(number, handler) for number, handler in calm.items()}
     try:
-        yield
+        yield heard
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

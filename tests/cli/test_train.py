@@ -21,6 +21,7 @@ from command import COMMAND, LONG, SMALL, hears, last, lines, rnn_train, rows, s
 from forked import Forked, heard
 from torch.utils.data import DataLoader
 
+from rnn_research.cli.process import stopping
 from rnn_research.cli.train import main
 from rnn_research.config.groups import CONF, options
 from rnn_research.records import runs
@@ -400,6 +401,28 @@ def test_ctrl_c_is_not_lost_where_it_can_not_be_caught(monkeypatch: pytest.Monke
 
     with DeferredSignals().answering(), pytest.raises(KeyboardInterrupt):
         train()
+    assert not told
+
+
+def test_a_signal_is_not_lost_between_two_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is cleaned up then may drop an interrupt, or put another error in its place."""
+    told, heard = [], list[int]()
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+
+    def clean_up() -> None:
+        Cleaned(lambda: signal.raise_signal(signal.SIGTERM))
+        time.sleep(10)
+
+    def fail_in_cleaning_up() -> None:
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        finally:
+            raise AttributeError("half made")
+
+    for do in (clean_up, fail_in_cleaning_up):
+        with pytest.raises(KeyboardInterrupt), stopping(heard):
+            do()
+    assert heard == [signal.SIGTERM, signal.SIGTERM, signal.SIGHUP]
     assert not told
 
 

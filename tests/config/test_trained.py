@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from rnn_research.config.trained import TrainedRun
 from rnn_research.datasets.base import DataModule
 from rnn_research.errors import UsageError
 from rnn_research.models.scoring import Score
-from rnn_research.records import encoding, runs
+from rnn_research.records import checksum, encoding, runs
 
 SMALL = ("hidden_size=6", "trainer.max_steps=3", "trainer.max_epochs=-1", "probe=none", "dataset.batch_size=5")
 READ: dict[str, tuple[list[str], str]] = {
@@ -234,11 +235,34 @@ def test_a_strangers_config_executes_nothing(
             load(changed(folder, tmp_path / str(number), **{key: target}))
 
 
+class Executed:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("executed",)
+
+
+def test_a_strangers_weights_execute_nothing(trained: Callable[..., tuple[Path, Path]], tmp_path: Path) -> None:
+    """What was refused is named."""
+    copy = shutil.copytree(trained("trec")[0], tmp_path / "copy")
+    _save(copy, {"state_dict": {}, "more": Executed()})
+    with pytest.raises(UsageError, match=r"can't be read \(it names \w+\.mkdir, expected tensors and plain values"):
+        load(copy, "last")
+
+
+def _save(copy: Path, content: dict[str, Any]) -> None:
+    torch.save(content, copy / runs.CHECKPOINT)
+    checksum.seal(copy / runs.CHECKPOINT)
+
+
+def _no_weights(copy: Path) -> None:
+    _save(copy, {"more": 1})
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda copy: (copy / runs.CHECKPOINT).unlink(),
         lambda copy: (copy / runs.CHECKPOINT).write_bytes(b"PK"),
+        _no_weights,
         lambda copy: (copy / encoding.ENCODING).write_text("{}"),
         lambda copy: (copy / encoding.ENCODING).write_text(
             '{"task": {"kind": "classification"}, "structure": "chain"}'

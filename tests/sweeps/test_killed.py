@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -142,6 +143,42 @@ def test_a_killed_sweep_goes_on(workers: int, here: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_sweep_of_24_killed_20_times(workers: int, here: Path) -> None:
     check(here, 24, 60, 20, workers, 6.0)
+
+
+def stop_at(event: str, path: str) -> None:
+    """Send this process SIGTERM at the first such event of the file system."""
+    left = [1]
+
+    def hook(name: str, given: tuple[object, ...]) -> None:
+        if left and name == event and path in str(given[0]):
+            left.clear()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    sys.addaudithook(hook)
+
+
+def stopped_in_the_queue(arguments: list[str]) -> None:
+    stop_at("os.link", f"cut/{store.QUEUE}/")
+    main(arguments)
+
+
+def stopped_as_a_worker_starts(arguments: list[str]) -> None:
+    """Python drops what is raised in a hook of a fork."""
+    parent = os.getpid()
+    os.register_at_fork(after_in_parent=lambda: os.getpid() == parent and os.kill(parent, signal.SIGTERM))
+    main(arguments)
+
+
+@pytest.mark.parametrize("begin", [stopped_in_the_queue, stopped_as_a_worker_starts])
+def test_a_sweep_stopped_as_it_starts(begin: Callable[[list[str]], None], here: Path) -> None:
+    """Nothing is half written, and the same command trains what the sweep trains undisturbed."""
+    arguments, log = swept(2, 20, "workers=2", "hydra.sweep.dir=cut"), here / "log"
+    assert Forked(begin, arguments, folder=here, out=log).wait(timeout=250) == 143, log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not list((here / "cut" / store.QUEUE).glob(".*"))
+    again = rnn_train(*arguments)
+    assert again.code == 0, again.err
+    assert len(list((here / "cut").glob("*/run.json"))) == 2
 
 
 def test_three_workers_on_one_folder(here: Path) -> None:

@@ -22,7 +22,9 @@ from rnn_research.models.model import Model
 from rnn_research.records import runs
 from rnn_research.sweeps import claims
 from rnn_research.training.checkpoints import CheckpointWriter
+from rnn_research.training.live_record import LiveRecord
 from rnn_research.training.metrics import MetricsWriter
+from rnn_research.training.position import StepEnd
 from rnn_research.training.tables import TableWriter
 
 CASES = {
@@ -119,6 +121,86 @@ def test_a_run_stopped_anywhere(
     if runs.read(folder).status != "done":
         assert train(case, folder).status == "done"
     check(folder, whole(case))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_validation_stopped_again_and_again(
+    case: str, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is made up for is due still where it was stopped too."""
+    for _ in range(3):
+        with monkeypatch.context() as patched:
+            interrupt(signal.SIGTERM, patched, Model, "validation_step", 1)
+            with pytest.raises(KeyboardInterrupt):
+                train(case, tmp_path / "run")
+    assert train(case, tmp_path / "run").status == "done"
+    check(tmp_path / "run", whole(case))
+
+
+def test_a_run_stopped_after_its_last_row_is_made_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longer run has no row at the shorter one's end."""
+    train("dropout", tmp_path / "whole", "trainer.max_steps=17")
+    with monkeypatch.context() as patched:
+        interrupt(signal.SIGTERM, patched, StepEnd, "on_train_end", 1)
+        with pytest.raises(KeyboardInterrupt):
+            train("dropout", tmp_path / "stopped")
+    train("dropout", tmp_path / "longer", "trainer.max_steps=17", f"resume={tmp_path / 'stopped'}")
+    assert (tmp_path / "longer" / runs.METRICS).read_text() == (tmp_path / "whole" / runs.METRICS).read_text()
+
+
+def test_a_run_killed_after_its_last_step_has_its_tables(
+    whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another run's last step was it: they are there before the checkpoint is."""
+    with monkeypatch.context() as patched:
+        interrupt(signal.SIGTERM, patched, Model, "test_step", 1)
+        with pytest.raises(KeyboardInterrupt):
+            train("epochs", tmp_path / "stopped")
+    test_step, killed = Model.test_step, tmp_path / "killed"
+
+    def copying(self: Model, *given: Any) -> Any:
+        if not killed.exists():
+            shutil.copytree(tmp_path / "second", killed)
+        return test_step(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Model, "test_step", copying)
+        train("epochs", tmp_path / "second", f"resume={tmp_path / 'stopped'}")
+    train("epochs", tmp_path / "third", f"resume={killed}")
+    for path in (whole("epochs") / runs.PROBES).iterdir():
+        assert (tmp_path / "third" / runs.PROBES / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_an_interrupt_while_a_run_is_built_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the libraries that it comes through make another error of it."""
+
+    def fail(*_: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            raise AttributeError("half made")
+
+    monkeypatch.setattr("rnn_research.config.build.build", fail)
+    with pytest.raises(KeyboardInterrupt):
+        train("epochs", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_while_a_run_writes_its_end_is_answered_then(
+    whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is done, and a sweep ends with it."""
+    write = LiveRecord.write
+
+    def interrupted(self: LiveRecord) -> None:
+        if self.record.status == "done":
+            signal.raise_signal(signal.SIGINT)
+        write(self)
+
+    monkeypatch.setattr(LiveRecord, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train("epochs", tmp_path / "run")
+    check(tmp_path / "run", whole("epochs"))
 
 
 def stopped(folder: Path, monkeypatch: pytest.MonkeyPatch, at: int = 10) -> Path:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from rnn_research.cells import LSTM, ChildSumTreeLSTM
 from rnn_research.clipping import Clipping
 from rnn_research.clipping.global_norm import GlobalNorm
+from rnn_research.clipping.graves import Graves
 from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
 from rnn_research.datasets.base import DataModule
@@ -153,6 +154,7 @@ CASES = {
     "chain, in an epoch": (Setting, 8, {}),
     "chain, bucket": (partial(Setting, bucket=True), 9, {}),
     "labels at every step": (partial(Setting, "steps"), 7, {}),
+    "clamped inside, measured in the first batch": (partial(Setting, "steps", clipping=Graves(0.01)), 9, {}),
     "tree, bucket, in an epoch": (partial(Setting, "tree", bucket=True), 8, {}),
     "tree, at an epoch's end": (partial(Setting, "tree"), 6, {}),
     "accumulate, in an epoch": (Setting, 4, {"accumulate_grad_batches": 2}),
@@ -592,7 +594,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut off": (_cut, "can't be read"),
     "no checkpoint": (lambda path: path.write_text("hello"), "can't be read"),
     "of another program": (_of_another, "does not say where training stood"),
-    "with code": (_code, "can't be read"),
+    "with code": (_code, r"can't be read \(it names \w+\.mkdir, expected tensors"),
     "no record": (lambda path: (path.parent / "run.json").unlink(), "run.json: damaged"),
     "a damaged table": (lambda path: (path.parent / "probes/clipping.npy").write_text("x"), "clipping.npy: damaged"),
 }
