@@ -117,6 +117,9 @@ BEFORE: dict[str, Any] = {
     "dataset.freeze_vectors": False,
     "model.bidirectional": False,
     "model.frame_features": 64,
+    "dataset.tempo": 0.0,
+    "dataset.warp": 0.0,
+    "dataset.level": None,
 }
 """What runs did before these keys were there to choose: no data of theirs named a metric for `keep_best=auto`."""
 LIMITS = ("trainer.max_steps", "trainer.max_epochs")
