@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import chains, inside, runs, strategies, threads, trees
+from benchmarks import chains, inside, runs, strategies, threads, translation, trees
 from benchmarks.timing import NotThere, Registry
 from rnn_research.training import provenance
 from rnn_research.unroll.compiled import library
@@ -44,6 +44,7 @@ def registry() -> Registry:
         inside.REGISTRY,
         strategies.REGISTRY,
         threads.REGISTRY,
+        translation.REGISTRY,
     ):
         for name, cases in part.items():
             found.setdefault(name, {}).update(cases)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 LARGEST = 2**63 - 1
 """The largest integer that tensors and arrays hold."""
+LONGEST_NAME = 255
+"""Bytes that a file's name may have."""
 
 
 def integer(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
@@ -100,10 +103,16 @@ def path_of(name: str, value: Any) -> Path:
     """`value` as a path, with the user's home for ~.
 
     Raises:
-        ValueError: it names none, or a home that there is not: some containers know no user.
+        ValueError: it names none, or a home that there is not: some containers know no user; or no system has such
+            long names.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | Path) or not str(value).strip():
         raise ValueError(f"{name}: given {value!r}, expected a folder's path, or null")
+    if long := [part for part in Path(str(value)).parts if len(os.fsencode(part)) > LONGEST_NAME]:
+        raise ValueError(
+            f"{name}: given a name of {len(os.fsencode(long[0]))} bytes, {long[0][:20]}...; expected at most "
+            f"{LONGEST_NAME}"
+        )
     try:
         return Path(str(value)).expanduser()
     except RuntimeError:

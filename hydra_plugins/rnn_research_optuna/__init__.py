@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 CONFIG = {
     "_target_": "hydra_plugins.rnn_research_optuna.OptunaSweeper",
     **{"n_trials": 20, "metric": "val_loss", "direction": "auto", "sampler": "tpe", "seed": 0, "storage": "journal"},
+    **{"pruner": "none", "pruner_trials": 5, "pruner_steps": 0},
     "params": {},
 }
 """What each means: `rnn_research.cli.study_options.StudyOptions`."""

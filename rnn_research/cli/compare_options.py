@@ -107,6 +107,11 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
         help="whose gradient: joint (default: all states of the cell together), hidden, or cell in an LSTM",
     )
     parser.add_argument(
+        "--part",
+        metavar="NAME",
+        help="of an encoder and a decoder one alone, by the distance to its own end: encoder or decoder",
+    )
+    parser.add_argument(
         "--step",
         type=_step,
         default="last",

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rnn_research.cli import sweep_options, telling
+from rnn_research.cli.pairs import unworkable
+from rnn_research.config.queue import AnyRun
 from rnn_research.records import runs
 from rnn_research.sweeps import claims
+from rnn_research.sweeps.worker import Event
 
 if TYPE_CHECKING:
     from rnn_research.cli.sweeping import Sweep
     from rnn_research.sweeps.store import QueuedRun
 
 
-def dry_run(sweep: Sweep) -> int:
+def dry_run(sweep: Sweep, composed: Mapping[str, AnyRun]) -> int:
     """Print a line for each run, and return 0. Writes nothing."""
-    left = {run.digest for run in sweep.left}
+    clashing = unworkable(sweep.left, composed)
+    left = {run.digest for run in sweep.left} - clashing.keys()
     for run in sweep.runs:
-        telling.tell(f"{sweep.label(run)}: {_would(sweep, run, run.digest in left)}, in {run.folder}")
+        if run.digest in clashing:
+            telling.tell(f"{sweep.label(run)}: left out, its options can't work together")
+        else:
+            telling.tell(f"{sweep.label(run)}: {_would(sweep, run, run.digest in left)}, in {run.folder}")
+    for run in sweep.runs:
+        if run.digest in clashing:
+            event = Event("refused", run, error=clashing[run.digest])
+            telling.left_out(event, sweep.label(run), sweep.reasons)
     workers = min(sweep.options.workers or sweep_options.cores(), max(1, len(left)))
     text = f"{len(left)} of {len(sweep.runs)} runs would be trained, by {workers} worker{'s' * (workers > 1)}"
     telling.tell(f"{text}{_estimate(sweep, len(left), workers)}; nothing was written")

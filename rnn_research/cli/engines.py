@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Protocol
 
 from omegaconf import DictConfig
 
@@ -16,37 +17,42 @@ from rnn_research.sweeps.worker import Rules
 SLURM, RAY = "hydra_plugins.rnn_research_slurm.", "hydra_plugins.rnn_research_ray."
 
 
-@dataclass(frozen=True)
-class Engine:
-    """Trains a sweep by workers elsewhere.
+class Launcher(Protocol):
+    """What a launcher's options can do: `SlurmOptions` and `RayOptions`."""
 
-    Attributes:
-        name: `slurm` or `ray`.
-        options: `SlurmOptions` or `RayOptions`.
-    """
-
-    name: str
-    options: Any
-
-    def connect(self) -> None:
-        """Raise a UsageError where no worker can be started."""
-        if self.name == "slurm":
-            from rnn_research.cli.slurm import check_there
-
-            check_there(self.options)
-        else:
-            from rnn_research.cli.on_ray import connect
-
-            connect(self.options)
+    @property
+    def wait(self) -> bool:
+        """Whether the command watches the workers."""
+        ...
 
     @property
     def room(self) -> int:
         """How many workers there can be at once, after `connect`."""
-        if self.name == "slurm":
-            return int(self.options.workers)
-        from rnn_research.cli.on_ray import room
+        ...
 
-        return room(self.options)
+    def connect(self) -> None:
+        """Raise a UsageError where no worker can be started."""
+        ...
+
+    def workers_on(self, folder: Path, rules: Rules) -> Workers:
+        """What starts workers on a sweep's folder."""
+        ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Trains a sweep by workers elsewhere."""
+
+    launcher: Launcher
+
+    def connect(self) -> None:
+        """Raise a UsageError where no worker can be started."""
+        self.launcher.connect()
+
+    @property
+    def room(self) -> int:
+        """How many workers there can be at once, after `connect`."""
+        return self.launcher.room
 
     def train(self, sweep: Sweep, rules: Rules, left: int) -> bool:
         """Train what is left of a sweep. Returns whether that was waited for.
@@ -55,9 +61,9 @@ class Engine:
             UsageError: the workers can't be started, or can't work.
             KeyboardInterrupt: a signal came; all workers have stopped.
         """
-        workers = self._workers(sweep, rules)
+        workers = self.launcher.workers_on(sweep.folder, rules)
         count = min(left, sweep.options.workers or self.room)
-        if getattr(self.options, "wait", True):
+        if self.launcher.wait:
             Supervisor(sweep, rules, workers, count).run()
             return True
         workers.start(count)
@@ -65,15 +71,6 @@ class Engine:
             f"{workers.running} workers were asked for; rnn-sweep status --watch {sweep.folder} shows how far they are"
         )
         return False
-
-    def _workers(self, sweep: Sweep, rules: Rules) -> Workers:
-        if self.name == "slurm":
-            from rnn_research.cli.slurm import SlurmWorkers
-
-            return SlurmWorkers(sweep.folder, rules, self.options)
-        from rnn_research.cli.on_ray import RayWorkers
-
-        return RayWorkers(sweep.folder, rules, self.options)
 
 
 def engine_of(config: DictConfig) -> Engine | None:
@@ -88,10 +85,10 @@ def engine_of(config: DictConfig) -> Engine | None:
         from rnn_research.cli.slurm import SlurmOptions
 
         require("slurm", "hydra/launcher=slurm")
-        return Engine("slurm", SlurmOptions.of(node))
+        return Engine(SlurmOptions.of(node))
     if target.startswith(RAY):
         from rnn_research.cli.on_ray import RayOptions
 
         require("ray", "hydra/launcher=ray")
-        return Engine("ray", RayOptions.of(node))
+        return Engine(RayOptions.of(node))
     return None

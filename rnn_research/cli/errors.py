@@ -123,8 +123,14 @@ def _option(error: Exception, text: str, arguments: list[str]) -> str:
         return ""
     group, _, option = str(error.missing_cfg_file).rpartition("/")
     if group in ("hydra/launcher", "hydra/sweeper"):
+        there = sorted(error.options or ())
+        if close := nearest(option, there):
+            return f"{group}: given {option!r}, expected one of {', '.join(there)}{close}"
         package = f"hydra-{option.replace('_', '-')}-{group.partition('/')[2]}"
-        return f"{group}: given {option!r}, which is not installed; pip install {package}, or leave it out"
+        return (
+            f"{group}: given {option!r}, which is not installed, expected one of {', '.join(there)}; leave it out, or "
+            f"install Hydra's plugin if that is what you mean, as pip install {package}"
+        )
     known = [name for name in error.options or () if not name.startswith("_")]
     groups = _groups(arguments)
     known = known or list(groups.get(group, ()))

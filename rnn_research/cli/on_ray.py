@@ -10,7 +10,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,17 +19,23 @@ from omegaconf import OmegaConf
 
 from rnn_research.checks import number
 from rnn_research.cli import telling
+from rnn_research.cli.process import interruptible
 from rnn_research.cli.remote import Lost
 from rnn_research.cli.remote_worker import WorkerReport, work_elsewhere
 from rnn_research.errors import UsageError
 from rnn_research.sweeps.worker import Rules
 
-TO_ANSWER = 10.0
-"""Seconds that a cluster has to answer."""
+TO_GREET = 5.0
+"""Seconds that what listens at an address has to show that it may be a cluster."""
+TO_ANSWER = 8.0
+"""Seconds that a cluster has to answer, once it has."""
 TO_BEGIN = 60.0
 """Likewise, one that is begun here."""
 TO_STOP = 30.0
 """Seconds that workers have to write their checkpoints, before they are killed."""
+FRAME, SETTINGS = 9, b"\4"
+"""Bytes of the head of a frame of HTTP/2, and the fourth of them in the first frame, which both sides must send."""
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + SETTINGS + bytes(5)
 PORTS = {"ray://": 10001, "": 6379}
 
 
@@ -79,6 +84,41 @@ class RayOptions:
             raise UsageError(f"hydra.launcher.{error}") from None
         return found
 
+    @property
+    def wait(self) -> bool:
+        """The command watches the workers: they end with its connection."""
+        return True
+
+    @property
+    def wanted(self) -> dict[str, float]:
+        """What a node must have for each worker."""
+        return {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
+
+    @property
+    def room(self) -> int:
+        """How many workers the cluster has room for, that this process is connected to."""
+        import ray  # pyright: ignore[reportMissingImports]
+
+        there = ray.cluster_resources()
+        return max(1, min((int(there.get(name, 0) / count) for name, count in self.wanted.items() if count), default=1))
+
+    def connect(self) -> None:
+        """Connect to the cluster.
+
+        Raises:
+            UsageError: none answers in time.
+        """
+        if self.address not in ("local", "auto"):
+            check_answers(self.address)
+        import ray  # pyright: ignore[reportMissingImports]
+
+        if not ray.is_initialized():  # for the trials of a study before
+            _initialise(self)
+
+    def workers_on(self, folder: Path, rules: Rules) -> RayWorkers:
+        """What starts workers on a sweep's folder."""
+        return RayWorkers(folder, rules, self)
+
 
 class RayWorkers:
     """Workers in tasks of Ray's, once this process is connected to a cluster.
@@ -96,9 +136,8 @@ class RayWorkers:
         share = {"num_cpus": options.cpus, "num_gpus": options.gpus, "resources": options.resources or None}
         self.task = ray.remote(**share, max_retries=0, scheduling_strategy="SPREAD")(_work)
         self.tasks: list[Any] = []
-        wanted = _wanted(options)
-        if not any(_has_room(node, wanted) for node in ray.nodes()):
-            told = ", ".join(f"{count:g} {name}" for name, count in wanted.items() if count)
+        if not any(_has_room(node, options.wanted) for node in ray.nodes()):
+            told = ", ".join(f"{count:g} {name}" for name, count in options.wanted.items() if count)
             telling.say(f"no node of the cluster has {told} for a worker; it waits until one has")
 
     def start(self, count: int) -> None:
@@ -136,64 +175,41 @@ class RayWorkers:
 
 
 def _work(folder: str, rules: Rules, current: str) -> WorkerReport:
-    """The task."""
+    """The task. Ray cancels it as Ctrl-C would."""
     with contextlib.suppress(OSError):  # paths in configs may be relative
         os.chdir(current)
-    return work_elsewhere(Path(folder), rules)
-
-
-def room(options: RayOptions) -> int:
-    """How many workers the cluster has room for, that this process is connected to."""
-    import ray  # pyright: ignore[reportMissingImports]
-
-    there = ray.cluster_resources()
-    return max(
-        1, min((int(there.get(name, 0) / count) for name, count in _wanted(options).items() if count), default=1)
-    )
-
-
-def _wanted(options: RayOptions) -> dict[str, float]:
-    """What a node must have for each worker."""
-    return {"CPU": options.cpus, "GPU": options.gpus, **options.resources}
+    with interruptible():
+        return work_elsewhere(Path(folder), rules)
 
 
 def _has_room(node: dict[str, Any], wanted: dict[str, float]) -> bool:
     return node["Alive"] and all(node["Resources"].get(name, 0) >= count for name, count in wanted.items())
 
 
-def connect(options: RayOptions) -> None:
-    """Connect to the cluster.
-
-    Raises:
-        UsageError: none answers in time.
-    """
-    address, local = options.address, options.address == "local"
-    if not local and address != "auto":
-        _check_answers(address)
+def _initialise(options: RayOptions) -> None:
+    local = options.address == "local"
     given: dict[str, Any] = {"runtime_env": options.runtime_env} if options.runtime_env else {}
     given |= {"include_dashboard": False} if local else {}
-    failed = list[BaseException]()
+    failed, over = list[BaseException](), threading.Event()
 
     def begin() -> None:
         import ray  # pyright: ignore[reportMissingImports]
 
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **given)
+            ray.init(address=options.address, log_to_driver=False, logging_level="ERROR", **given)
         except BaseException as error:
             failed.append(error)
+        over.set()
+        if local:
+            threading.Event().wait()  # the system ends the processes of a cluster with the thread that has begun them
 
-    import ray  # pyright: ignore[reportMissingImports]
-
-    if ray.is_initialized():  # for the trials of a study before
-        return
-    thread = threading.Thread(target=begin, daemon=True)
     with _python_alone_writes_errors():
-        thread.start()
-        thread.join(TO_BEGIN if local else TO_ANSWER)
-        if not thread.is_alive() and not failed:
+        threading.Thread(target=begin, daemon=True).start()
+        over.wait(TO_BEGIN if local else TO_ANSWER)
+        if over.is_set() and not failed:
             return
         why = " ".join(str(failed[0]).split())[:200] if failed else f"no answer within {TO_ANSWER:g} s"
-        raise _unreachable(address, why)
+        raise _unreachable(options.address, why)
 
 
 @contextlib.contextmanager
@@ -216,20 +232,39 @@ def _python_alone_writes_errors() -> Iterator[None]:
     os.close(own)
 
 
-def _check_answers(address: str) -> None:
-    """Raise a UsageError where nothing listens there: Ray itself would try for a minute."""
+def check_answers(address: str) -> None:
+    """Raise a UsageError where nothing answers as a cluster would: Ray itself would try for a minute."""
     scheme = "ray://" if address.startswith("ray://") else ""
     host, colon, port = address.removeprefix(scheme).rpartition(":")
     if not colon:
         host, port = port, str(PORTS[scheme])
     if not host or not port.isdecimal() or int(port) > 65535 or "/" in host:
         raise _unreachable(address, "which is no address")
-    end = time.monotonic() + 5.0
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=max(0.1, end - time.monotonic())):
-            pass
-    except OSError as error:
-        raise _unreachable(address, f"nothing answers there ({error})") from None
+    why = [f"no answer within {TO_GREET:g} s"]
+
+    def greet() -> None:
+        try:
+            why[0] = _greeted(host.strip("[]"), int(port))
+        except OSError as error:
+            why[0] = f"nothing answers there ({error})"
+
+    thread = threading.Thread(target=greet, daemon=True)  # the system may look for a name for longer
+    thread.start()
+    thread.join(TO_GREET)
+    if why[0]:
+        raise _unreachable(address, why[0])
+
+
+def _greeted(host: str, port: int) -> str:
+    """What is wrong with what answers there; empty: it speaks HTTP/2, as all of Ray's servers do."""
+    with socket.create_connection((host, port), timeout=TO_GREET) as line:
+        if os.environ.get("RAY_USE_TLS", "0") == "1":
+            return ""  # it waits for another greeting
+        line.sendall(GREETING)
+        answer = b""
+        while len(answer) < FRAME and (part := line.recv(FRAME)):
+            answer += part
+    return "" if answer[3:4] == SETTINGS else "what answers there is no Ray"
 
 
 def _unreachable(address: str, why: str) -> UsageError:

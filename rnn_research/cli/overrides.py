@@ -26,6 +26,7 @@ OF_A_RUN = 150_000
 OF_A_COMPOSITION = 0.001
 """Seconds, at least, to compose one whose values alone differ from another's: a new option takes 200 times that."""
 MANY_RUNS = 2000
+LONGEST_KEY = 200
 
 
 def checked(overrides: list[str], arguments: list[str], searched: bool = False) -> list[str]:
@@ -80,6 +81,8 @@ def _check_keys(overrides: list[Override]) -> None:
     before: dict[str, str] = {}
     for override in overrides:
         key, value = override.get_key_element().lstrip("+~"), str(override.input_line).partition("=")[2]
+        if len(key) > LONGEST_KEY:  # Hydra looks for a file of that name
+            raise UsageError(f"{key[:40]}...: unknown, a key of {len(key)} characters; rnn-train --cfg job prints them")
         if override.is_delete():
             continue
         if before.setdefault(key, value) != value:

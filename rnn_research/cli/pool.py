@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -28,6 +29,11 @@ TICK = 1.0
 TO_STOP = 30.0
 """Seconds that workers have to write their checkpoints, once they are told to stop, before they are killed."""
 
+MOST_STOPPED = 8
+"""Workers in a row, without a run that ends meanwhile, that a signal may stop before no other is begun."""
+SIGNALLED = 128
+"""A worker that a signal has stopped ends with this code and the signal's number, as a shell says it."""
+
 
 class Pool:
     """A few workers.
@@ -38,7 +44,7 @@ class Pool:
         count: how many there are.
         devices: the GPU of each, by its number; empty: as the environment says.
         tell: is told what happens to runs.
-        lost: is told of a worker that was killed: the run that it had, if any, and the signal's name.
+        lost: is told of a worker that ended before its work: the run that it had, if any, and how.
         tick: is called every second while they work; None: nothing is.
     """
 
@@ -58,6 +64,7 @@ class Pool:
         self.has: dict[int, Event] = {}
         """What each worker trains."""
         kinds = multiprocessing.get_all_start_methods()
+        self.stopped = 0
         self._context = multiprocessing.get_context("fork" if "fork" in kinds and sys.platform == "linux" else "spawn")
         for number in range(count):
             self._begin(number)
@@ -67,7 +74,7 @@ class Pool:
 
         Raises:
             KeyboardInterrupt: a signal came; all workers have stopped.
-            RuntimeError: a worker can't work.
+            UsageError: a worker can't work.
         """
         try:
             while self.workers:
@@ -99,11 +106,7 @@ class Pool:
         except (EOFError, OSError):
             self._ended(number, process, line)
             return
-        if isinstance(event, Event) and event.what == "began":
-            self.has[number] = event
-            return
-        self.has.pop(number, None)
-        self.tell(event)
+        self._told(number, event)
         if event.failed and self.rules.fail_fast:
             self._end()
 
@@ -112,13 +115,27 @@ class Pool:
         line.close()
         del self.workers[number]
         had, code = self.has.pop(number, None), process.exitcode or 0
-        if code == 0:
+        if code == 0 and had is None:
             return
-        if code > 0 and code != heart.LOST:
-            raise RuntimeError(f"a worker ended with code {code}")
-        with contextlib.suppress(ValueError):
-            self.lost(had, signal.Signals(-code).name if code < 0 else "a lost claim")
-        self._begin(number)
+        if code < 0 or code > SIGNALLED:
+            how = f"by {signal.Signals(abs(code) % SIGNALLED).name}"
+        else:
+            how = "by a lost claim" if code == heart.LOST else f"with code {code}"
+        self.lost(had, how)
+        self.stopped += code > SIGNALLED  # those that are killed are counted with the run
+        if self.stopped <= MOST_STOPPED:
+            self._begin(number)
+
+    def _told(self, number: int, event: Event | UsageError) -> None:
+        """Raises the error of a worker that can't work."""
+        if isinstance(event, UsageError):
+            raise event
+        if event.what == "began":
+            self.has[number] = event
+        else:
+            self.has.pop(number, None)
+            self.stopped = 0
+            self.tell(event)
 
     def _end(self) -> None:
         """Tell all workers to stop, and wait; a further signal kills them."""
@@ -137,14 +154,9 @@ class Pool:
 
     def _drain(self, number: int, line: Connection) -> None:
         """What a worker that has ended had still said."""
-        with contextlib.suppress(EOFError, OSError):
+        with contextlib.suppress(EOFError, OSError, UsageError):
             while line.poll():
-                event = line.recv()
-                if event.what == "began":
-                    self.has[number] = event
-                else:
-                    self.has.pop(number, None)
-                    self.tell(event)
+                self._told(number, line.recv())
         line.close()
 
 
@@ -177,10 +189,13 @@ def _work(sweep: Path, rules: Rules, device: str | None, line: Connection, other
     try:
         work(sweep, rules=rules, trust=True, tell=tell)
     except KeyboardInterrupt:
-        return
-    except UsageError as error:
-        sys.stderr.write(f"rnn-train: {error}\n")
-        os._exit(2)
+        if heard:
+            sys.exit(SIGNALLED + heard[-1])
+        line.send(UsageError("a worker can't work: its run raised KeyboardInterrupt, and there was no signal"))
+    except Exception as error:
+        if not isinstance(error, UsageError):
+            traceback.print_exc()
+        line.send(UsageError(f"a worker can't work: {' '.join(f'{error}'.split()) or type(error).__name__}"))
 
 
 def _follow(line: Connection) -> None:

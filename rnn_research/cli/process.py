@@ -39,6 +39,21 @@ def answering(handler: Callable[[int, Any], None]) -> Iterator[None]:
             signal.signal(number, old)
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Meanwhile SIGINT is not ignored, as it is in what a script has started in the background. What is started here
+    does not ignore it either: Ray and submitit end their workers by it."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def leave(number: int, _: Any, discard: Callable[[], None] | None = None) -> None:
     """End the process. While nothing trains: an exception in the midst of an import may be swallowed, or become
     another."""

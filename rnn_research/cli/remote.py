@@ -15,7 +15,7 @@ from typing import Protocol
 from rnn_research.cli import telling
 from rnn_research.cli.remote_worker import WorkerReport
 from rnn_research.cli.sweeping import Sweep
-from rnn_research.errors import UsageError
+from rnn_research.errors import Incompatible, UsageError
 from rnn_research.sweeps import claims
 from rnn_research.sweeps.observer import Observer
 from rnn_research.sweeps.watching import Watch
@@ -74,6 +74,8 @@ class Supervisor:
         self.watch = Watch(todo, rules.retry)
         self.observer = Observer(rules.patience)
         self.fruitless = 0
+        self._claims: dict[str, int] = {}
+        """The most claims that lay in each run's folder: one more was made by a worker that had got so far."""
         self._took = 0.0
 
     def run(self) -> None:
@@ -133,11 +135,12 @@ class Supervisor:
     def _hear(self, end: WorkerReport | Lost) -> None:
         if isinstance(end, Lost):
             telling.say(f"a worker is lost: {end.why}; another takes up what it left")
-            fruitless, why = True, end.why
+            fruitless, why = not self._claimed(), end.why  # those that a run takes with it are counted with the run
         elif end.error:
             raise UsageError(f"a worker can't work: {end.error}")
         else:
             self._leave_out("refused", end.refused, UsageError)
+            self._leave_out("refused", end.left_out, Incompatible)
             self._leave_out("unwritten", end.unwritten, OSError)
             fruitless, why = not end.trained, "they end without training what is left"
         self.fruitless = self.fruitless + 1 if fruitless else 0
@@ -145,6 +148,12 @@ class Supervisor:
             raise UsageError(f"{self.fruitless} workers in a row got no run done: {why}")
         if isinstance(end, Lost):
             self._start(1)
+
+    def _claimed(self) -> bool:
+        """Whether a worker has claimed a run since, beside the claims of those that are lost."""
+        before, found = self._claims, {digest: claims.made(run.folder) for digest, run in self.watch.left.items()}
+        self._claims = {digest: max(count, before.get(digest, 0)) for digest, count in found.items()}
+        return any(count > before.get(digest, 0) for digest, count in found.items())
 
     def _leave_out(self, what: str, found: dict[str, str], error: Callable[[str], Exception]) -> None:
         for digest, why in found.items():

@@ -27,7 +27,8 @@ class WorkerReport:
 
     Attributes:
         trained: how many runs.
-        refused: why, by digest; these have left the queue.
+        refused: why, by digest.
+        left_out: likewise, of runs whose options can't work together.
         unwritten: likewise, of runs whose folder can't be written.
         stopped: the signal that stopped it; empty: nothing was left for it.
         error: why it could not work at all.
@@ -35,16 +36,19 @@ class WorkerReport:
 
     trained: int = 0
     refused: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     unwritten: dict[str, str] = field(default_factory=dict)
     stopped: str = ""
     error: str = ""
 
 
-def work_elsewhere(folder: Path, rules: Rules, rank: int = 0) -> WorkerReport:
+def work_elsewhere(folder: Path, rules: Rules, rank: int = 0, *, watched: bool = True) -> WorkerReport:
     """Train what is left in a sweep's folder, until nothing is or a signal comes.
 
     Args:
         rank: the worker's place among those on its machine: of several GPUs that these share it takes one.
+        watched: whether the command waits for its report, and takes what was refused out of the queue: where this
+            process is killed before it can report, another is refused the same, and reports.
     """
     report, heard = WorkerReport(), list[int]()
     devices = sweep_options.gpus()
@@ -56,8 +60,8 @@ def work_elsewhere(folder: Path, rules: Rules, rank: int = 0) -> WorkerReport:
             return
         telling.event_line(event, f"#{event.run.number + 1} {event.run.label}", "rnn-sweep")
         if event.what == "refused":
-            report.refused[event.run.digest] = str(event.error)
-            if not (event.run.folder / RECORD).exists():
+            (report.left_out if event.left_out else report.refused)[event.run.digest] = str(event.error)
+            if not watched and not (event.run.folder / RECORD).exists():
                 store.remove(event.run)
         elif event.what == "unwritten":
             report.unwritten[event.run.digest] = str(event.error)

@@ -19,6 +19,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rnn_research.checks import integer, number
+from rnn_research.cli.process import interruptible
 from rnn_research.cli.remote import Lost
 from rnn_research.cli.remote_worker import WorkerReport, work_elsewhere
 from rnn_research.errors import UsageError
@@ -94,26 +95,34 @@ class SlurmOptions:
             raise UsageError(f"hydra.launcher.{error}") from None
         return found
 
+    @property
+    def room(self) -> int:
+        """How many workers there can be at once."""
+        return self.workers
 
-def check_there(options: SlurmOptions) -> None:
-    """Raise a UsageError where there is no Slurm."""
-    if missing := [name for name in ("sbatch", "srun") if options.cluster == "slurm" and shutil.which(name) is None]:
-        raise UsageError(
-            f"hydra/launcher=slurm: there is no {missing[0]} here; start it on a machine of the cluster, or give "
-            "hydra.launcher.cluster=local to try it on this one"
-        )
+    def connect(self) -> None:
+        """Raise a UsageError where there is no Slurm."""
+        if missing := [name for name in ("sbatch", "srun") if self.cluster == "slurm" and shutil.which(name) is None]:
+            raise UsageError(
+                f"hydra/launcher=slurm: there is no {missing[0]} here; start it on a machine of the cluster, or give "
+                "hydra.launcher.cluster=local to try it on this one"
+            )
+
+    def workers_on(self, folder: Path, rules: Rules) -> SlurmWorkers:
+        """What starts workers on a sweep's folder."""
+        return SlurmWorkers(folder, rules, self)
 
 
 class SlurmWorker:
     """What a job calls: submitit hands it over, and asks it for its `checkpoint` where the job is queued again."""
 
-    def __init__(self, folder: Path, rules: Rules) -> None:
-        self.folder, self.rules = folder, rules
+    def __init__(self, folder: Path, rules: Rules, watched: bool) -> None:
+        self.folder, self.rules, self.watched = folder, rules, watched
 
     def __call__(self) -> WorkerReport:
         from submitit import JobEnvironment  # pyright: ignore[reportMissingImports]
 
-        report = work_elsewhere(self.folder, self.rules, JobEnvironment().local_rank)
+        report = work_elsewhere(self.folder, self.rules, JobEnvironment().local_rank, watched=self.watched)
         if report.stopped == "SIGUSR2":
             os.kill(os.getpid(), signal.SIGUSR2)  # submitit hears it again, and queues the job again
         return report
@@ -167,9 +176,9 @@ class SlurmWorkers:
 
     def start(self, count: int) -> None:
         """Submit one array with so many workers."""
-        worker = SlurmWorker(self.folder, self.rules)
+        worker = SlurmWorker(self.folder, self.rules, self.options.wait)
         try:
-            with self.executor.batch():
+            with interruptible(), self.executor.batch():
                 jobs = [self.executor.submit(worker) for _ in range(-(-count // self.options.per_node))]
         except Exception as error:  # submitit's, subprocess's: what sbatch said
             raise UsageError(f"hydra/launcher=slurm: {' '.join(str(error).split())[:500]}") from error

@@ -12,11 +12,11 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnn_research.cli import sweep_options, telling
+from rnn_research.cli import pruning, sweep_options, telling
 from rnn_research.cli.engines import engine_of
 from rnn_research.cli.launchers import OWN, workers
 from rnn_research.cli.study_options import Space, StudyOptions
@@ -34,6 +34,7 @@ from rnn_research.sweeps.folders import first_missing, remove_empty
 
 if TYPE_CHECKING:
     from optuna import Study, Trial  # pyright: ignore[reportMissingImports]
+    from optuna.storages import BaseStorage  # pyright: ignore[reportMissingImports]
     from optuna.trial import FrozenTrial  # pyright: ignore[reportMissingImports]
 
 FOLDER = "study"
@@ -80,15 +81,15 @@ def search(composer: Composer, overrides: list[str], options: SweepOptions, hear
         engine.connect()
     given = {"space": space.searched, "metric": asked.metric, "maximised": asked.maximised}
     given["others"] = digest(values_of_run(base))
-    with _study(folder, asked, given) as study:
-        return _Search(composer, space, asked, options, engine, folder, study).run(heard)
+    with _study(folder, asked, given) as (study, storage):
+        return _Search(composer, space, asked, options, engine, folder, study, storage).run(heard)
 
 
 class _Search:
     def __init__(self, composer: Composer, space: Space, asked: StudyOptions, options: SweepOptions, engine: Any,
-                 folder: Path, study: Study) -> None:  # fmt: skip
+                 folder: Path, study: Study, storage: BaseStorage) -> None:  # fmt: skip
         self.composer, self.space, self.asked, self.options = composer, space, asked, options
-        self.engine, self.folder, self.study = engine, folder, study
+        self.engine, self.folder, self.study, self.storage = engine, folder, study, storage
         self.distributions = space.distributions()
         self.code = self.refused = 0
 
@@ -120,6 +121,13 @@ class _Search:
         found = self.study.get_trials(deepcopy=False)
         return [trial for trial in found if trial.state.is_finished() == over and self._is_whole(trial)]
 
+    def _complete(self) -> list[FrozenTrial]:
+        """Those that were trained to their end."""
+        from optuna.trial import TrialState  # pyright: ignore[reportMissingImports]
+
+        told = self._trials(over=True)
+        return [trial for trial in told if trial.state == TrialState.COMPLETE and trial.value is not None]
+
     def _ask(self) -> tuple[int, dict[str, Any]]:
         """One trial more. The sampler draws by how many there were, and not by what this process has drawn before."""
         self.study.sampler = _sampler(self.asked, len(self._trials(over=True)) + len(self._trials(over=False)))
@@ -130,11 +138,11 @@ class _Search:
         return trial.number, trial.params
 
     def _train(self, batch: list[tuple[int, dict[str, Any]]], heard: list[int]) -> None:
-        trials = dict[int, store.QueuedRun]()
+        trials, prune = dict[int, store.QueuedRun](), pruning.rule(self.asked, self._complete())
         for number, params in batch:
             spec = self.composer.run(self.space.overrides(params)).numbered(number)
             (run,) = queued([spec], self.folder)
-            run = store.QueuedRun(run.sweep, run.digest, run.name, number, self._label(params), run.other)
+            run = replace(run, number=number, label=self._label(params), prune=prune)
             store.add(run, written(spec, run))
             trials[number] = run
         known = {run.digest: run for run in store.listed(self.folder)}
@@ -166,8 +174,12 @@ class _Search:
                 f"hydra.sweeper.metric: given {self.asked.metric}, which the runs do not have; expected one of "
                 f"{', '.join(record.final)}"
             )
+        if self.asked.pruner != "none":
+            pruning.report(self.storage, number, run.folder, self.asked)
         value = record.final[self.asked.metric]
-        if value == value:
+        if pruning.PRUNED in record.actual:
+            self.study.tell(number, state=TrialState.PRUNED)
+        elif value == value:
             self.study.tell(number, value)
         else:
             self.study.tell(number, state=TrialState.FAIL)
@@ -181,11 +193,13 @@ class _Search:
         """Say which trial was best, and return the exit code."""
         from optuna.trial import TrialState  # pyright: ignore[reportMissingImports]
 
-        told = self._trials(over=True)
-        good = [trial for trial in told if trial.state == TrialState.COMPLETE and trial.value is not None]
+        told, good = self._trials(over=True), self._complete()
+        pruned = sum(trial.state == TrialState.PRUNED for trial in told)
         text = f"{len(told)} trials in {self.folder}"
         if len(good) < len(told):
-            text += f": {len(good)} done, {len(told) - len(good)} failed, diverged or refused"
+            text += f": {len(good)} done{f', {pruned} pruned' * bool(pruned)}"
+        if bad := len(told) - len(good) - pruned:
+            text += f", {bad} failed, diverged or refused"
         telling.tell(text)
         if good:
             pick = max if self.asked.maximised else min
@@ -210,8 +224,8 @@ def _sampler(asked: StudyOptions, count: int) -> Any:
 
 
 @contextlib.contextmanager
-def _study(folder: Path, asked: StudyOptions, given: dict[str, Any]) -> Iterator[Study]:
-    """The study in a sweep's folder, which no other process leads meanwhile.
+def _study(folder: Path, asked: StudyOptions, given: dict[str, Any]) -> Iterator[tuple[Study, BaseStorage]]:
+    """The study in a sweep's folder and where it is kept, which no other process leads meanwhile.
 
     Raises:
         UsageError: another one does; the study there was begun with something else; the folder holds other runs.
@@ -225,8 +239,9 @@ def _study(folder: Path, asked: StudyOptions, given: dict[str, Any]) -> Iterator
     try:
         with claims.claimed(folder / FOLDER):
             direction = "maximize" if given["maximised"] else "minimize"
+            storage = _storage(folder / FOLDER, asked.storage)
             study = optuna.create_study(
-                storage=_storage(folder / FOLDER, asked.storage),
+                storage=storage,
                 study_name="study",
                 direction=direction,
                 load_if_exists=True,
@@ -241,7 +256,7 @@ def _study(folder: Path, asked: StudyOptions, given: dict[str, Any]) -> Iterator
             if before is None:
                 study.set_user_attr("given", given)
                 study.set_user_attr("options", asdict(asked))
-            yield study
+            yield study, storage
     finally:
         remove_empty(folder / FOLDER, top)
 

@@ -30,6 +30,9 @@ class StudyOptions:
         sampler: `tpe`, `random` or `gp`.
         seed: of the sampler.
         storage: `journal`, a file of lines; or `sqlite`.
+        pruner: `none`; or `median`: a trial ends at a validation at which it is worse than the median of those before.
+        pruner_trials: so many are trained to their end before any is pruned.
+        pruner_steps: none is pruned before this step.
     """
 
     n_trials: int = 20
@@ -38,6 +41,9 @@ class StudyOptions:
     sampler: str = "tpe"
     seed: int = 0
     storage: str = "journal"
+    pruner: str = "none"
+    pruner_trials: int = 5
+    pruner_steps: int = 0
 
     @classmethod
     def of(cls, node: Any) -> StudyOptions:
@@ -54,8 +60,13 @@ class StudyOptions:
             choice("direction", found.direction, ("auto", "minimize", "maximize"))
             choice("sampler", found.sampler, ("tpe", "random", "gp"))
             choice("storage", found.storage, ("journal", "sqlite"))
+            choice("pruner", found.pruner, ("none", "median"))
+            integer("pruner_trials", found.pruner_trials)
+            integer("pruner_steps", found.pruner_steps, least=0)
             if not isinstance(found.metric, str) or "_" not in found.metric:
                 raise ValueError(f"metric: given {found.metric!r}, expected <split>_<name>, as val_loss")
+            if found.pruner != "none" and not found.metric.startswith("val_"):
+                raise ValueError(f"pruner: looks at validations, but metric={found.metric}; expected one as val_loss")
         except ValueError as error:
             raise UsageError(f"hydra.sweeper.{error}") from None
         return found
@@ -123,12 +134,15 @@ def _distribution(key: str, override: Override | None) -> BaseDistribution:
     value, tags = override.value(), getattr(override.value(), "tags", set())
     if unknown := {str(tag) for tag in tags} - {"log", "int"}:
         raise UsageError(f"{key}: given the tag {min(unknown)}, expected log or int")
+    shuffled = bool(getattr(value, "shuffle", False))
+    if shuffled:
+        value.shuffle = False  # type: ignore[union-attr]  # a study that goes on must find the same options
     try:
         if isinstance(value, IntervalSweep):
             whole = "int" in tags or (isinstance(value.start, int) and isinstance(value.end, int))
             low, high = (int(one) if whole else float(one) for one in (value.start or 0, value.end or 0))
             return (IntDistribution if whole else FloatDistribution)(low, high, log="log" in tags)
-        if isinstance(value, RangeSweep) and not value.shuffle:
+        if isinstance(value, RangeSweep) and not shuffled:
             numbers: list[Any] = sorted(override.sweep_iterator())  # type: ignore[type-var]
             step = abs(value.step or 1)
             if all(isinstance(number, int) for number in numbers):

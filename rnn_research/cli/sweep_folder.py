@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
     with forgiving():
         try:
-            arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+            arguments = _parsed(sys.argv[1:] if argv is None else argv)
             code = arguments.do(arguments)
         except (UsageError, store.DamagedQueue) as error:
             say(str(error))
@@ -44,6 +44,17 @@ def main(argv: list[str] | None = None) -> None:
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
     sys.exit(code)
+
+
+def _parsed(argv: list[str]) -> argparse.Namespace:
+    """The arguments, with an OUT that stands after an option, where argparse looks for none."""
+    parser = _parser()
+    arguments, more = parser.parse_known_args(argv)
+    if len(more) == 1 and not more[0].startswith("-") and getattr(arguments, "out", "") is None:
+        arguments.out, more = Path(more[0]), []
+    if more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ HELP = {
     "zip": ("none", "swept keys that vary together, as 'seed,dataset.length'; may be given several times"),
 }
 """Key -> its default, and what it means."""
+
+
+BETWEEN = re.compile(r",(?![^\[]*\])")
+"""A comma that is in no list."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def read(overrides: Sequence[str]) -> tuple[SweepOptions, list[str]]:
 
 def _value(found: SweepOptions, key: str, value: str) -> Any:
     if key == "exclude":
-        pairs = [part.partition("=") for part in value.split(",")]
+        pairs = [part.partition("=") for part in BETWEEN.split(value)]
         if not all(name and equals for name, equals, _ in pairs):
             raise UsageError(f"exclude: given {value!r}, expected pairs, as 'model=gru,structure=parse'")
         return (*found.exclude, {name.strip(): given.strip() for name, _, given in pairs})
@@ -87,23 +92,34 @@ def _value(found: SweepOptions, key: str, value: str) -> Any:
     return int(value)
 
 
-def excluded(rule: dict[str, str], choices: dict[str, str], config: Any) -> bool:
-    """Whether a run is one that a rule leaves out: it has all of the rule's options and values."""
-    from omegaconf import OmegaConf
+def excluded(rule: dict[str, str], choices: dict[str, str], values: Mapping[str, Any]) -> bool:
+    """Whether a run is one that a rule leaves out: it has all of the rule's options and values.
 
+    Args:
+        choices: Hydra's.
+        values: the run's, see `config.queue.values_of`.
+    """
     from rnn_research.config.compose import parsed
+    from rnn_research.config.groups import LISTS
+    from rnn_research.config.short_keys import names, written_out
     from rnn_research.records.canonical import canonical
 
     for key, value in rule.items():
-        if key in choices:
-            chosen = choices[key].strip("[]").replace(" ", "")
-            if value.strip("[]") not in (chosen, *chosen.split(",")):
+        if key in LISTS:
+            chosen, wanted = names(values, key, choices) or ["none"], value.strip("[]").replace(" ", "").split(",")
+            if wanted != chosen and (len(wanted) > 1 or wanted[0] not in chosen):
                 return False
             continue
-        override = parsed(f"{key}={value}")
+        if key in choices:
+            if value != choices[key]:
+                return False
+            continue
+        long = written_out([f"{key}={value}"], values)[0]
+        override = parsed(long)
         given = value if override is None else override.value()
-        there = OmegaConf.select(config, key)
-        there = OmegaConf.to_container(there) if OmegaConf.is_config(there) else there
+        there: Any = values
+        for part in long.partition("=")[0].split("."):
+            there = there.get(part) if isinstance(there, Mapping) else None
         if canonical(there, key) != canonical(given, key):
             return False
     return True

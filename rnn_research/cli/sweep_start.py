@@ -17,7 +17,7 @@ from rnn_research.cli import sweep_options, telling
 from rnn_research.cli.console import on_terminal
 from rnn_research.cli.sweep_options import SweepOptions
 from rnn_research.config.compose import ComposedRun, in_hydra
-from rnn_research.config.queue import as_composed
+from rnn_research.config.queue import as_composed, values_of
 from rnn_research.errors import UsageError
 from rnn_research.sweeps.store import QueuedRun
 from rnn_research.sweeps.worker import Event
@@ -40,7 +40,9 @@ def kept(runs: list[QueuedRun], specs: Sequence[ComposedRun], options: SweepOpti
     """
     left = runs
     for rule in options.exclude:
-        out = [run for run in left if sweep_options.excluded(rule, specs[run.number].choices, specs[run.number].task)]
+        out = [
+            run for run in left if sweep_options.excluded(rule, specs[run.number].choices, values_of(specs[run.number]))
+        ]
         text = ",".join(f"{key}={value}" for key, value in rule.items())
         if not out or len(out) == len(left):
             raise UsageError(f"exclude: given {text!r}, which {'all' if out else 'none'} of the runs have")

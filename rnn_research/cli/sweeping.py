@@ -100,10 +100,10 @@ class Sweep:
         self.ended[event.run.digest] = event.record.status if event.record else event.what
         self.seconds.append(event.seconds)
 
-    def lost(self, event: Event | None, signal: str) -> None:
-        """Print that a worker was killed."""
+    def lost(self, event: Event | None, how: str) -> None:
+        """Print that a worker has ended before its work."""
         what = "a worker" if event is None else f"{self.label(event.run)}: its worker"
-        telling.say(f"{what} was ended by {signal}; another takes up what it left")
+        telling.say(f"{what} was ended {how}; what it left is taken up")
 
 
 def _state(run: QueuedRun) -> str:
@@ -137,7 +137,7 @@ def sweep(
     if options.dry_run:
         from rnn_research.cli.dry_run import dry_run
 
-        return dry_run(sweep)
+        return dry_run(sweep, composed)
     confirm(sweep)
     if elsewhere is not None and options.workers != 0 and sweep.left:
         elsewhere.connect()
@@ -200,10 +200,10 @@ def train(sweep: Sweep, heard: list[int]) -> None:
         return
     if sweep.elsewhere is not None:
         _train_elsewhere(sweep, replace(rules, wait=False), len(left), heard)
-    elif min(count, len(left)) > 1:
-        _train_in_pool(sweep, rules, min(count, len(left)), devices, heard)
-    else:
+    elif sweep.options.workers == 1:
         _train_here(sweep, rules, heard)
+    else:  # also of a single run: one that the system kills must not take the command with it
+        _train_in_pool(sweep, rules, min(count, len(left)), devices, heard)
 
 
 def _train_in_pool(sweep: Sweep, rules: Rules, count: int, devices: list[str], heard: list[int]) -> None:

@@ -52,14 +52,14 @@ def refusal(error: UsageError) -> str:
 
 def failure(record: Any, folder: Path) -> str:
     """What is said of a run that failed."""
-    return f"failed: {' '.join(str(record.error).split())}; the traceback is in {folder / 'run.log'}"
+    return f"failed: {' '.join(str(record.error).split()).removesuffix(':')}; the traceback is in {folder / 'run.log'}"
 
 
 def summary(record: Any) -> str:
     """How a run ended, in one line."""
     if record.status == "diverged":
         return f"diverged at step {record.diverged_step}"
-    parts = [f"{record.status} after {record.steps} steps"]
+    parts = [f"{'pruned' if 'pruned' in record.actual else record.status} after {record.steps} steps"]
     if record.resumed:
         parts.append(f"the first {record.resumed['step']} of them by {Path(record.resumed['folder']).name}")
     if record.success:

@@ -61,7 +61,7 @@ def _check_folders(arguments: list[str]) -> None:
     from rnn_research.config.untrusted_yamls import check_text
 
     for folder in folders:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise UsageError(
                 f"--config-dir: given {folder}, which is not a folder; expected one that holds config groups"
             )

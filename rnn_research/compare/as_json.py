@@ -36,6 +36,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "metric": comparison.metric,
         "metrics": dict(comparison.metrics),
         "state": comparison.state,
+        "part": comparison.part,
         "step": comparison.step,
         "fraction": comparison.fraction,
         "where": comparison.where,

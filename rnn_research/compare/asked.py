@@ -12,10 +12,10 @@ from rnn_research import checks
 from rnn_research.compare.effects import Effect
 from rnn_research.compare.factors import factors_of, short
 from rnn_research.compare.filters import Filter, filters
-from rnn_research.compare.reading import ComparedRun, StepChoice
+from rnn_research.compare.reading import ComparedRun, TableView
 from rnn_research.compare.refused import NothingToCompare, choice
 from rnn_research.compare.select import Selection
-from rnn_research.curves import JOINT
+from rnn_research.curves import JOINT, NETWORKS
 from rnn_research.records.identity import is_factor
 
 
@@ -27,11 +27,19 @@ def checked_fraction(fraction: float) -> float:
         raise NothingToCompare(str(error)) from None
 
 
+def checked_part(part: str | None) -> str | None:
+    """The network that the curves are to be of, if it is one of those that a run may have; None: all."""
+    if part is not None and part not in NETWORKS:
+        raise NothingToCompare(choice("part", part, list(NETWORKS)))
+    return part
+
+
 def check_folders(folders: Sequence[Path]) -> None:
     """Refuse what is no folder that there is; a name that no disk can hold is none."""
     for folder in folders:
         if os.path.isfile(folder):  # of a name that is too long, pathlib's own raise
-            raise NothingToCompare(f"folder: given the file {folder}, expected a folder; give {folder.parent}")
+            repair = "unpack it first" if folder.suffix == ".zip" else f"give {folder.parent}"
+            raise NothingToCompare(f"folder: given the file {folder}, expected a folder; {repair}")
         if not os.path.isdir(folder):
             raise NothingToCompare(f"folder: given {folder}, which does not exist; give the folder of a run or a sweep")
 
@@ -121,8 +129,11 @@ def _no_factor(name: str, given: str, selection: Selection, names: Mapping[str, 
     return choice(name, given, [*selection.factors.varying, *selection.factors.constant], names)
 
 
-def check_read(read: Sequence[ComparedRun], state: str | None, step: StepChoice) -> None:
-    """Refuse a state or step that no run has; where only some lack it, their `missing` says so."""
+def check_read(read: Sequence[ComparedRun], view: TableView) -> None:
+    """Refuse a part, state or step that no run has; where only some lack it, their `missing` says so."""
+    state, step, part = view.state, view.step, view.part
+    if part is not None and not any(run.steps for run in read):
+        raise NothingToCompare(f"part: given {part}, but no run has an adjoint table of an encoder and a decoder")
     states = dict.fromkeys(name for run in read for name in (JOINT, *run.states))
     if state is not None and state not in states:
         raise NothingToCompare(choice("state", state, list(states)))

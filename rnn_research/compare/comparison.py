@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from rnn_research.compare.asked import (
     check_found,
     check_read,
     checked_fraction,
+    checked_part,
     chosen_factors,
     filtered,
 )
@@ -64,6 +66,8 @@ class Comparison:
     baseline: Mapping[str, str] = field(default_factory=lambda: REFERENCE)
     """What conditions are compared with: option by factor."""
     where: tuple[str, ...] = ()
+    part: str | None = None
+    """Which network the curves are of, where it is not all."""
     whole: tuple[SelectedRun, ...] = ()
     """Every comparable run that was found, also those that `where` leaves out."""
 
@@ -121,6 +125,7 @@ def compare(
     metric: str | None = None,
     by: Sequence[str] = (),
     fraction: float = FRACTION,
+    part: str | None = None,
     against: Sequence[str] = (),
     where: Sequence[str] = (),
     pair: Sequence[str] = (),
@@ -135,6 +140,7 @@ def compare(
         metric: `accuracy`, or with its split `val_accuracy`; default one of the test split, or each task's own.
         by: the factors that make conditions; default all that vary. Others are pooled.
         fraction: of the norm at distance 1, below which the horizon lies.
+        part: `encoder` or `decoder` alone, of runs that have both: see `curves.of_part`.
         against: features of the samples, such as `length`, that the answers are to be told by.
         where: only runs that fulfil these, such as `model=lstm`, `hidden_size>=64`, `clipping!=none`.
         pair: factors whose options, beside the seed, make a pair; default the pooled ones.
@@ -146,7 +152,8 @@ def compare(
     """
     selection = filtered(whole := _selected(folders := [Path(folder) for folder in folders]), where)
     reference, pairing = baseline_of(baseline, selection), chosen_factors("pair", pair, selection) or None
-    metrics, view = choose_metrics(selection.found, metric), TableView(state, step, None, checked_fraction(fraction))
+    metrics = choose_metrics(selection.found, metric)
+    view = TableView(state, step, None, checked_fraction(fraction), checked_part(part))
     varying = chosen_factors("by", by, selection) or selection.factors.varying
     read = _read(selection.found, view, metrics, varying, processes)
     bins, grouped = _bins(read, against), _group(read, varying, beginnings(whole.found, whole.excluded))
@@ -157,22 +164,27 @@ def compare(
         folder=Path(os.path.commonpath([folder.resolve() for folder in folders])),
         metric=metrics.shared,
         metrics=metrics.of_task,
-        state=state or _state(read),
-        step=step,
-        fraction=view.fraction,
         varying=varying,
         pooled=pooled,
-        constant=selection.factors.constant,
         conditions=conditions,
         effects=differences,
-        excluded=selection.excluded,
-        notes=selection.notes,
         bins=bins,
         against=tuple(dict.fromkeys(against)),
         baseline=reference or REFERENCE,
         where=tuple(where),
         whole=whole.found,
+        **_looked_at(view, read),
+        **_selected_from(selection),
     )
+
+
+def _looked_at(view: TableView, read: Sequence[ComparedRun]) -> dict[str, Any]:
+    state = view.state or _state(read)
+    return {"state": state, "step": view.step, "fraction": view.fraction, "part": view.part}
+
+
+def _selected_from(selection: Selection) -> dict[str, Any]:
+    return {"constant": selection.factors.constant, "excluded": selection.excluded, "notes": selection.notes}
 
 
 def _selected(folders: Sequence[Path]) -> Selection:
@@ -190,7 +202,7 @@ def _read(
     views = {task: replace(view, metric=metric) for task, metric in metrics.of_task.items()}
     alone = [seeds[_options(item.settings, varying)] == 1 for item in found]
     read = read_runs(found, [views[task_of(item.record)] for item in found], alone, processes)
-    check_read(read, view.state, view.step)
+    check_read(read, view)
     return read
 
 

@@ -158,12 +158,14 @@ def config(comparison: Comparison) -> tuple[dict[str, str], list[dict[str, str]]
 
 def _kept_detail(run: ComparedRun, comparison: Comparison, steps: Sequence[int]) -> RunDetail:
     """The run in detail, or what was kept of it beside its record."""
-    state = comparison.state
-    return cached(run.folder, {"detail": state}, lambda: _detail(run, state, steps), RunDetail, steps)
+    state, part = comparison.state, comparison.part
+    asked = {"detail": state} if part is None else {"detail": state, "part": part}
+    return cached(run.folder, asked, lambda: _detail(run, state, part, steps), RunDetail, steps)
 
 
-def _detail(run: ComparedRun, state: str, steps: Sequence[int]) -> RunDetail:
+def _detail(run: ComparedRun, state: str, part: str | None, steps: Sequence[int]) -> RunDetail:
     table = _table(run.folder) if run.steps and steps else None
+    table = None if table is None else curves.of_part(table, part)
     recorded = [step for step in steps if step in run.steps] if table is not None else []
     found = {step: one for step in recorded if (one := _at(table, state, step)) is not None}
     distance = np.unique(np.concatenate([x for x, _, _ in found.values()])) if found else np.array([], dtype=np.int64)

@@ -62,12 +62,14 @@ class ComparedRun(RunSummary):
 
 @dataclass(frozen=True)
 class TableView:
-    """What to look at in a run: `state` (None: `joint`) at `step`, the metric, and the fraction of the horizon."""
+    """What to look at in a run: `state` (None: `joint`) at `step`, the metric, the fraction of the horizon, and one of
+    `curves.NETWORKS` (None: all that there is)."""
 
     state: str | None
     step: StepChoice
     metric: str | None
     fraction: float
+    part: str | None = None
 
 
 def read_runs(
@@ -116,6 +118,7 @@ def summarise(folder: Path, view: TableView, diverged: int | None, alone: bool) 
     if table is not None:
         try:
             state = view.state or curves.JOINT
+            table = curves.of_part(table, view.part)
             gradient = _Gradient(table, view.fraction, diverged, curves.RESAMPLES if alone else 0)
             states, steps = curves.states(table), gradient.steps
             start, chosen = gradient.at("first", state), gradient.at(view.step, state)
@@ -126,19 +129,9 @@ def summarise(folder: Path, view: TableView, diverged: int | None, alone: bool) 
     answers, measured = _answers(folder, missing)
     optional = read_optional(folder, missing)
     return RunSummary(
-        states,
-        steps,
-        start,
-        chosen,
-        rates,
-        clipping,
-        learning,
-        tuple(map(printable, missing)),
-        answers,
-        measured,
-        beside,
-        *optional,
-    )
+        states, steps, start, chosen, rates, clipping, learning, tuple(map(printable, missing)), answers, measured,
+        beside, *optional,
+    )  # fmt: skip
 
 
 def split_metric(key: str) -> tuple[str, str]:

@@ -21,7 +21,20 @@ OF_LOGS = ("perplexity", "mse", "rmse", "mae", "squared", "absolute", "norm", "n
 OF_SHARES = ("accuracy", "f1", "auc", "auroc", "precision", "recall", "share", "error_rate")
 
 
-HIGHER = ("accuracy", "f1", "auc", "r2", "precision", "recall", "score", "correlation", "kappa", "bleu", "likelihood")
+HIGHER = (
+    "accuracy",
+    "f1",
+    "auc",
+    "r2",
+    "precision",
+    "recall",
+    "score",
+    "correlation",
+    "kappa",
+    "bleu",
+    "chrf",
+    "likelihood",
+)
 LOWER = ("loss", "error", "mse", "rmse", "mae", "nll", "perplexity", "bits", "bpc", "entropy", "regret")
 
 

@@ -115,9 +115,11 @@ class QueueTrainer:
 
     def __call__(self, run: QueuedRun) -> RunRecord:
         from rnn_research.config.run_one import run_one
+        from rnn_research.training.spec import Pruning
 
         extends = run.sweep / run.extends if run.extends else None
-        return run_one(self._spec(run), run.folder, progress=self.progress, go_on=True, extends=extends)
+        prune = Pruning.of(run.prune)
+        return run_one(self._spec(run), run.folder, progress=self.progress, go_on=True, extends=extends, prune=prune)
 
     def give_up(self, run: QueuedRun, reason: str) -> RunRecord:
         """Leave the record of a run that failed."""

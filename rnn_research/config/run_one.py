@@ -8,7 +8,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf.errors import OmegaConfBaseException
 
@@ -22,12 +22,21 @@ from rnn_research.sweeps import claims
 from rnn_research.sweeps.folders import first_missing, remove_empty
 from rnn_research.training.logs import LOG, logged
 
+if TYPE_CHECKING:
+    from rnn_research.training.spec import Pruning
+
 _one_at_a_time = threading.RLock()
 """torch's and numpy's generators are the process's: of two runs at once, neither would draw what it draws alone."""
 
 
 def run_one(
-    spec: ComposedRun, folder: Path, *, progress: bool = False, go_on: bool = False, extends: Path | None = None
+    spec: ComposedRun,
+    folder: Path,
+    *,
+    progress: bool = False,
+    go_on: bool = False,
+    extends: Path | None = None,
+    prune: Pruning | None = None,
 ) -> runs.RunRecord:
     """Train what `spec` says, leave everything in `folder`, and return the record.
 
@@ -40,7 +49,7 @@ def run_one(
         progress: show a bar with the time left.
         go_on: the folder may hold this very run, stopped or killed earlier: it is trained on from its checkpoint, in
             its folder, and from the start where there is none.
-        extends: see `RunSpec`.
+        extends, prune: see `RunSpec`.
 
     Returns:
         The record as it is in the folder: `done` or `diverged`, or `failed` where anything but a mistake in what was
@@ -55,22 +64,25 @@ def run_one(
         top = first_missing(folder)
         try:
             with claims.claimed(folder):
-                return _trained(spec, folder, progress, go_on, extends)
+                return _trained(
+                    spec, folder, {"progress": progress, "go_on": go_on, "extends": extends, "prune": prune}
+                )
         except (UsageError, OmegaConfBaseException, OSError, KeyboardInterrupt):
             remove_empty(folder, top)
             raise
 
 
-def _trained(spec: ComposedRun, folder: Path, progress: bool, go_on: bool, extends: Path | None) -> runs.RunRecord:
+def _trained(spec: ComposedRun, folder: Path, how: dict[str, Any]) -> runs.RunRecord:
+    """`how`: further arguments of `RunSpec`."""
     from rnn_research.datasets.transfer import shows_bar
     from rnn_research.training.resume import ResumeError
 
-    shows_bar.set(progress)
-    if not go_on and (found := runs.in_use(folder, LOG)):
+    shows_bar.set(how["progress"])
+    if not how["go_on"] and (found := runs.in_use(folder, LOG)):
         raise FolderInUse(f"{folder}: already holds {found}, nothing was written over")
     try:
         with logged(folder, spec.config.hydra.verbose):
-            return _built_and_fitted(spec, folder, progress, go_on, extends)
+            return _built_and_fitted(spec, folder, how)
     except (UsageError, ResumeError, OmegaConfBaseException, KeyboardInterrupt) as error:
         if not (folder / runs.RECORD).exists():
             (folder / LOG).unlink(missing_ok=True)
@@ -115,9 +127,7 @@ def failed(spec: ComposedRun, folder: Path, error: str) -> runs.RunRecord:
     return record
 
 
-def _built_and_fitted(
-    spec: ComposedRun, folder: Path, progress: bool, go_on: bool, extends: Path | None
-) -> runs.RunRecord:
+def _built_and_fitted(spec: ComposedRun, folder: Path, how: dict[str, Any]) -> runs.RunRecord:
     from rnn_research.checks import path_of
     from rnn_research.config.build import build
     from rnn_research.config.check import checkpoint_every, early_ending
@@ -140,12 +150,10 @@ def _built_and_fitted(
         name=folder.name,
         seed=cfg.seed,
         loggers=parts.loggers,
-        progress=progress,
-        go_on=go_on,
-        extends=extends,
         folders=spec.folders,
         resume_from=cfg.resume and path_of("resume", cfg.resume),
         checkpoint_every=checkpoint_every(cfg),
+        **how,
         **early_ending(cfg),
         **identity,
     )

@@ -77,7 +77,7 @@ def names(cfg: Any, group: str, choices: Mapping[str, Any]) -> list[str]:
         choices: Hydra's: the name of an option whose keys are the group's own.
     """
     node = cfg.get(group)
-    if not isinstance(node, DictConfig):
+    if not isinstance(node, Mapping):
         return []
     if "_target_" in node:
         return [str(choices.get(group, group))]
@@ -96,7 +96,7 @@ def register() -> None:
 def _long_key(key: str, config: Any) -> str:
     group, dot, rest = key.partition(".")
     node = config.get(group) if dot and group in LISTS else None
-    if not isinstance(node, DictConfig) or "_target_" in node:
+    if not isinstance(node, Mapping) or "_target_" in node:
         return key
     chosen, first = selected_options(node), rest.partition(".")[0]
     holders = [option for option in chosen if first in node[option]]
@@ -113,7 +113,7 @@ def _check_chosen(key: str, config: Any) -> None:
     group, _, rest = key.partition(".")
     option, _, inner = rest.partition(".")
     node = config.get(group) if group in LONE and inner else None
-    if not isinstance(node, DictConfig) or "_target_" in node or inner == "_target_":
+    if not isinstance(node, Mapping) or "_target_" in node or inner == "_target_":
         return
     chosen = selected_options(node)
     if chosen and option not in chosen:

@@ -3,12 +3,14 @@
 from rnn_research.curves.bounds import DOUBLE, FALL, HALF, LADDER, RISE, WORDS
 from rnn_research.curves.columns import (
     JOINT,
+    NETWORKS,
     check,
     directions,
     last_finite_step,
     last_step,
     layers,
     of_direction,
+    of_part,
     states,
     steps,
 )
@@ -30,6 +32,7 @@ __all__ = [
     "HALF",
     "JOINT",
     "LADDER",
+    "NETWORKS",
     "RESAMPLES",
     "RESOLUTION",
     "RISE",
@@ -54,6 +57,7 @@ __all__ = [
     "law",
     "layers",
     "of_direction",
+    "of_part",
     "ratio_spoken",
     "short",
     "states",

@@ -29,6 +29,8 @@ from rnn_research.checks import nearest
 
 KEYS = ("step", "layer", "sample", "distance")
 PARTS = ("_direct", "_recurrent", "_terminal", "_attention")
+NETWORKS = ("encoder", "decoder")
+"""By the number in `part`."""
 JOINT = "joint"
 """All states of the cell together, (h, c) of an LSTM: what a step hands to the next, so what can vanish."""
 OTHERS = (
@@ -104,6 +106,31 @@ def of_direction(table: np.ndarray, direction: int | None) -> np.ndarray:
     if direction not in (present := directions(table)):
         raise ValueError(f"direction: given {direction}, expected one of {', '.join(map(str, present)) or 'none'}")
     return _where(table, table["direction"] == direction)
+
+
+def of_part(table: np.ndarray, part: str | None) -> np.ndarray:
+    """The rows of one of `NETWORKS`; None: of all. A distance counts the cell applications to that network's own end.
+
+    Of an encoder the adjoints are those of the whole training loss, every step of which reaches it at its end (or by
+    attention): those of the last step alone are left out.
+
+    Raises:
+        ValueError: no rows, a column is missing, or the table has no encoder and decoder.
+    """
+    if part is None:
+        return table
+    check(table)
+    names = table.dtype.names or ()
+    if "part" not in names:
+        raise ValueError(f"part: given {part}, but this adjoint table has no encoder and decoder; leave it out")
+    rows = table[table["part"] == NETWORKS.index(part)]
+    if part == NETWORKS[0]:
+        rows = rows[[name for name in names if not name.endswith("_terminal")]].copy()
+        number = np.unique(np.stack([rows["step"], rows["sample"]]), axis=1, return_inverse=True)[1].reshape(-1)
+        least = np.full(int(number.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(least, number, rows["distance"].astype(np.int64))
+        rows["distance"] -= least[number].astype(rows["distance"].dtype)
+    return rows
 
 
 def _distinct(values: np.ndarray) -> np.ndarray:

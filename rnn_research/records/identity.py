@@ -117,6 +117,8 @@ BEFORE: dict[str, Any] = {
     "dataset.freeze_vectors": False,
     "model.bidirectional": False,
     "model.frame_features": 64,
+    "architecture.scheduled_sampling": 0,
+    "architecture.scheduled_sampling_rise": 0,
     "dataset.tempo": 0.0,
     "dataset.warp": 0.0,
     "dataset.level": None,

@@ -34,6 +34,12 @@ def read_columns(folder: Path, names: Sequence[str], having: str = "") -> list[t
     return [pick(row) for row in rows]
 
 
+def values_at_validations(folder: Path, metric: str) -> list[tuple[int, float]]:
+    """The step of each validation while the run trained, and what a metric was. Raises as `read_metrics`."""
+    rows = read_columns(folder, ("split", "step", metric), having=",val,")
+    return list({int(step): float(value) for split, step, value in rows if split == "val"}.items())
+
+
 def _rows(folder: Path, having: str = "") -> tuple[list[str], list[list[str]]]:
     """The header and the whole rows of `metrics.csv`, of those lines that have a text in them."""
     path = folder / METRICS

@@ -183,10 +183,12 @@ def loss(comparison: Comparison) -> str:
 
 
 def state(comparison: Comparison) -> str:
-    """`the joint state (hidden, cell)`, or `hidden` where that is all."""
+    """`the joint state (hidden, cell)`, or `hidden` where that is all; `of the encoder` where it is of that alone."""
+    where = f" of the {comparison.part}" if comparison.part else ""
     if comparison.state != JOINT or len(comparison.parts) < 2:
-        return comparison.state if comparison.state != JOINT else "".join(comparison.parts) or "the state"
-    return f"the joint state ({', '.join(comparison.parts)})"
+        name = comparison.state if comparison.state != JOINT else "".join(comparison.parts) or "the state"
+        return f"{name}{where}"
+    return f"the joint state ({', '.join(comparison.parts)}){where}"
 
 
 def start_title(comparison: Comparison) -> str:

@@ -158,6 +158,11 @@ def deaths(folder: Path, mark: str) -> int:
     return found
 
 
+def made(folder: Path) -> int:
+    """How many claims lie in `folder`, of processes that are there or gone."""
+    return len(_claims(folder))
+
+
 def release(folder: Path) -> None:
     """Give `folder` back, where this thread has it, with what is left there of processes that are gone."""
     own = _held.get(_key(folder))

@@ -47,6 +47,7 @@ class QueuedRun:
         label: what was typed for it.
         other: the digest without the limits of training, which a longer run shares.
         extends: the folder, within the sweep's, of a shorter run that is done: this one goes on from it.
+        prune: of a study's trial, when it ends before its limits; see `training.spec.Pruning`.
     """
 
     sweep: Path = field(repr=False)
@@ -56,6 +57,7 @@ class QueuedRun:
     label: str
     other: str = ""
     extends: str = ""
+    prune: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -83,6 +85,7 @@ def add(run: QueuedRun, spec: Mapping[str, Any]) -> bool:
     """Write that a run is to be done, where it is not written yet. Returns whether it was not."""
     head = {"version": VERSION, "folder": run.name, "number": run.number, "label": run.label, "other": run.other}
     head |= {"extends": run.extends} if run.extends else {}
+    head |= {"prune": run.prune} if run.prune else {}
     text = f"{json.dumps(head)}\n{json.dumps(runs.plain(dict(spec)))}\n"
     run.path.parent.mkdir(parents=True, exist_ok=True)
     temporary = run.path.with_name(f".{run.path.name}.{secrets.token_hex(8)}")
@@ -135,10 +138,17 @@ def _read(sweep: Path, path: Path) -> QueuedRun:
             label, other = str(head["label"]), str(head.get("other", ""))
             if not name:
                 raise ValueError("no folder")
-            return QueuedRun(sweep, path.stem, name, int(head["number"]), label, other, extends)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            prune = _pruning(head["prune"]) if "prune" in head else None
+            return QueuedRun(sweep, path.stem, name, int(head["number"]), label, other, extends, prune)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from None
     raise DamagedQueue(f"{path}: version {version!r} of a queue, this rnn_research reads {VERSION}; use a newer one")
+
+
+def _pruning(given: Any) -> dict[str, Any]:
+    """When a trial ends, as a queue has it; raises where it is something else."""
+    bounds = {int(step): float(value) for step, value in given["bounds"].items()}
+    return {"metric": str(given["metric"]), "maximised": bool(given["maximised"]), "bounds": bounds}
 
 
 def _within(given: str) -> str:

@@ -172,6 +172,9 @@ def _take(
             event = Event("ended", run, record, seconds=time.monotonic() - start)
     except OSError as error:
         event = Event("unwritten", run, error=error)
+    except store.DamagedQueue as error:
+        if run.path.exists():  # else it was taken out of the queue just now
+            event = Event("refused", run, error=UsageError(str(error)))
     except UsageError as error:
         event = Event("refused", run, error=error)
     finally:

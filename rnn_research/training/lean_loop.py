@@ -160,9 +160,15 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if not self._lean or self.restarting:
             super().advance(data_fetcher)
             return
-        trainer, progress = self.trainer, self.batch_progress
         self.val_loop.restarting = False
         batch, _, _ = next(data_fetcher)
+        try:
+            self._train(batch, data_fetcher)
+        except StopIteration as error:  # lightning would take it for the end of the epoch
+            raise RuntimeError("StopIteration, in a step of training") from error
+
+    def _train(self, batch: Any, data_fetcher: _DataFetcher) -> None:
+        trainer, progress = self.trainer, self.batch_progress
         index = self.batch_idx + 1
         progress.is_last_batch = data_fetcher.done
         batch = trainer.precision_plugin.convert_input(batch)

@@ -33,6 +33,34 @@ class StopWhen:
 
 
 @dataclass(frozen=True)
+class Pruning:
+    """End training at a validation at which no value so far is as good as a bound: see `cli.pruning`.
+
+    Args:
+        metric: of the validation set.
+        bounds: step -> the bound; none where others were not measured.
+        maximised: whether more is better.
+    """
+
+    metric: str
+    bounds: Mapping[int, float]
+    maximised: bool = False
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any] | None) -> Pruning | None:
+        """As the queue of a sweep has it."""
+        return None if given is None else cls(given["metric"], given["bounds"], given["maximised"])
+
+    def ends(self, values: Sequence[tuple[int, float]]) -> bool:
+        """Whether the last of these values, each with its step, is one to end at."""
+        bound = self.bounds.get(values[-1][0]) if values else None
+        if bound is None:
+            return False
+        best = (max if self.maximised else min)(value for _, value in values)
+        return best < bound if self.maximised else best > bound
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """One run.
 
@@ -51,6 +79,7 @@ class RunSpec:
             is left as it is; the tables of this one continue its.
         stop_when_solved: end training at the first validation that finds the task solved, by its own rule.
         stop_when: end training where a metric gets no better; None: never.
+        prune: end training where others of a study were better; None: never.
         keep_best: the validation metric by which the best weights are kept, in `best.ckpt`, and measured after
             training; "auto": the task's own (`Task.monitor`), where it has one; None: the last weights are measured.
         extends: a shorter run of the same training, that is done: go on from it where that can be, else from the start.
@@ -72,5 +101,6 @@ class RunSpec:
     folders: Sequence[Path] = ()
     stop_when_solved: bool = False
     stop_when: StopWhen | None = None
+    prune: Pruning | None = None
     keep_best: str | None = "auto"
     checkpoint_every: float | None = None

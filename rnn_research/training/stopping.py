@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from rnn_research.datasets.base import SolvedCriterion
 from rnn_research.models.model import Model
+from rnn_research.records.metrics_file import values_at_validations
 from rnn_research.training.live_record import LiveRecord
 from rnn_research.training.position import PositionTracker
 from rnn_research.training.resume import ResumedRun
@@ -68,7 +69,7 @@ class StopRules(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         """A run that was to end, and was stopped before it had measured its weights, takes no further step."""
-        if self.earlier is not None and self.earlier.record.status != "done" and self._why():
+        if self.earlier is not None and self.earlier.record.status != "done" and self._why(trainer.global_step):
             trainer.should_stop = True
 
     def on_train_batch_end(  # type: ignore[override]
@@ -94,7 +95,7 @@ class StopRules(Callback):
             pl_module.scheduler.validated(config.scheduler, values)  # type: ignore[arg-type]
         if self.watched is not None:
             self.watched.look(values[self.watched.metric])
-        if why := self._why():
+        if why := self._why(trainer.global_step):
             log.info("training ends at step %d: %s", trainer.global_step, why)
             trainer.should_stop = True
 
@@ -102,12 +103,15 @@ class StopRules(Callback):
         """What a checkpoint keeps of early stopping."""
         return None if self.watched is None else self.watched.state()
 
-    def _why(self) -> str:
+    def _why(self, step: int) -> str:
         """Why training is to end; empty where it is not."""
         if self.run.stop_when_solved and self.live.record.success.get("step") is not None:
             return "the task is solved"
         if self.run.stop_when and self.watched and self.watched.missed >= self.run.stop_when.patience:
             return f"val_{self.watched.metric} got no better than {self.watched.value} in {self.watched.missed} looks"
+        if self.run.prune and self.run.prune.ends(values_at_validations(self.run.folder, self.run.prune.metric)):
+            self.live.change(actual={**self.live.record.actual, "pruned": step})
+            return f"val_{self.run.prune.metric} is worse than the study's median, {self.run.prune.bounds[step]}"
         return ""
 
     def _look(self, trainer: Trainer) -> None:

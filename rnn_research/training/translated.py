@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.text.parallel_encoder import ParallelEncoder
@@ -55,8 +57,9 @@ def scores(written: Sequence[str], reference: Sequence[str]) -> TranslationScore
 
 
 def scores_of_set(model: Model, data: DataModule, name: str) -> TranslationScores | None:
-    """The scores of what a model writes of a set's texts, as `rnn-translate` writes them; None where the data have no
-    texts, a weight is not finite, or sacrebleu is not installed."""
+    """The scores of what a model writes of a set's texts, as `rnn-translate` writes them, and BLEU of its shortest,
+    middle and longest texts; None where the data have no texts, a weight is not finite, or sacrebleu is not
+    installed."""
     texts, encoder = data.texts(name), data.encoder
     if texts is None or not isinstance(encoder, ParallelEncoder):
         return None
@@ -67,7 +70,25 @@ def scores_of_set(model: Model, data: DataModule, name: str) -> TranslationScore
     except ImportError as error:
         log.info("%s", error)
         return None
-    written = list(Translator(model, encoder, data.layout).translate([source for source, _ in texts]))
-    found = scores(written, [target for _, target in texts])
+    read, reference = [source for source, _ in texts], [target for _, target in texts]
+    written = list(Translator(model, encoder, data.layout).translate(read))
+    found = scores(written, reference)
     how = f"|beam:{BEAM}|length_penalty:{PENALTY:g}"
-    return TranslationScores(found.values, {key: value + how for key, value in found.signatures.items()})
+    values, signatures = found.values, {key: value + how for key, value in found.signatures.items()}
+    for third, lengths, of_it in thirds([len(encoder.segmenter.split(text)) for text in read]):
+        part = scores([written[one] for one in of_it], [reference[one] for one in of_it])
+        values[f"bleu_{third}"], signatures[f"bleu_{third}"] = part.values["bleu"], f"of {lengths} tokens in the source"
+    return TranslationScores(values, signatures)
+
+
+def thirds(lengths: Sequence[int]) -> Iterator[tuple[str, str, list[int]]]:
+    """Yield the shortest, the middle and the longest third of texts: its name, the lengths that it has and which texts
+    they are. Texts of one length are in one third; where one would be without a text, there are none."""
+    counts = np.asarray(lengths)
+    first, second = (int(value) for value in np.quantile(counts, [1 / 3, 2 / 3], method="inverted_cdf"))
+    least, most = int(counts.min()), int(counts.max())
+    limits = {"short": (least, first), "middle": (first + 1, second), "long": (second + 1, most)}
+    found = {name: np.flatnonzero((low <= counts) & (counts <= high)).tolist() for name, (low, high) in limits.items()}
+    if all(found.values()):
+        for name, (low, high) in limits.items():
+            yield name, f"{low} to {high}" if low < high else f"{low}", found[name]

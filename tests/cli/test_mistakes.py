@@ -191,7 +191,7 @@ HUGE = [
     ("dataset.test_lengths=[1000000000]", "dataset: samples of 1000000000 steps need at least"),
     ("dataset=copying_memory dataset.delay=1000000000", "dataset: samples of 1000000000 steps need at least"),
     ("dataset=tree_keyword dataset.max_leaves=1000000000", "dataset: samples of 1000000000 steps need at least"),
-    ("dataset=tree_keyword dataset.max_leaves=500000", "dataset: making the first samples takes about", "minutes"),
+    ("dataset=tree_keyword dataset.max_leaves=5000000", "dataset: making the first samples takes about", "minutes"),
     (
         "dataset.val_size=10000000000",
         "dataset.val_size: given 10000000000, expected fewer: drawing them once takes about",
@@ -368,6 +368,13 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
         known.PublishedData("x", (), bool, "", "", "", "").folder(None)
     with pytest.raises(ValueError, match=r"root: given ~/x, but there is no such home folder"):
         checks.path_of("root", "~/x")
+
+
+def test_a_name_that_no_system_has_is_told_with_its_key() -> None:
+    with pytest.raises(
+        ValueError, match=r"^resume: given a name of 300 bytes, kkkkkkkkkkkkkkkkkkkk\.\.\.; expected at"
+    ):
+        checks.path_of("resume", f"a/{'k' * 300}/b")
 
 
 def test_what_is_said_is_written_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import time
 from pathlib import Path
 
 import pytest
 from claimed import trainers
-from command import SMALL, last, rnn_train, started, until
+from command import LONG, SMALL, last, rnn_train, started, until
 from kept import kept_of_all
 from omegaconf import OmegaConf
 
@@ -113,3 +114,18 @@ def test_a_worker_is_killed_and_another_pre_empted(here: Path) -> None:
     logs = "".join(path.read_text() for path in (here / "s/workers").glob("*/*_log.*"))
     assert logs.count("Requeued job") == 1, logs
     assert kept_of_all(here / "s") == kept_of_all(here / "undisturbed")
+
+
+@pytest.mark.slow
+def test_a_signal_ends_the_jobs_of_a_command_in_the_background(here: Path) -> None:
+    """Where Ctrl-C is ignored by all that a shell starts; submitit ends its own jobs by it."""
+    out, typed = here / "out", (*LOCAL, "hydra.launcher.workers=1", "hydra.sweep.dir=s")
+    with started("-m", *LONG, "seed=0", *typed, folder=here, out=out, ignored=(signal.SIGINT,)) as command:
+        until(lambda: list((here / "s").glob("*/run.json")), 200)
+        start = time.monotonic()
+        command.send_signal(signal.SIGTERM)
+        code = command.wait(timeout=100)
+        took = time.monotonic() - start
+    assert code == 143, out.read_text()
+    assert took < 30  # those that do not hear it are waited for for 60
+    assert not trainers(here / "s")

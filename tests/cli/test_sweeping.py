@@ -14,6 +14,8 @@ from kept import kept_of_all
 
 from rnn_research.cli import sweep_folder
 from rnn_research.records import runs
+from rnn_research.sweeps import store
+from rnn_research.sweeps.worker import Event, Rules, work
 
 RAISES = """
 from rnn_research.clipping.none import NoClipping
@@ -75,6 +77,27 @@ def test_the_same_command_skips_what_is_done_and_another_extends(here: Path) -> 
     }
 
 
+@pytest.mark.parametrize(
+    ("rule", "left"),
+    [
+        ("clipping=none", 4),  # the default is left out as what was typed is
+        ("probe=gradient_norm,seed=1", 3),
+        ("clipping=[value,agc]", 4),
+        ("'clipping=[agc,value]'", None),  # another order is another strategy
+        ("clipping=agc,hidden_size=4", 4),
+        ("clipping.clipping=0.01,seed=0", 7),
+    ],
+)
+def test_runs_are_left_out_by_what_they_have(rule: str, left: int | None, here: Path) -> None:
+    swept = ("clipping=[value,agc],none", "seed=0,1,2,3") if "clipping" in rule else ("seed=0,1,2,3",)
+    ended = rnn_train("-m", *SMALL, *swept, f"exclude={rule}", "dry_run=true")
+    if left is None:
+        assert (ended.code, "which none of the runs have" in ended.err) == (2, True)
+    else:
+        assert ended.code == 0, ended.err
+        assert f"{left} of {left} runs would be trained" in ended.out
+
+
 def test_what_would_happen(here: Path) -> None:
     ended = rnn_train("-m", *SMALL, "seed=0,1,2", "dataset.length=9,10,11", "zip='seed,dataset.length'", "dry_run=true")
     assert ended.code == 0, ended.err
@@ -96,6 +119,9 @@ def test_what_would_happen(here: Path) -> None:
         (["stale=maybe"], "stale: given 'maybe', expected warn, skip or rerun"),
         (["extend=10"], "extend: given '10', expected true or false"),
         (["exclude=gru"], "exclude: given 'gru', expected pairs"),
+        (["hydra/launcher=lokal"], "hydra/launcher: given 'lokal', expected one of basic, "),
+        ([f"{'k' * 300}=3"], f"{'k' * 40}...: unknown, a key of 300 characters"),
+        (["--config-dir", "k" * 300], "which is not a folder; expected one that holds config groups"),
         (["exclude=model=gru"], "exclude: given 'model=gru', which none of the runs have"),
         (["zip=seed"], "zip: given 'seed', expected two or more swept keys"),
         (["zip='seed,dataset.length'"], "zip: given seed,dataset.length, but dataset.length has not several"),
@@ -182,6 +208,10 @@ class Ends(NoClipping):
             raise SystemExit("its own")
         if self.how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.how.startswith("leaves"):
+            os._exit(int(self.how[-1]))
+        if self.how == "stopped":
+            os.kill(os.getpid(), signal.SIGTERM)
         if self.how == "nan":
             for parameter in parameters:
                 parameter.grad.fill_(float("nan"))
@@ -202,13 +232,68 @@ def test_a_sweep_in_which_much_goes_wrong(own: Callable[..., Path], here: Path) 
     *said, again = ended.err.splitlines()
     for number, text in ((2, "KeyError: 'boom'"), (10, "KeyError: 'boom'"), (8, "SystemExit: its own")):
         assert sum(line.startswith(f"rnn-train: #{number}/12 ") and text in line for line in said) == 1
-    assert sum(": its worker was ended by SIGKILL; another takes up" in line for line in said) == 4
+    assert sum(": its worker was ended by SIGKILL; what it left is taken up" in line for line in said) == 4
     assert sum("4 processes were killed while they trained it" in line for line in said) == 1
     command = shlex.split(again.partition("what is left: ")[2])
     assert command[0] == "rnn-train"
     ended = rnn_train(*command[1:])
     assert ended.out.splitlines()[-1] == f"12 runs in {here / 's'}: 8 skipped, 4 failed"
     assert "8 of 12 runs are done before, 0 are taken up" in ended.err.splitlines()[0]
+
+
+def test_runs_that_end_their_process_take_none_with_them(own: Callable[..., Path], here: Path) -> None:
+    """With any code; one that a signal stops at every step goes on step by step."""
+    folder = own(clipping__ends="# ends\n_target_: ends_in_sweep.Ends\nhow: well\n", ends_in_sweep=ENDS)
+    typed = ["--config-dir", str(folder), *SMALL, "clipping=ends", "hydra.sweep.dir=s", "workers=2"]
+    ended = rnn_train("-m", *typed, "clipping.how=leaves0,leaves3,stopped,well")
+    assert ended.code == 1, ended.err
+    assert ended.out.splitlines()[-1] == f"4 runs in {here / 's'}: 2 done, 2 failed"
+    for how, times in (("with code 0", 4), ("with code 3", 4), ("by SIGTERM", 3)):
+        assert ended.err.count(f": its worker was ended {how}; what it left is taken up") == times, ended.err
+
+
+def test_a_single_run_that_is_killed_leaves_the_command(own: Callable[..., Path], here: Path) -> None:
+    folder = own(clipping__ends="# ends\n_target_: ends_in_sweep.Ends\nhow: well\n", ends_in_sweep=ENDS)
+    ended = rnn_train(
+        "-m", "--config-dir", str(folder), *SMALL, "clipping=ends", "hydra.sweep.dir=s", "clipping.how=killed"
+    )
+    assert ended.code == 1, ended.err
+    assert ended.out.splitlines()[-1] == f"1 run in {here / 's'}: 1 failed"
+
+
+def test_a_run_that_was_taken_out_of_the_queue_is_not_there(here: Path) -> None:
+    """One worker was told that it is refused while another was about to read it."""
+    assert rnn_train("-m", *SMALL, "hydra.sweep.dir=s", "workers=0").code == 0
+    (run,) = store.listed(here / "s")
+
+    def train(run: store.QueuedRun) -> runs.RunRecord:
+        store.remove(run)
+        raise AssertionError(run.spec())
+
+    events: list[Event] = []
+    trainer: Any = train
+    assert work([run], trainer, Rules(), events.append) == 0
+    assert [event.what for event in events] == ["began"]
+    assert not run.folder.exists()
+
+
+def test_pairs_that_cannot_work_are_listed_before(here: Path) -> None:
+    """As they are left out when the sweep is trained, and where nothing can clash nothing is built."""
+    typed = ["-m", *SMALL, "structure=chain,balanced", "clipping=none,tbptt", "architecture=label,ctc", "seed=0,1"]
+    ended = rnn_train(*typed, "dry_run=true", "hydra.sweep.dir=s")
+    assert ended.code == 0, ended.err
+    assert not (here / "s").exists()
+    *lines, closing = ended.out.splitlines()
+    assert sum(line.endswith(": left out, its options can't work together") for line in lines) == 10
+    assert closing.startswith("6 of 16 runs would be trained, by ")
+    said = ended.err.splitlines()
+    assert [line.partition("left out, as all that have it: ")[2][:14] for line in said] == [
+        "architecture=c",
+        "clipping=tbptt",
+    ]
+    ended = rnn_train(*typed, "hydra.sweep.dir=s")
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines()[-1] == f"16 runs in {here / 's'}: 6 done, 10 left out"
 
 
 def test_work_on_a_folder_that_another_command_began(here: Path, sweep_command: Callable[..., Any]) -> None:
@@ -264,3 +349,7 @@ def test_pairs_that_cannot_work_are_left_out_and_listed_once(
     ended = rnn_train("-m", *SMALL, "structure=parse", "seed=0,1", "hydra.sweep.dir=t")
     assert (ended.code, ended.out) == (2, "")
     assert not (here / "t").exists()
+    ended = rnn_train("-m", *SMALL, "architecture=label,ctc", "seed=0,1", f"workers={workers}", "hydra.sweep.dir=u")
+    assert ended.code == 0, ended.err
+    assert ended.err.count("left out, as all that have it: architecture=ctc: these data ask for a label") == 1
+    assert ended.out.splitlines()[-1] == f"4 runs in {here / 'u'}: 2 done, 2 left out"

@@ -16,6 +16,7 @@ from rnn_research.config.run_one import run_one
 from rnn_research.datasets.text.parallel import ParallelText
 from rnn_research.models.searching import SequenceWriter, search
 from rnn_research.records import runs
+from rnn_research.training.translated import thirds
 
 SMALL = ("model=gru", "hidden_size=32", "model.embedding_size=16", "dataset.batch_size=8", "optimizer.lr=0.02")
 
@@ -89,6 +90,23 @@ def test_the_test_part_gives_exactly_what_was_recorded(
     assert f"BLEU {record.final['test_bleu']:.2f} ({record.actual['bleu'].partition('|beam')[0]})" in err
     assert f"chrF {record.final['test_chrf']:.2f} ({record.actual['chrf'].partition('|beam')[0]})" in err
     assert "|beam:5|length_penalty:1" in record.actual["bleu"]
+    read, written = ((tmp_path / name).read_text(encoding="utf-8").splitlines() for name in ("source", "target"))
+    split = load(folder).encoder.segmenter.split
+    for third, lengths, of_it in thirds([len(split(text)) for text in read]):
+        for name, lines in (("source", read), ("target", written)):
+            (tmp_path / f"{third}_{name}").write_text("".join(f"{lines[one]}\n" for one in of_it), encoding="utf-8")
+        _, err = called(capsys, folder, tmp_path / f"{third}_source", "--reference", tmp_path / f"{third}_target")
+        assert f"BLEU {record.final[f'test_bleu_{third}']:.2f} " in err
+        assert record.actual[f"bleu_{third}"] == f"of {lengths} tokens in the source"
+
+
+def test_thirds_keep_texts_of_one_length_together() -> None:
+    assert list(thirds([7, 1, 2, 2, 9, 3])) == [
+        ("short", "1 to 2", [1, 2, 3]),
+        ("middle", "3", [5]),
+        ("long", "4 to 9", [0, 4]),
+    ]
+    assert list(thirds([5, 5, 5, 5])) == list(thirds([4, 4, 4, 5])) == list(thirds([3])) == []
 
 
 def test_without_sacrebleu_it_is_said(

@@ -551,6 +551,7 @@ def test_a_damaged_record_beside_good_ones_is_named_and_the_others_compared(tmp_
     [
         (["{tmp}/absent"], "absent, which does not exist; give the folder of a run or a sweep"),
         (["{tmp}/run/run.json"], "given the file"),
+        (["{tmp}/run/packed.zip"], "expected a folder; unpack it first"),
         (["{tmp}/empty"], "no run.json at or below"),
         (["{tmp}/broken"], "none of the 2 runs at or below"),
         (
@@ -571,6 +572,7 @@ def test_a_damaged_record_beside_good_ones_is_named_and_the_others_compared(tmp_
 )
 def test_what_can_not_be_done_is_one_line_and_exit_code_2(tmp_path: Path, capsys, arguments: list[str], message: str):
     write_run(tmp_path / "run")
+    (tmp_path / "run/packed.zip").write_bytes(b"PK")
     (tmp_path / "empty").mkdir()
     for name in ("one", "two"):
         (tmp_path / "broken" / name).mkdir(parents=True)

@@ -9,6 +9,8 @@ from command import SMALL, last
 from omegaconf import open_dict, read_write
 
 from rnn_research.cli.sweep import plan
+from rnn_research.cli.sweep_options import SweepOptions
+from rnn_research.cli.sweep_start import kept
 from rnn_research.config.compose import ComposedRun, Composer
 from rnn_research.config.queue import as_composed, queued, written
 from rnn_research.config.similar import SimilarRun, as_plain, values_of_run
@@ -65,3 +67,12 @@ def test_runs_that_differ_in_speed_alone_are_two_where_they_are_swept(tmp_path: 
     assert len(queued(runs("seed=0,0"), tmp_path)) == 1
     (one,), (other,) = (queued(runs(f"threads={count}"), tmp_path) for count in (1, 2))
     assert one.digest == other.digest
+
+
+def test_a_rule_that_leaves_runs_out_composes_none(tmp_path: Path) -> None:
+    """Which takes 10 ms each."""
+    specs = runs("seed=range(0,4)")
+    rules = ({"clipping": "none", "seed": "2"}, {"hidden_size": "4", "seed": "3"})
+    left = kept(queued(specs, tmp_path), specs, SweepOptions(exclude=rules))
+    assert [run.number for run in left] == [0, 1]
+    assert [number for number, spec in enumerate(specs) if "composed" in vars(spec)] == []

@@ -82,7 +82,7 @@ def attended(model: Model, states: list[Tensor], memory: list[Tensor]) -> list[T
                 scores.append((d * (m if net.project is None else net.project(m))).sum())
         weights = torch.stack(scores).exp() / torch.stack(scores).exp().sum()
         context = sum(weight * m for weight, m in zip(weights, memory, strict=True))
-        found.append((net.combine.weight @ torch.cat([context[0], d[0]])).tanh()[None])
+        found.append(d + net.of_context(context))
     return found
 
 
@@ -279,6 +279,41 @@ def test_without_attention_an_encoder_and_a_decoder_are_one_chain() -> None:
     assert curve.distance.tolist() == list(range(len(curve.distance)))
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_of_one_part_distance_counts_to_its_own_end(both: bool) -> None:
+    model = made(bidirectional=both)
+    model.step.recorded = True
+    model.training_step(ChainLayout().collate(samples()), 0).backward()
+    probe = Adjoint()
+    probe.observe(observation_of(model))
+    table = probe.table()
+    assert np.array_equal(curves.of_part(table, None), table)
+    for part, least, lengths in (("encoder", 0, READ), ("decoder", 1, [1 + written for written in WRITTEN])):
+        rows, whole = curves.of_part(table, part), table[table["part"] == curves.NETWORKS.index(part)]
+        assert np.array_equal(rows["hidden"], whole["hidden"])
+        least = int(whole["distance"][whole["layer"] == 1].min()) if part == "decoder" else 0
+        for sample, length in enumerate(lengths):
+            top = rows[(rows["layer"] == 1) & (rows["sample"] == sample) & (rows["direction"] == 0 if both else True)]
+            assert sorted(top["distance"].tolist()) == list(range(least, least + length))
+        seen = curves.curve(rows, layer=1)
+        assert seen.terminal == (part == "decoder" and any(name.endswith("_terminal") for name in table.dtype.names))
+    with pytest.raises(ValueError, match="part: given encoder, but this adjoint table has no encoder and decoder"):
+        curves.of_part(table[[name for name in table.dtype.names if name != "part"]], "encoder")
+
+
+@pytest.mark.parametrize("attention", ["dot", "additive"])
+def test_attention_whose_context_has_no_weight_is_none(attention: str) -> None:
+    model, plain = made(attention=attention), made(attention="none")
+    with torch.no_grad():
+        assert model.attention is not None
+        model.attention.of_context.weight.zero_()
+    plain.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if not name.startswith("attention")}
+    )
+    batch = ChainLayout().collate(samples())
+    assert torch.equal(model.training_step(batch, 0), plain.training_step(batch, 0))
+
+
 @pytest.mark.parametrize("clipped", [False, True])
 def test_a_run_keeps_what_came_through_attention(clipped: bool, tmp_path: Path) -> None:
     """Of the encoder's rows, no larger than the two ways together allow; the curve is of the same states as without."""
@@ -432,7 +467,11 @@ def test_truncation_cuts_each_part_into_windows_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("task", "arguments", "told"),
     [
-        (TASK, {"architecture": Label}, "given Label, but these data ask for a sequence; use architecture=encoder_dec"),
+        (
+            TASK,
+            {"architecture": Label},
+            "architecture=label: these data ask for a sequence; use architecture=encoder_dec",
+        ),
         (TASK, {"pooling": "mean"}, "^pooling: given mean, but each step of a decoder"),
         (TASK, {"loss": "terminal"}, "ask for a sequence"),
         (
@@ -440,7 +479,7 @@ def test_truncation_cuts_each_part_into_windows_of_its_own() -> None:
             {"architecture": partial(EncoderDecoder, attention="soft")},
             "^attention: given 'soft', expected",
         ),
-        (Task("classification", 7, 5, tokens=True), {"architecture": EncoderDecoder}, "but these data ask for a label"),
+        (Task("classification", 7, 5, tokens=True), {"architecture": EncoderDecoder}, "these data ask for a label"),
     ],
 )
 def test_what_has_no_meaning_is_refused(task: Task, arguments: dict[str, Any], told: str) -> None:

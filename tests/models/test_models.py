@@ -413,3 +413,13 @@ def test_a_checkpoint_restores_the_test_metrics(layout: str, tmp_path: Path) -> 
     restored = run(again, fresh, tmp_path / "second", max_steps=1)
     for name in [name for name in record.final if name.startswith("test_")]:
         assert restored.final[name] == record.final[name], name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_prediction_is_the_first_of_the_likeliest_classes(dtype: torch.dtype) -> None:
+    objective = objective_of(Task("classification", input_size=2, output_size=4))
+    outputs = torch.tensor([[0, 2, 2, 1], [3, 3, 3, 3], [-1, -torch.inf, 0, 0], [0, torch.nan, 5, torch.nan]])
+    found = objective.predictions(outputs.to(dtype).requires_grad_())
+    assert found.tolist() == outputs.argmax(-1).tolist() == [1, 0, 2, 1]
+    assert found.dtype == torch.int64
+    assert objective.predictions(outputs[:0].to(dtype)).shape == (0,)

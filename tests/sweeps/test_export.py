@@ -158,3 +158,11 @@ def test_nothing_to_pack_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert ended.value.code == 2
     assert "no run.json at or below it" in capsys.readouterr().err
     assert not tmp_path.with_name(f"{tmp_path.name}.zip").exists()
+
+
+def test_out_may_stand_after_an_option(tmp_path: Path) -> None:
+    a_run(tmp_path / "s/0")
+    out = tmp_path / "x.zip"
+    with pytest.raises(SystemExit, match="0"):
+        sweep_folder.main(["export", str(tmp_path / "s"), "--checkpoints", str(out)])
+    assert "s/0/checkpoint.ckpt" in names(out)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from claimed import trainers
 from command import SMALL, last, rnn_train
 from forked import Forked
 from kept import kept_of_all
+from ray_cluster import cluster_of_two
 
 from rnn_research.cli import sweep_folder
 from rnn_research.cli.train import main
@@ -53,14 +55,20 @@ def ended(*processes: Forked) -> Iterator[None]:
             process.wait()
 
 
-def kill_and_start_again(begin: Callable[[], Forked], kills: int, seed: int, most: float) -> Forked:
+def kill_and_start_again(
+    begin: Callable[[], Forked],
+    kills: int,
+    seed: int,
+    most: float,
+    workers_of: Callable[[Forked], list[int]] = lambda process: children(process.pid),
+) -> Forked:
     """The process that ends by itself, after others were killed, or a worker of them was, at random moments."""
     draw = random.Random(seed)
     for number in range(kills):
         process = begin()
         with ended(process):
             time.sleep(draw.uniform(0.2, most))
-            workers = children(process.pid)
+            workers = workers_of(process)
             if number % 2 and workers:  # a worker: the parent begins another, and is killed later
                 with suppress(ProcessLookupError):  # it has just ended by itself
                     os.kill(draw.choice(workers), signal.SIGKILL)
@@ -155,3 +163,31 @@ def test_the_same_sweep_started_twice_at_once(here: Path) -> None:
     done = "".join(log.read_text() for log in logs).count("done after 20 steps")
     assert done == 3
     assert len(store.listed(here / "one")) == 3
+
+
+def check_under_ray(here: Path, seeds: int, steps: int, kills: int, most: float) -> None:
+    """Workers go on where the command is killed, and the next one watches them: whoever trains is killed too."""
+    whole = rnn_train(*swept(seeds, steps, "workers=1", "hydra.sweep.dir=whole"))
+    assert whole.code == 0, whole.err
+    log = here / "log"
+    with cluster_of_two() as (cluster, _):
+        typed = ("hydra/launcher=ray", f"hydra.launcher.address={cluster.address}", "hydra.sweep.dir=cut")
+        arguments = swept(seeds, steps, *typed)
+        over = kill_and_start_again(
+            lambda: Forked(main, arguments, folder=here, out=log),
+            kills,
+            7,
+            most,
+            lambda _: sorted(trainers(here / "cut").values()),
+        )
+    assert over.returncode == 0, log.read_text()
+    compare(kept_of_all(here / "cut"), kept_of_all(here / "whole"))
+    assert "Traceback" not in log.read_text(), log.read_text()
+    assert not list((here / "cut").glob("*/.claim-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_a_sweep_of_24_killed_20_times_under_ray(here: Path) -> None:
+    pytest.importorskip("ray", reason="pip install 'rnn_research[ray]'")
+    check_under_ray(here, 24, 60, 20, 9.0)

@@ -112,13 +112,28 @@ def test_what_a_worker_was_refused_is_told_and_waited_for_no_more(
 ) -> None:
     monkeypatch.setattr("rnn_research.cli.remote.EVERY", 0.0)
     write(todo[0], "done")
-    report = WorkerReport(0, {todo[1].digest: "seed: given x"}, {todo[2].digest: "no room"})
+    report = WorkerReport(0, {todo[1].digest: "seed: given x"}, unwritten={todo[2].digest: "no room"})
     sweep = Sweep(tmp_path, todo, SweepOptions())
     Supervisor(sweep, Rules(), OnBrokenMachines(report), 1).run()
     assert sweep.ended == {todo[0].digest: "done", todo[1].digest: "refused", todo[2].digest: "unwritten"}
     assert sweep.code == 2
     assert [run.digest for run in store.listed(tmp_path)] == [todo[0].digest, todo[2].digest]
     assert "#2/3 seed=1: refused: seed: given x" in capsys.readouterr().err
+
+
+def test_what_a_worker_left_out_is_no_mistake(
+    todo: list[QueuedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs whose options can't work together, of one worker and of the next: said once, and gone from the queue."""
+    monkeypatch.setattr("rnn_research.cli.remote.EVERY", 0.0)
+    write(todo[0], "done")
+    reports = [WorkerReport(left_out={run.digest: "structure=parse: no trees"}) for run in todo[1:]]
+    sweep = Sweep(tmp_path, todo, SweepOptions())
+    Supervisor(sweep, Rules(), OnBrokenMachines(*reports), 1).run()
+    assert sweep.ended == {todo[0].digest: "done", todo[1].digest: "left out", todo[2].digest: "left out"}
+    assert sweep.code == 0
+    assert [run.digest for run in store.listed(tmp_path)] == [todo[0].digest]
+    assert capsys.readouterr().err.count("left out, as all that have it: structure=parse: no trees") == 1
 
 
 def test_a_worker_that_can_not_work_ends_the_sweep(todo: list[QueuedRun], tmp_path: Path) -> None:

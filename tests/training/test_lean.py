@@ -105,3 +105,15 @@ def test_a_profiler_is_asked_at_every_hook(profiler: str | None, tmp_path: Path)
     ((lean, durations),) = found
     assert lean == (profiler is None)
     assert any(name.endswith("on_train_batch_start") for name in durations) == (profiler is not None)
+
+
+def test_stop_iteration_in_a_step_is_an_error(tmp_path: Path) -> None:
+    """Lightning would take it for the end of the epoch, and the run for one that is done."""
+
+    class Stops(Callback):
+        def on_train_batch_end(self, *arguments: Any) -> None:  # type: ignore[override]
+            next(iter(()))
+
+    with pytest.raises(RuntimeError, match=r"StopIteration, in a step of training"):
+        trained(tmp_path, (Stops(),), max_steps=4)
+    assert runs.read(tmp_path).status == "failed"

@@ -14,9 +14,12 @@ ATTENTIONS = ("none", "dot", "additive")
 
 
 class SourceAttention(nn.Module, ABC):
-    """h~_s = tanh(W_c [c_s; d_s]), with d_s the decoder's state, c_s = sum_t a_st m_t the context, m_t what the encoder
-    has at position t, and a_s the softmax over the sample's positions of the scores e_st: Luong et al. 2015
-    (arXiv:1508.04025, section 3.1, equation 5).
+    """h~_s = d_s + W_c c_s, with d_s the decoder's state, c_s = sum_t a_st m_t the context, m_t what the encoder has at
+    position t, and a_s the softmax over the sample's positions of the scores e_st: Luong et al. 2015 (arXiv:1508.04025,
+    section 3.1), with a sum as in the output layer of Bahdanau et al. 2015 (arXiv:1409.0473, appendix A.2.2).
+
+    With W_c = 0 it is the decoder without attention, so that a comparison of both compares nothing else. Luong's own
+    h~_s = tanh(W_c [c_s; d_s]) learns much more slowly: see docs/translation.md.
 
     Args:
         query: features of a decoder's state.
@@ -25,7 +28,7 @@ class SourceAttention(nn.Module, ABC):
 
     def __init__(self, query: int, memory: int) -> None:
         super().__init__()
-        self.combine = nn.Linear(memory + query, query, bias=False)
+        self.of_context = nn.Linear(memory, query, bias=False)
 
     @abstractmethod
     def keys(self, memory: Float[Tensor, "batch source memory"]) -> Float[Tensor, "batch source query"]:
@@ -50,7 +53,7 @@ class SourceAttention(nn.Module, ABC):
         """
         scores = self.scores(states, self.keys(memory) if keys is None else keys)
         weights = scores.masked_fill(~mask[:, None], -torch.inf).softmax(-1)
-        return self.combine(torch.cat([weights @ memory, states], -1)).tanh()
+        return states + self.of_context(weights @ memory)
 
 
 class DotAttention(SourceAttention):

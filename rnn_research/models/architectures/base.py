@@ -6,6 +6,7 @@ architecture works with any.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -174,9 +175,10 @@ class Architecture(ABC):
             check_both(kind.fold is not Architecture.fold and not kind.folds_both, kind.causal, kind.__name__)
         self.blueprint = blueprint
         name = type(self).__name__
+        option = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
         if blueprint.task.kind not in self.kinds:
             asks, fits = ASKED.get(blueprint.task.kind, ("for a label", "label or position"))
-            raise ValueError(f"architecture: given {name}, but these data ask {asks}; use architecture={fits}, or auto")
+            raise ValueError(f"architecture={option}: these data ask {asks}; use architecture={fits}, or auto")
         if blueprint.tie_weights and not self.ties:
             raise ValueError(
                 f"tie_weights: given true with the architecture {name}, whose classes are no tokens; expected false"

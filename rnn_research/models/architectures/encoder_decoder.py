@@ -9,15 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rnn_research.cells.base import State
+from rnn_research.cells.base import Cell, State
 from rnn_research.checks import choice, integer
 from rnn_research.models.architectures.attention import ATTENTIONS, attention_of, by_sample
 from rnn_research.models.architectures.base import Architecture, Blueprint, Unroll
 from rnn_research.models.architectures.next_token import TiedReadout
+from rnn_research.models.architectures.scheduled_sampling import ScheduledSampling
 from rnn_research.models.bidirectional import fold_both
 from rnn_research.structures import Batch, Chain, Forest
 from rnn_research.structures.layouts import NO_TARGET
 from rnn_research.unroll import Unrolled
+from rnn_research.unroll import unroll as unroll_cells
 
 ENCODER, DECODER = 0, 1
 """The `part` of each, see `Step`."""
@@ -80,6 +82,8 @@ class EncoderDecoder(Architecture):
     Args:
         blueprint: what it is made of; `embedding_size` is of both vocabularies.
         attention: one of `ATTENTIONS`.
+        scheduled_sampling, scheduled_sampling_rise: see `ScheduledSampling`; in training the decoder then reads what
+            it wrote itself at some steps. The losses are still those of the target's tokens.
 
     Raises:
         ValueError: the data ask for no sequence; an argument is out of range, or has no meaning here.
@@ -91,9 +95,16 @@ class EncoderDecoder(Architecture):
     ties = True
     folds_both = True
 
-    def __init__(self, blueprint: Blueprint, attention: str = "dot") -> None:
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        attention: str = "dot",
+        scheduled_sampling: float = 0.0,
+        scheduled_sampling_rise: int = 0,
+    ) -> None:
         super().__init__(blueprint)
         self.attention = choice("attention", attention, ATTENTIONS)
+        self.sampling = ScheduledSampling(scheduled_sampling, scheduled_sampling_rise)
         integer("embedding_size", blueprint.embedding_size)
         if blueprint.pooling != "last":
             raise ValueError(
@@ -123,20 +134,27 @@ class EncoderDecoder(Architecture):
         return modules
 
     def fold(self, net: Any, batch: Batch, unroll: Unroll) -> EncodedDecoded:
-        chain, read = batch.target_chain, batch.target_inputs
+        chain, cells = batch.target_chain, list(net.cells)[self.encoder_cells :]
         encoder = self.encode(net, batch, unroll, chain.lengths)
-        decoder = unroll(
-            list(net.cells)[self.encoder_cells :],
-            chain,
-            self.decoder_inputs(net, read),
-            name="decoder",
-            initial=self.first_states(net, batch.structure, encoder),
-            between=net.between,
-            part=DECODER,
-            read=read,
-        )
-        memory = encoder.hidden.view_as(encoder.hidden)
+        initial, memory = self.first_states(net, batch.structure, encoder), encoder.hidden.view_as(encoder.hidden)
+        read = self.read(net, batch, cells, initial, memory)
+        inputs, how = self.decoder_inputs(net, read), {"initial": initial, "between": net.between}
+        decoder = unroll(cells, chain, inputs, name="decoder", part=DECODER, read=read, **how)
         return EncodedDecoded((*encoder.layers, *decoder.layers), encoder, memory)
+
+    def read(self, net: Any, batch: Batch, cells: list[Cell], initial: list[State], memory: Tensor) -> Tensor:
+        """The tokens that the decoder reads: the target's, and in training maybe some of its own."""
+        tokens = batch.target_inputs
+        if not (net.training and self.sampling.rate):
+            return tokens
+
+        def outputs(at: Tensor) -> Tensor:
+            inputs, how = self.decoder_inputs(net, tokens), {"between": net.between, "engine": net.engine}
+            states = unroll_cells(cells, batch.target_chain, inputs, initial=initial, **how).hidden
+            return self.outputs(net, self.attended(net, batch, memory, states)[at])
+
+        with torch.no_grad():
+            return self.sampling.mixed(tokens, net.global_step, outputs)
 
     def encode(self, net: Any, batch: Batch, unroll: Unroll, steps: Tensor) -> Unrolled:
         """Unroll the encoder.
@@ -170,21 +188,21 @@ class EncoderDecoder(Architecture):
         read = net.target_embedding(tokens)
         return read if net.before is None else net.before(read)
 
-    def attended(self, net: Any, batch: Batch, unrolled: EncodedDecoded, states: Tensor) -> Tensor:
+    def attended(self, net: Any, batch: Batch, memory: Tensor, states: Tensor) -> Tensor:
         """What is read out of decoder's states, (batch, steps, hidden): themselves, or h~ with attention."""
         if net.attention is None:
             return states
-        return net.attention(states, *by_sample(batch.structure, unrolled.memory))
+        return net.attention(states, *by_sample(batch.structure, memory))
 
     def answers(self, net: Any, batch: Batch, unrolled: Unrolled) -> Float[Tensor, "batch output"]:
         assert isinstance(unrolled, EncodedDecoded)
         last = batch.target_chain.terminal(unrolled.hidden)
-        return self.outputs(net, self.attended(net, batch, unrolled, last[:, None])[:, 0])
+        return self.outputs(net, self.attended(net, batch, unrolled.memory, last[:, None])[:, 0])
 
     def labelled(self, net: Any, batch: Batch, unrolled: Unrolled) -> tuple[Tensor, Tensor]:
         assert isinstance(unrolled, EncodedDecoded)
         targets = batch.target_sequence
         assert targets is not None
         written = targets != NO_TARGET
-        states = self.attended(net, batch, unrolled, unrolled.hidden)
+        states = self.attended(net, batch, unrolled.memory, unrolled.hidden)
         return self.outputs(net, states[written]), targets[written]
