@@ -119,6 +119,9 @@ BEFORE: dict[str, Any] = {
     "model.frame_features": 64,
     "architecture.scheduled_sampling": 0,
     "architecture.scheduled_sampling_rise": 0,
+    "dataset.tempo": 0.0,
+    "dataset.warp": 0.0,
+    "dataset.level": None,
 }
 """What runs did before these keys were there to choose: no data of theirs named a metric for `keep_best=auto`."""
 LIMITS = ("trainer.max_steps", "trainer.max_epochs")

@@ -15,7 +15,7 @@ from scipy.io import wavfile
 from rnn_research.datasets.audio import spectrograms
 from rnn_research.datasets.audio.audio_folder import AudioFolder
 from rnn_research.datasets.audio.encoder import AudioEncoder
-from rnn_research.datasets.audio.log_mel import LogMel, hertz, mel
+from rnn_research.datasets.audio.log_mel import LogMel, hertz, mel, warped
 from rnn_research.datasets.audio.spoken_digits import SpokenDigits
 from rnn_research.datasets.audio.wav import mono_at, wav_samples
 from rnn_research.datasets.base import DataModule
@@ -148,6 +148,21 @@ def test_a_tone_lies_in_its_band() -> None:
     for band in (5, 20, 38):
         sound = np.sin(2 * np.pi * corners[band + 1] * np.arange(16000) / 16000)
         assert int(features.of(sound)[50].argmax()) == band
+
+
+@pytest.mark.parametrize("warp", [0.8, 1.0, 1.25])
+def test_a_warp_moves_each_frequency_and_keeps_the_highest(warp: float) -> None:
+    frequencies = np.linspace(0, 4000, 801)
+    moved = warped(frequencies, warp, 4000.0)
+    assert (np.diff(moved) > 0).all()
+    assert (moved[0], moved[-1]) == (0.0, pytest.approx(4000.0))
+    np.testing.assert_allclose(moved[:500], warp * frequencies[:500])
+    features, time = LogMel(8000), np.arange(8000) / 8000
+    for band in (10, 20, 30):  # a tone at warp f lies where one at f lay
+        middle = hertz(np.linspace(mel(20), mel(4000), 42))[1 + band]
+        tone = np.sin(2 * np.pi * warped(middle, warp, 4000.0) * time)
+        assert features.of(tone, warp)[50].argmax() == band
+    np.testing.assert_array_equal(features.of(tone, 1.0), features.of(tone))
 
 
 def test_a_spectrogram_is_the_discrete_fourier_transform_of_windows() -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from files_audio import said, spoken_numbers, transcripts
+from scipy.io import wavfile
 
 from rnn_research.datasets.audio.spoken_numbers import SpokenNumbers
 from rnn_research.datasets.audio.transcribed import AudioTranscripts
-from rnn_research.datasets.audio.transcript_encoder import TranscriptEncoder
+from rnn_research.datasets.audio.transcript_encoder import TranscriptEncoder, relative_to_speech
 from rnn_research.datasets.encoder import encoder_of
 from rnn_research.datasets.task import SPLITS
 from rnn_research.datasets.text.vocabulary import UNKNOWN
@@ -87,6 +88,30 @@ def test_scale_and_characters_are_of_the_training_part(tmp_path: Path) -> None:
     assert any("unknown are 0.0% of val and" in note for note in after.read_report["notes"])
 
 
+@pytest.mark.parametrize(("scale", "same"), [("training", False), ("recording", False), ("speech", True)])
+def test_relative_to_speech_neither_microphone_nor_pauses_matter(scale: str, same: bool, tmp_path: Path) -> None:
+    """A band's gain, and how long it is silent before and after, change nothing of the windows of a recording."""
+    random = np.random.default_rng(0)
+    encode = encoder(AudioTranscripts(str(transcripts(tmp_path)), windows_per_step=1, scale=scale)).encode
+    speech = random.normal(5.0, 2.0, (60, 40)).astype(np.float32)
+    silence = random.normal(-12.0, 0.1, (50, 40)).astype(np.float32)
+    short = np.concatenate([silence[:10], speech, silence[:10]])
+    long = np.concatenate([silence, speech, silence]) + random.normal(0.0, 0.5, 40).astype(np.float32)
+    near, far = (encode(one).inputs[start : start + 50] for one, start in ((short, 15), (long, 55)))
+    assert np.allclose(near, far, atol=0.05) == same
+    assert relative_to_speech(short).min() == -6
+    assert relative_to_speech(silence[:1]).shape == (1, 40)
+
+
+def test_an_encoder_from_before_there_were_three_scales_is_read(tmp_path: Path) -> None:
+    for scale, before in (("training", False), ("recording", True)):
+        made = encoder(AudioTranscripts(str(transcripts(tmp_path)), scale=scale)).plain()
+        old = {name: value for name, value in made.items() if name != "scale"} | {"by_recording": before}
+        assert encoder_of({"kind": "transcripts", **old}).plain() == made
+    with pytest.raises(ValueError, match="scale: given 'loud'"):
+        encoder_of({"kind": "transcripts", **made, "scale": "loud"})
+
+
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     path = transcripts(tmp_path)
     said(tmp_path / "rec" / "quick.wav", "a", seed=1)
@@ -150,7 +175,7 @@ def test_no_manifest_is_said(tmp_path: Path) -> None:
 
 # Spoken numbers.
 
-SIZES = {"train_size": 30, "val_size": 6, "test_size": 9, "min_digits": 2, "max_digits": 4}
+SIZES: dict[str, Any] = {"train_size": 30, "val_size": 6, "test_size": 9, "min_digits": 2, "max_digits": 4}
 
 
 def test_numbers_are_made_of_recordings_of_their_split(tmp_path: Path) -> None:
@@ -181,3 +206,41 @@ def test_speakers_can_be_kept_for_the_test(tmp_path: Path) -> None:
         SpokenNumbers(root, test_speakers=["eve"]).load()
     with pytest.raises(ValueError, match="has no recording for train and val"):
         SpokenNumbers(root, test_speakers=["ann", "bob"]).load()
+
+
+@pytest.mark.parametrize("varied", [{"tempo": 0.3}, {"warp": 0.2}, {"speed": 0.3}, {"level": 0.1}])
+def test_only_numbers_of_train_are_said_by_someone_else(varied: dict[str, Any], tmp_path: Path) -> None:
+    root = str(spoken_numbers(tmp_path / "wav"))
+    made, plain = (SpokenNumbers(root, pause=0.0, **SIZES, **given).recordings() for given in (varied, {}))
+    assert made.texts == plain.texts
+    ratios = np.array([len(one) / len(other) for one, other in zip(made.windows, plain.windows, strict=True)])
+    train = np.array(made.given) == "train"
+    assert (ratios[~train] == 1).all()
+    faster = "tempo" in varied or "speed" in varied
+    assert (ratios[train].min() < 0.9) == (ratios[train].max() > 1.1) == faster
+    tones = [
+        (one.mean(0).argmax(), other.mean(0).argmax()) for one, other in zip(made.windows, plain.windows, strict=True)
+    ]
+    moved = np.array([one != other for one, other in tones])
+    assert moved[train].any() == ("warp" in varied or "speed" in varied)
+    again = SpokenNumbers(root, pause=0.0, **SIZES, **varied).recordings()
+    assert all((one == other).all() for one, other in zip(made.windows, again.windows, strict=True))
+
+
+def test_a_level_takes_out_how_loud_each_person_was_recorded(tmp_path: Path) -> None:
+    folder = spoken_numbers(tmp_path / "wav")
+    for file in folder.glob("*_ann_*"):
+        rate, sound = wavfile.read(file)
+        wavfile.write(file, rate, (sound / 30).astype(np.int16))
+
+    def loudest(level: float | None) -> dict[str, float]:
+        raw = SpokenNumbers(str(folder), level=level, **SIZES).recordings()
+        people = [raw.where(index).split("_")[1] for index in range(len(raw.texts))]
+        return {
+            name: max(w.max() for w, one in zip(raw.windows, people, strict=True) if one == name)
+            for name in ("ann", "bob")
+        }
+
+    before, after = loudest(None), loudest(0.1)
+    assert before["bob"] - before["ann"] > 5
+    assert abs(after["bob"] - after["ann"]) < 1

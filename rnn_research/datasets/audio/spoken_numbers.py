@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import final
@@ -51,6 +51,11 @@ class SpokenNumbers(KnownData, TranscribedSound):
         pause: the most seconds between two digits, before the first and after the last; drawn evenly from 0.
         speed: numbers of train are said faster or slower, and so with a higher or a lower voice, by up to this share;
             drawn evenly.
+        tempo: numbers of train are said faster or slower with the same voice, by up to this share: the hop is drawn
+            evenly.
+        warp: numbers of train are said by shorter and longer vocal tracts, by up to this share: see `log_mel.warped`;
+            drawn evenly.
+        level: the root mean square that each number is brought to, before the noise; null: as loud as recorded.
         numbers_seed: which numbers are made; the run's own seed never changes the data.
         rate, bands, window, hop: see `LogMel`.
         windows_per_step, scale: see `TranscribedSound`.
@@ -73,6 +78,9 @@ class SpokenNumbers(KnownData, TranscribedSound):
         max_digits: int = 7,
         pause: float = 0.2,
         speed: float = 0.0,
+        tempo: float = 0.0,
+        warp: float = 0.0,
+        level: float | None = None,
         numbers_seed: int = 0,
         rate: int = 8000,
         bands: int = 40,
@@ -94,6 +102,9 @@ class SpokenNumbers(KnownData, TranscribedSound):
         self.max_digits = integer("max_digits", max_digits, least=min_digits, most=1000)
         self.pause = number("pause", pause, least=0.0, most=10.0)
         self.speed = number("speed", speed, least=0.0, most=0.5)
+        self.tempo = number("tempo", tempo, least=0.0, most=0.5)
+        self.warp = number("warp", warp, least=0.0, most=0.5)
+        self.level = None if level is None else number("level", level, above=0.0, most=1.0)
         self.numbers_seed = integer("numbers_seed", numbers_seed, least=0)
 
     def recordings(self) -> TranscribedRecordings:
@@ -101,6 +112,7 @@ class SpokenNumbers(KnownData, TranscribedSound):
         options = {"pause": self.pause, "noise": NOISE, **self.log_mel.plain()}
         options |= {"sizes": self.sizes, "digits": [self.min_digits, self.max_digits], "seed": self.numbers_seed}
         options |= {"test_speakers": list(self.test_speakers), "speed": self.speed}
+        options |= {"tempo": self.tempo, "warp": self.warp, "level": self.level}
         names = sorted(files)
         parts = self._recordings([Said(name, *said_in(name)) for name in names])
         drawn = {split: self._numbers(parts[split], split) for split in SPLITS}
@@ -155,10 +167,30 @@ class SpokenNumbers(KnownData, TranscribedSound):
             for one in said:
                 parts += [sounds[one.name], self._silence(random)]
             sound = np.concatenate(parts)
-            if split == "train" and self.speed:
-                sound = np.asarray(resample(sound, round(len(sound) * random.uniform(1 - self.speed, 1 + self.speed))))
-            made.append(self.log_mel.of(sound + NOISE * random.standard_normal(len(sound))))
+            made.append(self._varied(sound, random) if split == "train" else self._heard(sound, random))
         return {"windows": np.concatenate(made), "steps": np.array([len(one) for one in made])}
+
+    def _varied(self, sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """The spectrogram of a number as someone else might say it."""
+        if self.speed:
+            sound = np.asarray(resample(sound, round(len(sound) * _share(self.speed, random))))
+        rate, hop = self.log_mel.rate, self.log_mel.hop
+        if self.tempo:
+            hop = max(1, round(hop * rate * _share(self.tempo, random))) / rate
+        return self._heard(sound, random, replace(self.log_mel, hop=hop), _share(self.warp, random))
+
+    def _heard(
+        self, sound: np.ndarray, random: np.random.Generator, features: LogMel | None = None, warp: float = 1.0
+    ) -> np.ndarray:
+        """The spectrogram of a number, at `level` and with noise."""
+        if self.level is not None:
+            sound = sound * (self.level / max(float(np.sqrt(np.mean(sound**2))), 1e-12))
+        return (features or self.log_mel).of(sound + NOISE * random.standard_normal(len(sound)), warp)
 
     def _silence(self, random: np.random.Generator) -> np.ndarray:
         return np.zeros(round(self.log_mel.rate * self.pause * random.random()))
+
+
+def _share(most: float, random: np.random.Generator) -> float:
+    """1, more or less by up to this share; nothing is drawn for 0."""
+    return random.uniform(1 - most, 1 + most) if most else 1.0

@@ -14,7 +14,7 @@ from rnn_research.checks import choice, flag, integer, word
 from rnn_research.datasets.audio.encoder import ENDINGS, AudioEncoder
 from rnn_research.datasets.audio.log_mel import LogMel
 from rnn_research.datasets.audio.spectrograms import spectrograms_of
-from rnn_research.datasets.audio.transcript_encoder import TranscriptEncoder
+from rnn_research.datasets.audio.transcript_encoder import SCALES, TranscriptEncoder, relative_to_speech
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.own.files import bytes_of
 from rnn_research.datasets.own.listing import listed_files
@@ -24,8 +24,6 @@ from rnn_research.datasets.text.segments import Characters
 from rnn_research.datasets.text.vocabulary import UNKNOWN, Vocabulary
 from rnn_research.structures import Sample
 from rnn_research.structures.layouts import least_steps
-
-SCALES = ("training", "recording")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +58,8 @@ class TranscribedSound(OwnData):
         windows_per_step: so many windows are read as one step.
         lower: transcripts in lower case.
         scale: `training`: each band to mean 0 and standard deviation 1 over the training part; `recording`: over each
-            recording's own windows.
+            recording's own windows; `speech`: over the training part, of bands relative to the recording's own speech
+            (see `relative_to_speech`).
         more: as `OwnData`.
 
     Raises:
@@ -111,8 +110,9 @@ class TranscribedSound(OwnData):
     def make_encoder(self, items: Sequence[Any], labels: Sequence[str], classes: tuple[str, ...]) -> Encoder:
         cut = Characters(self.lower)
         characters = Vocabulary.counted(Counter(one for _, text in items for one in cut.split(text)))
-        sound = AudioEncoder.fitted(self.log_mel, [windows for windows, _ in items], ())
-        return TranscriptEncoder(sound, characters, self.windows_per_step, self.lower, self.scale == "recording")
+        windows = [relative_to_speech(raw) if self.scale == "speech" else raw for raw, _ in items]
+        sound = AudioEncoder.fitted(self.log_mel, windows, ())
+        return TranscriptEncoder(sound, characters, self.windows_per_step, self.lower, self.scale)
 
     def encoded(self, items: Sequence[Any], targets: Sequence[int]) -> Sequence[Sample]:
         assert self._encoder is not None

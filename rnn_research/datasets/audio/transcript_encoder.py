@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
-from rnn_research.checks import integer
+from rnn_research.checks import choice, integer
 from rnn_research.datasets.audio.encoder import ENDINGS, AudioEncoder
 from rnn_research.datasets.audio.spectrograms import spectrograms_of
 from rnn_research.datasets.encoder import Encoder, Item
@@ -18,6 +19,22 @@ from rnn_research.datasets.own.listing import listed_files, manifest_at
 from rnn_research.datasets.text.segments import Characters
 from rnn_research.datasets.text.vocabulary import Vocabulary
 from rnn_research.structures import Sample
+
+SCALES = ("training", "recording", "speech")
+SPOKEN, FLOOR = 0.4, -6.0
+
+
+def relative_to_speech(windows: np.ndarray) -> np.ndarray:
+    """A spectrogram less the mean of each band over the windows with speech, and at least `FLOOR`.
+
+    Speech is where a window and two on either side have a mean log-energy of at least min + `SPOKEN` (P98 - min), P98
+    the 98th percentile. Cepstral mean normalisation (Atal 1974) over speech alone: a recording's loudness, its
+    microphone and the length and noise of its pauses are taken out.
+    """
+    energy = uniform_filter1d(windows.mean(1, dtype=np.float64), 5, mode="nearest")
+    least = energy.min()
+    speech = energy >= least + SPOKEN * (np.percentile(energy, 98) - least)
+    return np.maximum(windows - windows[speech].mean(0), np.float32(FLOOR))
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +49,10 @@ class TranscriptEncoder(Encoder):
         windows_per_step: so many windows, one after the other, are read as one step of as many times the features: a
             sequence is as many times shorter. What is missing of the last step is 0, the mean.
         lower: whether transcripts are in lower case.
-        by_recording: whether each recording's bands have mean 0 and standard deviation 1 over its own windows, in place
-            of those of the training part: what a voice and a microphone do to all of it is taken out.
+        scale: `training`: of the training part. `recording`: each recording's bands have mean 0 and standard deviation
+            1 over its own windows: what a voice and a microphone do to all of it is taken out. `speech`: bands are
+            `relative_to_speech`, and of those on the scale of the training part: so is it here, and it does not matter
+            how long the pauses are.
     """
 
     kind: ClassVar[str] = "transcripts"
@@ -42,7 +61,7 @@ class TranscriptEncoder(Encoder):
     characters: Vocabulary
     windows_per_step: int = 1
     lower: bool = False
-    by_recording: bool = False
+    scale: str = "training"
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -50,15 +69,17 @@ class TranscriptEncoder(Encoder):
             "characters": self.characters.plain(),
             "windows_per_step": self.windows_per_step,
             "lower": self.lower,
-            "by_recording": self.by_recording,
+            "scale": self.scale,
         }
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
         try:
             sound, characters = AudioEncoder.of(plain["sound"]), Vocabulary.of(plain["characters"])
-            windows, lower, own = plain["windows_per_step"], bool(plain["lower"]), bool(plain["by_recording"])
-            return cls(sound, characters, integer("windows_per_step", windows), lower, own)
+            windows, lower = integer("windows_per_step", plain["windows_per_step"]), bool(plain["lower"])
+            if "scale" not in plain:  # written before there were three
+                return cls(sound, characters, windows, lower, SCALES[bool(plain["by_recording"])])
+            return cls(sound, characters, windows, lower, choice("scale", plain["scale"], SCALES))
         except (KeyError, TypeError) as error:
             raise ValueError(f"encoder: given one of transcripts without {error}") from None
 
@@ -69,8 +90,8 @@ class TranscriptEncoder(Encoder):
 
     def encode(self, raw: Any, target: Any = "") -> Sample:
         """The sample of a spectrogram, (windows, bands), and of its transcript where that is known."""
-        windows = self.sound.encode(raw).inputs
-        if self.by_recording:
+        windows = self.sound.encode(relative_to_speech(raw) if self.scale == "speech" else raw).inputs
+        if self.scale == "recording":
             windows = (windows - windows.mean(0)) / np.maximum(windows.std(0), 1e-3)
         missing = -len(windows) % self.windows_per_step
         filled = np.concatenate([windows, np.zeros((missing, windows.shape[1]), windows.dtype)])
