@@ -191,6 +191,11 @@ def state(comparison: Comparison) -> str:
     return f"the joint state ({', '.join(comparison.parts)}){where}"
 
 
+def end(comparison: Comparison) -> str:
+    """What distance counts to: `the loss`, or `the encoder's end` where the curves are of one part alone."""
+    return f"the {comparison.part}'s end" if comparison.part else "the loss"
+
+
 def start_title(comparison: Comparison) -> str:
     """`step 0` where that is the first recorded one everywhere."""
     steps = {run.start.curve.step for run in comparison.runs if run.start}

@@ -32,7 +32,8 @@ def text(comparison: Comparison) -> str:
         _wrapped(f"{columns.title(comparison)}. {tables.constant(comparison)}"),
         f"GRADIENT: how much of the adjoint of {columns.state(comparison)} arrives, relative to distance 1",
         _table(comparison, [*seeds, *columns.verdict_columns(comparison)]),
-        f"ON THE WAY: the norm against distance, in cell applications to the loss\n{_of_the_curve(scale)}",
+        f"ON THE WAY: the norm against distance, in cell applications to {columns.end(comparison)}\n"
+        f"{_of_the_curve(scale)}",
         _table(comparison, [*names, _curve_column(scale), *columns.law_columns(comparison)]),
         *_beside(comparison, names),
         "TASK AND CLIPPING",

@@ -111,7 +111,7 @@ def _drawn(
     for axes, name, members, title, see in places:
         drawn.append(_panel(axes, members, see, look))
         axes.set_title(f"{name}\n{title}" if name else title)
-        axes.set_xlabel(_x_label(members, short=across > 2 or axes is not grid[0]))
+        axes.set_xlabel(_x_label(members, columns.end(comparison), short=across > 2 or axes is not grid[0]))
     for axes in grid[count:]:
         axes.set_axis_off()
     for axes in grid[::across]:
@@ -182,10 +182,10 @@ def _curve(axes: Axes, band: Band, stroke: dict[str, Any], marker: str, crowd: b
     return mean
 
 
-def _x_label(members: Sequence[Condition], short: bool) -> str:
+def _x_label(members: Sequence[Condition], end: str, short: bool) -> str:
     trees = [bool(c.chosen and c.chosen.depth_sum) for c in members]
     if not any(trees):
-        return "distance d (applications)" if short else "distance d (cell applications to the loss)"
+        return "distance d (applications)" if short else f"distance d (cell applications to {end})"
     if all(trees):
         return "tree depth d (applications)" if short else "tree depth d (cell applications from the root)"
-    return "distance d; in a tree, depth" if short else "distance d (cell applications to the loss; in a tree, depth)"
+    return "distance d; in a tree, depth" if short else f"distance d (cell applications to {end}; in a tree, depth)"

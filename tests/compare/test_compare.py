@@ -628,6 +628,17 @@ def test_strange_tables_beside_good_ones_are_drawn_around(tmp_path: Path, monkey
     assert read_page(html).tags.count("figure") == 6
 
 
+def test_a_metric_that_is_measured_after_training_alone_is_not_missing(tmp_path: Path):
+    folder = write_run(tmp_path / "run")
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"final": record["final"] | {"test_bleu": 20.0}}))
+    (run,) = compare([tmp_path], metric="test_bleu").runs
+    assert run.missing == ()
+    (folder / "metrics.csv").write_text("step,split,loss\n1,train,2.0\n")
+    (run,) = compare([tmp_path], metric="test_bleu").runs
+    assert run.missing == ("metrics.csv: no validation bleu",)
+
+
 @pytest.mark.parametrize("kind", ["empty", "zero", "inf"])
 def test_strange_tables_alone_are_drawn_or_not(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
     draw_less(monkeypatch)

@@ -51,6 +51,7 @@ def test_the_page_and_the_json_say_whose_curves_they_are(
 ) -> None:
     asked = [str(folder / "both"), "--part", "encoder", "--out", str(tmp_path), "--no-figures"]
     assert command.main(asked) == 0
+    assert "in cell applications to the encoder's end" in capsys.readouterr().out
     assert "of the encoder" in (tmp_path / "comparison.html").read_text(encoding="utf-8")
     capsys.readouterr()
     assert command.main([str(folder / "both"), "--part", "encoder", "--format", "json"]) == 0
