@@ -117,7 +117,7 @@ def _model(cfg: DictConfig, data: DataModule, cell: partial[Cell], **parts: Any)
     unmade: partial[Model] = instantiate_node(cfg.model, "model", Model, cell=cell)
     labelled = data.layout.position_targets(data.task.step_targets, data.task.tree_targets)
     torch.manual_seed(cfg.seed)
-    with usage_error_at("model"):
+    with usage_error_at("model"), usage_error_at("architecture", keys=list(cfg.architecture)):
         return unmade(data.task, position_targets=labelled, engine=cfg.engine, **parts)
 
 

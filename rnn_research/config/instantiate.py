@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -236,15 +236,18 @@ class usage_error_at:  # in small letters, since it reads as a word: `with usage
     Args:
         path: the key.
         together: it complains of options that can't work together.
+        keys: complaints of these arguments alone; None: all.
     """
 
-    def __init__(self, path: str, together: bool = False) -> None:
-        self.path, self.together = path, together
+    def __init__(self, path: str, together: bool = False, keys: Collection[Any] | None = None) -> None:
+        self.path, self.together, self.keys = path, together, keys
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if self.keys is not None and f"{error}".partition(":")[0] not in self.keys:
+            return
         if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "alloc" in str(error)):
             raise UsageError(f"{self.path}: needs more memory than there is; choose smaller sizes") from error
         if isinstance(error, ValueError | TypeError | OSError | ImportError | OverflowError):

@@ -97,6 +97,21 @@ LINES = [
     ("--config-name mine", "--config-name: not supported"),
     ("--cfg job -m seed=0,1", "--cfg: given with --multirun"),
 ]
+ARCHITECTURE = [
+    (
+        "dataset=reverse_tokens architecture=encoder_decoder architecture.attention=soft",
+        "architecture.attention: given 'soft', expected one of none",
+    ),
+    (
+        "dataset=reverse_tokens architecture=encoder_decoder architecture.scheduled_sampling=2",
+        "architecture.scheduled_sampling: given 2, expected",
+    ),
+    (
+        "dataset=reverse_tokens architecture=encoder_decoder architecture.scheduled_sampling_rise=2",
+        "architecture.scheduled_sampling_rise: given 2 beside",
+    ),
+    ("dataset=reverse_tokens architecture=encoder_decoder model.pooling=mean", "model.pooling: given mean"),
+]
 LIGHTNING = [
     (
         "trainer.val_check_interval=0",
@@ -138,7 +153,7 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("case", [*LINES, *LIGHTNING, *VALUES], ids=lambda case: case[0])
+@pytest.mark.parametrize("case", [*LINES, *LIGHTNING, *ARCHITECTURE, *VALUES], ids=lambda case: case[0])
 def test_one_line_and_nothing_else(case: tuple[str, ...], here: Path) -> None:
     given, *parts = case
     refused(*shlex.split(given), parts=tuple(parts), here=here)
