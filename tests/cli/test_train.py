@@ -415,14 +415,14 @@ def test_a_signal_is_not_lost_between_two_runs(monkeypatch: pytest.MonkeyPatch) 
 
     def fail_in_cleaning_up() -> None:
         try:
-            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
         finally:
             raise AttributeError("half made")
 
     for do in (clean_up, fail_in_cleaning_up):
         with pytest.raises(KeyboardInterrupt), stopping(heard):
             do()
-    assert heard == [signal.SIGTERM, signal.SIGTERM, signal.SIGHUP]
+    assert heard == [signal.SIGTERM, signal.SIGTERM, signal.SIGTERM]
     assert not told
 
 
