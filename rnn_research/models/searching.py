@@ -39,7 +39,8 @@ class WrittenSequence:
 
 @dataclass(frozen=True, eq=False)
 class DecoderRows:
-    """Where a decoder stands: each layer's state, and what attention reads, a row a hypothesis."""
+    """Where a decoder stands: each layer's state, and what attention reads, as `SourceAttention.attend` has it, a row a
+    hypothesis."""
 
     states: tuple[State, ...]
     attended: tuple[Tensor, ...]
@@ -82,7 +83,7 @@ class SequenceWriter:
         if self.net.attention is None:
             return DecoderRows(first, ())
         memory, mask = by_sample(batch.structure, encoder.hidden)
-        return DecoderRows(first, (memory, mask, self.net.attention.keys(memory)))
+        return DecoderRows(first, (memory, mask, self.net.attention.keys(memory), torch.zeros_like(memory[..., 0])))
 
     def step(
         self, rows: DecoderRows, tokens: Int[Tensor, " rows"]
@@ -94,10 +95,12 @@ class SequenceWriter:
             read = self.net.between(read) if number_of else read
             states.append(cell(read, state))
             read = states[-1].hidden
+        attended = rows.attended
         if self.net.attention is not None:
-            read = self.net.attention(read[:, None], *rows.attended)[:, 0]
+            found, weights = self.net.attention.attend(read[:, None], *attended)
+            read, attended = found[:, 0], (*attended[:-1], weights)
         logits = self.architecture.outputs(self.net, read)
-        return logits.log_softmax(-1), replace(rows, states=tuple(states))
+        return logits.log_softmax(-1), DecoderRows(tuple(states), attended)
 
 
 def length_penalty_of(length: int | Tensor, alpha: float) -> Any:

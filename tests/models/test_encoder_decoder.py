@@ -30,7 +30,7 @@ from rnn_research.structures import BalancedTreeLayout, ChainLayout, ParseTreeLa
 
 TASK = Task("sequence", input_size=7, output_size=5, tokens=True)
 READ, WRITTEN = (5, 1, 7, 3), (2, 6, 0, 4)
-ATTENTIONS = ("none", "dot", "additive")
+ATTENTIONS = ("none", "dot", "additive", "location")
 
 
 def samples(seed: int = 0) -> list[Sample]:
@@ -72,11 +72,16 @@ def chain(cell: Any, inputs: list[Tensor], state: Any = None) -> list[Any]:
 
 def attended(model: Model, states: list[Tensor], memory: list[Tensor]) -> list[Tensor]:
     """h~ by the equations, one step and one position at a time."""
-    net, found = model.attention, []
+    net, found, weights = model.attention, [], torch.zeros(len(memory))
     for d in states:
         scores = []
-        for m in memory:
-            if hasattr(net, "score"):
+        for t, m in enumerate(memory):
+            if hasattr(net, "filters"):
+                near = [(t + j - 15, net.filters.weight[:, 0, j]) for j in range(31)]
+                located = sum(weights[at] * w for at, w in near if 0 <= at < len(memory))
+                whole = net.of_query(d) + net.of_memory(m) + net.of_location(located)
+                scores.append(net.score(whole.tanh())[0, 0])
+            elif hasattr(net, "score"):
                 scores.append(net.score((net.of_query(d) + net.of_memory(m)).tanh())[0, 0])
             else:
                 scores.append((d * (m if net.project is None else net.project(m))).sum())
@@ -301,7 +306,7 @@ def test_of_one_part_distance_counts_to_its_own_end(both: bool) -> None:
         curves.of_part(table[[name for name in table.dtype.names if name != "part"]], "encoder")
 
 
-@pytest.mark.parametrize("attention", ["dot", "additive"])
+@pytest.mark.parametrize("attention", ["dot", "additive", "location"])
 def test_attention_whose_context_has_no_weight_is_none(attention: str) -> None:
     model, plain = made(attention=attention), made(attention="none")
     with torch.no_grad():
@@ -397,7 +402,7 @@ def test_an_answer_does_not_depend_on_the_batch_or_its_padding() -> None:
 
 
 @pytest.mark.parametrize("layout", [ParseTreeLayout(), BalancedTreeLayout()])
-@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("attention", ["none", "dot", "additive"])
 def test_a_tree_may_be_read(layout: Any, attention: str) -> None:
     """Each sample's answers and adjoints are those that it has alone."""
     trees, random = sentences(4), np.random.default_rng(0)
@@ -485,6 +490,12 @@ def test_truncation_cuts_each_part_into_windows_of_its_own() -> None:
 def test_what_has_no_meaning_is_refused(task: Task, arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         model_of(Given(task, samples()), **arguments)
+
+
+def test_attention_by_location_refuses_trees() -> None:
+    with pytest.raises(ValueError, match="attention: given location, which reads the order of positions"):
+        made(attention="location").attach(True)
+    made(attention="location").attach(False)
 
 
 def test_two_directions_of_an_encoder_refuse_windows() -> None:

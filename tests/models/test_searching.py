@@ -61,7 +61,8 @@ def found(model: Model, given: list[Sample], most: int = MOST, **how: Any) -> li
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 @pytest.mark.parametrize(
-    ("attention", "cell", "both"), [("none", GRU, False), ("dot", LSTM, True), ("additive", LSTM, False)]
+    ("attention", "cell", "both"),
+    [("none", GRU, False), ("dot", LSTM, True), ("additive", LSTM, False), ("location", LSTM, True)],
 )
 def test_a_wide_beam_is_exhaustive(attention: str, cell: Any, both: bool, alpha: float) -> None:
     """The best of all sequences of at most three tokens, by the unroll of the whole target."""
@@ -93,9 +94,10 @@ def greedy(model: Model, source: Sample, most: int) -> list[int]:
     return written
 
 
+@pytest.mark.parametrize("attention", ["dot", "location"])
 @pytest.mark.parametrize("alpha", [0.0, 0.7])
-def test_a_width_of_one_is_greedy(alpha: float) -> None:
-    model, given = made(seed=5, longer=0.0).double(), sources(12)
+def test_a_width_of_one_is_greedy(alpha: float, attention: str) -> None:
+    model, given = made(attention, seed=5, longer=0.0).double(), sources(12)
     with torch.no_grad():
         wanted = [greedy(model, one, 9) for one in given]
     answers = found(model, given, 9, width=1, length_penalty=alpha)
@@ -110,9 +112,10 @@ def test_a_wider_beam_finds_what_is_likelier() -> None:
     assert any(one.nats < other.nats - 1e-6 for one, other in zip(wide, narrow, strict=True))
 
 
+@pytest.mark.parametrize("attention", ["additive", "location"])
 @pytest.mark.parametrize("width", [1, 4])
-def test_an_answer_is_the_same_in_any_batch(width: int) -> None:
-    model, given = made("additive", both=True), sources(9)
+def test_an_answer_is_the_same_in_any_batch(width: int, attention: str) -> None:
+    model, given = made(attention, both=True), sources(9)
     whole = found(model, given, 8, width=width, length_penalty=0.6)
     turned = found(model, given[::-1], 8, width=width, length_penalty=0.6)[::-1]
     alone = [found(model, [one], 8, width=width, length_penalty=0.6)[0] for one in given]

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from rnn_research.structures import Chain, Forest
 
-ATTENTIONS = ("none", "dot", "additive")
+ATTENTIONS = ("none", "dot", "additive", "location")
+FILTERS, WIDTH = 10, 31
+"""Of `LocationAttention`: how many, and over how many positions each."""
 
 
 class SourceAttention(nn.Module, ABC):
@@ -38,22 +40,36 @@ class SourceAttention(nn.Module, ABC):
     def scores(self, states: Tensor, keys: Tensor) -> Float[Tensor, "batch written source"]:
         """e_st for each step of the decoder and each position of the encoder."""
 
+    def weights(
+        self, states: Tensor, keys: Tensor, mask: Tensor, before: Tensor
+    ) -> Float[Tensor, "batch written source"]:
+        """a_st. `before` are those of the step before the first, (batch, source)."""
+        return self.scores(states, keys).masked_fill(~mask[:, None], -torch.inf).softmax(-1)
+
     def forward(
         self,
         states: Float[Tensor, "batch written query"],
         memory: Float[Tensor, "batch source memory"],
         mask: Bool[Tensor, "batch source"],
-        keys: Tensor | None = None,
     ) -> Float[Tensor, "batch written query"]:
-        """h~ at each step of the decoder.
+        """h~ at each step of the decoder, from its first on.
 
         Args:
             mask: True where a sample has a position; it has one at least.
-            keys: those of the memory, where they are known already.
         """
-        scores = self.scores(states, self.keys(memory) if keys is None else keys)
-        weights = scores.masked_fill(~mask[:, None], -torch.inf).softmax(-1)
-        return states + self.of_context(weights @ memory)
+        return self.attend(states, memory, mask, self.keys(memory), torch.zeros_like(memory[..., 0]))[0]
+
+    def attend(
+        self, states: Tensor, memory: Tensor, mask: Tensor, keys: Tensor, before: Tensor
+    ) -> tuple[Float[Tensor, "batch written query"], Float[Tensor, "batch source"]]:
+        """h~ at some steps of the decoder, and a_st at the last of them.
+
+        Args:
+            keys: those of the memory.
+            before: a_st at the step before these; zeros before the first.
+        """
+        weights = self.weights(states, keys, mask, before)
+        return states + self.of_context(weights @ memory), weights[:, -1]
 
 
 class DotAttention(SourceAttention):
@@ -90,9 +106,36 @@ class AdditiveAttention(SourceAttention):
         return self.score((self.of_query(states)[:, :, None] + keys[:, None]).tanh()).squeeze(-1)
 
 
+class LocationAttention(AdditiveAttention):
+    """e_st = v . tanh(W_a d_s + U_a m_t + V f_st), with f_s = F * a_{s-1}, the convolution of the weights of the step
+    before (zeros before the first) with learnt filters over the positions: Chorowski et al. 2015 (arXiv:1506.07503,
+    section 2.2). What was read last says where to read next, as in speech.
+
+    The weights of a step hang on those of the step before, so that they are computed step by step; the decoder is not.
+    """
+
+    def __init__(self, query: int, memory: int) -> None:
+        super().__init__(query, memory)
+        self.filters = nn.Conv1d(1, FILTERS, WIDTH, padding=WIDTH // 2, bias=False)
+        self.of_location = nn.Linear(FILTERS, query, bias=False)
+
+    def weights(self, states: Tensor, keys: Tensor, mask: Tensor, before: Tensor) -> Tensor:
+        found = []
+        for query in self.of_query(states).unbind(1):
+            located = self.of_location(self.filters(before[:, None]).transpose(1, 2))
+            scores = self.score((query[:, None] + keys + located).tanh()).squeeze(-1)
+            before = scores.masked_fill(~mask, -torch.inf).softmax(-1)
+            found.append(before)
+        return torch.stack(found, 1)
+
+
 def attention_of(name: str, query: int, memory: int) -> SourceAttention | None:
     """The attention of that name, one of `ATTENTIONS`."""
-    kinds: dict[str, type[SourceAttention]] = {"dot": DotAttention, "additive": AdditiveAttention}
+    kinds: dict[str, type[SourceAttention]] = {
+        "dot": DotAttention,
+        "additive": AdditiveAttention,
+        "location": LocationAttention,
+    }
     return kinds[name](query, memory) if name in kinds else None
 
 

@@ -112,6 +112,14 @@ class EncoderDecoder(Architecture):
                 "out"
             )
 
+    def check_acting(self, trees: bool | None, truncating: str | None) -> None:
+        super().check_acting(trees, truncating)
+        if trees and self.attention == "location":
+            raise ValueError(
+                "attention: given location, which reads the order of positions, but a tree's nodes have none; use dot "
+                "or additive, or structure=chain"
+            )
+
     @property
     def encoder_cells(self) -> int:
         """How many of `cells` are the encoder's; the others are the decoder's."""
@@ -189,15 +197,16 @@ class EncoderDecoder(Architecture):
         return read if net.before is None else net.before(read)
 
     def attended(self, net: Any, batch: Batch, memory: Tensor, states: Tensor) -> Tensor:
-        """What is read out of decoder's states, (batch, steps, hidden): themselves, or h~ with attention."""
+        """What is read out of a decoder's states at all of its steps, (batch, steps, hidden): themselves, or h~ with
+        attention."""
         if net.attention is None:
             return states
         return net.attention(states, *by_sample(batch.structure, memory))
 
     def answers(self, net: Any, batch: Batch, unrolled: Unrolled) -> Float[Tensor, "batch output"]:
         assert isinstance(unrolled, EncodedDecoded)
-        last = batch.target_chain.terminal(unrolled.hidden)
-        return self.outputs(net, self.attended(net, batch, unrolled.memory, last[:, None])[:, 0])
+        states = self.attended(net, batch, unrolled.memory, unrolled.hidden)
+        return self.outputs(net, batch.target_chain.terminal(states))
 
     def labelled(self, net: Any, batch: Batch, unrolled: Unrolled) -> tuple[Tensor, Tensor]:
         assert isinstance(unrolled, EncodedDecoded)
