@@ -212,7 +212,9 @@ def _metric(comparison: Comparison) -> Iterator[Caveat]:
             tasks[name].append(task)
     tested = [name for name in tasks if name.startswith("test_")]
     if tested:
-        others = " or ".join(f"--metric val_{name.removeprefix('test_')}" for name in tested)
+        known = {name for run in comparison.runs for name in run.record.final}
+        alike = (name.replace("test_", "val_", 1) for name in tested)  # BLEU is of the test set alone
+        others = " or ".join(dict.fromkeys(f"--metric {name if name in known else 'val_loss'}" for name in alike))
         is_of = "is" if len(tested) == 1 else "are"
         said = f"{_listed(tested)} {is_of} of the test set, for a last comparison: what is chosen by it looks better"
         yield Caveat("test set", f"{said} than it is (choose by {others})")

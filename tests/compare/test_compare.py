@@ -21,6 +21,7 @@ from folders import STEPS, adjoint_table, clipping_table, draw_less, refused, wr
 from rnn_research import report
 from rnn_research.cli.compare import main
 from rnn_research.compare import Comparison, NothingToCompare, compare
+from rnn_research.compare.honesty import caveats
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
 from rnn_research.report import as_text, changes, columns, figures, looks, metric_columns, prose, vanishing
@@ -634,6 +635,8 @@ def test_a_metric_that_is_measured_after_training_alone_is_not_missing(tmp_path:
     (folder / "run.json").write_text(json.dumps(record | {"final": record["final"] | {"test_bleu": 20.0}}))
     (run,) = compare([tmp_path], metric="test_bleu").runs
     assert run.missing == ()
+    said = [caveat.text for caveat in caveats(compare([tmp_path], metric="test_bleu"))]
+    assert any("choose by --metric val_loss" in text for text in said)
     (folder / "metrics.csv").write_text("step,split,loss\n1,train,2.0\n")
     (run,) = compare([tmp_path], metric="test_bleu").runs
     assert run.missing == ("metrics.csv: no validation bleu",)
