@@ -21,15 +21,21 @@ FIRST, LAST = 50, 600
 """The steps of training that are timed: past the start, within the first epoch."""
 
 
-def fit_overhead(rounds: int) -> Measured:
-    """What a step of `fit` takes beyond a bare loop over the same batches, made beforehand, with the same model."""
+def composed(typed: list[str]) -> Any:
+    """The config of what is typed, with keys in full."""
     from hydra import compose, initialize_config_dir
 
-    from rnn_research.config.build import build
     from rnn_research.config.groups import CONF
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["dataset=adding", "model=rnn", f"trainer.max_steps={LAST}"])
+        return compose("train", typed)
+
+
+def fit_overhead(rounds: int) -> Measured:
+    """What a step of `fit` takes beyond a bare loop over the same batches, made beforehand, with the same model."""
+    from rnn_research.config.build import build
+
+    cfg = composed(["dataset=adding", "model=rnn", f"trainer.max_steps={LAST}"])
     batches = [batch for _, batch in zip(range(LAST - FIRST), build(cfg).data.train_dataloader(), strict=False)]
     over, bare = [], []
     for index in range(min(rounds, 9)):
@@ -45,13 +51,9 @@ def fit_overhead(rounds: int) -> Measured:
 
 def fit_ratio(rounds: int) -> Measured:
     """A step of `fit` over one of a bare loop that serves the same batches to the same model."""
-    from hydra import compose, initialize_config_dir
-
     from rnn_research.config.build import build
-    from rnn_research.config.groups import CONF
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["dataset=adding", "model=rnn", f"trainer.max_steps={LAST}"])
+    cfg = composed(["dataset=adding", "model=rnn", f"trainer.max_steps={LAST}"])
     taken = []
     for index in range(min(rounds, 9)):
         parts, other = build(cfg), build(cfg)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.runs import composed
 from benchmarks.timing import Case, Measured, Registry, Step, ratio
 
 SHAPES = {
@@ -22,18 +23,14 @@ SIX = "[global_norm,value,per_parameter,agc,autoclip,zclip]"
 
 
 def _parts(shape: str, *more: str) -> Any:
-    from hydra import compose, initialize_config_dir
-
     from rnn_research.config.build import build
-    from rnn_research.config.groups import CONF
     from rnn_research.config.short_keys import register
 
     register()
     model, batch, length, hidden = SHAPES[shape]
     given = [f"model={model}", f"model.cell.hidden_size={hidden}", f"dataset.length={length}"]
     given += [f"dataset.batch_size={batch}", "dataset=temporal_order", "optimizer=sgd", "optimizer.lr=0.01", *more]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return build(compose("train", ["clipping=global_norm", "probe=none", *given]))
+    return build(composed(["clipping=global_norm", "probe=none", *given]))
 
 
 def _step(parts: Any) -> Step:
@@ -46,7 +43,7 @@ def _step(parts: Any) -> Step:
     model, (batch,) = parts.model, [batch for batch, _ in zip(parts.data.train_dataloader(), [0], strict=False)]
     optimizer, probes = model.configure_optimizers(), list(parts.probes.values())
     parameters, named = list(model.parameters()), dict(model.named_parameters())
-    model._trainer = SimpleNamespace(global_step=0)  # what the model asks its trainer
+    model._trainer = SimpleNamespace(accumulate_grad_batches=1, global_step=0)  # what the model asks its trainer
     for probe in probes:
         probe.attach(list(model.cells))
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from benchmarks.chains import torch_net
+from benchmarks.runs import composed
 from benchmarks.timing import Case, Measured, Registry, clear, ratio, same
 from rnn_research.models.architectures.attention import ATTENTIONS
 from rnn_research.structures import Batch
@@ -44,10 +45,7 @@ class OnTorch:
 
 def training_step(attention: str, rounds: int) -> Measured:
     """Ours, with the adjoints of both parts read after it, against torch's without."""
-    from hydra import compose, initialize_config_dir
-
     from rnn_research.config.build import build
-    from rnn_research.config.groups import CONF
 
     typed = [
         "dataset=reverse_tokens",
@@ -60,8 +58,7 @@ def training_step(attention: str, rounds: int) -> Measured:
         "architecture=encoder_decoder",
         f"architecture.attention={attention}",
     ]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        parts = build(compose("train", typed))
+    parts = build(composed(typed))
     model, batch = parts.model, next(iter(parts.data.train_dataloader()))
     peer = OnTorch(model, batch)
 
