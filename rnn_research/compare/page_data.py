@@ -159,7 +159,7 @@ def config(comparison: Comparison) -> tuple[dict[str, str], list[dict[str, str]]
 def _kept_detail(run: ComparedRun, comparison: Comparison, steps: Sequence[int]) -> RunDetail:
     """The run in detail, or what was kept of it beside its record."""
     state, part = comparison.state, comparison.part
-    asked = {"detail": state} if part is None else {"detail": state, "part": part}
+    asked = {"detail": state, "part": part}
     return cached(run.folder, asked, lambda: _detail(run, state, part, steps), RunDetail, steps)
 
 

@@ -270,15 +270,14 @@ def _learning(folder: Path, metric: str | None, missing: list[str]) -> Series | 
     name = split_metric(metric)[1]
     try:
         rows = read_columns(folder, ("split", "step", name), having="val")
-        measured = rows or not read_columns(folder, ("split", "step", "loss"), having=",val,")
+        expected = rows or not read_columns(folder, ("split", "step", "loss"), having=",val,")
     except runs.DamagedRecord as error:
         missing.append(f"{runs.METRICS}: {error.reason}")
         return None
     points = _points([(step, value) for split, step, value in rows if split == "val"])
-    if not points and not measured:  # only once training is over, as BLEU
-        return None
     if not points:
-        missing.append(f"metrics.csv: no validation {name}")
+        if expected:  # of a run with validations it may be measured after training alone, as BLEU is
+            missing.append(f"metrics.csv: no validation {name}")
         return None
     steps = sorted(points)
     return Series(np.array(steps), np.array([points[step] for step in steps]))
