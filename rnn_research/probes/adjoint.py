@@ -12,7 +12,7 @@ from rnn_research.cells.base import State
 from rnn_research.checks import integer
 from rnn_research.probes.base import Columns, Probe
 from rnn_research.probes.observation import Observation
-from rnn_research.structures import Chain
+from rnn_research.structures import Chain, evenly_spread
 from rnn_research.unroll import LayerStates
 from rnn_research.unroll.norms import norm
 
@@ -98,7 +98,7 @@ class Adjoint(Probe):
         """The positions of the samples that are kept."""
         kept = layer.mask
         if self.samples is not None and self.samples < len(layer.structure):
-            kept = kept & spread(len(layer.structure), self.samples, kept.device)[layer.structure.sample]
+            kept = kept & evenly_spread(len(layer.structure), self.samples, kept.device)[layer.structure.sample]
         return kept
 
     def _attended(self, layer: LayerStates, found: Sequence[State]) -> dict[str, Tensor]:
@@ -114,10 +114,3 @@ def _turned(tokens: Tensor | None, layer: LayerStates) -> Tensor | None:
     """The tokens in the order in which a backward chain reads them."""
     chain = layer.structure
     return chain.reverse(tokens) if tokens is not None and isinstance(chain, Chain) else tokens
-
-
-def spread(count: int, chosen: int, device: torch.device | None = None) -> Tensor:
-    """Which of `count` samples are chosen: the middle ones of `chosen` equal parts."""
-    which = torch.zeros(count, dtype=torch.bool, device=device)
-    which[(2 * torch.arange(chosen, device=device) + 1) * count // (2 * chosen)] = True
-    return which

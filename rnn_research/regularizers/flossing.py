@@ -12,7 +12,7 @@ from rnn_research.cells.base import Cell
 from rnn_research.checks import integer, number
 from rnn_research.jacobians.lyapunov import lyapunov_exponents
 from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
-from rnn_research.structures import Chain
+from rnn_research.structures import Chain, evenly_spread
 from rnn_research.unroll.repeatable import check_repeatable
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ class Flossing(Regularizer):
         interval: steps between two QR decompositions.
         warm_up: steps at a sequence's start that are left out; sequences that are no longer have no exponents. The
             authors' example leaves out 16 of 55.
-        samples: of each batch, the first so many; the example has 1.
+        samples: of each batch, so many that are spread evenly over it: the first ones of a batch that is sorted by
+            length would be its shortest. The example has 1.
         first_steps: the example's 50.
         every_n_steps: None: only the first steps.
         seed: of the first orthonormal vectors.
@@ -88,8 +89,9 @@ class Flossing(Regularizer):
     def penalty(self, step: Step) -> Tensor | None:
         refuse_trees(step.structure, TREES)
         assert isinstance(step.structure, Chain)
-        lengths = step.structure.lengths[: self.samples].tolist()
-        longer = [sample for sample, length in enumerate(lengths) if length > self.warm_up]
+        every = step.structure.lengths
+        chosen = evenly_spread(len(every), self.samples, every.device) & (every > self.warm_up)
+        longer = chosen.nonzero().flatten().tolist()
         if not longer and not self._told:
             self._told = True
             log.warning(
@@ -98,7 +100,7 @@ class Flossing(Regularizer):
             )
         if not self.acts(step.number) or not longer:
             return None
-        lengths = [lengths[sample] for sample in longer]
+        lengths = every[longer].tolist()
         read = [step.inputs, *(layer.hidden for layer in step.unrolled.layers[:-1])]
         layers = zip(step.cells, (values.detach()[longer] for values in read), strict=True)
         spectra = [

@@ -11,7 +11,7 @@ from rnn_research.structures.layouts import (
     RightBranchingLayout,
     automatic_layout,
 )
-from rnn_research.structures.samples import Batch, Sample, SampleArrays
+from rnn_research.structures.samples import Batch, Sample, SampleArrays, evenly_spread
 from rnn_research.structures.tree import Tree, balanced, left_branching, right_branching
 
 Structure = Chain | Forest
@@ -32,6 +32,7 @@ __all__ = [
     "Tree",
     "automatic_layout",
     "balanced",
+    "evenly_spread",
     "left_branching",
     "right_branching",
 ]

@@ -181,3 +181,12 @@ def _padded(rows: list[np.ndarray], lengths: np.ndarray, fill: int) -> np.ndarra
     for place, row in zip(out, rows, strict=True):
         place[: len(row)] = row
     return out
+
+
+def evenly_spread(count: int, chosen: int, device: torch.device | None = None) -> Tensor:
+    """Which of `count` samples are chosen, (count,) bool: the middle ones of `chosen` equal parts; all where there are
+    no more than that. A batch may be sorted by length, and its first samples would be its shortest."""
+    which = torch.zeros(count, dtype=torch.bool, device=device)
+    chosen = min(chosen, count)
+    which[(2 * torch.arange(chosen, device=device) + 1) * count // (2 * chosen)] = True
+    return which

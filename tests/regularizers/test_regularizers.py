@@ -397,11 +397,26 @@ def test_flossings_gradient_is_that_of_differences(kind: str) -> None:
 def test_flossing_acts_when_it_says() -> None:
     assert [Flossing(first_steps=2).acts(number) for number in range(4)] == [True, True, False, False]
     assert [Flossing(first_steps=1, every_n_steps=2).acts(number) for number in range(4)] == [True, False, True, False]
-    cell, chain, inputs = RNN(2, 8), Chain(torch.tensor([3, 4])), torch.randn(2, 4, 2)
+    cell, chain, inputs = RNN(2, 8), Chain(torch.tensor([4, 3])), torch.randn(2, 4, 2)
     short = Step([cell], chain, inputs, unroll(cell, chain, inputs))
     assert Flossing(warm_up=4, samples=2).penalty(short) is None
     assert Flossing(warm_up=3, samples=2).penalty(short) is not None
     assert Flossing(warm_up=3, samples=1).penalty(short) is None
+
+
+@pytest.mark.parametrize(("samples", "chosen"), [(1, [3]), (2, [1, 4]), (9, [0, 1, 2, 3, 4, 5])])
+def test_flossing_reads_samples_as_long_as_a_sorted_batchs(samples: int, chosen: list[int]) -> None:
+    cell = VARIANTS["rnn"].build(2, 3, max_children=1)
+    lengths, inputs = torch.arange(2, 8), torch.randn(6, 7, 2, dtype=F64)
+
+    def penalty(which: list[int], samples: int) -> Tensor:
+        chain, read = Chain(lengths[which]), inputs[which, : lengths[which].max()]
+        unrolled = unroll(cell, chain, read)
+        found = Flossing(exponents=2, warm_up=1, samples=samples).penalty(Step([cell], chain, read, unrolled))
+        assert found is not None
+        return found
+
+    assert penalty(list(range(6)), samples).item() == pytest.approx(penalty(chosen, 6).item(), rel=1e-12)
 
 
 # Values out of range.
