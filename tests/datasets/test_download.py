@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from cutting_server import Served, serving
+from forked import begun
 
 from rnn_research.datasets import download as module
 from rnn_research.datasets import sst, transfer
@@ -464,16 +465,16 @@ from rnn_research.datasets.folder_lock import locked
 from rnn_research.datasets.known import PublishedData
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 wanted = frozenset(("one.txt", "two.txt"))
-data = PublishedData("set", (sys.argv[1],), wanted.__contains__, sys.argv[2], "one and two", "CC0", "A. Uthor.")
+data = PublishedData("set", ({url!r},), wanted.__contains__, {digest!r}, "one and two", "CC0", "A. Uthor.")
 print(sorted(data.files(None, None)))
 """
 
 
-def test_two_processes_download_known_data_once(server: Any) -> None:
+def test_two_processes_download_known_data_once(server: Any, tmp_path: Path) -> None:
     server.files["/a.zip"] = Served(packed(FILES), block=20, seconds=0.1)
-    command = [sys.executable, "-c", KNOWN, f"{server.address}/a.zip", digest_of(FILES)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [one.communicate(timeout=300)[0] for one in started]
+    script = KNOWN.format(url=f"{server.address}/a.zip", digest=digest_of(FILES))
+    started = [begun(script, tmp_path) for _ in range(2)]
+    said = [one.communicate(timeout=300)[1].decode() for one in started]
     assert all(one.endswith("['one.txt', 'two.txt']\n") for one in said)
     assert len(server.asked) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,8 +27,16 @@ def files_for(dataset: DictConfig, folder: Path) -> dict[str, str]:
     """What to type so that a data set reads tiny files in `folder`, which are written there; nothing for one that
     reads none."""
     name = str(OmegaConf.select(dataset, "_target_")).rpartition(".")[2]
-    if name not in MAKERS:
-        return {}
+    return made(name, folder) if name in MAKERS else {}
+
+
+def made(name: str, folder: Path) -> dict[str, str]:
+    """The same by the name of the data set's class: written once a process, and read by all tests that ask."""
+    return dict(_made(name, folder))
+
+
+@functools.cache
+def _made(name: str, folder: Path) -> dict[str, str]:
     own = folder / name
     own.mkdir(parents=True, exist_ok=True)
     return MAKERS[name](own)

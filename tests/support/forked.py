@@ -94,13 +94,18 @@ class Forked:
         return b"", said
 
 
+def begun(script: str, folder: Path, env: Mapping[str, str] | None = None) -> Forked:
+    """A process that runs a Python script."""
+    return Forked(_run, script, folder=folder, env=env)
+
+
 def python(script: str, folder: Path, env: Mapping[str, str] | None = None) -> str:
     """What a Python script writes to both streams.
 
     Raises:
         AssertionError: it failed.
     """
-    process = Forked(_run, script, folder=folder, env=env)
+    process = begun(script, folder, env)
     _, said = process.communicate(timeout=250)
     assert process.returncode == 0, said.decode()
     return said.decode()
