@@ -16,6 +16,7 @@ from pathlib import Path
 import checked
 import entry_points_once  # noqa: F401
 import pytest
+import unsynced  # noqa: F401
 from treebank import written
 from widths import LEVELS, flags, missing
 
