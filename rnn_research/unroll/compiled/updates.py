@@ -6,9 +6,8 @@ import ctypes
 import functools
 import weakref
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -171,10 +170,7 @@ def _compile(cell: Cell, arities: Sequence[int], double: bool, intervenes: bool,
     plans = {arity: written[arity][0] for arity in arities}
     sources = {arity: written[arity][1] for arity in arities}
     texts = list(dict.fromkeys(sources.values()))
-    with ThreadPoolExecutor(cores() + 1) as pool:  # one waits for the products
-        pending = pool.submit(library.driver, double)
-        loaded = dict(zip(texts, pool.map(library.load, texts, repeat(double)), strict=True))
-    driver = pending.result()
+    driver, loaded = library.driver_and(texts, double, cores())
     check_sizes(driver)
     made = CompiledUpdates(driver, cell.hidden_size, plans, {}, list(loaded.values()))
     for arity, plan in plans.items():
