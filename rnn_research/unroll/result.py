@@ -115,7 +115,8 @@ class LayerStates:
         """
         choice("which", which, GRADIENTS)
         self._check(again=which != "adjoints")
-        return self._unfolding.norms(which)
+        passes, known = self._found.get(which, (0, None))
+        return self._unfolding.norms(which, known if passes == self._unfolding.passes else None)
 
     def norms_by_point(self) -> NormsByPoint:
         """The L2 norms before and after each point at which an intervention acted in the backward pass.

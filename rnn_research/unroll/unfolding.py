@@ -114,9 +114,9 @@ class Unfolding(ABC):
         """The gates' activations, where the forward pass left them; None: it left none."""
         return None
 
-    def norms(self, which: str) -> State:
-        """The L2 norms of `adjoints`, `direct` or `recurrent`, in float64."""
-        parts: State = getattr(self, which)()
+    def norms(self, which: str, known: State | None = None) -> State:
+        """The L2 norms of `adjoints`, `direct` or `recurrent`, in float64. `known`: these, where they are there."""
+        parts: State = getattr(self, which)() if known is None else known
         return type(parts)(*(norm(part, -1) for part in parts))
 
     def as_unrolled(self) -> ExitStack:

@@ -37,13 +37,14 @@ class Case(NamedTuple):
 
 
 def case(seed: int, arity: int = 9, longest: int = 2000) -> Case:
-    """Everything drawn from the seed; in float64. `arity`: the most children of a node; `longest`: steps of a chain."""
+    """Everything drawn from the seed; in float64. `arity`: the most children of a node; `longest`: steps of a chain, or
+    of a tree that is one."""
     random = np.random.default_rng(seed)
     torch.manual_seed(seed)
     name = list(VARIANTS)[seed % len(VARIANTS)]
     hidden, features = int(random.choice(SIZES)), int(random.choice([1, 2, 3, 10, 40]))
     count = int(random.integers(1, 3))
-    structure = forest(random, arity) if random.random() < 0.5 else chain(random, longest)
+    structure = forest(random, arity, longest) if random.random() < 0.5 else chain(random, longest)
     layers = [
         VARIANTS[name].build(
             hidden if layer else features, hidden, seed=seed + layer, max_children=max(1, structure.max_children)
@@ -81,10 +82,10 @@ def chain(random: np.random.Generator, longest: int) -> Chain:
     return Chain(torch.tensor([1, *random.integers(1, 70, int(random.integers(1, 20))).tolist()]))
 
 
-def forest(random: np.random.Generator, most: int) -> Forest:
+def forest(random: np.random.Generator, most: int, deepest: int) -> Forest:
     trees: list[Tree] = [unary(1)]
     if random.random() < 0.2:
-        trees.append(unary(500))
+        trees.append(unary(min(500, deepest)))
     arity = int(random.integers(1, most + 1))
     trees += [random_tree(random, int(random.integers(1, 60)), arity) for _ in range(int(random.integers(1, 12)))]
     return Forest.of(trees)

@@ -84,10 +84,13 @@ def _grad(parameter: Tensor) -> Tensor:
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
-    for key, value in expected.items():
-        torch.testing.assert_close(
-            found[key].cpu(), value.cpu(), rtol=1e-12, atol=1e-12, msg=lambda m, k=key: f"{k}: {m}"
-        )
+    pairs = {key: (found[key].cpu(), value.cpu()) for key, value in expected.items()}
+    assert all((one.shape, one.dtype) == (other.shape, other.dtype) for one, other in pairs.values())
+    every = (torch.cat([one.flatten() for one in side]) for side in zip(*pairs.values(), strict=True))
+    if not torch.allclose(*every, rtol=1e-12, atol=1e-12):  # a hundred at once; the message says which it was
+        for key, (one, other) in pairs.items():
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12, msg=lambda m, k=key: f"{k}: {m}")
+        raise AssertionError("not the same")
 
 
 @pytest.mark.parametrize(("layers", "given"), list(itertools.product((1, 2), (False, True))))
@@ -242,3 +245,18 @@ def test_a_side_pass_is_its_own_threads_alone():
     y.register_hook(look)
     unrecorded_gradients(y.sum(), [x])
     assert (seen, recording_disabled()) == ([True, False], False)
+
+
+@pytest.mark.parametrize("engine", ["torch", "reference"])
+def test_norms_of_parts_that_were_read_run_no_update_again(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def again(*arguments: Any) -> None:
+        raise AssertionError("an update is run again")
+
+    unrolled = unroll(LSTM(2, 3), Chain(torch.tensor([4, 2])), torch.randn(2, 4, 2), engine=engine)
+    unrolled.hidden.sum().backward()
+    direct = unrolled.direct
+    monkeypatch.setattr("rnn_research.unroll.unfolding.UpdateCaller", again)
+    for norms, part in zip(unrolled.top.norms("direct"), direct, strict=True):
+        torch.testing.assert_close(norms, part.double().norm(dim=-1))
+    with pytest.raises(AssertionError, match="again"):
+        unrolled.top.norms("recurrent")

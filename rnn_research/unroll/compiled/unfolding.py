@@ -83,12 +83,12 @@ class NativeUnfolding(Unfolding):
         found = [self._again(*one).recurrent for one in wanted]
         return self._of([added(parts) for parts in zip(*found, strict=True)])
 
-    def norms(self, which: str) -> State:
+    def norms(self, which: str, known: State | None = None) -> State:
         assert self.recorded is not None
         count = len(self.cell.state_names)
         first = GRADIENTS.index(which) * count
-        known = self.recorded.norms[first : first + count]
-        return self._of(known) if known else super().norms(which)
+        recorded = self.recorded.norms[first : first + count]
+        return self._of(recorded) if recorded else super().norms(which, known)
 
     def adjoints_of(self, loss: Tensor) -> State:
         return self._of(self._again(unrecorded_gradients(loss, self._states), Wanted()).adjoints)
