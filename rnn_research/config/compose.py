@@ -214,9 +214,10 @@ def composing(folders: tuple[Path, ...]) -> Iterator[None]:
 def in_hydra(config: DictConfig) -> Iterator[None]:
     """Let `${hydra:...}` be resolved by `config`, in this process."""
     with _one_at_a_time:
-        known = HydraConfig.instance()
+        known: Any = HydraConfig.instance()
         before = known.cfg
-        known.set_config(config)
+        OmegaConf.set_readonly(config.hydra, True)
+        known.cfg = config  # `set_config` would copy Hydra's part, which takes as long as composing
         try:
             yield
         finally:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.config.compose import ComposedRun, in_hydra
@@ -112,7 +113,7 @@ def failed(spec: ComposedRun, folder: Path, error: str) -> runs.RunRecord:
         name=folder.name,
         status="failed",
         seed=spec.task.seed,
-        **_identity(spec, None),
+        **_identity(spec, spec.task, None),
         parameters=0,
         data={},
         versions=provenance.versions(),
@@ -145,7 +146,7 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, how: dict[str, Any]) -> r
         except Exception:
             logging.getLogger(__name__).exception("the run could not start")
             raise
-        identity = _identity(spec, parts.layout.name)
+        identity = _identity(spec, cfg, parts.layout.name)
     run = RunSpec(
         folder,
         name=folder.name,
@@ -161,7 +162,7 @@ def _built_and_fitted(spec: ComposedRun, folder: Path, how: dict[str, Any]) -> r
     return fit(parts.data, parts.model, parts.trainer, parts.probes, run)
 
 
-def _identity(spec: ComposedRun, structure: str | None) -> dict[str, Any]:
+def _identity(spec: ComposedRun, cfg: DictConfig, structure: str | None) -> dict[str, Any]:
     """What a record holds of the command."""
     folders = [str(folder) for folder in spec.folders]
-    return identity_of(recorded(spec.task), spec.choices, spec.typed, structure=structure, config_dirs=folders)
+    return identity_of(recorded(cfg), spec.choices, spec.typed, structure=structure, config_dirs=folders)
