@@ -7,6 +7,7 @@ backpropagation or cuts the graph, subclass `BackwardStrategy` and implement `in
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -108,7 +109,7 @@ class BackwardStrategy(Clipping):
     ) -> Intervention | None: ...
 
     def forward(self, parameters: list[nn.Parameter]) -> Tensor:
-        return torch.ones((), dtype=torch.float64)
+        return constant(1.0)
 
 
 class Composed(Clipping):
@@ -153,9 +154,12 @@ def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return torch.zeros((), dtype=torch.float64)
-    if any(gradient.dtype == torch.float64 for gradient in gradients):
+    if torch.float64 in {gradient.dtype for gradient in gradients}:
         return l2_norm(torch.stack([l2_norm(gradient) for gradient in gradients]))
-    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
+    if gradients[0].is_cpu:  # there it is `vector_norm` of each, in one call; elsewhere it adds in another order
+        norms = torch._foreach_norm(gradients, 2, dtype=torch.float64)  # type: ignore[attr-defined]
+    else:
+        norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
     return torch.linalg.vector_norm(torch.stack(norms))  # float64 holds the squares of all that float32 holds
 
 
@@ -174,12 +178,18 @@ def clip(strategy: Clipping, parameters: Iterable[nn.Parameter]) -> ClippingEffe
         present = [parameter for parameter in parameters if parameter.grad is not None]
         if not strategy.changes_gradients or not present:
             norm, coefficient = global_norm(present), strategy(present)
-            one, zero = torch.ones_like(norm), torch.zeros_like(norm)
+            one, zero = constant(1.0, norm.device), constant(0.0, norm.device)
             return ClippingEffect(norm, norm, one if coefficient is None else coefficient, one, zero)
         before = side_by_side(present)
         coefficient = strategy(present)
         skipped = all(parameter.grad is None for parameter in present)
         return measure_effect(before, None if skipped else side_by_side(present), coefficient)
+
+
+@functools.cache
+def constant(value: float, device: torch.device | None = None) -> Tensor:
+    """A number of an effect, float64, that is the same at most steps. It is shared: nothing may change it in place."""
+    return torch.full((), value, dtype=torch.float64, device=device)
 
 
 def measure_effect(before: Tensor, after: Tensor | None, coefficient: Tensor | None) -> ClippingEffect:
@@ -190,7 +200,7 @@ def measure_effect(before: Tensor, after: Tensor | None, coefficient: Tensor | N
         coefficient: as `Clipping.forward` gave it.
     """
     norm = torch.linalg.vector_norm(before, dtype=torch.float64)
-    one, zero = torch.ones_like(norm), torch.zeros_like(norm)
+    one, zero = constant(1.0, norm.device), constant(0.0, norm.device)
     if after is None:
         return ClippingEffect(norm, zero, zero, torch.full_like(norm, torch.nan), one)
     norm_after = torch.linalg.vector_norm(after, dtype=torch.float64)

@@ -188,7 +188,9 @@ class Regression(Objective):
         return targets.to(outputs.dtype).view_as(outputs)  # one number a sample may come without its axis
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.mse_loss(outputs, targets, reduction="none").mean(-1)
+        """The mean over components; of one it is that, without the mean's own backward pass."""
+        squares = nn.functional.mse_loss(outputs, targets, reduction="none")
+        return squares.squeeze(-1) if squares.shape[-1] == 1 else squares.mean(-1)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return outputs.detach()

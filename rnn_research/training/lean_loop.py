@@ -13,7 +13,8 @@ as with its own loop are a test.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from lightning.fabric.utilities import move_data_to_device
@@ -47,7 +48,8 @@ def make_lean(trainer: Trainer) -> None:
 
     def after_closure(model: LightningModule, optimizer: Optimizer) -> None:
         hooks.call("on_before_optimizer_step", optimizer)
-        plugin._clip_gradients(model, optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
+        limits = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+        hooks.within("configure_gradient_clipping", [model.configure_gradient_clipping], optimizer, *limits)
 
     if type(plugin).pre_backward is Precision.pre_backward and type(plugin).post_backward is Precision.post_backward:
         plugin.pre_backward, plugin.post_backward = before, after  # type: ignore[method-assign]
@@ -59,30 +61,35 @@ class Hooks:
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
-        self._known: dict[str, tuple[list[Callable[..., Any]], Callable[..., Any] | None]] = {}
+        self._known: dict[str, list[Callable[..., Any]]] = {}
+        self._of_model: dict[str, Any] = {}
 
-    def forget(self) -> None:
-        """Look again who overrides what."""
+    def begin(self) -> None:
+        """Look who overrides what, for an epoch."""
         self._known.clear()
+        self._of_model = vars(self.trainer.lightning_module)  # torch's `__setattr__` would look for parameters
 
     def call(self, name: str, *arguments: Any) -> None:
         """The callbacks' first, then the model's."""
         if name not in self._known:
             self._known[name] = self._find(name)
-        callbacks, own = self._known[name]
-        if callbacks or own is not None:
-            model = self.trainer.lightning_module
-            before, model._current_fx_name = model._current_fx_name, name
-            for callback in callbacks:
-                callback(self.trainer, model, *arguments)
-            if own is not None:
-                own(*arguments)
-            model._current_fx_name = before
+        if methods := self._known[name]:
+            self.within(name, methods, *arguments)
 
-    def _find(self, name: str) -> tuple[list[Callable[..., Any]], Callable[..., Any] | None]:
-        callbacks = [getattr(one, name) for one in self.trainer.callbacks if overrides(one, name, Callback)]  # type: ignore[attr-defined]
-        model = self.trainer.lightning_module
-        return callbacks, getattr(model, name) if overrides(model, name, LightningModule) else None
+    def within(self, name: str, methods: Sequence[Callable[..., Any]], *arguments: Any) -> Any:
+        """What the last of these methods gives. Meanwhile the model has the name of the hook, under which it logs."""
+        told, answer = self._of_model, None
+        before, told["_current_fx_name"] = told["_current_fx_name"], name
+        for method in methods:
+            answer = method(*arguments)
+        told["_current_fx_name"] = before
+        return answer
+
+    def _find(self, name: str) -> list[Callable[..., Any]]:
+        trainer, model = self.trainer, self.trainer.lightning_module
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        found = [partial(getattr(one, name), trainer, model) for one in callbacks if overrides(one, name, Callback)]
+        return [*found, getattr(model, name)] if overrides(model, name, LightningModule) else found
 
 
 def overrides(one: Any, name: str, base: type) -> bool:
@@ -113,11 +120,11 @@ class LeanOptimization(_AutomaticOptimization):
         self.optim_progress.optimizer.zero_grad.increment_completed()
 
     def _training_step(self, kwargs: Any) -> ClosureResult:
-        model = self.trainer.lightning_module
-        before, model._current_fx_name = model._current_fx_name, "training_step"
-        loss = self.trainer.strategy.training_step(*kwargs.values())
-        model._current_fx_name = before
-        return ClosureResult.from_training_step_output(loss, self.trainer.accumulate_grad_batches)
+        loss = self.hooks.within("training_step", [self.trainer.strategy.training_step], *kwargs.values())
+        batches = self.trainer.accumulate_grad_batches
+        if batches == 1 and isinstance(loss, Tensor):  # lightning would divide by 1, which has a backward pass
+            return ClosureResult(loss)
+        return ClosureResult.from_training_step_output(loss, batches)
 
     def _optimizer_step(self, batch_idx: int, train_step_and_backward_closure: Callable[[], Tensor | None]) -> None:
         trainer, progress = self.trainer, self.optim_progress.optimizer.step
@@ -134,12 +141,26 @@ class LeanEpochLoop(_TrainingEpochLoop):
         super().__init__(trainer, **limits)
         self.hooks = Hooks(trainer)
         self.automatic_optimization = LeanOptimization(trainer, self.hooks)
-        self._lean = self._transfers = False
+        self._lean = self._indexed = self._validates = False
 
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
         super().on_run_start(data_fetcher)
-        self.hooks.forget()
+        self.hooks.begin()
         self._lean = self._is_plain(data_fetcher)
+        self._indexed = "batch_idx" in super()._build_kwargs(OrderedDict(), None, 0)
+        self._validates = self.trainer.enable_validation
+        if self._lean:
+            data_fetcher._start_profiler = data_fetcher._stop_profiler = _nothing
+
+    @property
+    def global_step(self) -> int:
+        """Lightning asks the model who takes the steps."""
+        return self.automatic_optimization.optim_progress.optimizer_steps if self._lean else super().global_step
+
+    def update_lr_schedulers(self, interval: str, update_plateau_schedulers: bool) -> None:
+        """Lightning looks first whether a step is done."""
+        if self.trainer.lr_scheduler_configs:
+            super().update_lr_schedulers(interval, update_plateau_schedulers)
 
     def _is_plain(self, data_fetcher: _DataFetcher) -> bool:
         """Whether lightning would do nothing more at a batch than `advance` does."""
@@ -156,11 +177,27 @@ class LeanEpochLoop(_TrainingEpochLoop):
             and getattr(trainer.profiler, "lean", False)  # type: ignore[attr-defined]
         )
 
+    def _build_kwargs(self, kwargs: OrderedDict[str, Any], batch: Any, batch_idx: int) -> OrderedDict[str, Any]:
+        """Lightning looks at the signature of `training_step` again."""
+        kwargs["batch"] = batch
+        if self._indexed:
+            kwargs["batch_idx"] = batch_idx
+        return kwargs
+
+    def _should_check_val_epoch(self) -> bool:
+        """Lightning looks at the class of the model again."""
+        if not self._lean:
+            return super()._should_check_val_epoch()
+        trainer, every = self.trainer, self.trainer.check_val_every_n_epoch
+        due = every is None or (trainer.current_epoch + 1) % every == 0
+        return due and self._validates and trainer.limit_val_batches > 0
+
     def advance(self, data_fetcher: _DataFetcher) -> None:
         if not self._lean or self.restarting:
             super().advance(data_fetcher)
             return
-        self.val_loop.restarting = False
+        if self.val_loop.restarting:
+            self.val_loop.restarting = False
         batch, _, _ = next(data_fetcher)
         try:
             self._train(batch, data_fetcher)
@@ -175,7 +212,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if trainer.strategy.root_device.type != "cpu":
             batch = move_data_to_device(batch, trainer.strategy.root_device)
         progress.increment_ready()
-        trainer._logger_connector.on_batch_start(batch)
+        self._begin_logging(batch)
         self.hooks.call("on_train_batch_start", batch, index)
         progress.increment_started()
         arguments = self._build_kwargs(OrderedDict(), batch, index)
@@ -185,8 +222,18 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if self._num_ready_batches_reached():
             self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         self.hooks.call("on_train_batch_end", output, batch, index)
-        if trainer._results:  # what a callback or the model has logged
+        if self._results:  # what a callback or the model has logged
             trainer._logger_connector.on_batch_end()
         progress.increment_completed()
-        if trainer._results:
+        if self._results:
             trainer._logger_connector.update_train_step_metrics()
+
+    def _begin_logging(self, batch: Any) -> None:
+        """As the connector's `on_batch_start`, which looks for these results."""
+        connector, results = self.trainer._logger_connector, self._results
+        connector._first_loop_iter = connector._first_loop_iter is None
+        results.batch, results.batch_size, results.dataloader_idx = batch, None, None
+
+
+def _nothing() -> None:
+    """Where a profiler would be told."""

@@ -129,6 +129,7 @@ class StopRules(Callback):
         if self.losses:
             steps, losses = zip(*self.losses, strict=True)
             self.losses.clear()
-            for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
+            values = torch.stack(losses).tolist() if len(losses) > 1 else map(float, losses)
+            for step, loss in zip(steps, values, strict=True):
                 if not math.isfinite(loss):
                     raise Diverged(step, f"the loss became {loss}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,25 @@ def test_it_is_lightnings_own_training(limits: dict[str, Any], tmp_path: Path, m
     assert all(torch.equal(value, theirs["weights"][name]) for name, value in ours["weights"].items())
     for table in ("adjoint", "gradient_norm", "clipping"):
         np.testing.assert_array_equal(ours[table], theirs[table])
+
+
+def test_a_step_calls_little_of_lightnings(tmp_path: Path) -> None:
+    """Hooks aside: what does not change within an epoch is not looked up at every step, which made some 280 calls."""
+    calls: list[str] = []
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        if event == "call" and "/lightning/" in frame.f_code.co_filename.replace("\\", "/"):
+            calls.append(frame.f_code.co_name)
+
+    class Count(Callback):
+        def on_train_batch_end(self, trainer: Any, *rest: Any) -> None:  # type: ignore[override]
+            sys.setprofile(count if trainer.global_step == 4 else None)
+
+    try:
+        trained(tmp_path, (Count(),), max_steps=6, log_every_n_steps=100, limit_val_batches=0)
+    finally:
+        sys.setprofile(None)
+    assert len(calls) < 170
 
 
 @pytest.mark.parametrize("profiler", [None, "simple"])
