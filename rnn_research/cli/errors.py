@@ -79,7 +79,7 @@ def _syntax(error: Exception, text: str, arguments: list[str]) -> str:
     """An argument that is no override."""
     from hydra.errors import OverrideParseException
 
-    from rnn_research.config.compose import parsed
+    from rnn_research.config.parsed_overrides import parsed
 
     if not isinstance(error, OverrideParseException):
         return ""

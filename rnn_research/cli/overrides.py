@@ -13,9 +13,9 @@ from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, ValueType
 
-from rnn_research.config.compose import parsed
 from rnn_research.config.counterfactual_keys import expand
 from rnn_research.config.groups import CONF, LISTS, config_dirs, options
+from rnn_research.config.parsed_overrides import parsed
 from rnn_research.config.resources import available, size
 from rnn_research.errors import UsageError
 

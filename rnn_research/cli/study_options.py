@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from omegaconf import OmegaConf
 
 from rnn_research.checks import choice, integer
-from rnn_research.config.compose import parsed
+from rnn_research.config.parsed_overrides import parsed
 from rnn_research.errors import UsageError
 
 if TYPE_CHECKING:

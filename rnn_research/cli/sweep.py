@@ -10,7 +10,8 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from rnn_research.config.compose import ComposedRun, Composer, parsed
+from rnn_research.config.compose import ComposedRun, Composer
+from rnn_research.config.parsed_overrides import parsed
 from rnn_research.config.similar import all_runs
 from rnn_research.errors import UsageError
 

@@ -99,8 +99,8 @@ def excluded(rule: dict[str, str], choices: dict[str, str], values: Mapping[str,
         choices: Hydra's.
         values: the run's, see `config.queue.values_of`.
     """
-    from rnn_research.config.compose import parsed
     from rnn_research.config.groups import LISTS
+    from rnn_research.config.parsed_overrides import parsed
     from rnn_research.config.short_keys import names, written_out
     from rnn_research.records.canonical import canonical
 

@@ -20,8 +20,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -31,6 +29,7 @@ from rnn_research.config.composed_options import ComposedOptions, read_typed, wi
 from rnn_research.config.counterfactual_keys import expand
 from rnn_research.config.groups import CONF
 from rnn_research.config.kept_yamls import KeptYamls, as_files, keep
+from rnn_research.config.parsed_overrides import parsed
 from rnn_research.config.short_keys import needs_options, register, written_out
 from rnn_research.config.untrusted_yamls import ALLOWED, check_hydra, check_swept, check_trust
 from rnn_research.errors import UsageError
@@ -222,14 +221,6 @@ def in_hydra(config: DictConfig) -> Iterator[None]:
             yield
         finally:
             known.cfg = before
-
-
-def parsed(text: str) -> Override | None:
-    """Return what Hydra reads an override as; None where it can't: that is told when the config is composed."""
-    try:
-        return OverridesParser.create().parse_override(text)
-    except HydraException:
-        return None
 
 
 @functools.cache

@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.config.groups import TABLE
+from rnn_research.config.parsed_overrides import parsed
 from rnn_research.config.untrusted_yamls import ALLOWED
 
 HYDRAS = tuple(f"hydra.{key}" for key in ALLOWED)
@@ -57,12 +56,12 @@ def read_typed(overrides: Sequence[str], folders: Sequence[Path]) -> Typed | Non
     Args:
         folders: those of the configs: what names a folder in one of them is a group.
     """
-    try:
-        read = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException:
-        return None
-    choices, values = [], []
-    for text, override in zip(overrides, read, strict=True):
+    choices, values, read = [], [], list[Override]()
+    for text in overrides:
+        override = parsed(text)
+        if override is None:
+            return None
+        read.append(override)
         key = override.key_or_group
         top = key.partition(".")[0]
         if override.is_sweep_override() or override.is_delete():

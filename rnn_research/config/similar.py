@@ -20,8 +20,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rnn_research.config.compose import ComposedRun, Composer, parsed
+from rnn_research.config.compose import ComposedRun, Composer
 from rnn_research.config.environment import recorded
+from rnn_research.config.parsed_overrides import parsed
 from rnn_research.config.short_keys import INFINITE
 from rnn_research.records.runs import plain
 
