@@ -49,4 +49,4 @@ def _is(value: Any, told: Any) -> bool:
         return len(each) == len(value) and all(map(_is, value, each))
     if told is float or told is int:
         return isinstance(value, (int, float) if told is float else int) and not isinstance(value, bool)
-    return not isinstance(told, type) or isinstance(value, told)
+    return told is Any or not isinstance(told, type) or isinstance(value, told)
