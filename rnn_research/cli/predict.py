@@ -107,9 +107,22 @@ def _lines(kind: str) -> Iterator[Item]:
 
     if kind != "text":
         raise UsageError(f"-: this run reads {kind}, expected files; only texts are read from the standard input")
-    for number, line in enumerate(sys.stdin, start=1):
-        if text := line.rstrip("\n"):
+    for number, text in enumerate(typed_lines(), start=1):
+        if text:
             yield Item(f"line {number}", text)
+
+
+def typed_lines() -> Iterator[str]:
+    """The lines of the standard input as they come, without their ends.
+
+    Raises:
+        UsageError: they are no text in its encoding.
+    """
+    try:
+        for line in sys.stdin:
+            yield line.rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"-: found bytes that are not {error.encoding}; convert what is read to UTF-8") from None
 
 
 class Tally:

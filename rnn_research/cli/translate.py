@@ -13,7 +13,7 @@ from pathlib import Path
 
 import rnn_research.cli.one_thread  # noqa: F401  # before numpy
 from rnn_research.cli.arguments import PlainParser, leaving
-from rnn_research.cli.predict import opened
+from rnn_research.cli.predict import opened, typed_lines
 from rnn_research.errors import UsageError
 from rnn_research.records.printable import printable
 
@@ -71,7 +71,7 @@ def _translate(options: argparse.Namespace) -> None:
 def _lines(file: str) -> Iterator[str]:
     """The lines of a file, or of the standard input as they come."""
     if file == STDIN:
-        yield from (line.rstrip("\n") for line in sys.stdin)
+        yield from typed_lines()
     else:
         yield from _read(Path(file).expanduser())
 

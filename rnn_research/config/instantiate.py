@@ -149,6 +149,10 @@ def _taken(nodes: Any, path: str) -> dict[str, Any]:
 
 def check_keys(node: DictConfig, path: str) -> None:
     """Every key is an argument of the target: said before the target's own TypeError would say less."""
+    for key in ("_partial_", "_recursive_"):
+        if key in node:
+            with usage_error_at(path):
+                flag(key, node[key])
     parameters = _parameters(node._target_, path)
     later = LATER.get(path) or (LATER.get(path.partition(".")[0], set()) if path.partition(".")[0] in LISTS else set())
     for key in [str(key) for key in node if not str(key).startswith("_")]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.config.compose import ComposedRun
 from rnn_research.config.short_keys import register
@@ -129,12 +130,24 @@ class QueueTrainer:
 
     def _spec(self, run: QueuedRun) -> ComposedRun:
         values = run.spec()
-        own = [*values["folders"], *(values["config"].get("trust") or ())]
+        try:
+            own = [*_folders(values["folders"]), *(values["config"].get("trust") or ())]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise store.damaged(run.path, error) from None
         if own and not self.trust:
             raise NotTrusted(
                 f"{run.path}: the run takes code from {', '.join(map(str, own))}; add --trust if you know who made it"
             )
-        return as_composed(values)
+        try:
+            return as_composed(values)
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, OmegaConfBaseException) as error:
+            raise store.damaged(run.path, error) from None
+
+
+def _folders(given: Any) -> list[str]:
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise TypeError(f"folders is {str(given)[:80]!r}, expected a list of paths")
+    return given
 
 
 class NotTrusted(OSError):

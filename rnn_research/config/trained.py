@@ -32,6 +32,8 @@ from rnn_research.structures.layouts import Layout
 
 TOGETHER = 64
 """Samples that are read at a time."""
+WIDEST = 1000
+"""The most hypotheses, or prefixes, that a search keeps: with many more it ends neither in memory nor in time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +152,7 @@ class TrainedRun:
             )
         self._translator = self._translator or Translator(self.model, encoder, self.layout)
         with usage_error_at(""):
+            integer("beam", beam, most=WIDEST)
             yield from self._translator.translate(texts, beam, length_penalty, batch_size)
 
     def transcribe(
@@ -171,7 +174,7 @@ class TrainedRun:
                 f"{self.record.name}: writes no transcripts; give a run of dataset=audio_transcripts or =spoken_numbers"
             )
         with usage_error_at(""):
-            integer("beam", beam, least=0)
+            integer("beam", beam, least=0, most=WIDEST)
         for group in self._groups(raws, batch_size):
             batch = self.layout.collate([self._sample(item, "") for item in group])
             with torch.no_grad():
@@ -182,7 +185,8 @@ class TrainedRun:
 
     def _groups(self, raws: Iterable[Any], batch_size: int) -> Iterator[list[Item]]:
         """Raw samples as items, so many at a time."""
-        integer("batch_size", batch_size)
+        with usage_error_at(""):
+            integer("batch_size", batch_size)
         items = (raw if isinstance(raw, Item) else Item(f"sample {n}", raw) for n, raw in enumerate(raws))
         while group := list(islice(items, batch_size)):
             yield group

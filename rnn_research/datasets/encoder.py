@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from rnn_research.datasets.kept_types import check_made
 from rnn_research.structures import Sample
 
 ENCODERS = {
@@ -86,15 +87,19 @@ class Encoder(ABC):
         return [self.encode(raw, target) for raw, target in zip(raws, targets, strict=True)]
 
 
-def encoder_of(plain: Mapping[str, Any]) -> Encoder:
+def encoder_of(plain: Any) -> Encoder:
     """The encoder that is stored with a run.
 
     Raises:
         ValueError: its kind is unknown, or it is not one's.
     """
-    kind = plain.get("kind")
-    if kind not in ENCODERS:
+    kind = plain.get("kind") if isinstance(plain, Mapping) else None
+    if not isinstance(kind, str) or kind not in ENCODERS:
         raise ValueError(f"encoder: given the kind {kind!r}, expected one of {', '.join(ENCODERS)}")
     module, _, name = ENCODERS[kind].rpartition(".")
-    made: Encoder = getattr(importlib.import_module(module), name).of(plain)
+    try:
+        made: Encoder = getattr(importlib.import_module(module), name).of(plain)
+    except (AttributeError, LookupError, TypeError, OverflowError) as error:
+        raise ValueError(f"encoder: damaged ({error})") from None
+    check_made(made, "encoder")
     return made

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 
+from rnn_research.checks import integer
+from rnn_research.datasets.kept_types import check_arguments
+
 SPLITS = ("train", "val", "test")
 Kind = Literal["classification", "regression", "next_token", "sequence", "transcript"]
+LARGEST_SIZE = 10**9
+"""Of a vocabulary or an output that a run keeps: more numbers than that are no model's."""
 LESS_IS_BETTER = ("loss", "bits", "perplexity", "mse", "character_error_rate")
 """Metrics of which less is better, of all positions (`position_...`) too; of all others more is."""
 
@@ -101,12 +106,23 @@ class Task:
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Self:
-        """The task that gave `plain`, with vectors of NaN where it had some."""
+        """The task that gave `plain`, with vectors of NaN where it had some.
+
+        Raises:
+            ValueError: it is no task's.
+        """
         known = {one.name for one in fields(cls)}
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in plain.items() if key != "vectors"
         }
-        size = values.get("vectors_size")
-        vectors = None if size is None else np.full((values["input_size"], size), np.nan, dtype=np.float32)
         arguments: dict[str, Any] = {key: value for key, value in values.items() if key in known}
-        return cls(**arguments, vectors=vectors)
+        check_arguments(cls, arguments, "task")
+        made, size = cls(**arguments), values.get("vectors_size")
+        for name, number in (("input_size", made.input_size), ("output_size", made.output_size)):
+            integer(name, number, most=LARGEST_SIZE)
+        if made.classes is not None and len(made.classes) != made.output_size:
+            raise ValueError(f"task: damaged ({len(made.classes)} classes have names, of {made.output_size})")
+        if size is None:
+            return made
+        integer("vectors_size", size, most=LARGEST_SIZE // made.input_size)
+        return replace(made, vectors=np.full((made.input_size, size), np.nan, dtype=np.float32))

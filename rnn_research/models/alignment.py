@@ -32,7 +32,8 @@ def without_end(written: Int[Tensor, "batch most"]) -> tuple[Int[Tensor, " symbo
 def transcript_losses(
     outputs: Float[Tensor, "batch time classes"], chain: Chain, written: Int[Tensor, "batch most"]
 ) -> Float[Tensor, " batch"]:
-    """-ln p of each sample's transcript, in nats; infinite where no path is long enough.
+    """-ln p of each sample's transcript, in nats, in float32 at least; infinite where no path is long
+    enough.
 
     Args:
         outputs: before the softmax.
@@ -40,7 +41,8 @@ def transcript_losses(
         written: the transcripts, as `Batch.target_sequence` has them.
     """
     symbols, lengths = without_end(written)
-    logs = outputs.log_softmax(-1).transpose(0, 1)
+    precision = torch.promote_types(outputs.dtype, torch.float32)  # torch has no sum over paths in 16 bits
+    logs = outputs.log_softmax(-1, dtype=precision).transpose(0, 1)
     return nn.functional.ctc_loss(logs, symbols, chain.lengths, lengths, BLANK, "none")
 
 

@@ -35,7 +35,8 @@ class FrameReader(nn.Module):
     ) -> Float[Tensor, "batch time features"]:
         found = frames.new_zeros((*mask.shape, self.read.out_features))
         together = [frames[mask]] if self.training else [clip[real] for clip, real in zip(frames, mask, strict=True)]
-        return found.masked_scatter(mask[..., None], torch.cat([self.features(some) for some in together]))
+        read = torch.cat([self.features(some) for some in together])  # half, where precision is mixed
+        return found.masked_scatter(mask[..., None], read.to(found.dtype))
 
     def features(self, frames: Float[Tensor, "frames pixels"]) -> Float[Tensor, "frames features"]:
         """Of frames, in any order."""

@@ -103,6 +103,10 @@ class SequenceWriter:
         return logits.log_softmax(-1), DecoderRows(tuple(states), attended)
 
 
+LARGEST_PENALTY = 50.0
+"""Of alpha: the score of a sequence of 10^5 tokens is a float64 still."""
+
+
 def length_penalty_of(length: int | Tensor, alpha: float) -> Any:
     """((5 + n) / 6)^alpha: Wu et al. 2016 (arXiv:1609.08144, equation 14), with n the tokens, the end among them."""
     return ((5 + length) / 6) ** alpha
@@ -133,7 +137,7 @@ def search(
         ValueError: an argument is out of range, or a probability is not a number.
     """
     integer("width", width)
-    number("length_penalty", length_penalty, least=0.0)
+    number("length_penalty", length_penalty, least=0.0, most=LARGEST_PENALTY)
     device, count = batch.inputs.device, len(batch)
     limits = torch.as_tensor(list(most), device=device)
     found: list[WrittenSequence | None] = [None] * count

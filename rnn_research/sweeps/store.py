@@ -77,8 +77,8 @@ class QueuedRun:
         """
         try:
             return json.loads(self.path.read_text(encoding="utf-8").split("\n")[1])
-        except (OSError, ValueError, IndexError) as error:
-            raise _damaged(self.path, error) from None
+        except (OSError, ValueError, IndexError, RecursionError) as error:
+            raise damaged(self.path, error) from None
 
 
 def add(run: QueuedRun, spec: Mapping[str, Any]) -> bool:
@@ -140,8 +140,8 @@ def _read(sweep: Path, path: Path) -> QueuedRun:
                 raise ValueError("no folder")
             prune = _pruning(head["prune"]) if "prune" in head else None
             return QueuedRun(sweep, path.stem, name, int(head["number"]), label, other, extends, prune)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, error) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise damaged(path, error) from None
     raise DamagedQueue(f"{path}: version {version!r} of a queue, this rnn_research reads {VERSION}; use a newer one")
 
 
@@ -158,12 +158,14 @@ def _within(given: str) -> str:
         ValueError: it lies outside.
     """
     name = Path(given)
+    os.fsencode(name)  # a ValueError where no file can be called so
     if given and (name.is_absolute() or ".." in name.parts or name == Path(".")):
         raise ValueError(f"a folder outside the sweep's, {name}")
     return str(name) if given else ""
 
 
-def _damaged(path: Path, error: Exception) -> DamagedQueue:
+def damaged(path: Path, error: Exception) -> DamagedQueue:
+    """What to say of a file of the queue that holds something else than was written."""
     return DamagedQueue(f"{path}: damaged ({error}); remove it, and start the sweep's command again")
 
 

@@ -70,6 +70,7 @@ def test_what_has_no_meaning_is_one_line(trained: tuple[Path, Path], capsys: pyt
     folder, manifest = trained
     for arguments, told in (
         ((folder, manifest, "--beam", -1), "beam: given -1"),
+        ((folder, manifest, "--beam", 10**5), "beam: given 100000, expected an integer from 0 to 1000"),
         ((folder, manifest.with_name("none.wav")), "which is not there"),
         ((folder, manifest, "--probabilities"), "--probabilities"),
     ):

@@ -121,14 +121,18 @@ def test_without_sacrebleu_it_is_said(
     assert err == f"rnn-translate: error: {told}\n"
 
 
-def test_mistakes_are_one_line(trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_line(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, files = trained
     (bad := tmp_path / "bad.txt").write_bytes(b"\xe9\n")
     for arguments, told in (
         ((tmp_path / "none",), "none: no such folder, expected a run's; check the path"),
         ((folder, tmp_path / "none.txt"), "can't read"),
         ((folder, bad), "bad.txt, line 1: found bytes that are not utf-8"),
-        ((folder, files / "a.txt", "--beam", 0), "width: given 0"),
+        ((folder, files / "a.txt", "--beam", 0), "beam: given 0"),
+        ((folder, files / "a.txt", "--beam", 10**6), "beam: given 1000000, expected an integer from 1 to 1000"),
+        ((folder, files / "a.txt", "--length-penalty", 1e308), "length_penalty: given 1e+308"),
         ((folder, files / "a.txt", "--length-penalty", -1), "length_penalty: given -1"),
         ((folder, files / "a.txt", "--batch-size", 0), "batch_size: given 0"),
     ):
@@ -136,6 +140,8 @@ def test_mistakes_are_one_line(trained: tuple[Path, Path], tmp_path: Path, capsy
         assert err.startswith("rnn-translate: error: ")
         assert told in err
         assert err.count("\n") == 1
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\n\xe9\n"), encoding="utf-8"))
+    assert "-: found bytes that are not utf-8" in called(capsys, folder, code=2)[1]
     assert predict.main([str(folder), str(files / "a.txt")]) == 2
     assert "use rnn-translate" in capsys.readouterr().err
 

@@ -194,6 +194,7 @@ def test_items_are_read_as_they_come(trained: Callable[..., tuple[Path, Path]]) 
         (["ABOVE", "FILE"], "has no run.json, expected a run's folder; give one of the 1 runs in it, such as"),
         (["RUN", "FILE", "--weights", "worst"], "weights: given 'worst', expected one of measured, best, last"),
         (["RUN", "FILE", "--batch-size", "0"], "--batch-size: given 0"),
+        (["RUN", "FILE", "--batch-size", str(10**20)], "batch_size: given 1000000000"),
         (["RUN", "FILE", "--out", "FILE"], "it is there already"),
         (["RUN"], "the following arguments are required: FILE"),
     ],
@@ -279,6 +280,65 @@ def test_a_damaged_run_is_refused_in_one_line(
     with pytest.raises(UsageError) as error:
         load(copy, "last")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "key", "value"),
+    [
+        *((option, "encoder", value) for option in ("trec", "series") for value in (5, "x", [])),
+        ("trec", "encoder.kind", []),
+        ("trec", "encoder.max_length", "x"),
+        ("trec", "encoder.classes", [1]),
+        ("trec", "encoder.vocabulary", [1, None]),
+        ("labelled_text", "encoder.reading.asked.text", -5),
+        ("labelled_text", "encoder.reading.labelled", "x"),
+        ("series", "encoder.reading", 1e308),
+        ("series", "encoder.reading", {"path": "/etc"}),
+        ("series", "encoder.reading", {"unknown": 1}),
+        ("series", "encoder.reading.id_column", -5),
+        ("series", "encoder.columns", [[]]),
+        ("frame_folder", "encoder.every", {}),
+        ("trec", "task.kind", []),
+        ("trec", "task.kind", "\ud800"),
+        ("trec", "task.classes", 10**30),
+        ("trec", "task.classes", "=1+1"),
+        ("trec", "task.classes", ["a", None]),
+        ("trec", "task.classes", ["a"]),
+        ("trec", "task.output_size", -5),
+        ("trec", "task.input_size", 10**30),
+        ("trec", "task.vectors_size", 10**9),
+        ("trec", "task.frame", [1, 2]),
+        ("trec", "task.class_weights", {}),
+    ],
+)
+def test_what_anyone_may_have_written_of_the_encoding_is_refused(
+    option: str,
+    key: str,
+    value: Any,
+    trained: Callable[..., tuple[Path, Path]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, root = trained(option, *READ[option][0])
+    path = shutil.copytree(folder, tmp_path / "copy") / encoding.ENCODING
+    raw = json.loads(path.read_text())
+    *above, last = key.split(".")
+    node = raw
+    for one in above:
+        node = node[one]
+    node[last] = value
+    path.write_text(json.dumps(raw))
+    assert predict.main([str(path.parent), str(root)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("key", ["_partial_", "_recursive_"])
+def test_a_word_of_hydras_that_is_no_flag_is_refused(
+    key: str, trained: Callable[..., tuple[Path, Path]], tmp_path: Path
+) -> None:
+    copy = changed(trained("trec")[0], tmp_path / "copy", **{f"config__model__{key}": 0.5})
+    with pytest.raises(UsageError, match=rf"model\.{key}: given 0\.5, expected true or false"):
+        load(copy)
 
 
 def test_generated_data_have_nothing_to_read(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from folders import write_run
 
+from rnn_research.config.queue import QueueTrainer
 from rnn_research.errors import UsageError
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
@@ -228,12 +229,53 @@ def test_a_run_is_added_once(tmp_path: Path) -> None:
     assert store.listed(tmp_path) == [run]
 
 
-@pytest.mark.parametrize("head", [{"folder": "../x"}, {"folder": "/x"}, {"folder": "."}, {"version": 2}])
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"folder": "../x"},
+        {"folder": "/x"},
+        {"folder": "."},
+        {"folder": "\ud800"},
+        {"version": 2},
+        {"number": float("inf")},
+        {"label": None, "number": []},
+    ],
+)
 def test_what_a_queue_may_not_say(head: dict[str, Any], tmp_path: Path) -> None:
     (run,) = queue(tmp_path, 1)
     run.path.write_text(json.dumps({"version": 1, "folder": "a", "number": 0, "label": "", **head}) + "\n{}\n")
     with pytest.raises(store.DamagedQueue):
         store.listed(tmp_path)
+
+
+@pytest.mark.parametrize("deep", [0, 1])
+def test_a_queue_nested_beyond_reading_is_damaged(deep: int, tmp_path: Path) -> None:
+    (run,) = queue(tmp_path, 1)
+    lines = run.path.read_text().split("\n")
+    lines[deep] = "[" * 100_000
+    run.path.write_text("\n".join(lines))
+    with pytest.raises(store.DamagedQueue):
+        [one.spec() for one in store.listed(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"folders": 1e308, "config": {}},
+        {"folders": "", "config": {}},
+        {"folders": [5], "config": {}},
+        {"folders": [], "config": []},
+        {"folders": [], "config": {"trust": 5}},
+        {"folders": [], "config": {}},
+        {"folders": [], "config": {}, "hydra": {"job": {"num": "../../x"}}, "overrides": [], "long": []},
+        {"folders": [], "config": {}, "hydra": {"runtime": {"choices": 5}}, "overrides": [], "long": []},
+    ],
+)
+def test_what_a_queue_says_of_a_run_is_checked(spec: dict[str, Any], tmp_path: Path) -> None:
+    (run,) = queue(tmp_path, 1)
+    run.path.write_text(run.path.read_text().split("\n")[0] + f"\n{json.dumps(spec)}\n")
+    with pytest.raises(store.DamagedQueue, match="remove it"):
+        QueueTrainer()._spec(run)
 
 
 def test_upkeep(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,12 @@ from small import Given as Data
 from torch import nn
 
 from rnn_research.cells import GRU, LSTM, RNN, ChildSumTreeLSTM, NaryTreeLSTM, TreeRNN
+from rnn_research.datasets.task import Task
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.saturation import Saturation
 from rnn_research.regularizers.flossing import Flossing
 from rnn_research.regularizers.omega import Omega
-from rnn_research.structures import ParseTreeLayout
+from rnn_research.structures import ParseTreeLayout, Sample
 
 CELLS = (RNN, LSTM, GRU, TreeRNN, ChildSumTreeLSTM, NaryTreeLSTM)
 
@@ -33,6 +37,31 @@ def test_probes_measure_in_any_precision(cell: Any, kind: str, precision: str, t
     assert run(data, model, tmp_path / "run", probes, max_steps=2, precision=precision).status == "done"
     for probe in probes.values():
         assert all(np.isfinite(probe.table()[name]).any() for name in probe.table().dtype.names or ())
+
+
+def of_frames() -> Data:
+    random = np.random.default_rng(0)
+    clips = [Sample(random.integers(0, 256, (steps, 16), dtype=np.uint8), steps % 3) for steps in (4, 1, 6, 2)]
+    return Data(Task("classification", input_size=16, output_size=3, frame=(1, 4, 4)), clips)
+
+
+def of_transcripts() -> Data:
+    given = [replace(one, target_sequence=np.array([1, 2])) for one in sequences(4, (3, 6))]
+    return Data(Task("transcript", input_size=2, output_size=3), given)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "16-mixed", "16-true"])
+@pytest.mark.parametrize("data", [of_frames, of_transcripts])
+def test_what_reads_images_and_what_writes_transcripts_trains_in_any_precision(
+    data: Callable[[], Data], precision: str, tmp_path: Path
+) -> None:
+    given, still = data(), partial(torch.optim.SGD, lr=0.0)
+    model = model_of(given, GRU, frame_features=5, optimizer=still)
+    probes = {"adjoint": Adjoint(), "saturation": Saturation()}
+    record = run(given, model, tmp_path / "half", probes, max_steps=2, precision=precision)
+    assert record.status == "done"
+    whole = run(given, model_of(given, GRU, frame_features=5, optimizer=still), tmp_path / "whole", max_steps=1)
+    assert record.final["test_loss"] == pytest.approx(whole.final["test_loss"], rel=0.02)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "16-true"])

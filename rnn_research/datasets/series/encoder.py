@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from rnn_research.datasets.encoder import Encoder, Item
+from rnn_research.datasets.kept_types import check_arguments
 from rnn_research.datasets.own.archives import published_files
 from rnn_research.datasets.series.gaps import POLICIES, without_gaps
 from rnn_research.datasets.series.reading import ReadSeries, read_series
@@ -98,11 +100,22 @@ def _read(path: Path, reading: dict[str, Any]) -> ReadSeries:
         from rnn_research.datasets.series import skeleton_actions
 
         del reading["format"]
+        _check(skeleton_actions.read_recordings, reading)
         files = published_files(path, skeleton_actions.wanted, "joints_sXX_eYY.txt and actionLabel.txt")
         return skeleton_actions.read_recordings(files, **reading)
     if format == "idx":
         from rnn_research.datasets.series import sequential_mnist
 
         del reading["format"]
+        _check(sequential_mnist.read_images, reading)
         return sequential_mnist.read_images(path, **reading)
+    _check(read_series, reading)
     return read_series(path, **reading)
+
+
+def _check(read: Callable[..., Any], reading: Mapping[str, Any]) -> None:
+    """Raise a ValueError where how files were read, as a run keeps it, is no such thing."""
+    unknown = reading.keys() - inspect.signature(read).parameters.keys()
+    if unknown or "path" in reading:
+        raise ValueError(f"encoder: damaged (it reads series with {', '.join(sorted(unknown)) or 'path'})")
+    check_arguments(read, reading, "encoder")
