@@ -79,14 +79,19 @@ def check_hydra(config: Any, plain: Mapping[str, Any], typed: Mapping[str, Any],
     found: Any = OmegaConf.to_container(config.hydra, resolve=False)
     usual = dict(_leaves(plain))
     for key, value in {**dict.fromkeys(usual), **dict(_leaves(found))}.items():
-        if value != usual.get(key) and not _within(key, (*ALLOWED, *MADE)) and not trusted:
+        if _differ(value, usual.get(key)) and not _within(key, (*ALLOWED, *MADE)) and not trusted:
             raise _refused(f"hydra.{key}")
     default = dict(_leaves(typed))
     for key, value in _leaves(found):
-        if value != default.get(key) and not _within(key, (*ALLOWED, *MADE, *OF_THE_COMMAND)):
+        if _differ(value, default.get(key)) and not _within(key, (*ALLOWED, *MADE, *OF_THE_COMMAND)):
             raise UsageError(
                 f"hydra.{key}: has no effect here, expected one of hydra.{', hydra.'.join(ALLOWED)}; leave it out"
             )
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two values are not the same; nan is nan."""
+    return one != other and (one == one or other == other)
 
 
 def check_swept(params: Any, trusted: bool) -> None:

@@ -115,6 +115,10 @@ def test_what_would_happen(here: Path) -> None:
     [
         (["retry=-1"], "retry: given '-1', expected an integer >= 0"),
         (["workers=many"], "workers: given 'many', expected auto or an integer >= 0"),
+        (
+            ["hydra/launcher=slurm", "hydra.launcher.workers=nan"],
+            "workers: given 'nan', expected auto or an integer >= 0",
+        ),
         (["fail_fast=perhaps"], "fail_fast: given 'perhaps', expected true or false"),
         (["stale=maybe"], "stale: given 'maybe', expected warn, skip or rerun"),
         (["extend=10"], "extend: given '10', expected true or false"),

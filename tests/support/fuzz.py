@@ -65,6 +65,9 @@ SMALL: dict[str, list[object]] = {
     "pooling": ["last", "last", "mean", "max", "attention"],
     "bidirectional": ["false", "false", "true"],
     "tie_weights": [*["false"] * 5, "true"],
+    "attention": ["none", "dot", "additive", "location"],
+    "scheduled_sampling": [0, 0.5, 1],
+    "scheduled_sampling_rise": [0, 3],
     "window": [3, 10],
     "tokens": ["words", "chars", "characters", "bytes", "spaces"],
     "vocabulary_size": ["null", 5],
@@ -172,6 +175,8 @@ def case(number: int) -> list[str]:
     ]
     if draw.random() < 0.25:
         arguments.append(f"structure={draw.choice(options_of('structure'))}")
+    if draw.random() < 0.3:
+        arguments.append(f"architecture={draw.choice(options_of('architecture'))}")
     keys = [key for argument in arguments for key in keys_of(*argument.split("="))]
     for group in LISTS:
         taken = draw.sample(options_of(group), draw.choice((0, 1, 1, 2)))
