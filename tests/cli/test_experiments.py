@@ -28,6 +28,7 @@ def test_an_experiment_runs(experiment: str, data_files: Path, tmp_path: Path, m
     arguments = [
         f"experiment={experiment}",
         "trainer.fast_dev_run=true",
+        "workers=1",
         f"hydra.sweep.dir={tmp_path}",
         f"hydra.sweeper.params={{{fewer}}}",
         *(f"{key}={value}" for key, value in sizes.items() if has(cfg, key)),
