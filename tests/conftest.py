@@ -6,6 +6,7 @@ Imports nothing heavy: some tests need no torch.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 import checked
 import entry_points_once  # noqa: F401
 import pytest
+import unsynced  # noqa: F401
 from treebank import written
 from widths import LEVELS, flags, missing
 
@@ -70,9 +72,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Look for garbage among what tests make alone: going through all that was imported is a tenth of their time."""
+    _tie_loggers()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
     gc.enable()
+
+
+def _tie_loggers() -> None:
+    """Torch has 35 loggers with a handler each that hand nothing on: pytest adds its own to each, three times a test.
+    Here they hand what they are told to the logger of torch, whose handler says the same."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.startswith("torch.") and name != "torch.__trace":
+            logger.handlers.clear()
+            logger.propagate = True
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 from contextlib import suppress
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,12 +36,15 @@ def commit() -> str | None:
     here = Path(__file__).parents[1]
     if not (here.parent / ".git").exists():
         return None
+    command = ["git", "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--untracked-files=no"]
     try:
-        call = partial(subprocess.run, cwd=here, capture_output=True, text=True, timeout=5, check=True)
-        changed = call(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
-        return call(["git", "rev-parse", "HEAD"]).stdout.strip() + ("+" if changed else "")
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
+    lines = done.stdout.splitlines()
+    found = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "(initial)")
+    changed = any(not line.startswith("#") for line in lines)
+    return None if found == "(initial)" else found + "+" * changed
 
 
 def machine() -> dict[str, Any]:

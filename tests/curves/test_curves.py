@@ -7,7 +7,6 @@ import re
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from rnn_research import curves
 from rnn_research.curves import Curve, Decay, Verdict, curve, decay, together, verdict
@@ -594,6 +593,8 @@ def test_what_can_not_be_had_is_said(change, arguments: dict, message: str):
 
 
 def test_the_slope_is_scipys_theil_sen():
+    import scipy.stats  # takes half a second
+
     noise = 0.3 * np.random.default_rng(2).normal(size=40)
     norms = np.tile(np.exp(-0.2 * np.arange(40) + noise), (SAMPLES, 1))
     found = curve(table_of(norms))
@@ -643,6 +644,8 @@ def seeds(*gammas: float):
 
 
 def test_the_rate_of_a_condition_is_the_mean_over_seeds():
+    import scipy.stats
+
     logs = np.log([0.5, 0.6, 0.7])
     found = seeds(0.5, 0.6, 0.7)
     low, high = scipy.stats.t.interval(0.95, 2, loc=logs.mean(), scale=scipy.stats.sem(logs))

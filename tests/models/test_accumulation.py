@@ -49,10 +49,14 @@ class Small(Regularizer):
         return step.cells[0].weight_hh.square().sum()  # type: ignore[union-attr,operator]
 
 
+def split(samples: list[Any]) -> dict[str, list[Any]]:
+    return {"train": samples[:9], "val": samples[9:12], "test": samples[12:]}
+
+
 DATA: dict[str, tuple[Callable[[int], Given], Any]] = {
-    "whole": (lambda size: Given(SEQUENCES, sequences(9, (2, 7)), batch_size=size), RNN),
-    "steps": (lambda size: Given(STEPS, sequences(9, (2, 7), steps=True), batch_size=size), LSTM),
-    "nodes": (lambda size: Given(TREES, sentences(9), ParseTreeLayout(), batch_size=size), ChildSumTreeLSTM),
+    "whole": (lambda size: Given(SEQUENCES, split(sequences(15, (2, 7))), batch_size=size), RNN),
+    "steps": (lambda size: Given(STEPS, split(sequences(15, (2, 7), steps=True)), batch_size=size), LSTM),
+    "nodes": (lambda size: Given(TREES, split(sentences(15)), ParseTreeLayout(), batch_size=size), ChildSumTreeLSTM),
 }
 STRATEGIES: dict[str, tuple[Callable[[], Clipping], str]] = {
     "none": (NoClipping, "steps nodes"),

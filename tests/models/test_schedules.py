@@ -41,8 +41,8 @@ class Rates(Callback):
 
 
 def rates(schedule: RateSchedule | None, folder: Path, batches: int = 1, **limits: Any) -> list[float]:
-    """In epochs of 5 batches of 4."""
-    data = Given(SEQUENCES, sequences(20))
+    """In epochs of 5 batches of 4, and of one where nothing is learnt from."""
+    data = Given(SEQUENCES, {"train": sequences(20), "val": sequences(4, seed=1), "test": sequences(4, seed=2)})
     model = model_of(data, optimizer=partial(torch.optim.SGD, lr=LR), scheduler=schedule)
     seen = Rates()
     given = {"max_steps": STEPS, "max_epochs": -1, "accumulate_grad_batches": batches} | limits

@@ -1,8 +1,9 @@
 """The types and shapes in signatures, checked at every call of the package while testing.
 
 jaxtyping's hook decorates every function with `jaxtyping.jaxtyped`, which checks arguments twice and results once, and
-binds every call to its signature even where no shape is named: a step of training took three times as long. Put in its
-place, `jaxtyped` checks the same annotations in one pass, and keeps axes only where a signature names some.
+binds every call to its signature: a step of training took three times as long. Put in its place, `jaxtyped` checks the
+same annotations in one pass, binds nothing, and keeps axes only where a signature names some. Of a function within a
+function, which is made anew at each call of that, the checks are written once.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import types
 from collections.abc import Callable
-from typing import Any, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import beartype
 import jaxtyping
@@ -31,6 +33,7 @@ ROOMS = (
 check = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, violation_type=TypeError))
 """Checks the types of a function's arguments and result at every call; an int is a float."""
 _jaxtyped: Any = jaxtyping.jaxtyped
+_axes = _jaxtyped("context")
 
 
 def install() -> None:
@@ -56,6 +59,38 @@ def jaxtyped(given: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
 
 
 def _checked(function: Any, typechecker: Callable[[Any], Any]) -> Any:
+    code = function.__code__
+    if id(code) not in _written:
+        _written[id(code)] = _write(function, typechecker)
+    checked = _written[id(code)].around(function)
+    return _with_axes(checked) if _written[id(code)].names_axes else checked
+
+
+class _Written(NamedTuple):
+    function: Any
+    checked: Any
+    """`function` where its signature says nothing."""
+    names_axes: bool
+
+    def around(self, function: Any) -> Any:
+        """The checks around `function`, which is of the same code: beartype's wrapper holds what it wraps as the
+        default of an argument."""
+        made = self.checked
+        if self.function in (function, made):
+            return function if made is self.function else made
+        again = types.FunctionType(made.__code__, made.__globals__, made.__name__, made.__defaults__, made.__closure__)
+        functools.update_wrapper(again, function)
+        again.__kwdefaults__ = {
+            name: function if value is self.function else value for name, value in made.__kwdefaults__.items()
+        }
+        return again
+
+
+_written: dict[int, _Written] = {}
+"""By the code of a function."""
+
+
+def _write(function: Any, typechecker: Callable[[Any], Any]) -> _Written:
     written = function.__annotations__
     hints = {name: _resolved(function, hint) for name, hint in written.items()}
     function.__annotations__ = hints
@@ -65,9 +100,18 @@ def _checked(function: Any, typechecker: Callable[[Any], Any]) -> Any:
         function.__annotations__ = written
     if checked is not function:
         checked.__annotations__ = written
-    if any(map(_names_axes, hints.values())):
-        return _jaxtyped(checked, typechecker=None)
-    return checked
+    return _Written(function, checked, any(map(_names_axes, hints.values())))
+
+
+def _with_axes(checked: Any) -> Any:
+    """Within each call, axes of one name are of one size."""
+
+    @functools.wraps(checked)
+    def within(*args: Any, **kwargs: Any) -> Any:
+        with _axes:
+            return checked(*args, **kwargs)
+
+    return within
 
 
 def _resolved(function: Any, hint: Any) -> Any:

@@ -20,6 +20,7 @@ from rnn_research.training.signals import STOPPING
 
 IMPORTED = (
     "entry_points_once",
+    "unsynced",
     "rnn_research.cli.train",
     "rnn_research.training.fit",
     "rnn_research.config.build",

@@ -16,6 +16,7 @@ from rnn_research.cells import Cell, Hidden
 from rnn_research.cells.tree_lstm import ChildSumTreeLSTM
 from rnn_research.structures import Forest, Tree
 from rnn_research.unroll import Intervention, unroll
+from rnn_research.unroll.compiled import updates
 from rnn_research.unroll.compiled.source import source
 from rnn_research.unroll.compiled.trace import Untraceable, trace
 from rnn_research.unroll.compiled.update_plan import UpdatePlan
@@ -151,3 +152,19 @@ def test_a_trace_takes_time_in_proportion_to_the_children() -> None:
 
     seconds(100)
     assert seconds(1600) < 10 * seconds(400)
+
+
+@pytest.mark.parametrize("make", [VARIANTS["child_sum"].build, lambda *sizes: own("attending")])
+def test_an_update_is_traced_once_for_each_number_of_children(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever numbers stand together in a batch of trees."""
+    traced: list[int] = []
+
+    def noted(cell: Cell, arity: int, marks: bool) -> Any:
+        traced.append(arity)
+        return trace(cell, arity, marks)
+
+    monkeypatch.setattr(updates, "trace", noted)
+    cell = make(3, 6)
+    for forest in (star(2), star(3), star(2, 3), star(3, 2, 5)):
+        assert_equals_reference(cell, forest)
+    assert sorted(traced) == [0, 2, 3, 5]

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,25 @@ def run(cells: Any, samples: Sequence[Sample], inputs: Sequence[Tensor], loss: L
     return unrolled
 
 
+@functools.cache
+def found_once(engine: str, name: str, kind: str, loss: str, which: str) -> Gradients:
+    """Of `layers_of` the name, on `samples_of` the kind: several tests compare with it."""
+    return by_sample(_run_once(engine, name, kind, loss), which)
+
+
+@functools.cache
+def _run_once(engine: str, name: str, kind: str, loss: str) -> Unrolled:
+    samples = samples_of(kind)
+    return run(layers_of(name), samples, inputs_for(samples, 3), LOSSES[loss], engine=engine)
+
+
+def assert_all_near(found: Gradients, expected: Gradients, tolerance: float = 1e-12) -> None:
+    """`assert_near` of each, all at once."""
+    assert found.keys() == expected.keys()
+    assert all(found[key].shape == rows.shape for key, rows in expected.items())
+    assert_near(torch.cat([found[key] for key in expected]), torch.cat([*expected.values()]), tolerance)
+
+
 def by_sample(unrolled: Unrolled, which: str = "adjoints") -> Gradients:
     return {
         (index, part, sample): rows
@@ -132,20 +152,14 @@ def cut(state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     [(name, losses) for name in VARIANTS for losses in LOSSES if name in WITH_MEMORY or "memory" not in losses],
 )
 @each_kind
-def test_adjoints_and_their_direct_part_equal_retain_grad_on_a_loop(name, kind, losses):
+def test_adjoints_and_their_direct_part_equal_retain_grad_on_a_loop(name, kind, losses, engine):
     """In every layer. The direct part is the adjoint where the layer's states pass nothing on to later ones:
     cut there, and only there."""
-    cells, samples = layers_of(name), samples_of(kind)
-    unrolled = run(cells, samples, inputs_for(samples, 3), LOSSES[losses])
-    found, direct, recurrent = (by_sample(unrolled, which) for which in GRADIENTS)
+    found, direct, recurrent = (found_once(engine, name, kind, losses, which) for which in GRADIENTS)
     whole, alone = of_a_loop(name, kind, losses)
-    for key, expected in whole.items():
-        assert_near(found[key], expected)
-        assert_near(direct[key] + recurrent[key], expected)
-    for own, cell in enumerate(cells):
-        for part in range(len(cell.state_names)):
-            for sample in range(len(samples)):
-                assert_near(direct[own, part, sample], alone[own][own, part, sample])
+    assert_all_near(found, whole)
+    assert_all_near({key: direct[key] + recurrent[key] for key in whole}, whole)
+    assert_all_near(direct, {key: alone[key[0]][key] for key in whole})
 
 
 @functools.cache
@@ -168,9 +182,8 @@ def test_the_recurrent_part_is_what_is_left_where_a_state_is_not_read_out(name, 
     inputs, loss = inputs_for(samples, 3), LOSSES["every, of the memory too"]
     found = by_sample(run(cells, samples, inputs, loss), "recurrent")
     for (own, node), alone in of_a_loop_without_a_readout(name, kind).items():
-        for (layer, part, sample), expected in alone.items():
-            if layer == own and node < len(expected):
-                assert_near(found[layer, part, sample][node], expected[node])
+        there = [key for key, rows in alone.items() if key[0] == own and node < len(rows)]
+        assert_all_near(*({key: one[key][node : node + 1] for key in there} for one in (found, alone)))
     for (_, _, sample), rows in found.items():
         assert not rows[graph_of(samples[sample]).last].any()
 
@@ -219,9 +232,8 @@ def test_a_recurrent_part_of_1e_25_of_the_direct_one_keeps_its_digits(name, kind
     unrolled = run(cell, samples, inputs_for(samples, 3), LOSSES["every"])
     direct, recurrent = by_sample(unrolled, "direct"), by_sample(unrolled, "recurrent")
     for node, alone in enumerate(of_a_loop_that_hardly_passes_a_state_on(name, kind)):
-        for key, expected in alone.items():
-            if node < len(expected):
-                assert_near(recurrent[key][node], expected[node], 1e-11)
+        there = [key for key, rows in alone.items() if node < len(rows)]
+        assert_all_near(*({key: one[key][node : node + 1] for key in there} for one in (recurrent, alone)), 1e-11)
     largest = max(rows.norm(dim=-1).max() for rows in recurrent.values())
     assert 1e-40 < largest < 1e-20 < min(rows.norm(dim=-1).min() for rows in direct.values())
 
@@ -235,8 +247,8 @@ def test_adjoints_are_a_samples_own_whatever_batch_it_is_in(name, kind):
     own = [by_sample(run(cells, [s], [x], loss), "adjoints") for s, x in zip(samples, inputs, strict=True)]
     for batch in ([0, 1, 2, 3], [3, 1, 0], [1, 0, 1], [2, 2]):
         unrolled = run(cells, [samples[b] for b in batch], [inputs[b] for b in batch], loss)
-        for (layer, part, place_), rows in by_sample(unrolled).items():
-            assert_near(rows, own[batch[place_]][layer, part, 0])
+        found = by_sample(unrolled)
+        assert_all_near(found, {key: own[batch[key[2]]][*key[:2], 0] for key in found})
         for layer in unrolled.layers:
             sizes = [len(inputs[b]) for b in batch]
             assert int(layer.mask.sum()) == sum(sizes)
@@ -248,36 +260,35 @@ def test_adjoints_are_a_samples_own_whatever_batch_it_is_in(name, kind):
 
 @each_kind
 @each_cell
-def test_adjoints_of_one_loss_leave_no_trace_in_those_of_another(name, kind):
-    samples = samples_of(kind)
-    inputs = inputs_for(samples, 3)
-    clean = run(layers_of(name), samples, inputs, LOSSES["every"])
-    expected = by_sample(run(layers_of(name), samples, inputs, LOSSES["last"]))
+def test_adjoints_of_one_loss_leave_no_trace_in_those_of_another(name, kind, engine):
     for when in ("before backward", "after backward"):
-        leaves_no_trace(name, samples, inputs, clean, expected, when)
+        leaves_no_trace(name, kind, engine, when)
 
 
-def leaves_no_trace(
-    name: str, samples: Sequence[Sample], inputs: Sequence[Tensor], clean: Unrolled, expected: Gradients, when: str
-) -> None:
-    cells, structure = layers_of(name), structure_of(samples)
+def leaves_no_trace(name: str, kind: str, engine: str, when: str) -> None:
+    cells, samples = layers_of(name), samples_of(kind)
+    structure, inputs = structure_of(samples), inputs_for(samples, 3)
     unrolled = unroll(cells, structure, place(structure, inputs))
     last, every = (loss_of(unrolled, samples, LOSSES[which]) for which in ("last", "every"))
     if when == "after backward":
         every.backward(retain_graph=True)
     before = [parameter.grad for cell in cells for parameter in cell.parameters()]
-    for index, layer in enumerate(unrolled.layers):
-        for part, values in enumerate(layer.adjoints_of(last)):
-            for sample, rows in enumerate(take(structure, values)):
-                assert_near(rows, expected[index, part, sample])
+    found = {
+        (index, part, sample): rows
+        for index, layer in enumerate(unrolled.layers)
+        for part, values in enumerate(layer.adjoints_of(last))
+        for sample, rows in enumerate(take(structure, values))
+    }
+    assert_all_near(found, found_once(engine, name, kind, "last", "adjoints"))
     assert all(
         one is other for one, other in zip(before, (p.grad for cell in cells for p in cell.parameters()), strict=True)
     )
     if when == "before backward":
         every.backward()
     for which in GRADIENTS:
-        for key, rows in by_sample(clean, which).items():
-            assert torch.equal(by_sample(unrolled, which)[key], rows)
+        found = by_sample(unrolled, which)
+        for key, rows in found_once(engine, name, kind, "every", which).items():
+            assert torch.equal(found[key], rows)
 
 
 def test_adjoints_of_need_no_record():
@@ -445,15 +456,11 @@ def test_recording_changes_no_bit_of_outputs_and_gradients(name, kind):
 
 @each_kind
 @each_cell
-def test_frozen_parameters_have_the_same_adjoints(name, kind):
-    samples = samples_of(kind)
-    expected, found = (
-        run([cell.requires_grad_(trained) for cell in layers_of(name)], samples, inputs_for(samples, 3), loss)
-        for trained, loss in ((True, LOSSES["every"]), (False, LOSSES["every"]))
-    )
+def test_frozen_parameters_have_the_same_adjoints(name, kind, engine):
+    cells, samples = [cell.requires_grad_(False) for cell in layers_of(name)], samples_of(kind)
+    frozen = run(cells, samples, inputs_for(samples, 3), LOSSES["every"])
     for which in GRADIENTS:
-        for key, rows in by_sample(expected, which).items():
-            assert_near(by_sample(found, which)[key], rows, 1e-14)
+        assert_all_near(by_sample(frozen, which), found_once(engine, name, kind, "every", which), 1e-14)
 
 
 @each_kind
@@ -492,16 +499,53 @@ def test_without_gradients_the_states_are_the_same(name, kind):
 @each_kind
 @each_cell
 def test_the_gradient_is_the_numerical_one(name, kind):
-    """Of every input and parameter at once, along directions that have a part in each of their elements."""
-    samples = samples_of(kind, sizes=(3, 1) if kind == "chain" else (4, 1))
+    """Of every input and parameter: each element of the equations' numerical Jacobian; and of what is computed here,
+    along directions that have a part in each of their elements."""
+    samples = samples_of(kind, sizes=SIZES_SMALL[kind])
     cell, structure = VARIANTS[name].build(2, 2, max_children=3), structure_of(samples)
-    inputs = [x.requires_grad_() for x in inputs_for(samples, 2)]
+    given = [*(x.requires_grad_() for x in inputs_for(samples, 2)), *cell.parameters()]
 
     def states(*arguments: Tensor) -> tuple[Tensor, ...]:
         found = unroll(cell, structure, place(structure, arguments[: len(samples)])).states
         return tuple(torch.cat(take(structure, part)) for part in found)
 
-    assert gradcheck(states, (*inputs, *cell.parameters()))
+    assert gradcheck(states, given, fast_mode=True)
+    found = torch.cat([part.flatten() for part in states(*given)])
+    expected, jacobian = of_the_equations(name, kind)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for row, one in zip(jacobian, found, strict=True):
+        gradients = torch.autograd.grad(one, given, retain_graph=True, materialize_grads=True)
+        assert_equal_to(torch.cat([gradient.flatten() for gradient in gradients]), row, 1e-7)
+
+
+SIZES_SMALL = {"chain": (3, 1), "forest": (4, 1)}
+
+
+@functools.cache
+def of_the_equations(name: str, kind: str) -> tuple[Tensor, Tensor]:
+    """The states of small samples, and how each depends on each element of the inputs and the parameters, by central
+    differences. The same for every engine."""
+    samples = samples_of(kind, sizes=SIZES_SMALL[kind])
+    cell = VARIANTS[name].build(2, 2, max_children=3)
+    names = [one for one, _ in cell.named_parameters()]
+    given = [*inputs_for(samples, 2), *(parameter.detach() for parameter in cell.parameters())]
+
+    def states(flat: Tensor) -> Tensor:
+        parts = flat.split([one.numel() for one in given])
+        values = [part.view(one.shape) for part, one in zip(parts, given, strict=True)]
+        inputs, parameters = values[: len(samples)], dict(zip(names, values[len(samples) :], strict=True))
+        alike = SimpleNamespace(hidden_size=2, max_children=3, **parameters)
+        found = [
+            state
+            for sample, x in zip(samples, inputs, strict=True)
+            for state in fold(VARIANTS[name].update(alike), graph_of(sample), x.unbind())
+        ]
+        return torch.cat([torch.cat(part) for part in zip(*found, strict=True)])
+
+    flat = torch.cat([one.flatten() for one in given])
+    step = 1e-5 * torch.eye(len(flat), dtype=F64)
+    after, before = (torch.vmap(states)(flat + by) for by in (step, -step))
+    return states(flat), ((after - before) / 2e-5).T
 
 
 def test_what_stands_between_layers_acts_on_what_one_hands_to_the_next():

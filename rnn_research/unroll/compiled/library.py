@@ -17,8 +17,10 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from rnn_research.records.cache_folder import cache_folder
 from rnn_research.unroll.compiled import cache
@@ -52,6 +54,21 @@ def load(source: str, double: bool, level: str = "-O1") -> ctypes.CDLL:
     return _load(source, double, level, *settings())
 
 
+def _load_all(sources: Sequence[tuple[str, str]], double: bool, compilers: int) -> list[ctypes.CDLL]:
+    """The libraries of several texts, each with its level: those that are new here all at once. Raises as `load`."""
+    given = [(text, double, level, *settings()) for text, level in sources]
+    if len(new := [one for one in given if one not in _HERE]) > 1:
+        with ThreadPoolExecutor(compilers) as pool:
+            list(pool.map(lambda one: _load(*one), new))
+    found = [_load(*one) for one in given]
+    _HERE.update(given)
+    return found
+
+
+_HERE: set[tuple[Any, ...]] = set()
+"""What this process has loaded: to start threads takes as long as all the rest where nothing is compiled."""
+
+
 def settings() -> tuple[str | None, str, str]:
     """What is compiled with and where it is kept, as the environment says now: the compiler, flags, the folder."""
     return os.environ.get("CC"), os.environ.get("RNN_RESEARCH_CFLAGS", ""), str(_folder())
@@ -63,12 +80,16 @@ def driver(double: bool) -> ctypes.CDLL:
     Raises:
         Unavailable: nothing can be compiled here.
     """
-    with ThreadPoolExecutor(2) as pool:
-        products = pool.submit(load, _text("products.c"), double, "-O2")
-        found = load(_text("kernel.c"), double, "-O2")
-        table = ctypes.c_int.in_dll(products.result(), "products")
+    return driver_and([], double, 2)[0]
+
+
+def driver_and(texts: Sequence[str], double: bool, compilers: int) -> tuple[ctypes.CDLL, dict[str, ctypes.CDLL]]:
+    """The driver, and the library of each text: what is to be compiled all at once. Raises as `load`."""
+    of_driver = [(_text(name), "-O2") for name in ("kernel.c", "products.c")]
+    found, products, *others = _load_all([*of_driver, *((text, "-O1") for text in texts)], double, compilers)
+    table = ctypes.c_int.in_dll(products, "products")
     ctypes.c_void_p.in_dll(found, "matrix").value = ctypes.addressof(table)
-    return found
+    return found, dict(zip(texts, others, strict=True))
 
 
 def width() -> str:
@@ -151,6 +172,7 @@ def _compile(source: str, command: list[str], path: Path) -> None:
         cache.put(made, path)
 
 
+@functools.cache
 def _text(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 

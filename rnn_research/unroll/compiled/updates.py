@@ -6,9 +6,8 @@ import ctypes
 import functools
 import weakref
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -84,12 +83,17 @@ class CompiledUpdates:
 
 
 Compilation = CompiledUpdates | Untraceable | library.Unavailable
+Plans = dict[int, tuple[UpdatePlan, str]]
+"""A plan and its C, by the number of previous states."""
 _COMPILED: weakref.WeakKeyDictionary[Cell, dict[Any, Compilation]] = weakref.WeakKeyDictionary()
 _OF_CLASS: dict[Any, Compilation] = {}
 """Of this package's own cells, whose update is said by their class, their attributes and the shapes of their tensors:
 the next run of a sweep makes another such cell."""
+_PLANS: weakref.WeakKeyDictionary[Cell, dict[Any, Plans]] = weakref.WeakKeyDictionary()
+_PLANS_OF_CLASS: dict[Any, Plans] = {}
+"""Batches of trees differ in the numbers of children that nodes have: an update is traced once for each number."""
 KEPT = 256
-"""As many; then it begins anew."""
+"""As many cells that are alike; then it begins anew."""
 
 
 def compile_updates(
@@ -117,11 +121,12 @@ def compile_updates(
 def _shared(cell: Cell, key: tuple[Any, ...]) -> Compilation:
     """What is compiled for a cell, or was for one that is alike."""
     arities, dtype, intervenes = key[:3]
-    alike = (type(cell), library.settings(), key) if type(cell).__module__.startswith("rnn_research.") else None
+    alike = (type(cell), library.settings(), key) if _ours(cell) else None
     if alike in _OF_CLASS:
         return _OF_CLASS[alike]
+    plans = _plans_of_class(cell, key[1:]) if _ours(cell) else _PLANS.setdefault(cell, {}).setdefault(key[1:], {})
     try:
-        found: Compilation = _compile(cell, arities, dtype == torch.float64, intervenes)
+        found: Compilation = _compile(cell, arities, dtype == torch.float64, intervenes, plans)
     except (Untraceable, library.Unavailable) as error:
         found = error.with_traceback(None)  # it would fail each time, and take its time
     if alike is not None:
@@ -129,6 +134,16 @@ def _shared(cell: Cell, key: tuple[Any, ...]) -> Compilation:
             _OF_CLASS.clear()
         _OF_CLASS[alike] = found
     return found
+
+
+def _ours(cell: Cell) -> bool:
+    return type(cell).__module__.startswith("rnn_research.")
+
+
+def _plans_of_class(cell: Cell, key: tuple[Any, ...]) -> Plans:
+    if len(_PLANS_OF_CLASS) >= KEPT:
+        _PLANS_OF_CLASS.clear()
+    return _PLANS_OF_CLASS.setdefault((type(cell), key), {})
 
 
 def _fingerprint(cell: Cell) -> tuple[Any, ...]:
@@ -141,20 +156,21 @@ def _fingerprint(cell: Cell) -> tuple[Any, ...]:
     return seen(cell), tuple(tensors), torch.get_default_dtype()
 
 
-def _compile(cell: Cell, arities: Sequence[int], double: bool, intervenes: bool) -> CompiledUpdates:
+def _compile(cell: Cell, arities: Sequence[int], double: bool, intervenes: bool, written: Plans) -> CompiledUpdates:
     """All at once, one compiler a core: those for several previous states are mostly one program. What can't be
-    compiled is known before any is started."""
-    _check_growth(cell, max(arities), intervenes)
-    plans = {arity: UpdatePlan(trace(cell, arity, marks=intervenes)) for arity in arities}
+    compiled is known before any is started. `written`: the plans that there are already; new ones are added."""
+    missing = [arity for arity in arities if arity not in written]
+    if missing:
+        _check_growth(cell, max(missing), intervenes)
+    plans = {arity: UpdatePlan(trace(cell, arity, marks=intervenes)) for arity in missing}
     for plan in plans.values():
         if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
             raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
-    sources = {arity: source(plan, intervenes) for arity, plan in plans.items()}
+    written.update({arity: (plan, source(plan, intervenes)) for arity, plan in plans.items()})
+    plans = {arity: written[arity][0] for arity in arities}
+    sources = {arity: written[arity][1] for arity in arities}
     texts = list(dict.fromkeys(sources.values()))
-    with ThreadPoolExecutor(cores() + 1) as pool:  # one waits for the products
-        pending = pool.submit(library.driver, double)
-        loaded = dict(zip(texts, pool.map(library.load, texts, repeat(double)), strict=True))
-    driver = pending.result()
+    driver, loaded = library.driver_and(texts, double, cores())
     check_sizes(driver)
     made = CompiledUpdates(driver, cell.hidden_size, plans, {}, list(loaded.values()))
     for arity, plan in plans.items():
