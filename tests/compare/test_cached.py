@@ -17,6 +17,7 @@ from rnn_research.compare import Comparison, compare
 from rnn_research.compare.cached import PREFIX
 from rnn_research.compare.clipping_norms import BINS, clipping_summary, gradient_norms
 from rnn_research.records import runs
+from rnn_research.report import style
 
 
 def same(one: Any, other: Any) -> bool:
@@ -128,6 +129,7 @@ def test_what_nothing_has_changed_for_is_not_written_again(
 ) -> None:
     """Anything else is: another question, a run's files, a picture that is gone or was changed."""
     draw_less(monkeypatch, "vanishing")
+    monkeypatch.setattr(style, "svg", lambda figure: '<svg width="9pt" height="9pt" ></svg>')
     out = tmp_path_factory.mktemp("out")
 
     def written(changes: dict[str, Any] | None = None, **given: Any) -> bool:
