@@ -68,7 +68,8 @@ def test_axes_have_names_in_words_and_the_caption_says_n(
 def test_pdfs_embed_their_letters_and_are_small(
     compared: Comparison, look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(style, "png", lambda figure: b"")
+    for other in ("svg", "png"):
+        monkeypatch.setattr(style, other, lambda figure: "")
     found = drawn(compared, *NEW, look=look, files=True)
     for name in NEW:
         assert len(found[name].pdf) < 300_000, name
@@ -133,7 +134,8 @@ def test_matrices_of_any_size(classes: int, tmp_path: Path) -> None:
     assert bool(re.search(r"<text[^>]*font: 7px|size: 7px", found.svg)) or classes > 12
 
 
-def test_many_conditions_and_classes_are_cut_with_a_word(tmp_path: Path) -> None:
+def test_many_conditions_and_classes_are_cut_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "svg", lambda figure: "")
     found = drawn(study(tmp_path, tuple(f"net{place}" for place in range(14)), 4, 1), "confusion", "foreseen")
     assert "The first 12 of 14 conditions are drawn." in found["confusion"].caption
     assert "The first 12 of 14 conditions are drawn." in found["foreseen"].caption

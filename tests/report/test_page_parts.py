@@ -9,9 +9,8 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from rnn_research import report
 from rnn_research.compare import Comparison, compare
 from rnn_research.compare.page_data import (
     MOST_STEPS,
+    PageData,
     beginnings,
     difference_within,
     page_data,
@@ -33,6 +33,7 @@ from rnn_research.curves import curve, decay
 from rnn_research.records import runs
 from rnn_research.report import figures, interactive, looks, prose, style
 from rnn_research.report.decades import DecadeLocator, power_of_ten
+from rnn_research.report.figures import Drawing
 from rnn_research.report.interactive import escaped
 
 
@@ -45,29 +46,40 @@ def study(root: Path, models: tuple[str, ...] = ("rnn", "lstm"), seeds: int = 3)
     return compare([root])
 
 
-@contextmanager
-def without_png() -> Iterator[None]:
-    """No test here looks at one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "png", lambda figure: b"")
-        yield
-
-
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return study(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="module")
-def page(compared: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with without_png():
-        return report.write(compared, tmp_path_factory.mktemp("out"))
+def drawings(compared: Comparison) -> list[Drawing]:
+    """The figures of the page's look; no test here looks at a PNG."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "png", lambda figure: b"")
+        return figures.draw(compared, data=page_data(compared))
 
 
 @pytest.fixture(scope="module")
-def on_paper(compared: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with without_png():
-        return report.write(compared, tmp_path_factory.mktemp("paper"), look="paper")
+def page(compared: Comparison, drawings: list[Drawing], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(compared, drawings, tmp_path_factory.mktemp("out"), "screen")
+
+
+@pytest.fixture(scope="module")
+def on_paper(compared: Comparison, drawings: list[Drawing], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(compared, drawings, tmp_path_factory.mktemp("paper"), "paper")
+
+
+def written(compared: Comparison, drawings: list[Drawing], out: Path, look: str) -> Path:
+    """The page with these figures and the files of another look."""
+    draw = figures.draw
+
+    def known(comparison: Comparison, look: str = "screen", data: PageData | None = None, files: bool = True) -> Any:
+        return drawings if look == "screen" else draw(comparison, look, data, files)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "png", lambda figure: b"")
+        patch.setattr(figures, "draw", known)
+        return report.write(compared, out, look=look)
 
 
 def given(page: Path) -> dict:
@@ -179,8 +191,8 @@ def test_files_on_paper_differ_and_the_page_does_not(
         report.write(compared, tmp_path, look="wood")
 
 
-def test_captions_say_how_many_and_axes_have_names(compared: Comparison) -> None:
-    for drawing in figures.draw(compared, data=page_data(compared), files=False):
+def test_captions_say_how_many_and_axes_have_names(drawings: list[Drawing]) -> None:
+    for drawing in drawings:
         assert re.search(r"n = (3 seeds a condition|6 runs)\.", drawing.caption), drawing.name
         assert re.search("optimiser step|distance d|slope of the vanishing curve", drawing.svg)
 
