@@ -89,7 +89,8 @@ def huge(tmp_path: Path) -> Path:
     """Two models and a strategy whose norms and metrics are near the largest and the smallest float."""
     for number in range(8):
         model, threshold, seed = ("rnn", "lstm")[number % 2], (None, 1.0)[number // 2 % 2], number // 4
-        folder = write_run(tmp_path / str(number), 1.0, seed=seed, threshold=threshold, factors={"model": model})
+        gammas = dict.fromkeys(STEPS, 1.0)
+        folder = write_run(tmp_path / str(number), gammas, seed=seed, threshold=threshold, factors={"model": model})
         value = (1e308, -1.7e308)[seed]
         change(folder, final={"test_accuracy": value, "test_mse": value}, baselines={"test_accuracy": 1.7e308})
         for name in ("adjoint", "clipping"):
@@ -234,7 +235,7 @@ def test_one_turned_bit_is_enough_to_read_again(tmp_path: Path) -> None:
 
 def test_the_pages_curves_are_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_less(monkeypatch, "rates")
-    write_run(tmp_path / "run", 0.9)
+    write_run(tmp_path / "run", dict.fromkeys(STEPS, 0.9))
     found = compare([tmp_path])
     report.write(found, tmp_path / "out")
     assert len(list((tmp_path / "run").glob(f"{PREFIX}*"))) == 2
