@@ -698,7 +698,10 @@ def test_help_is_fast_and_comparing_needs_neither_torch_nor_matplotlib(tmp_path:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_help_takes_at_most_half_of_importing_torch():
+    """The test above says on every run that nothing is imported which would take that long."""
+
     def seconds(code: str, times: int) -> float:
         taken = []
         for _ in range(times):
