@@ -49,7 +49,7 @@ KINDS = {
     )
 }
 """What a file may hold, by name."""
-FIELDS = {kind: tuple(item.name for item in fields(kind)) for kind in KINDS.values()}
+FIELDS: dict[type, tuple[str, ...]] = {kind: tuple(item.name for item in fields(kind)) for kind in KINDS.values()}
 PLAIN = frozenset((str, int, float, bool, type(None)))
 ARRAYS = ("<f8", "<i8", "|b1")
 Kept = TypeVar("Kept", RunSummary, RunDetail)
