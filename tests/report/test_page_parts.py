@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from folders import STEPS, write_run
+from matplotlib.figure import Figure
 
 from rnn_research import report
 from rnn_research.compare import Comparison, compare
@@ -189,6 +190,23 @@ def test_files_on_paper_differ_and_the_page_does_not(
     assert "DejaVu Serif" not in page.with_name("vanishing.svg").read_text()
     with pytest.raises(KeyError):
         report.write(compared, tmp_path, look="wood")
+
+
+def test_each_file_is_drawn_once_with_all_where_matplotlib_finds_it_by_drawing_twice(
+    compared: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, drawn = Figure.draw, []
+    monkeypatch.setattr(Figure, "draw", lambda self, renderer: (drawn.append(self), draw(self, renderer))[1])
+    with style.styled():
+        look = looks.look(compared)
+        once, twice = (figures.vanishing.curves(compared, look) for _ in range(2))
+        assert once is not None
+        assert twice is not None
+        svg, _ = style.svg(once.figure), style.png(once.figure)
+        assert drawn == [once.figure] * 2
+        monkeypatch.setattr(style, "_arrange", lambda figure: None)
+        assert style.svg(twice.figure) == svg
+    assert drawn[2:] == [twice.figure] * 2
 
 
 def test_captions_say_how_many_and_axes_have_names(drawings: list[Drawing]) -> None:
