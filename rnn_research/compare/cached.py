@@ -49,7 +49,8 @@ KINDS = {
     )
 }
 """What a file may hold, by name."""
-FIELDS = {kind: tuple(item.name for item in fields(kind)) for kind in KINDS.values()}
+FIELDS: dict[type, tuple[str, ...]] = {kind: tuple(item.name for item in fields(kind)) for kind in KINDS.values()}
+PLAIN = frozenset((str, int, float, bool, type(None)))
 ARRAYS = ("<f8", "<i8", "|b1")
 Kept = TypeVar("Kept", RunSummary, RunDetail)
 READ = ("adjoint", "clipping", SATURATION, COUNTERFACTUAL, runs.ANSWERS)
@@ -102,6 +103,8 @@ def _dump(summary: RunSummary | RunDetail, state: str) -> bytes:
 
     def plain(value: Any) -> Any:
         nonlocal size
+        if type(value) in PLAIN:
+            return value
         if isinstance(value, np.ndarray):
             if value.dtype.kind == "U":
                 return {"text": value.tolist()}
@@ -110,10 +113,8 @@ def _dump(summary: RunSummary | RunDetail, state: str) -> bytes:
             size += len(arrays[-1])
             return {"array": [kind, size - len(arrays[-1]), list(value.shape)]}
         if is_dataclass(value):
-            return {
-                "kind": type(value).__name__,
-                **{item.name: plain(getattr(value, item.name)) for item in fields(value)},
-            }
+            names = FIELDS[type(value)]
+            return {"kind": type(value).__name__, **{name: plain(getattr(value, name)) for name in names}}
         if isinstance(value, tuple | list):
             return {"tuple": [plain(item) for item in value]}
         if isinstance(value, dict):

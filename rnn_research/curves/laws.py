@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from rnn_research.statistics.slopes import thinned
+from rnn_research.statistics.slopes import median, thinned
 
 CLOSE = 0.02
 """A misfit below so many nats, below so much of the range of the line, or below the curve's own error, is none."""
@@ -80,11 +80,12 @@ def smoothed(log: Float[np.ndarray, "... distance"], width: int = SMOOTHED) -> n
     as it is."""
     count = log.shape[-1]
     found = log.copy()
-    for reach in range(1, width // 2 + 1):
-        inner = slice(reach, count - reach)
-        if count > 2 * reach:
-            windows = np.lib.stride_tricks.sliding_window_view(log, 2 * reach + 1, axis=-1)
-            found[..., inner] = np.median(windows, axis=-1)
+    most = min(width // 2, (count - 1) // 2)
+    for reach in range(1, most + 1):
+        # by fewer than the most where there are no more on one side
+        places = [reach, count - 1 - reach] if reach < most else range(reach, count - reach)
+        windows = np.asarray(places)[:, None] + np.arange(-reach, reach + 1)
+        found[..., places] = median(log[..., windows])
     return found
 
 

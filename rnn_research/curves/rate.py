@@ -19,7 +19,7 @@ from rnn_research.curves.typical import (
     drawn,
     typical,
 )
-from rnn_research.statistics.slopes import theil_sen, thinned
+from rnn_research.statistics.slopes import median, theil_sen, thinned
 
 CEILING = float(np.finfo(np.float32).max)
 RESOLUTION = 1e-6
@@ -121,13 +121,14 @@ def decay(curve: Curve, fraction: float = FRACTION, resamples: int = RESAMPLES, 
     distances.
     """
     seen = typical(curve, resamples) if seen is None else seen
-    kept = np.flatnonzero(_usable(curve, seen))
+    usable = _usable(curve, seen)
+    kept = np.flatnonzero(usable)
     ends = {
         "horizon": horizon(seen.distance[seen.judged], seen.log[seen.judged], fraction, seen.far),
         "fraction": fraction,
         "far": far(seen),
         "used": len(kept),
-        "left_out": _left_out(curve, seen),
+        "left_out": _left_out(seen, usable),
     }
     if len(kept) < FEWEST:
         nan = float("nan")
@@ -207,8 +208,8 @@ def _usable(curve: Curve, seen: Typical) -> np.ndarray:
     return judged & np.isfinite(seen.log) & (curve.geometric_mean >= FLOOR) & measured
 
 
-def _left_out(curve: Curve, seen: Typical) -> str:
-    log, usable = seen.log[seen.judged], _usable(curve, seen)[seen.judged]
+def _left_out(seen: Typical, usable: np.ndarray) -> str:
+    log, usable = seen.log[seen.judged], usable[seen.judged]
     counts = {
         "zero for most samples": np.sum(np.isneginf(log)),
         "infinite for most samples": np.sum(np.isposinf(log)),
@@ -247,7 +248,7 @@ def _bootstrap(curve: Curve, seen: Typical, kept: np.ndarray, rate: float, resam
 def _fit(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], rate: float) -> dict[str, float]:
     """R^2 of the Theil-Sen line, and by least squares the AIC of both laws."""
     residual = y - rate * x
-    residual = residual - np.median(residual)
+    residual = residual - median(residual)
     total = float(np.sum((y - y.mean()) ** 2))
     flat = total <= len(x) * RESOLUTION**2
     power, aic_power = _least_squares(np.log1p(x), y)

@@ -164,9 +164,12 @@ def _moved(distance: np.ndarray, y: Float[np.ndarray, "... distance"]) -> np.nda
     x = distance.astype(np.float64)
     if not len(x):
         return np.full(y.shape[:-1], np.nan)
-    finite = np.where(np.isfinite(y), y, np.nan)
+    known = np.isfinite(y)
+    finite = y if known.all() else np.where(known, y, np.nan)
     slope = np.nan_to_num(theil_sen(x, finite)) if len(x) > 1 else np.zeros(y.shape[:-1])
     value = nanmedian(finite + np.expand_dims(slope, -1) * (x[-1] - x))
+    if finite is y:
+        return value
     lost = np.where(np.isposinf(y).any(-1), np.inf, np.where(np.isneginf(y).any(-1), -np.inf, np.nan))
     return np.where(np.isposinf(y).mean(-1) > 0.5, np.inf, np.where(np.isnan(value), lost, value))
 

@@ -83,6 +83,5 @@ def draw(
 def _drawing(made: Made, files: bool) -> Drawing:
     drawn = style.svg(made.figure)
     panels = tuple({"view": view, **style.placed(made.figure, axes)} for axes, view in made.views)
-    made.figure.set_layout_engine("none")  # found once: the other files have the same places
     others = (style.png(made.figure), style.pdf(made.figure)) if files else (b"", b"")
     return Drawing(made.name, made.title, made.caption, drawn, *others, panels)

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import adjoint_table, clipping_table, draw_less, write_run
+from folders import STEPS, adjoint_table, clipping_table, draw_less, write_run
 
 from rnn_research import report
 from rnn_research.compare import Comparison, compare
 from rnn_research.compare.cached import PREFIX
 from rnn_research.compare.clipping_norms import BINS, clipping_summary, gradient_norms
 from rnn_research.records import runs
+from rnn_research.report import style
 
 
 def same(one: Any, other: Any) -> bool:
@@ -38,7 +39,9 @@ def same(one: Any, other: Any) -> bool:
 def folder(tmp_path: Path) -> Path:
     """Two models, two seeds, one run alone; one diverged, one whose table is torn; answers by number and by name."""
     for seed in range(2):
-        write_run(tmp_path / f"rnn{seed}", 0.9, seed=seed, threshold=1.0, factors={"model": "rnn"})
+        write_run(
+            tmp_path / f"rnn{seed}", dict.fromkeys(STEPS, 0.9), seed=seed, threshold=1.0, factors={"model": "rnn"}
+        )
         write_run(tmp_path / f"lstm{seed}", {0: 1.0, 200: float("nan")}, seed=seed, factors={"model": "lstm"})
         answers = np.zeros(4, dtype=[("set", "U8"), ("length", "f8"), ("correct", "?")])
         answers["set"], answers["length"] = ["test", "test", "more", "more"], [1, 2, np.nan, 2]
@@ -128,6 +131,7 @@ def test_what_nothing_has_changed_for_is_not_written_again(
 ) -> None:
     """Anything else is: another question, a run's files, a picture that is gone or was changed."""
     draw_less(monkeypatch, "vanishing")
+    monkeypatch.setattr(style, "svg", lambda figure: '<svg width="9pt" height="9pt" ></svg>')
     out = tmp_path_factory.mktemp("out")
 
     def written(changes: dict[str, Any] | None = None, **given: Any) -> bool:

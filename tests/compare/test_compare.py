@@ -24,7 +24,7 @@ from rnn_research.compare import Comparison, NothingToCompare, compare
 from rnn_research.compare.honesty import caveats
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
-from rnn_research.report import as_text, changes, columns, figures, looks, metric_columns, prose, vanishing
+from rnn_research.report import as_text, changes, columns, figures, looks, metric_columns, prose, style, vanishing
 from rnn_research.statistics.intervals import Interval
 
 MODELS = {"rnn": 0.6, "lstm": 0.97, "gru": 1.25}
@@ -65,7 +65,10 @@ def compared(study: Path) -> Comparison:
 
 @pytest.fixture(scope="module")
 def written(compared: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return report.write(compared, tmp_path_factory.mktemp("out"))
+    """The page and its files, but for the letters in PDFs, which tests of the report look at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "pdf", lambda figure: b"")
+        return report.write(compared, tmp_path_factory.mktemp("out"))
 
 
 @pytest.fixture(scope="module")
@@ -572,7 +575,7 @@ def test_a_damaged_record_beside_good_ones_is_named_and_the_others_compared(tmp_
     ],
 )
 def test_what_can_not_be_done_is_one_line_and_exit_code_2(tmp_path: Path, capsys, arguments: list[str], message: str):
-    write_run(tmp_path / "run")
+    write_run(tmp_path / "run", dict.fromkeys(STEPS, 0.5))
     (tmp_path / "run/packed.zip").write_bytes(b"PK")
     (tmp_path / "empty").mkdir()
     for name in ("one", "two"):
@@ -620,9 +623,9 @@ def test_a_strange_table_is_never_a_traceback(tmp_path: Path, capsys, name: str,
 
 def test_strange_tables_beside_good_ones_are_drawn_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     draw_less(monkeypatch)
-    write_run(tmp_path / "good")
+    write_run(tmp_path / "good", dict.fromkeys(STEPS, 0.5))
     for kind, spoil in STRANGE.items():
-        folder = write_run(tmp_path / kind, factors={"model": kind})
+        folder = write_run(tmp_path / kind, dict.fromkeys(STEPS, 0.5), factors={"model": kind})
         for name in ("adjoint", "clipping"):
             runs.write_table(folder, name, spoil(runs.read_table(folder, name)))
     html = report.write(compare([tmp_path]), tmp_path / "out").read_text()
@@ -645,7 +648,7 @@ def test_a_metric_that_is_measured_after_training_alone_is_not_missing(tmp_path:
 @pytest.mark.parametrize("kind", ["empty", "zero", "inf"])
 def test_strange_tables_alone_are_drawn_or_not(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
     draw_less(monkeypatch)
-    folder = write_run(tmp_path / "run")
+    folder = write_run(tmp_path / "run", dict.fromkeys(STEPS, 0.5))
     for name in ("adjoint", "clipping"):
         runs.write_table(folder, name, STRANGE[kind](runs.read_table(folder, name)))
     read_page(report.write(compare([tmp_path]), tmp_path / "out").read_text())
@@ -695,7 +698,10 @@ def test_help_is_fast_and_comparing_needs_neither_torch_nor_matplotlib(tmp_path:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_help_takes_at_most_half_of_importing_torch():
+    """The test above says on every run that nothing is imported which would take that long."""
+
     def seconds(code: str, times: int) -> float:
         taken = []
         for _ in range(times):
@@ -773,8 +779,8 @@ def test_the_figures_are_files_too(written: Path):
 
 
 def test_the_same_runs_make_the_same_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    draw_less(monkeypatch)
-    write_run(tmp_path / "run")
+    draw_less(monkeypatch, "vanishing", "learning")
+    write_run(tmp_path / "run", {0: 0.9, 50: 0.8})
     pages = [report.write(compare([tmp_path]), tmp_path / name).read_bytes() for name in "ab"]
     assert pages[0] == pages[1]
 
@@ -782,7 +788,7 @@ def test_the_same_runs_make_the_same_page(tmp_path: Path, monkeypatch: pytest.Mo
 def test_text_from_records_is_text_on_the_page_and_in_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     draw_less(monkeypatch)
     evil = '<script>alert("&")</script>$\\frac$ __x ' + "long " * 30
-    write_run(tmp_path / "a", factors={"model": evil, "dataset": evil}, commit=evil)
+    write_run(tmp_path / "a", dict.fromkeys(STEPS, 0.5), factors={"model": evil, "dataset": evil}, commit=evil)
     write_run(tmp_path / "b", factors={"model": "rnn", "dataset": "digits"})
     write_run(tmp_path / "b2", factors={"model": "rnn", "dataset": "digits", "clipping": evil}, threshold=1.0)
     write_run(tmp_path / "c", status="failed", error=evil)

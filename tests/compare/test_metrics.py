@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from folders import write_run
+from folders import draw_less, write_run
 
 from rnn_research import report
 from rnn_research.compare import Comparison, across_tasks, as_json, caveats, compare
@@ -48,6 +48,14 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return compare([root])
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the study without clipping."""
+    root = tmp_path_factory.mktemp("plain")
+    study(root)
+    return root
+
+
 def test_each_task_is_compared_by_its_own_metric(compared: Comparison):
     assert compared.metric is None
     assert compared.metrics == {
@@ -66,14 +74,13 @@ def test_each_task_is_compared_by_its_own_metric(compared: Comparison):
         assert condition.learning is not None
 
 
-def test_no_mean_and_no_difference_is_of_two_metrics(compared: Comparison, tmp_path: Path):
-    study(tmp_path)
-    pooled = compare([tmp_path], by=["model"])
+def test_no_mean_and_no_difference_is_of_two_metrics(compared: Comparison, plain: Path):
+    pooled = compare([plain], by=["model"])
     for condition in pooled.conditions:
         assert (condition.metric_name, condition.metric, condition.baseline, condition.learning) == (None,) * 4
     (told,) = [caveat.text for caveat in caveats(pooled) if caveat.kind == "no metric"]
     assert told == "2 of 2 conditions pool tasks that have different metrics, and have no mean: lstm, rnn"
-    against = {e.clipped.options["dataset"]: e for e in compare([tmp_path], baseline=["dataset=digits"]).effects}
+    against = {e.clipped.options["dataset"]: e for e in compare([plain], baseline=["dataset=digits"]).effects}
     assert against["trees"].metric is not None
     assert against["plays"].metric is None
     assert math.isnan(against["plays"].metric_p)
@@ -85,7 +92,10 @@ def test_no_mean_and_no_difference_is_of_two_metrics(compared: Comparison, tmp_p
         assert effect.metric.mean == pytest.approx(0.02)
 
 
-def test_all_that_shows_it_names_the_metric_of_each(compared: Comparison, tmp_path: Path):
+def test_all_that_shows_it_names_the_metric_of_each(
+    compared: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    draw_less(monkeypatch, "learning", "beside_task")
     printed = report.text(compared)
     assert re.search(r"rnn +plays +none +3 .*test bits +2.01 \[1.99, 2.03\]", printed)
     assert re.search(r"rnn +digits +none +3 .*test accuracy +0.81 \[0.79, 0.83\]", printed)
@@ -112,11 +122,10 @@ def test_all_that_shows_it_names_the_metric_of_each(compared: Comparison, tmp_pa
     assert [metric_columns.title_of_metric(c) for c in ordered] == ["test bits"] * 8 + ["test accuracy"] * 8
 
 
-def test_asked_for_one_metric_all_have_it_or_it_is_refused(tmp_path: Path):
-    study(tmp_path)
-    assert compare([tmp_path], metric="loss").metric == "test_loss"
+def test_asked_for_one_metric_all_have_it_or_it_is_refused(plain: Path):
+    assert compare([plain], metric="loss").metric == "test_loss"
     with pytest.raises(Exception, match="given bits, which not all tasks have: digits has test_accuracy"):
-        compare([tmp_path], metric="bits")
+        compare([plain], metric="bits")
 
 
 def test_of_tasks_with_two_metrics_what_is_told_across_tasks_is_of_one(tmp_path: Path):

@@ -10,6 +10,7 @@ import pytest
 
 from rnn_research import curves
 from rnn_research.curves import Curve, Decay, Verdict, curve, decay, together, verdict
+from rnn_research.curves.laws import smoothed
 from rnn_research.statistics.intervals import interval
 
 SAMPLES, FAR = 24, 64
@@ -619,6 +620,14 @@ def test_the_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
         covered.append(found.low <= -0.1 <= found.high)
     # binomial(120, 0.95) is below 105 one time in 1,000; a percentile interval is a little narrow
     assert 104 <= sum(covered) <= 120
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 20])
+def test_a_curve_is_smoothed_by_the_median_of_as_many_on_both_sides(count: int):
+    log = np.random.default_rng(count).normal(size=(3, count))
+    reach = [min(2, at, count - 1 - at) for at in range(count)]
+    expected = [np.median(log[:, at - far : at + far + 1], axis=1) for at, far in enumerate(reach)]
+    assert np.array_equal(smoothed(log), np.stack(expected, axis=1))
 
 
 def test_many_distances_are_thinned_evenly():

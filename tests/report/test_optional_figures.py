@@ -13,7 +13,7 @@ from optional import STRATEGIES, write_optional_tables
 from rnn_research.compare import Comparison, compare
 from rnn_research.compare.page_data import page_data
 from rnn_research.records import runs
-from rnn_research.report import figures, interactive_data
+from rnn_research.report import figures, interactive_data, style
 from rnn_research.report.figures import Drawing
 
 NEW = ("norm_map", "saturation", "foreseen", "confusion")
@@ -65,7 +65,11 @@ def test_axes_have_names_in_words_and_the_caption_says_n(
 
 
 @pytest.mark.parametrize("look", ["screen", "paper"])
-def test_pdfs_embed_their_letters_and_are_small(compared: Comparison, look: str) -> None:
+def test_pdfs_embed_their_letters_and_are_small(
+    compared: Comparison, look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("svg", "png"):
+        monkeypatch.setattr(style, other, lambda figure: "")
     found = drawn(compared, *NEW, look=look, files=True)
     for name in NEW:
         assert len(found[name].pdf) < 300_000, name
@@ -130,7 +134,8 @@ def test_matrices_of_any_size(classes: int, tmp_path: Path) -> None:
     assert bool(re.search(r"<text[^>]*font: 7px|size: 7px", found.svg)) or classes > 12
 
 
-def test_many_conditions_and_classes_are_cut_with_a_word(tmp_path: Path) -> None:
+def test_many_conditions_and_classes_are_cut_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "svg", lambda figure: "")
     found = drawn(study(tmp_path, tuple(f"net{place}" for place in range(14)), 4, 1), "confusion", "foreseen")
     assert "The first 12 of 14 conditions are drawn." in found["confusion"].caption
     assert "The first 12 of 14 conditions are drawn." in found["foreseen"].caption

@@ -10,16 +10,19 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 from folders import STEPS, write_run
+from matplotlib.figure import Figure
 
 from rnn_research import report
 from rnn_research.compare import Comparison, compare
 from rnn_research.compare.page_data import (
     MOST_STEPS,
+    PageData,
     beginnings,
     difference_within,
     page_data,
@@ -31,6 +34,7 @@ from rnn_research.curves import curve, decay
 from rnn_research.records import runs
 from rnn_research.report import figures, interactive, looks, prose, style
 from rnn_research.report.decades import DecadeLocator, power_of_ten
+from rnn_research.report.figures import Drawing
 from rnn_research.report.interactive import escaped
 
 
@@ -49,13 +53,34 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 
 @pytest.fixture(scope="module")
-def page(compared: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return report.write(compared, tmp_path_factory.mktemp("out"))
+def drawings(compared: Comparison) -> list[Drawing]:
+    """The figures of the page's look; no test here looks at a PNG."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "png", lambda figure: b"")
+        return figures.draw(compared, data=page_data(compared))
 
 
 @pytest.fixture(scope="module")
-def on_paper(compared: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return report.write(compared, tmp_path_factory.mktemp("paper"), look="paper")
+def page(compared: Comparison, drawings: list[Drawing], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(compared, drawings, tmp_path_factory.mktemp("out"), "screen")
+
+
+@pytest.fixture(scope="module")
+def on_paper(compared: Comparison, drawings: list[Drawing], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(compared, drawings, tmp_path_factory.mktemp("paper"), "paper")
+
+
+def written(compared: Comparison, drawings: list[Drawing], out: Path, look: str) -> Path:
+    """The page with these figures and the files of another look."""
+    draw = figures.draw
+
+    def known(comparison: Comparison, look: str = "screen", data: PageData | None = None, files: bool = True) -> Any:
+        return drawings if look == "screen" else draw(comparison, look, data, files)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "png", lambda figure: b"")
+        patch.setattr(figures, "draw", known)
+        return report.write(compared, out, look=look)
 
 
 def given(page: Path) -> dict:
@@ -167,8 +192,25 @@ def test_files_on_paper_differ_and_the_page_does_not(
         report.write(compared, tmp_path, look="wood")
 
 
-def test_captions_say_how_many_and_axes_have_names(compared: Comparison) -> None:
-    for drawing in figures.draw(compared, data=page_data(compared), files=False):
+def test_each_file_is_drawn_once_with_all_where_matplotlib_finds_it_by_drawing_twice(
+    compared: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, drawn = Figure.draw, []
+    monkeypatch.setattr(Figure, "draw", lambda self, renderer: (drawn.append(self), draw(self, renderer))[1])
+    with style.styled():
+        look = looks.look(compared)
+        once, twice = (figures.vanishing.curves(compared, look) for _ in range(2))
+        assert once is not None
+        assert twice is not None
+        svg, _ = style.svg(once.figure), style.png(once.figure)
+        assert drawn == [once.figure] * 2
+        monkeypatch.setattr(style, "_arrange", lambda figure: None)
+        assert style.svg(twice.figure) == svg
+    assert drawn[2:] == [twice.figure] * 2
+
+
+def test_captions_say_how_many_and_axes_have_names(drawings: list[Drawing]) -> None:
+    for drawing in drawings:
         assert re.search(r"n = (3 seeds a condition|6 runs)\.", drawing.caption), drawing.name
         assert re.search("optimiser step|distance d|slope of the vanishing curve", drawing.svg)
 
@@ -278,7 +320,7 @@ def test_runs_that_failed_count_where_they_started(tmp_path: Path) -> None:
 
 
 def test_a_name_in_any_script_is_drawn_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in ("vanishing", "rates")})
+    monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in ("vanishing",)})
     for place, name in enumerate(("循环网络", "сеть", "🙂", "a b")):
         write_run(tmp_path / str(place), factors={"model": name}, distances=5)
     html = report.write(compare([tmp_path]), tmp_path / "out").read_text(encoding="utf-8")

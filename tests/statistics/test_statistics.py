@@ -15,7 +15,7 @@ from rnn_research import statistics
 from rnn_research.statistics.censoring import kaplan_meier
 from rnn_research.statistics.intervals import Interval, band, geometric_interval, interval, t_quantile
 from rnn_research.statistics.paired import pair_differences
-from rnn_research.statistics.slopes import nested
+from rnn_research.statistics.slopes import median, nested, thinned
 
 
 @pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 10, 29, 30, 101, 500])
@@ -143,3 +143,16 @@ def test_the_steps_of_a_shorter_run_are_among_those_of_a_longer_one() -> None:
         for short, long in zip(kept, kept[40:], strict=False):
             inside = {index for index in long if index <= max(short)}
             assert inside <= short
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 48, 1128])
+def test_the_median_is_numpys(count: int):
+    values = np.random.default_rng(count).normal(size=(5, count))
+    values[1, ::2], values[2, : count // 2] = np.inf, -np.inf
+    assert np.array_equal(median(values), np.median(values, axis=-1))
+    assert median(values[0]) == np.median(values[0])
+
+
+def test_kept_indices_can_not_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        thinned(9)[0] = 1

@@ -14,6 +14,8 @@ from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
 
 STEPS = (0, 50, 100, 150, 200)
+ENDS = (STEPS[0], STEPS[-1])
+"""The steps at which a gradient is recorded that is the same at all: each that is read takes time."""
 
 
 def adjoint_table(gammas: dict[int, float], seed: int, distances: int = 33, samples: int = 16) -> np.ndarray:
@@ -100,7 +102,7 @@ def write_run(
     distances: int = 33,
     **changes,
 ) -> Path:
-    """A whole run folder, as training leaves it."""
+    """A whole run folder, as training leaves it; `gammas` are by step, or one for the first and the last."""
     clipping = "none" if threshold is None else "global_norm"
     named = {
         "model": "linear",
@@ -142,7 +144,7 @@ def write_run(
     )
     runs.write(record, folder)
     if not isinstance(gammas, dict):
-        gammas = dict.fromkeys(STEPS, gammas)
+        gammas = dict.fromkeys(ENDS, gammas)
     runs.write_table(folder, "adjoint", adjoint_table(gammas, seed, distances))
     runs.write_table(folder, "clipping", clipping_table(steps, threshold, seed))
     write_metrics(folder, accuracy, steps, seed)
