@@ -778,8 +778,10 @@ def test_the_figures_are_files_too(written: Path):
         assert written.with_name(f"{name}.svg").read_text().startswith("<?xml")
 
 
-def test_the_same_runs_make_the_same_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    draw_less(monkeypatch, "vanishing", "learning")
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
+def test_the_same_runs_make_the_same_page(every: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    if not every:
+        draw_less(monkeypatch, "vanishing", "learning")
     write_run(tmp_path / "run", {0: 0.9, 50: 0.8})
     pages = [report.write(compare([tmp_path]), tmp_path / name).read_bytes() for name in "ab"]
     assert pages[0] == pages[1]

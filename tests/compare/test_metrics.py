@@ -92,10 +92,12 @@ def test_no_mean_and_no_difference_is_of_two_metrics(compared: Comparison, plain
         assert effect.metric.mean == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
 def test_all_that_shows_it_names_the_metric_of_each(
-    compared: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    every: bool, compared: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    draw_less(monkeypatch, "learning", "beside_task")
+    if not every:
+        draw_less(monkeypatch, "learning", "beside_task")
     printed = report.text(compared)
     assert re.search(r"rnn +plays +none +3 .*test bits +2.01 \[1.99, 2.03\]", printed)
     assert re.search(r"rnn +digits +none +3 .*test accuracy +0.81 \[0.79, 0.83\]", printed)

@@ -108,18 +108,21 @@ def huge(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("options", [[], ["--look", "paper", "--metric", "mse"], ["--format", "json"]])
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
 def test_numbers_near_the_largest_warn_nobody(
     huge: Path,
     options: list[str],
+    every: bool,
     capsys: pytest.CaptureFixture,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No warning of numpy's or matplotlib's: of every figure, and on paper of those with that metric, as PDF too."""
-    if "paper" in options:
+    """No warning of numpy's or matplotlib's: of every figure, and on paper of those with that metric, as PDF too; slow:
+    every figure in every form."""
+    if not every and "paper" in options:
         kept = ("learning", "beside_task")
         monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in kept})
-    else:
+    elif not every:
         monkeypatch.setattr(style, "pdf", lambda figure: b"")
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
