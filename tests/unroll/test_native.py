@@ -48,7 +48,7 @@ def test_training_ends_where_the_reference_ends(name: str, kind: str) -> None:
         torch.manual_seed(0)
         inputs = torch.randn(*structure.mask.shape, 3)
         optimizer = torch.optim.Adam(cell.parameters(), lr=0.01)
-        for _ in range(20):
+        for _ in range(50):
             optimizer.zero_grad()
             last = structure.terminal(unroll(cell, structure, inputs, engine=engine, record=False).hidden)
             loss = (last - torch.linspace(-0.5, 0.5, 4)).square().mean()
