@@ -130,18 +130,14 @@ class QueueTrainer:
 
     def _spec(self, run: QueuedRun) -> ComposedRun:
         values = run.spec()
-        try:
+        with store.reading(run.path):
             own = [*_folders(values["folders"]), *(values["config"].get("trust") or ())]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise store.damaged(run.path, error) from None
         if own and not self.trust:
             raise NotTrusted(
                 f"{run.path}: the run takes code from {', '.join(map(str, own))}; add --trust if you know who made it"
             )
-        try:
+        with store.reading(run.path, OmegaConfBaseException):
             return as_composed(values)
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, OmegaConfBaseException) as error:
-            raise store.damaged(run.path, error) from None
 
 
 def _folders(given: Any) -> list[str]:

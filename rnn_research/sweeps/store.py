@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,10 +75,8 @@ class QueuedRun:
         Raises:
             DamagedQueue: it can't be read.
         """
-        try:
+        with reading(self.path):
             return json.loads(self.path.read_text(encoding="utf-8").split("\n")[1])
-        except (OSError, ValueError, IndexError, RecursionError) as error:
-            raise damaged(self.path, error) from None
 
 
 def add(run: QueuedRun, spec: Mapping[str, Any]) -> bool:
@@ -129,7 +127,7 @@ def listed(sweep: Path) -> list[QueuedRun]:
 
 
 def _read(sweep: Path, path: Path) -> QueuedRun:
-    try:
+    with reading(path):
         with path.open(encoding="utf-8") as file:
             head = json.loads(file.readline(1 << 20))
         version = head["version"]
@@ -140,8 +138,6 @@ def _read(sweep: Path, path: Path) -> QueuedRun:
                 raise ValueError("no folder")
             prune = _pruning(head["prune"]) if "prune" in head else None
             return QueuedRun(sweep, path.stem, name, int(head["number"]), label, other, extends, prune)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise damaged(path, error) from None
     raise DamagedQueue(f"{path}: version {version!r} of a queue, this rnn_research reads {VERSION}; use a newer one")
 
 
@@ -164,9 +160,20 @@ def _within(given: str) -> str:
     return str(name) if given else ""
 
 
-def damaged(path: Path, error: Exception) -> DamagedQueue:
-    """What to say of a file of the queue that holds something else than was written."""
-    return DamagedQueue(f"{path}: damaged ({error}); remove it, and start the sweep's command again")
+@contextlib.contextmanager
+def reading(path: Path, *further: type[Exception]) -> Iterator[None]:
+    """Meanwhile, that a file of the queue holds something else than was written is told as such.
+
+    Args:
+        further: what else is raised where it does.
+
+    Raises:
+        DamagedQueue: it does.
+    """
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, *further) as e:
+        raise DamagedQueue(f"{path}: damaged ({e}); remove it, and start the sweep's command again") from None
 
 
 def state(run: QueuedRun, observer: Observer | None = None) -> str:
