@@ -28,9 +28,10 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for one in (library._load, library._unsafe, cache.say):
+    for one in (library._unsafe, cache.say):
         one.cache_clear()
-    cache._tired.clear()
+    for kept in (library._LOADED, cache._tired):
+        kept.clear()
 
 
 def number() -> int:

@@ -417,7 +417,7 @@ def test_another_source_flag_compiler_or_cpu_is_another_library(
     monkeypatch.setenv("RNN_RESEARCH_CACHE", str(tmp_path))
 
     def names() -> set[str]:
-        library._load.cache_clear()
+        library._LOADED.clear()
         library.load("int one(void) { return 1; }", double=False)
         return {path.name for path in tmp_path.glob("*.so")}
 
@@ -431,7 +431,7 @@ def test_another_source_flag_compiler_or_cpu_is_another_library(
         change()
         assert len(names()) == len(seen) + 1
         seen = names()
-    library._load.cache_clear()
+    library._LOADED.clear()
 
 
 @pytest.mark.slow

@@ -51,21 +51,23 @@ def load(source: str, double: bool, level: str = "-O1") -> ctypes.CDLL:
     Raises:
         Unavailable: no compiler, or it does not compile.
     """
-    return _load(source, double, level, *settings())
+    return _load_all([(source, level)], double, 1)[0]
 
 
 def _load_all(sources: Sequence[tuple[str, str]], double: bool, compilers: int) -> list[ctypes.CDLL]:
     """The libraries of several texts, each with its level: those that are new here all at once. Raises as `load`."""
-    given = [(text, double, level, *settings()) for text, level in sources]
-    if len(new := [one for one in given if one not in _HERE]) > 1:
+    wanted = [(text, double, level, *settings()) for text, level in sources]
+    new = [one for one in dict.fromkeys(wanted) if one not in _LOADED]
+    if len(new) > 1:
         with ThreadPoolExecutor(compilers) as pool:
-            list(pool.map(lambda one: _load(*one), new))
-    found = [_load(*one) for one in given]
-    _HERE.update(given)
-    return found
+            found = list(pool.map(lambda one: _load(*one), new))
+    else:
+        found = [_load(*one) for one in new]
+    _LOADED.update(zip(new, found, strict=True))
+    return [_LOADED[one] for one in wanted]
 
 
-_HERE: set[tuple[Any, ...]] = set()
+_LOADED: dict[tuple[Any, ...], ctypes.CDLL] = {}
 """What this process has loaded: to start threads takes as long as all the rest where nothing is compiled."""
 
 
@@ -102,7 +104,6 @@ def width() -> str:
     return f"{bits} bits, {'fused' if fuses else 'separate'} multiply and add"
 
 
-@functools.cache
 def _load(source: str, double: bool, level: str, cc: str | None, extra: str, folder: str) -> ctypes.CDLL:
     compiler = _compiler(cc)
     flags = [*FLAGS, level, *_for_this_cpu(compiler), *_words(extra), *EXACT, *(["-DDOUBLE"] if double else [])]

@@ -124,9 +124,8 @@ def _shared(cell: Cell, key: tuple[Any, ...]) -> Compilation:
     alike = (type(cell), library.settings(), key) if _ours(cell) else None
     if alike in _OF_CLASS:
         return _OF_CLASS[alike]
-    plans = _plans_of_class(cell, key[1:]) if _ours(cell) else _PLANS.setdefault(cell, {}).setdefault(key[1:], {})
     try:
-        found: Compilation = _compile(cell, arities, dtype == torch.float64, intervenes, plans)
+        found: Compilation = _compile(cell, arities, dtype == torch.float64, intervenes, _plans(cell, key[1:]))
     except (Untraceable, library.Unavailable) as error:
         found = error.with_traceback(None)  # it would fail each time, and take its time
     if alike is not None:
@@ -140,7 +139,10 @@ def _ours(cell: Cell) -> bool:
     return type(cell).__module__.startswith("rnn_research.")
 
 
-def _plans_of_class(cell: Cell, key: tuple[Any, ...]) -> Plans:
+def _plans(cell: Cell, key: tuple[Any, ...]) -> Plans:
+    """Those that there are of a cell, or of the cells that are alike."""
+    if not _ours(cell):
+        return _PLANS.setdefault(cell, {}).setdefault(key, {})
     if len(_PLANS_OF_CLASS) >= KEPT:
         _PLANS_OF_CLASS.clear()
     return _PLANS_OF_CLASS.setdefault((type(cell), key), {})
