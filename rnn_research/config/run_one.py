@@ -109,11 +109,12 @@ def failed(spec: ComposedRun, folder: Path, error: str) -> runs.RunRecord:
         record = replace(runs.read(folder), status="failed", end=now, error=error)
         runs.write(record, folder)
         return record
+    cfg = spec.task
     record = runs.RunRecord(
         name=folder.name,
         status="failed",
-        seed=spec.task.seed,
-        **_identity(spec, spec.task, None),
+        seed=cfg.seed,
+        **_identity(spec, cfg, None),
         parameters=0,
         data={},
         versions=provenance.versions(),

@@ -97,20 +97,18 @@ def _read(path: Path, reading: dict[str, Any]) -> ReadSeries:
     """The series at a path, of the format that the run's data had."""
     format = reading.get("format")
     if format == "skeleton":
-        from rnn_research.datasets.series import skeleton_actions
+        from rnn_research.datasets.series.skeleton_actions import read_recordings, wanted
 
         del reading["format"]
-        _check(skeleton_actions.read_recordings, reading)
-        files = published_files(path, skeleton_actions.wanted, "joints_sXX_eYY.txt and actionLabel.txt")
-        return skeleton_actions.read_recordings(files, **reading)
+        _check(read_recordings, reading)
+        return read_recordings(published_files(path, wanted, "joints_sXX_eYY.txt and actionLabel.txt"), **reading)
+    read: Callable[..., ReadSeries] = read_series
     if format == "idx":
-        from rnn_research.datasets.series import sequential_mnist
+        from rnn_research.datasets.series.sequential_mnist import read_images as read
 
         del reading["format"]
-        _check(sequential_mnist.read_images, reading)
-        return sequential_mnist.read_images(path, **reading)
-    _check(read_series, reading)
-    return read_series(path, **reading)
+    _check(read, reading)
+    return read(path, **reading)
 
 
 def _check(read: Callable[..., Any], reading: Mapping[str, Any]) -> None:
