@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from folders import STEPS, adjoint_table, clipping_table, draw_less, refused, write_run
+from folders import SOME_OR_EVERY, STEPS, adjoint_table, clipping_table, draw_less, refused, write_run
 
 from rnn_research import report
 from rnn_research.cli.compare import main
@@ -778,7 +778,7 @@ def test_the_figures_are_files_too(written: Path):
         assert written.with_name(f"{name}.svg").read_text().startswith("<?xml")
 
 
-@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
+@SOME_OR_EVERY
 def test_the_same_runs_make_the_same_page(every: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     if not every:
         draw_less(monkeypatch, "vanishing", "learning")

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from folders import draw_less, write_run
+from folders import SOME_OR_EVERY, draw_less, write_run
 
 from rnn_research import report
 from rnn_research.compare import Comparison, across_tasks, as_json, caveats, compare
@@ -92,7 +92,7 @@ def test_no_mean_and_no_difference_is_of_two_metrics(compared: Comparison, plain
         assert effect.metric.mean == pytest.approx(0.02)
 
 
-@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
+@SOME_OR_EVERY
 def test_all_that_shows_it_names_the_metric_of_each(
     every: bool, compared: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import STEPS, draw_less, refused, write_run
+from folders import SOME_OR_EVERY, STEPS, draw_less, refused, write_run
 from test_cached import kept, same
 
 from rnn_research import report
@@ -108,7 +108,7 @@ def huge(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("options", [[], ["--look", "paper", "--metric", "mse"], ["--format", "json"]])
-@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
+@SOME_OR_EVERY
 def test_numbers_near_the_largest_warn_nobody(
     huge: Path,
     options: list[str],

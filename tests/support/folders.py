@@ -161,6 +161,12 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture) -> str:
     return line
 
 
+SOME_OR_EVERY = pytest.mark.parametrize(
+    "every", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"]
+)
+"""A test draws the figures that it looks at; the slow one every figure."""
+
+
 def draw_less(patch: pytest.MonkeyPatch, *names: str) -> None:
     """Let `report.write` draw figures as SVG alone (and no others than these), for tests of what stands around them:
     PNG and PDF take twice the time of the SVG, which the page has."""
