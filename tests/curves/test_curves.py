@@ -692,10 +692,10 @@ def test_seeds_that_disagree_say_so_and_are_counted():
 def test_seeds_of_one_law_near_a_bound_are_borderline_and_do_not_disagree():
     random = np.random.default_rng(0)
     words = []
-    for _ in range(30):
+    for _ in range(16):
         gammas = np.exp((np.log(0.011) + 0.3 * random.normal(size=3)) / 62)
         words.append(seeds(*gammas).verdict)
-    assert sum({said.word, *said.also} == {"vanishes", "weakens"} for said in words) > 25
+    assert sum({said.word, *said.also} == {"vanishes", "weakens"} for said in words) > 13
     assert not any(said.word == "seeds disagree" for said in words)
 
 

@@ -151,7 +151,7 @@ def test_a_trace_takes_time_in_proportion_to_the_children() -> None:
         return time.process_time() - start
 
     seconds(100)
-    assert seconds(1600) < 10 * seconds(400)
+    assert seconds(800) < 10 * seconds(200)
 
 
 @pytest.mark.parametrize("make", [VARIANTS["child_sum"].build, lambda *sizes: own("attending")])

@@ -79,6 +79,8 @@ LOSSES: dict[str, Loss] = {
     "every": lambda parts, last: weigh(parts[0]),
     "every, of the memory too": lambda parts, last: weigh(torch.stack(list(parts))),
 }
+MOST = {name: "every, of the memory too" if name in WITH_MEMORY else "every" for name in VARIANTS}
+"""By cell, the loss that reads all of its states."""
 
 
 def layers_of(name: str, count: int = 2) -> list[Cell]:
@@ -163,7 +165,10 @@ def cut(state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize(
     ("name", "losses"),
-    [(name, losses) for name in VARIANTS for losses in LOSSES if name in WITH_MEMORY or "memory" not in losses],
+    [
+        *((name, losses) for name in VARIANTS for losses in ("last", MOST[name])),
+        *(pytest.param(name, "every", marks=pytest.mark.slow) for name in WITH_MEMORY),
+    ],
 )
 @each_kind
 def test_adjoints_and_their_direct_part_equal_retain_grad_on_a_loop(name, kind, losses, engine):
@@ -188,8 +193,7 @@ def of_a_loop(name: str, kind: str, losses: str) -> tuple[Gradients, list[Gradie
     return oracle(*given), alone
 
 
-@each_kind
-@each_cell
+@each_place
 def test_the_recurrent_part_is_what_is_left_where_a_state_is_not_read_out(name, kind):
     """A state at a time, the others read out as ever. At a last state, which is not passed on, it is zero."""
     cells, samples = layers_of(name), samples_of(kind, sizes=(4, 2))
@@ -238,8 +242,7 @@ def of_a_loop_that_hardly_passes_a_state_on(name: str, kind: str) -> list[Gradie
     ]
 
 
-@each_kind
-@each_cell
+@each_place
 def test_a_recurrent_part_of_1e_25_of_the_direct_one_keeps_its_digits(name, kind):
     """It is not what is left of the total when the direct part is taken away."""
     cell, samples = hardly_passing_on(name), samples_of(kind)
