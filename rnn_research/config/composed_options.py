@@ -23,7 +23,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rnn_research.config.groups import TABLE
+from rnn_research.config.groups import LISTS, TABLE
 from rnn_research.config.parsed_overrides import parsed
 from rnn_research.config.untrusted_yamls import ALLOWED
 
@@ -90,7 +90,7 @@ class ComposedOptions:
         self._alike: dict[tuple[str, ...], tuple[str, ...]] = {}
         """Choices that are kept, by their shape."""
         self._parts: dict[tuple[tuple[str, ...], str], bytes] = {}
-        """What a choice gives its group, beside the choices that are no group's."""
+        """What a choice gives its group (or no choice, by the group's name), beside the choices that are no group's."""
         self._stamp: list[object] = []
 
     def get(self, choices: tuple[str, ...], compose: Callable[[Sequence[str]], DictConfig]) -> DictConfig:
@@ -114,22 +114,25 @@ class ComposedOptions:
         if self.folder is None or chosen is None:
             return
         self._alike.setdefault(chosen.shape, choices)
-        for group, text in chosen.groups.items():
+        for group in ALONE:
             if isinstance(config._get_node(group, validate_access=False), DictConfig):
-                self._parts.setdefault((chosen.beside, text), _pickled(config, group))
+                self._parts.setdefault((chosen.beside, chosen.groups.get(group, group)), _pickled(config, group))
 
     def _together(self, choices: tuple[str, ...]) -> DictConfig | None:
         """The config of choices each of which was made before; None where one was not."""
         chosen = _Chosen.of(choices)
         if chosen is None or chosen.shape not in self._alike:
             return None
-        parts = {group: self._parts.get((chosen.beside, text)) for group, text in chosen.groups.items()}
+        alike = self._alike[chosen.shape]
+        before = _Chosen.of(alike)
+        assert before is not None
+        texts = {group: chosen.groups.get(group, group) for group in {**before.groups, **chosen.groups}}
+        parts = {group: self._parts.get((chosen.beside, text)) for group, text in texts.items()}
         if None in parts.values():
             return None
-        alike = self._alike[chosen.shape]
         config = pickle.loads(self._kept[alike])
-        for group, text in chosen.groups.items():
-            if text not in alike:
+        for group, text in texts.items():
+            if text != before.groups.get(group):
                 node, option = pickle.loads(parts[group])  # type: ignore[arg-type]
                 config._content[group] = node  # as it is: to set it would make it anew, which takes as long as the rest
                 node._set_parent(config)
@@ -144,7 +147,7 @@ class _Chosen(NamedTuple):
     Attributes:
         groups: the options of groups that stand alone, as typed, by group.
         beside: the other choices.
-        shape: all of them without the names of the options: of lists Hydra does not keep the choice.
+        shape: those, and whether groups that take several are given a list: of lists Hydra does not keep the choice.
     """
 
     groups: dict[str, str]
@@ -154,17 +157,18 @@ class _Chosen(NamedTuple):
     @classmethod
     def of(cls, choices: tuple[str, ...]) -> _Chosen | None:
         """None where a group has two choices."""
-        groups, beside, shape = dict[str, str](), list[str](), list[str]()
+        groups, beside, lists = dict[str, str](), list[str](), list[str]()
         for text in choices:
             key, _, value = text.partition("=")
             if key in groups:
                 return None
             if key in ALONE:
                 groups[key] = text
+                if key in LISTS:
+                    lists.append(f"{key}={'[' if value.startswith('[') else ''}")
             else:
                 beside.append(text)
-            shape.append(f"{key}={value[:1] if value.startswith('[') else ''}" if key in ALONE else text)
-        return cls(groups, tuple(beside), tuple(shape))
+        return cls(groups, tuple(beside), (*beside, *sorted(lists)))
 
 
 def _pickled(config: DictConfig, group: str) -> bytes:

@@ -67,10 +67,11 @@ def leaves(config: DictConfig, group: str) -> list[str]:
 
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_options_with_other_values_are_as_hydra_composes_them(number: int) -> None:
-    experiment = GROUPS["experiment"][number % len(GROUPS["experiment"])]
-    choices = [*of_round(number), f"experiment={experiment}"]
+    """Each experiment, each option, and each of its values: when it is chosen first."""
+    experiments = [f"experiment={name}" for name in GROUPS["experiment"][number : number + 1]]
+    choices = [*of_round(number), *experiments]
     config = Composer()._of_options(tuple(choices))
-    values = [text for group in GROUPS for text in leaves(config, group)]
+    values = [text for group, names in GROUPS.items() if number < len(names) for text in leaves(config, group)]
     overrides = ["seed=7", *values, *choices, "+trainer.unknown={a:[1,b]}", "hydra.run.dir='a=b'"]
     found = quick(*overrides)
     assert found is not None
@@ -234,22 +235,26 @@ def test_combinations_are_put_together_as_hydra_composes_them(experiment: list[s
         asked.append(choices)
         return by_hydra(*choices)
 
-    def shifted(number: int) -> tuple[str, ...]:
+    def shifted(number: int) -> list[str]:
         """A round with the options of every second group of another."""
-        mixed = [of_round((number + place % 2) % 3)[place] for place in range(len(GROUPS_ALONE))]
-        return (*mixed, *experiment)
+        return [of_round((number + place % 2) % 3)[place] for place in range(len(GROUPS_ALONE))]
 
+    lists = [text for text in of_round(0) if "[" in text]
+    composed = [(*lists, *experiment), *((*of_round(number), *experiment) for number in range(3))]
+    for choices in composed:
+        options.get(choices, compose)
+    assert asked == composed
     for number in range(3):
-        options.get((*of_round(number), *experiment), compose)
-    assert len(asked) == 3
-    for number in range(3):
-        found = options.get(shifted(number), compose)
-        assert len(asked) == 3
-        typed = read_typed(shifted(number), [CONF])
-        assert typed is not None
-        with_overrides = with_values(found, typed)
-        assert with_overrides is not None
-        assert list(nodes(with_overrides)) == list(nodes(by_hydra(*shifted(number))))
+        every = shifted(number)
+        some = [text for place, text in enumerate(every) if "[" in text or place % 3 == number]
+        for choices in ((*every, *experiment), (*some, *experiment)):
+            found = options.get(choices, compose)
+            assert asked == composed
+            typed = read_typed(choices, [CONF])
+            assert typed is not None
+            with_overrides = with_values(found, typed)
+            assert with_overrides is not None
+            assert list(nodes(with_overrides)) == list(nodes(by_hydra(*choices)))
 
 
 @pytest.mark.parametrize("choices", [("model=rnn", "model=gru"), ("model=rnn", "clipping@other=value")], ids=str)
