@@ -67,10 +67,11 @@ def leaves(config: DictConfig, group: str) -> list[str]:
 
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_options_with_other_values_are_as_hydra_composes_them(number: int) -> None:
-    experiment = GROUPS["experiment"][number % len(GROUPS["experiment"])]
-    choices = [*of_round(number), f"experiment={experiment}"]
+    """Each experiment, each option, and each of its values: when it is chosen first."""
+    experiments = [f"experiment={name}" for name in GROUPS["experiment"][number : number + 1]]
+    choices = [*of_round(number), *experiments]
     config = Composer()._of_options(tuple(choices))
-    values = [text for group in GROUPS for text in leaves(config, group)]
+    values = [text for group, names in GROUPS.items() if number < len(names) for text in leaves(config, group)]
     overrides = ["seed=7", *values, *choices, "+trainer.unknown={a:[1,b]}", "hydra.run.dir='a=b'"]
     found = quick(*overrides)
     assert found is not None
