@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command import SMALL, rnn_train
+from command import SMALL, last, rnn_train
+from composed import composed
 from lightning.pytorch import Callback, Trainer
 from small import SEQUENCES, STEPS, TREES, Given, model_of, sentences, sequences
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.graves import Graves
 from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
+from rnn_research.config.environment import recorded
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.sampling import Batches
 from rnn_research.datasets.task import SolvedCriterion
@@ -555,9 +557,13 @@ def test_what_makes_the_training_another_is_refused_and_the_rest_is_not(commande
     config = state(commanded)[resume.PLACE]["config"]
     assert config == runs.read(commanded).config
     for given, message in TOLD_ELSE.items():
+        other = recorded(composed(*last([*SMALL, given, "trainer.max_steps=4"])))
+        with pytest.raises(ResumeError, match=f"^resume: .*{message}"):
+            resumable.check_config(commanded, config, other)
+    for given in ("engine=torch", "seed=1"):
         ended = rnn_train(*SMALL, given, "trainer.max_steps=4", f"resume={commanded}", f"hydra.run.dir={commanded}2")
         assert ended.code == 2, (given, ended)
-        assert re.search(rf"^rnn-train: resume: .*{message}", ended.err), ended.err
+        assert re.search(rf"^rnn-train: resume: .*{TOLD_ELSE[given]}", ended.err), ended.err
         assert ended.err.count("\n") == 1
         assert not Path(f"{commanded}2").exists()
     ended = rnn_train(
