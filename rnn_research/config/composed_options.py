@@ -23,7 +23,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rnn_research.config.groups import TABLE
+from rnn_research.config.groups import LISTS, TABLE
 from rnn_research.config.parsed_overrides import parsed
 from rnn_research.config.untrusted_yamls import ALLOWED
 
@@ -90,7 +90,7 @@ class ComposedOptions:
         self._alike: dict[tuple[str, ...], tuple[str, ...]] = {}
         """Choices that are kept, by their shape."""
         self._parts: dict[tuple[tuple[str, ...], str], bytes] = {}
-        """What a choice gives its group, beside the choices that are no group's."""
+        """What a choice, or none, gives a group, beside the choices that are no group's."""
         self._stamp: list[object] = []
 
     def get(self, choices: tuple[str, ...], compose: Callable[[Sequence[str]], DictConfig]) -> DictConfig:
@@ -114,27 +114,29 @@ class ComposedOptions:
         if self.folder is None or chosen is None:
             return
         self._alike.setdefault(chosen.shape, choices)
-        for group, text in chosen.groups.items():
-            if isinstance(config._get_node(group, validate_access=False), DictConfig):
-                self._parts.setdefault((chosen.beside, text), _pickled(config, group))
+        for group in ALONE:
+            key = chosen.beside, chosen.of_group(group)
+            if key not in self._parts and isinstance(config._get_node(group, validate_access=False), DictConfig):
+                self._parts[key] = _pickled(config, group)
 
     def _together(self, choices: tuple[str, ...]) -> DictConfig | None:
         """The config of choices each of which was made before; None where one was not."""
         chosen = _Chosen.of(choices)
         if chosen is None or chosen.shape not in self._alike:
             return None
-        parts = {group: self._parts.get((chosen.beside, text)) for group, text in chosen.groups.items()}
-        if None in parts.values():
+        alike = _Chosen.of(self._alike[chosen.shape])
+        assert alike is not None
+        others = [group for group in ALONE if chosen.of_group(group) != alike.of_group(group)]
+        parts = [self._parts.get((chosen.beside, chosen.of_group(group))) for group in others]
+        if None in parts:
             return None
-        alike = self._alike[chosen.shape]
-        config = pickle.loads(self._kept[alike])
-        for group, text in chosen.groups.items():
-            if text not in alike:
-                node, option = pickle.loads(parts[group])  # type: ignore[arg-type]
-                config._content[group] = node  # as it is: to set it would make it anew, which takes as long as the rest
-                node._set_parent(config)
-                if option is not None:
-                    config.hydra.runtime.choices[group] = option
+        config = pickle.loads(self._kept[self._alike[chosen.shape]])
+        for group, part in zip(others, parts, strict=True):
+            node, option = pickle.loads(part)  # type: ignore[arg-type]
+            config._content[group] = node  # as it is: to set it would make it anew, which takes as long as the rest
+            node._set_parent(config)
+            if option is not None:
+                config.hydra.runtime.choices[group] = option
         return config
 
 
@@ -144,7 +146,7 @@ class _Chosen(NamedTuple):
     Attributes:
         groups: the options of groups that stand alone, as typed, by group.
         beside: the other choices.
-        shape: all of them without the names of the options: of lists Hydra does not keep the choice.
+        shape: the others, and which groups of several options have one or a list: Hydra keeps the choice of one alone.
     """
 
     groups: dict[str, str]
@@ -163,8 +165,13 @@ class _Chosen(NamedTuple):
                 groups[key] = text
             else:
                 beside.append(text)
-            shape.append(f"{key}={value[:1] if value.startswith('[') else ''}" if key in ALONE else text)
-        return cls(groups, tuple(beside), tuple(shape))
+            if key in LISTS:
+                shape.append(f"{key}={'[' if value.startswith('[') else ''}")
+        return cls(groups, tuple(beside), (*beside, *sorted(shape)))
+
+    def of_group(self, group: str) -> str:
+        """The choice of a group, as typed; the group's name where none is typed."""
+        return self.groups.get(group, group)
 
 
 def _pickled(config: DictConfig, group: str) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import SOME_OR_EVERY
 from forked import Forked
 
 from rnn_research.cli import train
@@ -220,18 +221,22 @@ trainer:
         assert record.choices["probe"] == "adjoint"
 
 
-def test_the_contract_tests_find_them(folder: Path) -> None:
-    """And fail where one breaks the contract."""
+@SOME_OR_EVERY
+def test_the_contract_tests_find_them(every: bool, folder: Path, tmp_path: Path) -> None:
+    """Those of each group, and fail where one breaks the contract."""
     broken = FOLDER["normalised.py"].replace("return coefficient", "return coefficient.float()")
     (folder / "broken.py").write_text(broken, encoding="utf-8")
     (folder / "clipping/mine_too.yaml").write_text("# broken\n_target_: broken.Normalised\nnorm: 1.0\n")
+    some = "binds or plain_autograd or gives_samples or what_it_did"
     tests = (
         "tests/test_contract.py",
         "--config-dir",
         str(folder),
         "-k",
-        "mine",
+        "mine" if every else f"mine and ({some})",
         "-q",
+        "-rA",
+        f"--basetemp={tmp_path / 'inner'}",
         "-p",
         "no:cacheprovider",
         "-o",
@@ -240,12 +245,17 @@ def test_the_contract_tests_find_them(folder: Path) -> None:
     process = Forked(pytest.main, list(tests), folder=ROOT)
     _, said = process.communicate(timeout=250)
     (folder / "clipping/mine_too.yaml").unlink()
-    lines = said.decode().splitlines()
-    failed = {line.split("::")[1].split(" ")[0] for line in lines if line.startswith(("FAILED", "ERROR"))}
+    ended: dict[str, list[str]] = {"PASSED": [], "FAILED": [], "ERROR": []}
+    for line in said.decode().splitlines():
+        word, _, name = line.partition(" ")
+        if word in ended and "::" in name:
+            ended[word].append(name.split("::")[1].split(" ")[0])
+    failed = {*ended["FAILED"], *ended["ERROR"]}
     assert failed, said.decode()
     assert {name.partition("[")[2][:8] for name in failed} == {"mine_too"}, said.decode()
-    passed = int(lines[-1].split(" passed")[0].split(" ")[-1])
-    assert passed > 20
+    bound = {name.rpartition("[")[2] for name in ended["PASSED"] if "binds" in name}
+    assert bound >= {f"{group}/mine]" for group in ("model", "dataset", "architecture", "clipping", "probe")}
+    assert len(ended["PASSED"]) > (40 if every else 15)
 
 
 OLD_PROBES = {

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 from command import rnn_train
-from composed import option_node
+from composed import as_typed, compose_each_option, option_node
+from hydra.errors import HydraException
 from hydra.utils import get_class
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.cli.help import STAGES, WIDTH, help_text
 from rnn_research.cli.sweep_options import HELP
@@ -219,11 +221,17 @@ def commands() -> Iterator[tuple[str, list[str]]]:
                 yield f"{group}={name}", shlex.split(line.replace("FOLDER", "."), comments=True)[1:]
 
 
-@pytest.mark.parametrize(("option", "arguments"), list(commands()))
-def test_a_command_in_conf_composes_as_typed(option: str, arguments: list[str]) -> None:
+def test_the_commands_in_conf_compose_as_typed() -> None:
     """What a command is an example of, it also chooses."""
-    ended = rnn_train("--cfg", "job", *arguments)
-    assert ended.code == 0, ended.err
-    group, _, name = option.partition("=")
-    chosen = [value for key, _, value in (item.partition("=") for item in arguments) if key == group]
-    assert any(name in re.split(r"[\[\],]", value) for value in chosen) or group == "trainer"
+    compose_each_option()
+    wrong = []
+    for option, arguments in commands():
+        try:
+            as_typed(arguments)
+        except (UsageError, HydraException, OmegaConfBaseException) as error:
+            wrong.append(f"{' '.join(arguments)}: {error}")
+        group, _, name = option.partition("=")
+        chosen = [value for key, _, value in (item.partition("=") for item in arguments) if key == group]
+        if not any(name in re.split(r"[\[\],]", value) for value in chosen) and group != "trainer":
+            wrong.append(f"{' '.join(arguments)}: does not choose {option}")
+    assert not wrong, "\n".join(wrong)

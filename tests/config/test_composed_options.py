@@ -67,10 +67,11 @@ def leaves(config: DictConfig, group: str) -> list[str]:
 
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_options_with_other_values_are_as_hydra_composes_them(number: int) -> None:
-    experiment = GROUPS["experiment"][number % len(GROUPS["experiment"])]
-    choices = [*of_round(number), f"experiment={experiment}"]
+    """Each experiment, each option, and each of its values: when it is chosen first."""
+    experiments = [f"experiment={name}" for name in GROUPS["experiment"][number : number + 1]]
+    choices = [*of_round(number), *experiments]
     config = Composer()._of_options(tuple(choices))
-    values = [text for group in GROUPS for text in leaves(config, group)]
+    values = [text for group, names in GROUPS.items() if number < len(names) for text in leaves(config, group)]
     overrides = ["seed=7", *values, *choices, "+trainer.unknown={a:[1,b]}", "hydra.run.dir='a=b'"]
     found = quick(*overrides)
     assert found is not None
@@ -225,9 +226,10 @@ def test_a_folder_of_yamls_answers_as_one_of_files() -> None:
 GROUPS_ALONE = [group for group in GROUPS if group in ALONE]
 
 
-@pytest.mark.parametrize("experiment", [[], ["experiment=digits_vanishing"]], ids=str)
-def test_combinations_are_put_together_as_hydra_composes_them(experiment: list[str]) -> None:
-    """Each option was composed beside others than those that it is put together with."""
+@pytest.mark.parametrize("beside", [[], ["experiment=digits_vanishing"], ["+clipping@other=value"]], ids=str)
+def test_combinations_are_put_together_as_hydra_composes_them(beside: list[str]) -> None:
+    """Each option was composed beside others than those that it is put together with; so was what is there where none
+    is typed."""
     options, asked = ComposedOptions(CONF), list[Any]()
 
     def compose(choices: Any) -> DictConfig:
@@ -235,16 +237,17 @@ def test_combinations_are_put_together_as_hydra_composes_them(experiment: list[s
         return by_hydra(*choices)
 
     def shifted(number: int) -> tuple[str, ...]:
-        """A round with the options of every second group of another."""
+        """A round with the options of every second group of another, and none of some groups."""
         mixed = [of_round((number + place % 2) % 3)[place] for place in range(len(GROUPS_ALONE))]
-        return (*mixed, *experiment)
+        some = [text for text in mixed if text.partition("=")[0] in LISTS or mixed.index(text) % 3 != number]
+        return (*beside, *some)
 
-    for number in range(3):
-        options.get((*of_round(number), *experiment), compose)
-    assert len(asked) == 3
+    for choices in (*map(of_round, range(3)), []):
+        options.get((*choices, *beside), compose)
+    assert len(asked) == 4
     for number in range(3):
         found = options.get(shifted(number), compose)
-        assert len(asked) == 3
+        assert len(asked) == 4
         typed = read_typed(shifted(number), [CONF])
         assert typed is not None
         with_overrides = with_values(found, typed)
@@ -252,8 +255,8 @@ def test_combinations_are_put_together_as_hydra_composes_them(experiment: list[s
         assert list(nodes(with_overrides)) == list(nodes(by_hydra(*shifted(number))))
 
 
-@pytest.mark.parametrize("choices", [("model=rnn", "model=gru"), ("model=rnn", "clipping@other=value")], ids=str)
-def test_choices_that_are_more_than_an_option_each_are_composed(choices: tuple[str, ...]) -> None:
+def test_a_group_chosen_twice_is_composed() -> None:
+    choices = ("model=rnn", "model=gru")
     options, asked = ComposedOptions(CONF), list[Any]()
     for given in (choices, choices[::-1], choices):
         options.get(given, lambda given: asked.append(given) or OmegaConf.create({"given": list(given)}))  # type: ignore[func-returns-value]

@@ -22,6 +22,7 @@ from torch import Tensor
 from rnn_research.cells import LSTM, RNN, ChildSumTreeLSTM
 from rnn_research.clipping import Clipping, Composed
 from rnn_research.clipping.adjoint_norm import AdjointNorm
+from rnn_research.clipping.adjoint_normalize import AdjointNormalize
 from rnn_research.clipping.agc import AGC
 from rnn_research.clipping.autoclip import AutoClip
 from rnn_research.clipping.depth_detach import DepthDetach
@@ -59,12 +60,13 @@ DATA: dict[str, tuple[Callable[[int], Given], Any]] = {
     "nodes": (lambda size: Given(TREES, split(sentences(15)), ParseTreeLayout(), batch_size=size), ChildSumTreeLSTM),
 }
 STRATEGIES: dict[str, tuple[Callable[[], Clipping], str]] = {
-    "none": (NoClipping, "steps nodes"),
-    "global_norm": (lambda: GlobalNorm(0.1), "whole steps nodes"),
+    "none": (NoClipping, "steps"),
+    "global_norm": (lambda: GlobalNorm(0.1), "whole nodes"),
     "value": (lambda: Value(0.02), "nodes"),
     "agc": (lambda: AGC(0.01), "steps"),
     "autoclip": (lambda: AutoClip(20.0), "nodes"),
-    "adjoint_norm": (lambda: AdjointNorm(0.1), "whole nodes"),
+    "adjoint_norm": (lambda: AdjointNorm(0.1), "nodes"),
+    "adjoint_normalize": (lambda: AdjointNormalize(0.7), "whole"),
     "graves": (lambda: Graves(0.02), "steps"),
     "depth_detach": (lambda: DepthDetach(1), "nodes"),
     "tbptt": (lambda: TBPTT(2), "steps"),

@@ -157,16 +157,26 @@ def close(found: Tensor, wanted: Tensor) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-15)
 
 
+ENGINES = ("native", "torch", "reference")
 CASES = [
-    *((cell, attention, False, "native") for cell in (RNN, LSTM, GRU) for attention in ATTENTIONS),
-    *((LSTM, attention, True, engine) for attention in ATTENTIONS for engine in ("native", "torch", "reference")),
+    *((RNN, attention, False, "native") for attention in ("none", "location")),
+    *((LSTM, attention, False, "native") for attention in ("dot", "location")),
+    *((GRU, attention, False, "native") for attention in ("dot", "additive")),
+    *((LSTM, attention, True, "native") for attention in ATTENTIONS),
+    *((LSTM, attention, True, ENGINES[1 + at % 2]) for at, attention in enumerate(ATTENTIONS)),
     *((LSTM, "dot", False, engine) for engine in ("torch", "reference")),
     (GRU, "additive", True, "native"),
     (NaryTreeLSTM, "dot", True, "native"),
 ]
+EVERY = [
+    *((cell, attention, False, "native") for cell in (RNN, LSTM, GRU) for attention in ATTENTIONS),
+    *((LSTM, attention, True, engine) for attention in ATTENTIONS for engine in ENGINES),
+]
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in EVERY if case not in CASES]
+"""Each cell, engine and attention by itself is among the others too."""
 
 
-@pytest.mark.parametrize(("cell", "attention", "both", "engine"), CASES)
+@pytest.mark.parametrize(("cell", "attention", "both", "engine"), CASES + SLOW)
 def test_adjoints_are_an_independent_loop_s(cell: Any, attention: str, both: bool, engine: str) -> None:
     """Of every state of several layers of encoder and decoder, of unequal lengths; and so are the parameters'
     gradients, the last token's own adjoints, and the distances."""
@@ -232,9 +242,15 @@ def test_the_direct_part_is_what_comes_through_attention(attention: str, both: b
                 close(layer.direct.hidden[sample, at], wanted)
 
 
-@pytest.mark.parametrize("engine", ["native", "torch", "reference"])
-@pytest.mark.parametrize(("cell", "both"), [(RNN, False), (LSTM, True)])
-@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize(
+    ("attention", "cell", "both", "engine"),
+    [  # each attention of both models by the native engine and by another; by the third it is slow
+        pytest.param(attention, cell, both, engine, marks=[pytest.mark.slow] if number == 2 - (at + both) % 2 else [])
+        for at, attention in enumerate(ATTENTIONS)
+        for cell, both in ((RNN, False), (LSTM, True))
+        for number, engine in enumerate(ENGINES)
+    ],
+)
 def test_ways_through_attention_and_through_the_state_add_up(
     attention: str, cell: Any, both: bool, engine: str
 ) -> None:
