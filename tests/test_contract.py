@@ -526,22 +526,27 @@ def _five_steps(config: Callable[..., DictConfig], setting: str, probe: str, fol
 
 
 @pytest.fixture(scope="module")
-def unobserved(
+def observed(
     config: Callable[..., DictConfig], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, dict[str, torch.Tensor]]:
-    return {name: _five_steps(config, name, "none", tmp_path_factory.mktemp(name)) for name in TRAINED}
+) -> Callable[[str, str], tuple[Path, dict[str, torch.Tensor]]]:
+    """The folder of a setting's run with a probe, and the weights that it learns."""
+
+    @functools.cache
+    def run(setting: str, probe: str) -> tuple[Path, dict[str, torch.Tensor]]:
+        folder = tmp_path_factory.mktemp(setting)
+        return folder, _five_steps(config, setting, probe, folder)
+
+    return run
 
 
 @pytest.mark.parametrize("setting", TRAINED)
-def test_a_probe_changes_no_bit_and_keeps_a_table(
-    probe: str, setting: str, config: Callable[..., DictConfig], unobserved: dict[str, Any], tmp_path: Path
-) -> None:
-    weights = _five_steps(config, setting, probe, tmp_path)
-    assert all(torch.equal(value, unobserved[setting][name]) for name, value in weights.items())
-    stored = {path.stem for path in (tmp_path / "probes").iterdir()}
+def test_a_probe_changes_no_bit_and_keeps_a_table(probe: str, setting: str, observed: Callable[..., Any]) -> None:
+    (_, unobserved), (folder, weights) = observed(setting, "none"), observed(setting, probe)
+    assert all(torch.equal(value, unobserved[name]) for name, value in weights.items())
+    stored = {path.stem for path in (folder / "probes").iterdir()}
     assert stored == {"clipping", "answers", probe} - {"none"}
     for name in stored - {"answers"}:
-        table = runs.read_table(tmp_path, name)
+        table = runs.read_table(folder, name)
         assert table is not None
         assert table.dtype.names[0] == "step"
         assert len(table) > 0
