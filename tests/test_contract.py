@@ -185,7 +185,7 @@ def _learns(config: Callable[..., DictConfig], tmp_path: Path, **given: str) -> 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_adjoints_are_those_of_plain_autograd(model: str, layout: Layout, config: Callable[..., DictConfig]) -> None:
     """Against the cell applied to one position of one sample at a time, by recursion."""
-    data = Given(TREES, sentences(5), layout)
+    data = Given(TREES, sentences(3), layout)
     cell = get_object(config(model=model).model.cell._target_)
     arguments = {key: value for key, value in config(model=model).model.cell.items() if not key.startswith("_")}
     arguments.pop("hidden_size")
