@@ -259,13 +259,14 @@ ENDS = {
     "in the last validation, of the best": ("on_validation_batch_start", 31),
     "in the test": ("on_test_batch_start", 1),
 }
-WITHIN_A_STEP = ("before a batch", "before the backward pass", "after an epoch's last batch")
-"""As `before the update` and `after a batch` for what is kept of the best: `test_resume` tries them too. Slow here."""
-
-
-@pytest.mark.parametrize(
-    "end", [pytest.param(end, marks=[pytest.mark.slow] if end in WITHIN_A_STEP else []) for end in ENDS]
+ALIKE = (
+    *("before a batch", "before the backward pass", "after a batch", "after an epoch's last batch"),
+    "in a validation",
 )
+"""As `before the update`, or a later validation, for what is kept of the best: `test_resume` tries them too. Slow."""
+
+
+@pytest.mark.parametrize("end", [pytest.param(end, marks=[pytest.mark.slow] if end in ALIKE else []) for end in ENDS])
 def test_a_run_that_was_interrupted_goes_on_with_its_best(end: str, whole: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "first", 60, (Interrupts(*ENDS[end]),), **BOTH)
