@@ -180,8 +180,8 @@ def unlabelled(samples: list[Any]) -> list[Any]:
 ACTING: dict[str, Maker] = {
     "none": NoClipping,
     "global_norm": lambda: GlobalNorm(0.1),
-    "graves": lambda: Graves(0.02),
     "autoclip": AutoClip,
+    "graves": lambda: Graves(0.02),
     "adjoint_norm": lambda: AdjointNorm(0.1),
     "tbptt": lambda: TBPTT(2),
     "composed": lambda: Composed({"graves": Graves(0.02), "autoclip": AutoClip(20.0)}),
@@ -191,7 +191,7 @@ ACTING: dict[str, Maker] = {
 @pytest.mark.parametrize(
     ("strategy", "regularizer", "batches"),
     [
-        *((name, None, 1) for name in list(ACTING)[3:]),
+        *((name, None, 1) for name in ("autoclip", "adjoint_norm", "tbptt", "composed")),
         ("graves", "omega", 1),
         ("global_norm", "small", 2),
         ("none", "omega", 2),

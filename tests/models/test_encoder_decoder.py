@@ -174,7 +174,7 @@ EVERY = [
     *((LSTM, attention, True, engine) for attention in ATTENTIONS for engine in ENGINES),
 ]
 SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in EVERY if case not in CASES]
-"""Each cell, engine and attention by itself is among the others too."""
+"""Each cell, each engine and each attention of them is among `CASES` too."""
 
 
 @pytest.mark.parametrize(("cell", "attention", "both", "engine"), CASES + SLOW)
