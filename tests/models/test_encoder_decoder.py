@@ -108,6 +108,13 @@ class Loop:
             self._sample(sample)
         self.loss, self.last = torch.cat(self.losses).mean(), torch.stack(self.lasts).sum()
 
+    def forget(self) -> None:
+        """The gradients of a backward pass, before another of the same graph."""
+        self.model.zero_grad()
+        for state in (state for chains in self.chains for states in chains for state in states):
+            for part in state:
+                part.grad = None
+
     def _sample(self, sample: Sample) -> None:
         model, layers = self.model, self.model.architecture.blueprint.num_layers
         both = model.architecture.blueprint.bidirectional
@@ -191,15 +198,14 @@ def test_adjoints_are_an_independent_loop_s(cell: Any, attention: str, both: boo
     layers = observation_of(model).layers
     terminal = [state for states in ends.values() for state in states]
     model.zero_grad()
-    last = Loop(model, samples())
-    last.last.backward()
+    loop = Loop(model, samples())
+    loop.last.backward(retain_graph=True)
     for number in range(len(layers)):
         for sample in range(len(READ)):
-            for at, state in enumerate(last.chains[sample][number]):
+            for at, state in enumerate(loop.chains[sample][number]):
                 for found, part in zip(terminal[number], state, strict=True):
                     close(found[sample, at], adjoint(part))
-    model.zero_grad()
-    loop = Loop(model, samples())
+    loop.forget()
     loop.loss.backward()
     assert loss.item() == pytest.approx(loop.loss.item(), rel=1e-12)
     for name, parameter in model.named_parameters():
