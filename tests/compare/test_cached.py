@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import STEPS, adjoint_table, clipping_table, draw_less, write_run
+from folders import adjoint_table, clipping_table, draw_less, write_run
 
 from rnn_research import report
 from rnn_research.compare import Comparison, compare
@@ -39,10 +39,9 @@ def same(one: Any, other: Any) -> bool:
 def folder(tmp_path: Path) -> Path:
     """Two models, two seeds, one run alone; one diverged, one whose table is torn; answers by number and by name."""
     for seed in range(2):
-        write_run(
-            tmp_path / f"rnn{seed}", dict.fromkeys(STEPS, 0.9), seed=seed, threshold=1.0, factors={"model": "rnn"}
-        )
-        write_run(tmp_path / f"lstm{seed}", {0: 1.0, 200: float("nan")}, seed=seed, factors={"model": "lstm"})
+        rnn, lstm = ({"seed": seed, "factors": {"model": model}, "distances": 9} for model in ("rnn", "lstm"))
+        write_run(tmp_path / f"rnn{seed}", dict.fromkeys((0, 50, 200), 0.9), threshold=1.0, **rnn)
+        write_run(tmp_path / f"lstm{seed}", {0: 1.0, 200: float("nan")}, **lstm)
         answers = np.zeros(4, dtype=[("set", "U8"), ("length", "f8"), ("correct", "?")])
         answers["set"], answers["length"] = ["test", "test", "more", "more"], [1, 2, np.nan, 2]
         runs.write_table(tmp_path / f"rnn{seed}", runs.ANSWERS, answers)
