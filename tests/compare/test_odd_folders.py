@@ -92,13 +92,14 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(8):
         model, threshold, seed = ("rnn", "lstm")[number % 2], (None, 1.0)[number // 2 % 2], number // 4
         gammas = dict.fromkeys(STEPS[::2], 1.0)
-        folder = write_run(made / str(number), gammas, seed=seed, threshold=threshold, factors={"model": model})
+        given: dict[str, Any] = {"seed": seed, "threshold": threshold, "factors": {"model": model}, "distances": 17}
+        folder = write_run(made / str(number), gammas, **given)
         value = (1e308, -1.7e308)[seed]
         change(folder, final={"test_accuracy": value, "test_mse": value}, baselines={"test_accuracy": 1.7e308})
         for name in ("adjoint", "clipping"):
             table = runs.read_table(folder, name)
             assert table is not None
-            late = np.arange(len(table)) % 33 > 16
+            late = np.arange(len(table)) % 17 > 8
             for column in table.dtype.names or ():
                 if table.dtype[column].kind == "f":
                     table[column] = np.where(late, 1.7e308, 5e-324) if number % 2 else np.where(late, 1e308, 1.0)

@@ -595,7 +595,13 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("folder", REAL)
+LARGE = ("fsdd", "mnist")
+"""Those that take a second each; tests of their own read them, and say that they are the published ones."""
+
+
+@pytest.mark.parametrize(
+    "folder", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in REAL]
+)
 def test_the_real_data_come_as_they_are_published_though_every_answer_is_cut(
     folder: str, server: Any, tmp_path: Path, real_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
