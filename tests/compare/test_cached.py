@@ -69,11 +69,12 @@ def test_a_second_comparison_is_the_same_and_reads_no_table(folder: Path, monkey
 
 @pytest.mark.parametrize("changes", [{"state": "hidden"}, {"step": 50}, {"metric": "val_accuracy"}, {"fraction": 0.5}])
 def test_another_view_is_another_summary(folder: Path, changes: dict[str, Any]) -> None:
-    compare([folder])
-    found = compare([folder], **changes)
+    two = [folder / "rnn0", folder / "lstm1"]
+    compare(two)
+    found = compare(two, **changes)
     for path in kept(folder):
         path.unlink()
-    assert same(compare([folder], **changes), found)
+    assert same(compare(two, **changes), found)
 
 
 def test_what_has_changed_is_read_again(folder: Path) -> None:
@@ -94,7 +95,8 @@ def test_what_has_changed_is_read_again(folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["torn", "empty", "text", "hostile", "folder"])
 def test_a_damaged_summary_is_as_if_there_were_none(folder: Path, damage: str) -> None:
-    first = compare([folder])
+    two = [folder / "rnn0", folder / "lstm1"]
+    first = compare(two)
     for path in kept(folder):
         whole = path.read_bytes()
         told = {
@@ -105,7 +107,7 @@ def test_a_damaged_summary_is_as_if_there_were_none(folder: Path, damage: str) -
         }
         path.unlink()
         path.mkdir() if damage == "folder" else path.write_bytes(told[damage])
-    assert same(compare([folder]), first)
+    assert same(compare(two), first)
 
 
 def test_a_folder_that_nobody_may_write_to_is_compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -613,6 +613,7 @@ def test_the_real_data_come_as_they_are_published_though_every_answer_is_cut(
     found = replace(data, urls=here, sha256=None).files(None, str(tmp_path))
     assert digest_of({name: content for name, content in found.items() if name not in data.added}) == data.digest
     assert len(server.asked) == 2 * len(here)
+    assert all(start > 0 for _, start in server.asked[1::2])
 
 
 def real_answers(data: PublishedData, root: Path) -> Iterator[tuple[str, bytes]]:

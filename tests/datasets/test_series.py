@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from composed import composed
+from composed import option_node
 from files import files_for
 from files_audio import tone
 from files_series import idx_files, long_table, recordings, ts_files
@@ -497,7 +497,7 @@ def test_real_segments_have_the_published_sizes_and_lengths(
 
 @pytest.mark.parametrize("dataset", ["series", "japanese_vowels", "skeleton_actions", "audio_folder"])
 def test_an_adjoint_is_of_every_step_of_every_sample_and_of_no_padding(dataset: str, tmp_path: Path) -> None:
-    files = [f"{key}={value}" for key, value in files_for(composed(f"dataset={dataset}").dataset, tmp_path).items()]
+    files = [f"{key}={value}" for key, value in files_for(option_node("dataset", dataset), tmp_path).items()]
     for number in range(12 if dataset == "audio_folder" else 0):
         tone(tmp_path / "AudioFolder" / "low" / f"{number}_long.wav", 300, seconds=0.02 * (number + 1), seed=number)
     more = [
@@ -508,11 +508,12 @@ def test_an_adjoint_is_of_every_step_of_every_sample_and_of_no_padding(dataset: 
         "probe.adjoint.samples=64",
     ]
     given = ["model=lstm", f"dataset={dataset}", *files, *more]
-    assert run_one(Composer().run(given), tmp_path / "run").status == "done"
+    asked = Composer().run(given)
+    assert run_one(asked, tmp_path / "run").status == "done"
     table = np.load(tmp_path / "run" / "probes" / "adjoint.npy")
     first = table[table["step"] == table["step"].min()]
     found = [sorted(first["distance"][first["sample"] == sample]) for sample in np.unique(first["sample"])]
-    lengths = [len(sample.inputs) for sample in build(composed(*given)).data.samples("train")]
+    lengths = [len(sample.inputs) for sample in build(asked.task).data.samples("train")]
     assert sorted(map(len, found)) == sorted(lengths)
     assert len(set(lengths)) > 1 or dataset == "skeleton_actions"
     assert all(distances == list(range(len(distances))) for distances in found)

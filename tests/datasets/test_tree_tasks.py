@@ -470,13 +470,18 @@ def test_logic_says_what_else_is_wrong_with_files(tmp_path):
 # Cells on both readings
 
 
+@functools.cache
+def eight(make: Callable[..., DataModule]) -> DataModule:
+    return make(train_size=8, val_size=4, test_size=4, batch_size=8)
+
+
 @pytest.mark.parametrize("make", [TreeKeyword, ListOps, functools.partial(ListOps, parse="nary"), PropositionalLogic])
 @pytest.mark.parametrize(
     ("cell", "layout"),
     [(NaryTreeLSTM, ParseTreeLayout()), (ChildSumTreeLSTM, ParseTreeLayout()), (LSTM, ChainLayout())],
 )
 def test_any_cell_folds_the_parse_and_the_sequence(make: Callable[..., DataModule], cell, layout):
-    data = make(train_size=8, val_size=4, test_size=4, batch_size=8)
+    data = eight(make)
     data.layout = layout
     model = model_of(data, cell, embedding_size=5)
     batch = next(iter(data.train_dataloader()))
