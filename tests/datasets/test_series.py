@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from composed import option_node
-from files import files_for
+from files import made
 from files_audio import tone
 from files_series import idx_files, long_table, recordings, ts_files
 
@@ -495,9 +494,17 @@ def test_real_segments_have_the_published_sizes_and_lengths(
 # What is measured of them.
 
 
-@pytest.mark.parametrize("dataset", ["series", "japanese_vowels", "skeleton_actions", "audio_folder"])
-def test_an_adjoint_is_of_every_step_of_every_sample_and_of_no_padding(dataset: str, tmp_path: Path) -> None:
-    files = [f"{key}={value}" for key, value in files_for(option_node("dataset", dataset), tmp_path).items()]
+@pytest.mark.parametrize(
+    ("dataset", "kind"),
+    [
+        ("series", "SeriesFiles"),
+        ("japanese_vowels", "JapaneseVowels"),
+        ("skeleton_actions", "SkeletonActions"),
+        ("audio_folder", "AudioFolder"),
+    ],
+)
+def test_an_adjoint_is_of_every_step_of_every_sample_and_of_no_padding(dataset: str, kind: str, tmp_path: Path) -> None:
+    files = [f"{key}={value}" for key, value in made(kind, tmp_path).items()]
     for number in range(12 if dataset == "audio_folder" else 0):
         tone(tmp_path / "AudioFolder" / "low" / f"{number}_long.wav", 300, seconds=0.02 * (number + 1), seed=number)
     more = [
