@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import checked
 import entry_points_once  # noqa: F401
@@ -20,6 +21,9 @@ import pytest
 import unsynced  # noqa: F401
 from treebank import written
 from widths import LEVELS, flags, missing
+
+if TYPE_CHECKING:
+    from rnn_research.datasets.sst import SST
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, more threads only cost time
 checked.install()
@@ -136,3 +140,11 @@ def real_data() -> Callable[[str], Path]:
 def real_sst(real_data: Callable[[str], Path]) -> Path:
     """The folder of the real Stanford Sentiment Treebank, where there is one."""
     return real_data("sst")
+
+
+@pytest.fixture(scope="session")
+def sst_data(real_sst: Path) -> SST:
+    """The same, read without options: once for all tests, which leave it as it is."""
+    from rnn_research.datasets.sst import SST
+
+    return SST(str(real_sst))

@@ -328,7 +328,7 @@ def remembering(data: Text, back: int, certainty: float) -> Model:
     return model
 
 
-@pytest.mark.parametrize(("batch_size", "window"), [(8, 20), (3, 7), (1, 64)])
+@pytest.mark.parametrize(("batch_size", "window"), [pytest.param(8, 20, marks=pytest.mark.slow), (3, 7), (1, 64)])
 def test_a_dependence_over_100_tokens_is_worth_what_it_is(batch_size: int, window: int, tmp_path: Path) -> None:
     """Words that repeat, in nine of ten cases, what was said 100 words before. Stateful evaluation knows them, from the
     101st on; windows of 20 words never see one. Both losses are those of an exact computation."""

@@ -75,8 +75,10 @@ CLOSED: dict[str, tuple[RateSchedule | None, Callable[[int], float]]] = {
 
 @pytest.mark.parametrize(
     ("case", "batches"),
-    [  # each once, and one that changes at each update all ways; the others are slow
-        pytest.param(case, 1 + number, marks=[pytest.mark.slow] if place % 3 != number and place != 7 else [])
+    [  # each by one number of batches, and one that changes at each update by all; the others are slow
+        pytest.param(
+            case, 1 + number, marks=[] if place % 3 == number or case == "warmup, then cosine" else [pytest.mark.slow]
+        )
         for place, case in enumerate(CLOSED)
         for number in range(3)
     ],

@@ -154,7 +154,6 @@ def first(two_steps: Path, tmp_path: Path) -> Path:
 
 VALIDATED = {"val_check_interval": 4, "check_val_every_n_epoch": None}
 CASES = {
-    "chain, in an epoch": (Setting, 8, {}),
     "chain, bucket, validated every 4 batches": (partial(Setting, bucket=True), 9, VALIDATED),
     "clamped inside, measured in the first batch": (partial(Setting, "steps", clipping=Graves(0.01)), 9, {}),
     "tree, bucket, in an epoch, a cosine": (
@@ -309,8 +308,16 @@ HOOKS = {
 }
 
 
+WITHIN = ("before the backward pass", "before the update")
+
+
 @pytest.mark.parametrize(
-    ("hook", "accumulate"), [*((hook, 1) for hook in HOOKS), *((hook, 2) for hook in list(HOOKS)[1:3])]
+    ("hook", "accumulate"),
+    [
+        *((hook, 1) for hook in HOOKS if hook not in WITHIN),
+        *((hook, 2) for hook in WITHIN),
+        *(pytest.param(hook, 1, marks=pytest.mark.slow) for hook in WITHIN),
+    ],
 )
 def test_a_run_that_was_interrupted_is_resumed(
     hook: str, accumulate: int, uninterrupted: dict[int, Path], tmp_path: Path

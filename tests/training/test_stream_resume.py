@@ -97,14 +97,14 @@ def assert_same(whole: Path, resumed: Path, rows: bool = True) -> None:
     assert final[0] == final[1]
 
 
-@pytest.mark.parametrize("stops", [1, 9, 13])
+@pytest.mark.parametrize("stops", [9, 13, *(pytest.param(stops, marks=pytest.mark.slow) for stops in (1, 4))])
 def test_stopped_by_a_limit(stops: int, text: Path, whole: Callable[[int, int], Path], tmp_path: Path) -> None:
     trained(text, tmp_path / "first", stops)
     trained(text, tmp_path / "second", 15, tmp_path / "first")
     assert_same(whole(15, 1), tmp_path / "second")
 
 
-@pytest.mark.parametrize(("batches", "stop"), [(1, 5), (2, 7), (2, 8), (3, 11)])
+@pytest.mark.parametrize(("batches", "stop"), [(1, 5), (2, 7), pytest.param(2, 8, marks=pytest.mark.slow), (3, 11)])
 def test_interrupted_within_a_step(
     batches: int, stop: int, text: Path, whole: Callable[[int, int], Path], tmp_path: Path
 ) -> None:

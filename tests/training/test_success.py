@@ -45,20 +45,24 @@ def learn(rule: SolvedCriterion | None, folder: Path, steps: int = 30, **more: A
 
 
 @pytest.mark.parametrize(
-    "rule",
-    [SolvedCriterion("accuracy", 0.999), SolvedCriterion("loss", 0.5, above=False), SolvedCriterion("accuracy", 0.0)],
+    ("rule", "steps"),
+    [
+        (SolvedCriterion("accuracy", 0.999), 30),
+        (SolvedCriterion("loss", 0.5, above=False), 30),
+        (SolvedCriterion("accuracy", 0.0), 4),
+    ],
 )
-def test_the_first_validation_that_meets_the_rule_is_kept(rule: SolvedCriterion, tmp_path: Path) -> None:
-    record = learn(rule, tmp_path)
+def test_the_first_validation_that_meets_the_rule_is_kept(rule: SolvedCriterion, steps: int, tmp_path: Path) -> None:
+    record = learn(rule, tmp_path, steps)
     rows = [row for row in read_metrics(tmp_path) if row["split"] == "val"]
-    assert [int(row["step"]) for row in rows] == list(range(2, 31, 2))
+    assert [int(row["step"]) for row in rows] == list(range(2, steps + 1, 2))
     met = [
         float(row[rule.metric]) >= rule.bound if rule.above else float(row[rule.metric]) < rule.bound for row in rows
     ]
     step = int(rows[met.index(True)]["step"])
     assert record.success == {"metric": rule.metric, "bound": rule.bound, "above": rule.above, "step": step}
     assert runs.read(tmp_path) == record
-    assert record.steps == 30
+    assert record.steps == steps
 
 
 def test_a_run_that_did_not_solve_it_says_so(tmp_path: Path) -> None:
