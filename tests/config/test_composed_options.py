@@ -240,7 +240,7 @@ def test_combinations_are_put_together_as_hydra_composes_them(experiment: list[s
         return [of_round((number + place % 2) % 3)[place] for place in range(len(GROUPS_ALONE))]
 
     lists = [text for text in of_round(0) if "[" in text]
-    composed = [(*lists, *experiment), *((*of_round(number), *experiment) for number in range(3))]
+    composed = [*((*of_round(number), *experiment) for number in range(3)), (*lists, *experiment)]
     for choices in composed:
         options.get(choices, compose)
     assert asked == composed
