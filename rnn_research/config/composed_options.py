@@ -90,7 +90,7 @@ class ComposedOptions:
         self._alike: dict[tuple[str, ...], tuple[str, ...]] = {}
         """Choices that are kept, by their shape."""
         self._parts: dict[tuple[tuple[str, ...], str], bytes] = {}
-        """What a choice gives its group (or no choice, by the group's name), beside the choices that are no group's."""
+        """What a choice, or none, gives a group, beside the choices that are no group's."""
         self._stamp: list[object] = []
 
     def get(self, choices: tuple[str, ...], compose: Callable[[Sequence[str]], DictConfig]) -> DictConfig:
@@ -115,29 +115,28 @@ class ComposedOptions:
             return
         self._alike.setdefault(chosen.shape, choices)
         for group in ALONE:
-            if isinstance(config._get_node(group, validate_access=False), DictConfig):
-                self._parts.setdefault((chosen.beside, chosen.groups.get(group, group)), _pickled(config, group))
+            key = chosen.beside, chosen.of_group(group)
+            if key not in self._parts and isinstance(config._get_node(group, validate_access=False), DictConfig):
+                self._parts[key] = _pickled(config, group)
 
     def _together(self, choices: tuple[str, ...]) -> DictConfig | None:
         """The config of choices each of which was made before; None where one was not."""
         chosen = _Chosen.of(choices)
         if chosen is None or chosen.shape not in self._alike:
             return None
-        alike = self._alike[chosen.shape]
-        before = _Chosen.of(alike)
-        assert before is not None
-        texts = {group: chosen.groups.get(group, group) for group in {**before.groups, **chosen.groups}}
-        parts = {group: self._parts.get((chosen.beside, text)) for group, text in texts.items()}
-        if None in parts.values():
+        alike = _Chosen.of(self._alike[chosen.shape])
+        assert alike is not None
+        others = [group for group in ALONE if chosen.of_group(group) != alike.of_group(group)]
+        parts = [self._parts.get((chosen.beside, chosen.of_group(group))) for group in others]
+        if None in parts:
             return None
-        config = pickle.loads(self._kept[alike])
-        for group, text in texts.items():
-            if text != before.groups.get(group):
-                node, option = pickle.loads(parts[group])  # type: ignore[arg-type]
-                config._content[group] = node  # as it is: to set it would make it anew, which takes as long as the rest
-                node._set_parent(config)
-                if option is not None:
-                    config.hydra.runtime.choices[group] = option
+        config = pickle.loads(self._kept[self._alike[chosen.shape]])
+        for group, part in zip(others, parts, strict=True):
+            node, option = pickle.loads(part)  # type: ignore[arg-type]
+            config._content[group] = node  # as it is: to set it would make it anew, which takes as long as the rest
+            node._set_parent(config)
+            if option is not None:
+                config.hydra.runtime.choices[group] = option
         return config
 
 
@@ -147,7 +146,7 @@ class _Chosen(NamedTuple):
     Attributes:
         groups: the options of groups that stand alone, as typed, by group.
         beside: the other choices.
-        shape: those, and whether groups that take several are given a list: of lists Hydra does not keep the choice.
+        shape: the others, and which groups of several options have one or a list: Hydra keeps the choice of one alone.
     """
 
     groups: dict[str, str]
@@ -157,18 +156,22 @@ class _Chosen(NamedTuple):
     @classmethod
     def of(cls, choices: tuple[str, ...]) -> _Chosen | None:
         """None where a group has two choices."""
-        groups, beside, lists = dict[str, str](), list[str](), list[str]()
+        groups, beside, shape = dict[str, str](), list[str](), list[str]()
         for text in choices:
             key, _, value = text.partition("=")
             if key in groups:
                 return None
             if key in ALONE:
                 groups[key] = text
-                if key in LISTS:
-                    lists.append(f"{key}={'[' if value.startswith('[') else ''}")
             else:
                 beside.append(text)
-        return cls(groups, tuple(beside), (*beside, *sorted(lists)))
+            if key in LISTS:
+                shape.append(f"{key}={'[' if value.startswith('[') else ''}")
+        return cls(groups, tuple(beside), (*beside, *sorted(shape)))
+
+    def of_group(self, group: str) -> str:
+        """The choice of a group, as typed; the group's name where none is typed."""
+        return self.groups.get(group, group)
 
 
 def _pickled(config: DictConfig, group: str) -> bytes:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra.conf import HydraConf
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from rnn_research.config.compose import ComposedRun
 from rnn_research.config.short_keys import register
-from rnn_research.config.similar import SimilarRun, as_plain, values_of_run
+from rnn_research.config.similar import OF_HYDRA, SimilarRun, as_plain, values_of_run
 from rnn_research.errors import UsageError
+from rnn_research.records.annotated import Check, check_of
 from rnn_research.records.identity import digest, digests
 from rnn_research.records.runs import RunRecord
 from rnn_research.sweeps import heart, store, worker
@@ -90,15 +92,35 @@ def written(spec: AnyRun, run: QueuedRun) -> dict[str, Any]:
 
 
 def as_composed(values: dict[str, Any]) -> ComposedRun:
-    """A composed run again. Nothing is executed: a config is data until `run_one` builds what it names."""
+    """A composed run again. Nothing is executed: a config is data until `run_one` builds what it names.
+
+    Raises:
+        TypeError: Hydra's part is not of the types that it declares. Hydra's own check takes a sixth of a small run.
+    """
     register()
-    config = OmegaConf.create(values["config"])
+    if values["hydra"].keys() != set(OF_HYDRA) or not check_of(HydraConf, _of_hydra)(values["hydra"]):
+        raise TypeError("hydra's part of the config has other keys or types than hydra's")
+    config = OmegaConf.create({**values["config"], "hydra": values["hydra"]})
     OmegaConf.set_struct(config, True)
     assert isinstance(config, DictConfig)
-    with open_dict(config):
-        config.hydra = OmegaConf.merge(OmegaConf.structured(HydraConf), values["hydra"])
     folders = tuple(map(Path, values["folders"]))
     return ComposedRun(config, tuple(values["overrides"]), tuple(values["long"]), folders)
+
+
+def _of_hydra(hint: Any) -> Check:
+    """The check of a part of Hydra's config, in plain values: some of them missing, or said by reference."""
+    if not is_dataclass(hint):
+        return lambda value: hint is Any or value in list(RunMode.__members__)
+    declared = get_type_hints(hint).items()
+    checks = {name: check_of(kind, _of_hydra) for name, kind in declared}
+
+    def check(values: Any) -> bool:
+        return isinstance(values, dict) and all(
+            name in checks and (checks[name](value) or (isinstance(value, str) and value.startswith(("???", "${"))))
+            for name, value in values.items()
+        )
+
+    return check
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -22,17 +23,20 @@ def hidden_size_for(target: int, make: Callable[[int], nn.Module], count: Callab
     """
     integer("match_parameters", target)
 
+    @functools.cache
     def size(hidden: int) -> int:
         with torch.device("meta"):
             return count(make(hidden))
 
-    smallest = size(1)
-    if target < smallest / 2 or target > size(LARGEST):
+    smallest, high = size(1), 1
+    while size(high) < target and high < LARGEST:
+        high *= 2
+    if target < smallest / 2 or target > size(high):
         raise ValueError(
             f"match_parameters: given {target}, expected {smallest} (hidden_size=1) or more, up to {size(LARGEST)} "
             f"(hidden_size={LARGEST})"
         )
-    low, high = 1, LARGEST
+    low = high // 2 + 1
     while low < high:  # the smallest h that reaches the target
         middle = (low + high) // 2
         low, high = (low, middle) if size(middle) >= target else (middle + 1, high)

@@ -25,7 +25,7 @@ def check_of(hint: Any, other: Callable[[Any], Check]) -> Check:
 
     Args:
         other: gives the check of one that is neither plain nor a union, a choice of texts, a tuple, a mapping or a
-            sequence.
+            sequence (or list).
     """
     kind, inner = get_origin(hint), get_args(hint)
     if kind is Literal:
@@ -40,7 +40,7 @@ def check_of(hint: Any, other: Callable[[Any], Check]) -> Check:
         return lambda value: (
             isinstance(value, kind) and all(map(of_key, value)) and all(of_value(one) for one in value.values())
         )
-    if kind is Sequence:
+    if kind in (list, Sequence):
         of_each = check_of(inner[0], other)
         return lambda value: isinstance(value, list | tuple) and all(map(of_each, value))
     return PLAIN[hint] if hint in PLAIN else other(hint)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from command import Ended, rnn_train
-from small import SEQUENCES, Given, model_of, run, sequences
+from small import SEQUENCES, Given, for_training, model_of, run, sequences
 
 from rnn_research.cells import LSTM
 from rnn_research.clipping import Clipping, Composed, clip
@@ -163,10 +163,11 @@ def test_what_is_asked_for_and_does_nothing_is_said_once(typed: str, said: str, 
 # Counterfactuals.
 
 
-def _steps(folder: Path, clipping: Clipping, **probes: Any) -> tuple[dict[str, torch.Tensor], Path]:
-    data = Given(SEQUENCES, sequences(40))
+def _steps(folder: Path, clipping: Clipping, steps: int = 20, **probes: Any) -> tuple[dict[str, torch.Tensor], Path]:
+    """Of at most two epochs of 10 batches."""
+    data = Given(SEQUENCES, for_training(sequences(40)))
     model = model_of(data, LSTM, clipping=clipping)
-    run(data, model, folder, probes, max_epochs=2)
+    run(data, model, folder, probes, max_epochs=2, max_steps=steps)
     return model.state_dict(), folder
 
 
@@ -183,7 +184,7 @@ def test_counterfactuals_change_nothing_and_say_what_would_have_been(tmp_path: P
     assert (table["global_norm.norm_after"] <= 0.1).all()
     assert (table["value.cosine"] < 0.999).all()
     for name, strategy in strategies.items():  # at step 0 both runs have the same gradient
-        _, folder = _steps(tmp_path / name, strategy)
+        _, folder = _steps(tmp_path / name, strategy, 1)
         own = runs.read_table(folder, "clipping")
         assert own is not None
         for column in ("norm_after", "coefficient", "cosine", "skipped"):

@@ -1,8 +1,8 @@
 """Strategies that act inside backpropagation, or cut its graph, as a model uses them.
 
-What each does at a state is tested in tests/unroll/test_intervention.py against loops by hand. Here: that thresholds
-are a sample's own,
-whatever the batch, accumulation or loss scaling; that a strategy which does nothing changes nothing; and the record.
+What each does at a state is tested in tests/unroll/test_intervention.py against loops by hand, and that a step which
+accumulates batches is that of one, in tests/models/test_accumulation.py. Here: that thresholds are a sample's own,
+whatever the batch or loss scaling; that a strategy which does nothing changes nothing; and the record.
 """
 
 from __future__ import annotations
@@ -69,9 +69,15 @@ def gradients(model: Model, data: Given, chosen: slice, scaling: float = 1.0) ->
     return {name: p.grad.clone() / scaling for name, p in model.named_parameters() if p.grad is not None}, labels
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("strategy", ACTING)
-@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize(
+    ("setting", "strategy", "engine"),
+    [  # each setting with each strategy, by the engines in turn; by the other one it is slow
+        pytest.param(setting, strategy, engine, marks=[pytest.mark.slow] if (place + number + other) % 2 else [])
+        for place, setting in enumerate(SETTINGS)
+        for number, strategy in enumerate(ACTING)
+        for other, engine in enumerate(("native", "reference"))
+    ],
+)
 def test_a_threshold_is_a_samples_own(setting: str, strategy: str, engine: str) -> None:
     """The gradient of a batch is the mean of its samples' gradients, each clipped alone; loss scaling cancels."""
     data, cell = SETTINGS[setting][0](), SETTINGS[setting][1]
@@ -95,7 +101,14 @@ def trained(folder: Path, setting: str, clipping: Clipping, **limits: Any) -> di
     return {name: value for name, value in model.state_dict().items() if not name.startswith("clipping")}
 
 
-@pytest.mark.parametrize(("strategy", "setting"), [(name, one) for name, (_, some) in IDLE.items() for one in some])
+@pytest.mark.parametrize(
+    ("strategy", "setting"),
+    [  # slow where the strategy, and the cell beside another strategy, are tried already
+        pytest.param(name, one, marks=[pytest.mark.slow] if place and one in ("nary", "lstm") else [])
+        for name, (_, some) in IDLE.items()
+        for place, one in enumerate(some)
+    ],
+)
 def test_what_does_nothing_changes_no_bit(strategy: str, setting: str, tmp_path: Path) -> None:
     plain = PLAIN[setting] = PLAIN.get(setting) or trained(tmp_path / "plain", setting, NoClipping())
     idle = trained(tmp_path / "idle", setting, IDLE[strategy][0]())
@@ -103,18 +116,6 @@ def test_what_does_nothing_changes_no_bit(strategy: str, setting: str, tmp_path:
     table = runs.read_table(tmp_path / "idle", "clipping")
     assert table is not None
     assert not table["fired"].any()
-
-
-@pytest.mark.parametrize("strategy", ACTING)
-def test_accumulation_is_one_large_batch(strategy: str, tmp_path: Path) -> None:
-    found = []
-    for size in (6, 2):
-        data = Given(SEQUENCES, sequences(6), batch_size=size)
-        model = model_of(data, RNN, clipping=ACTING[strategy](), num_layers=2)
-        run(data, model, tmp_path / str(size), max_epochs=2, accumulate_grad_batches=6 // size)
-        found.append(model.state_dict())
-    for name, value in found[0].items():
-        torch.testing.assert_close(value, found[1][name], rtol=1e-5, atol=1e-6)
 
 
 def test_the_record_says_where_it_acted(tmp_path: Path) -> None:

@@ -226,39 +226,37 @@ def test_a_folder_of_yamls_answers_as_one_of_files() -> None:
 GROUPS_ALONE = [group for group in GROUPS if group in ALONE]
 
 
-@pytest.mark.parametrize("experiment", [[], ["experiment=digits_vanishing"]], ids=str)
-def test_combinations_are_put_together_as_hydra_composes_them(experiment: list[str]) -> None:
-    """Each option was composed beside others than those that it is put together with."""
+@pytest.mark.parametrize("beside", [[], ["experiment=digits_vanishing"], ["+clipping@other=value"]], ids=str)
+def test_combinations_are_put_together_as_hydra_composes_them(beside: list[str]) -> None:
+    """Each option was composed beside others than those that it is put together with; so was what is there where none
+    is typed."""
     options, asked = ComposedOptions(CONF), list[Any]()
 
     def compose(choices: Any) -> DictConfig:
         asked.append(choices)
         return by_hydra(*choices)
 
-    def shifted(number: int) -> list[str]:
-        """A round with the options of every second group of another."""
-        return [of_round((number + place % 2) % 3)[place] for place in range(len(GROUPS_ALONE))]
+    def shifted(number: int) -> tuple[str, ...]:
+        """A round with the options of every second group of another, and none of some groups."""
+        mixed = [of_round((number + place % 2) % 3)[place] for place in range(len(GROUPS_ALONE))]
+        some = [text for text in mixed if text.partition("=")[0] in LISTS or mixed.index(text) % 3 != number]
+        return (*beside, *some)
 
-    lists = [text for text in of_round(0) if "[" in text]
-    composed = [*((*of_round(number), *experiment) for number in range(3)), (*lists, *experiment)]
-    for choices in composed:
-        options.get(choices, compose)
-    assert asked == composed
+    for choices in (*map(of_round, range(3)), []):
+        options.get((*choices, *beside), compose)
+    assert len(asked) == 4
     for number in range(3):
-        every = shifted(number)
-        some = [text for place, text in enumerate(every) if "[" in text or place % 3 == number]
-        for choices in ((*every, *experiment), (*some, *experiment)):
-            found = options.get(choices, compose)
-            assert asked == composed
-            typed = read_typed(choices, [CONF])
-            assert typed is not None
-            with_overrides = with_values(found, typed)
-            assert with_overrides is not None
-            assert list(nodes(with_overrides)) == list(nodes(by_hydra(*choices)))
+        found = options.get(shifted(number), compose)
+        assert len(asked) == 4
+        typed = read_typed(shifted(number), [CONF])
+        assert typed is not None
+        with_overrides = with_values(found, typed)
+        assert with_overrides is not None
+        assert list(nodes(with_overrides)) == list(nodes(by_hydra(*shifted(number))))
 
 
-@pytest.mark.parametrize("choices", [("model=rnn", "model=gru"), ("model=rnn", "clipping@other=value")], ids=str)
-def test_choices_that_are_more_than_an_option_each_are_composed(choices: tuple[str, ...]) -> None:
+def test_a_group_chosen_twice_is_composed() -> None:
+    choices = ("model=rnn", "model=gru")
     options, asked = ComposedOptions(CONF), list[Any]()
     for given in (choices, choices[::-1], choices):
         options.get(given, lambda given: asked.append(given) or OmegaConf.create({"given": list(given)}))  # type: ignore[func-returns-value]

@@ -123,9 +123,15 @@ def loop(model: Model, batch: Batch) -> tuple[Tensor, list[list[dict[int, Any]]]
     return torch.stack(losses).mean(), kept
 
 
-@pytest.mark.parametrize("engine", ["native", "torch", "reference"])
-@pytest.mark.parametrize("cell", [RNN, LSTM, GRU, ChildSumTreeLSTM])
-@pytest.mark.parametrize("steps", [False, True])
+@pytest.mark.parametrize(
+    ("cell", "engine", "steps"),
+    [  # each cell by each engine, with a loss at the end or at each step in turn; the other one is slow
+        pytest.param(cell, engine, steps, marks=[pytest.mark.slow] if (place + number + steps) % 2 else [])
+        for place, cell in enumerate((RNN, LSTM, GRU, ChildSumTreeLSTM))
+        for number, engine in enumerate(("native", "torch", "reference"))
+        for steps in (False, True)
+    ],
+)
 def test_adjoints_of_each_direction_are_an_independent_loop_s(cell: Any, engine: str, steps: bool) -> None:
     """At the place in the chain's own order, with the distance to its own end; and so are the parameters' gradients."""
     model = made(cell, engine=engine, task=STEPS if steps else SEQUENCES)
@@ -239,28 +245,35 @@ ACTING: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("acting", ACTING)
-def test_what_acts_acts_on_each_chain(acting: str, tmp_path: Path) -> None:
-    """Both directions of a layer with the same weights, on sequences that read the same from both ends, are treated
-    alike; and the training is another than without."""
+def of_palindromes(folder: Path, **more: Any) -> dict[str, Tensor]:
+    """The weights of both directions, the same at first, after training on what reads the same from both ends."""
     palindromes = [
         Sample(np.concatenate([one.inputs, one.inputs[::-1]]), one.target) for one in sequences(6, (2, 4), seed=1)
     ]
-    data, found = Given(SEQUENCES, palindromes), []
-    for more in ({}, ACTING[acting]):
-        model = model_of(data, LSTM, HIDDEN, bidirectional=True, **more)
-        model.cells[1].load_state_dict(model.cells[0].state_dict())
-        with torch.no_grad():
-            model.readout.weight[:, HIDDEN:] = model.readout.weight[:, :HIDDEN]
-        record = run(data, model, tmp_path / str(len(found)), {"adjoint": Adjoint(1)}, max_steps=3, max_epochs=-1)
-        assert record.status == "done"
-        found.append({name: value.clone() for name, value in model.state_dict().items() if name.startswith("cells")})
-    assert any(not torch.equal(found[0][name], found[1][name]) for name in found[0])
+    data = Given(SEQUENCES, palindromes)
+    model = model_of(data, LSTM, HIDDEN, bidirectional=True, **more)
+    model.cells[1].load_state_dict(model.cells[0].state_dict())
+    with torch.no_grad():
+        model.readout.weight[:, HIDDEN:] = model.readout.weight[:, :HIDDEN]
+    record = run(data, model, folder, {"adjoint": Adjoint(1)}, max_steps=3, max_epochs=-1)
+    assert record.status == "done"
+    return {name: value.clone() for name, value in model.state_dict().items() if name.startswith("cells")}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """The weights that training gives without anything that acts."""
+    return of_palindromes(tmp_path_factory.mktemp("plain") / "run")
+
+
+@pytest.mark.parametrize("acting", ACTING)
+def test_what_acts_acts_on_each_chain(acting: str, plain: dict[str, Tensor], tmp_path: Path) -> None:
+    """Both directions of a layer with the same weights are treated alike; and the training is another than without."""
+    found = of_palindromes(tmp_path / "run", **ACTING[acting])
+    assert any(not torch.equal(plain[name], found[name]) for name in plain)
     if acting != "h_detach":  # which draws for each chain
-        for name in [name for name in found[1] if name.startswith("cells.0.")]:
-            torch.testing.assert_close(
-                found[1][name], found[1][name.replace("cells.0.", "cells.1.")], rtol=1e-4, atol=1e-6
-            )
+        for name in [name for name in found if name.startswith("cells.0.")]:
+            torch.testing.assert_close(found[name], found[name.replace("cells.0.", "cells.1.")], rtol=1e-4, atol=1e-6)
 
 
 class OwnFold(Label):

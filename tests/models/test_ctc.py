@@ -143,7 +143,8 @@ def test_what_is_counted() -> None:
 def test_it_learns_and_is_recorded(tmp_path: Path) -> None:
     data = Given(TASK, samples())
     model = model_of(data, GRU, 16, optimizer=lambda p: torch.optim.Adam(p, lr=0.03), bidirectional=True)
-    record = run(data, model, tmp_path, {"adjoint": Adjoint(every_n_steps=50)}, max_epochs=120)
+    limits = {"max_epochs": 120, "check_val_every_n_epoch": 60}
+    record = run(data, model, tmp_path, {"adjoint": Adjoint(every_n_steps=50)}, **limits)
     assert record.final["test_character_error_rate"] == 0.0
     assert record.final["test_accuracy"] == 1.0
     assert record.baselines["test_character_error_rate"] == 1.0

@@ -108,6 +108,13 @@ class Loop:
             self._sample(sample)
         self.loss, self.last = torch.cat(self.losses).mean(), torch.stack(self.lasts).sum()
 
+    def forget(self) -> None:
+        """The gradients of a backward pass, before another of the same graph."""
+        self.model.zero_grad()
+        for state in (state for chains in self.chains for states in chains for state in states):
+            for part in state:
+                part.grad = None
+
     def _sample(self, sample: Sample) -> None:
         model, layers = self.model, self.model.architecture.blueprint.num_layers
         both = model.architecture.blueprint.bidirectional
@@ -157,16 +164,27 @@ def close(found: Tensor, wanted: Tensor) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-15)
 
 
+ENGINES = ("native", "torch", "reference")
 CASES = [
-    *((cell, attention, False, "native") for cell in (RNN, LSTM, GRU) for attention in ATTENTIONS),
-    *((LSTM, attention, True, engine) for attention in ATTENTIONS for engine in ("native", "torch", "reference")),
+    *((RNN, attention, False, "native") for attention in ("none", "location")),
+    (LSTM, "location", False, "native"),
+    *((GRU, attention, False, "native") for attention in ("dot", "additive")),
+    *((LSTM, attention, True, "native") for attention in ATTENTIONS),
+    (LSTM, "dot", True, "torch"),
+    (LSTM, "location", True, "reference"),
     *((LSTM, "dot", False, engine) for engine in ("torch", "reference")),
     (GRU, "additive", True, "native"),
     (NaryTreeLSTM, "dot", True, "native"),
 ]
+EVERY = [
+    *((cell, attention, False, "native") for cell in (RNN, LSTM, GRU) for attention in ATTENTIONS),
+    *((LSTM, attention, True, engine) for attention in ATTENTIONS for engine in ENGINES),
+]
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in EVERY if case not in CASES]
+"""Each cell, each engine and each attention of them is among `CASES` too."""
 
 
-@pytest.mark.parametrize(("cell", "attention", "both", "engine"), CASES)
+@pytest.mark.parametrize(("cell", "attention", "both", "engine"), CASES + SLOW)
 def test_adjoints_are_an_independent_loop_s(cell: Any, attention: str, both: bool, engine: str) -> None:
     """Of every state of several layers of encoder and decoder, of unequal lengths; and so are the parameters'
     gradients, the last token's own adjoints, and the distances."""
@@ -180,15 +198,14 @@ def test_adjoints_are_an_independent_loop_s(cell: Any, attention: str, both: boo
     layers = observation_of(model).layers
     terminal = [state for states in ends.values() for state in states]
     model.zero_grad()
-    last = Loop(model, samples())
-    last.last.backward()
+    loop = Loop(model, samples())
+    loop.last.backward(retain_graph=True)
     for number in range(len(layers)):
         for sample in range(len(READ)):
-            for at, state in enumerate(last.chains[sample][number]):
+            for at, state in enumerate(loop.chains[sample][number]):
                 for found, part in zip(terminal[number], state, strict=True):
                     close(found[sample, at], adjoint(part))
-    model.zero_grad()
-    loop = Loop(model, samples())
+    loop.forget()
     loop.loss.backward()
     assert loss.item() == pytest.approx(loop.loss.item(), rel=1e-12)
     for name, parameter in model.named_parameters():
@@ -232,9 +249,17 @@ def test_the_direct_part_is_what_comes_through_attention(attention: str, both: b
                 close(layer.direct.hidden[sample, at], wanted)
 
 
-@pytest.mark.parametrize("engine", ["native", "torch", "reference"])
-@pytest.mark.parametrize(("cell", "both"), [(RNN, False), (LSTM, True)])
-@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize(
+    ("attention", "cell", "both", "engine"),
+    [  # each attention of both models by the native engine, of the larger one by another too; the others are slow
+        pytest.param(
+            attention, cell, both, engine, marks=[] if number in (0, (1 + at % 2) * both) else [pytest.mark.slow]
+        )
+        for at, attention in enumerate(ATTENTIONS)
+        for cell, both in ((RNN, False), (LSTM, True))
+        for number, engine in enumerate(ENGINES)
+    ],
+)
 def test_ways_through_attention_and_through_the_state_add_up(
     attention: str, cell: Any, both: bool, engine: str
 ) -> None:

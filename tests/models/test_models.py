@@ -319,7 +319,7 @@ def _sized(cell: Any, data: DataModule = GIVEN["parse"], **arguments: Any) -> Mo
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("target", [150, 1000, 12345])
+@pytest.mark.parametrize("target", [150, pytest.param(1000, marks=pytest.mark.slow), 12345])
 def test_parameters_are_matched_as_near_as_can_be(name: str, target: int, cells: dict[str, Any]) -> None:
     model = _sized(cells[name], match_parameters=target)
     size = model.cells[0].hidden_size

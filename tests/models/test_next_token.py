@@ -328,12 +328,12 @@ def remembering(data: Text, back: int, certainty: float) -> Model:
     return model
 
 
-@pytest.mark.parametrize(("batch_size", "window"), [(8, 20), (3, 7), (1, 64)])
+@pytest.mark.parametrize(("batch_size", "window"), [pytest.param(8, 20, marks=pytest.mark.slow), (3, 7), (1, 64)])
 def test_a_dependence_over_100_tokens_is_worth_what_it_is(batch_size: int, window: int, tmp_path: Path) -> None:
     """Words that repeat, in nine of ten cases, what was said 100 words before. Stateful evaluation knows them, from the
     101st on; windows of 20 words never see one. Both losses are those of an exact computation."""
     random, back, certainty = np.random.default_rng(1), 100, 0.9
-    said = random.integers(0, 2, 12_000)
+    said = random.integers(0, 2, 8_000)
     for place in range(back, len(said)):
         said[place] = said[place - back] if random.random() < certainty else 1 - said[place - back]
     text = " ".join("yes" if one else "no" for one in said)
@@ -395,8 +395,14 @@ def test_workers_serve_the_same_batches(tmp_path: Path) -> None:
     assert served[0] == served[1]
 
 
-@pytest.mark.parametrize("cell", [LSTM, GRU, RNN])
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize(
+    ("cell", "precision"),
+    [  # each cell and each precision; the other pairs are slow
+        pytest.param(cell, precision, marks=[pytest.mark.slow] if (place + number) % 2 else [])
+        for place, cell in enumerate((LSTM, GRU, RNN))
+        for number, precision in enumerate(("bf16-mixed", "bf16-true", "64-true"))
+    ],
+)
 def test_states_are_carried_in_every_precision(cell: Any, precision: str, tmp_path: Path) -> None:
     data = text_of(tmp_path, batch_size=3, window=10)
     record = run(data, model_of(data, cell), tmp_path / "run", max_steps=3, max_epochs=-1, precision=precision)

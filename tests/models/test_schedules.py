@@ -73,12 +73,21 @@ CLOSED: dict[str, tuple[RateSchedule | None, Callable[[int], float]]] = {
 }
 
 
-@pytest.mark.parametrize("batches", [1, 2, 3])
-@pytest.mark.parametrize("case", CLOSED)
+@pytest.mark.parametrize(
+    ("case", "batches"),
+    [  # each by one number of batches, and one that changes at each update by all; the others are slow
+        pytest.param(
+            case, 1 + number, marks=[] if place % 3 == number or case == "warmup, then cosine" else [pytest.mark.slow]
+        )
+        for place, case in enumerate(CLOSED)
+        for number in range(3)
+    ],
+)
 def test_rates_are_those_of_the_closed_form(case: str, batches: int, tmp_path: Path) -> None:
     """Counted in updates: accumulated batches, the last of an epoch fewer, are one."""
     schedule, formula = CLOSED[case]
-    assert rates(schedule, tmp_path, batches) == pytest.approx([formula(n) for n in range(STEPS)], rel=1e-12, abs=1e-15)
+    found = rates(schedule, tmp_path, batches, check_val_every_n_epoch=STEPS)
+    assert found == pytest.approx([formula(n) for n in range(STEPS)], rel=1e-12, abs=1e-15)
 
 
 def test_the_run_s_length_may_come_from_its_epochs(tmp_path: Path) -> None:
@@ -88,9 +97,9 @@ def test_the_run_s_length_may_come_from_its_epochs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["step", "cosine over the run", "warmup, then cosine"])
 def test_lightning_s_own_loop_gives_the_same(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = rates(CLOSED[case][0], tmp_path / "ours", 2)
+    ours = rates(CLOSED[case][0], tmp_path / "ours", 2, check_val_every_n_epoch=STEPS)
     monkeypatch.setattr(rnn_research.training.fit, "make_lean", lambda trainer: None)
-    assert rates(CLOSED[case][0], tmp_path / "theirs", 2) == ours
+    assert rates(CLOSED[case][0], tmp_path / "theirs", 2, check_val_every_n_epoch=STEPS) == ours
 
 
 def test_rates_are_seen_in_metrics_csv(tmp_path: Path) -> None:
@@ -109,7 +118,7 @@ def test_rates_are_seen_in_metrics_csv(tmp_path: Path) -> None:
 def test_a_plateau_is_torch_s_own_over_the_validations(metric: str, sign: int, tmp_path: Path) -> None:
     """By a loop that counts bad validations itself."""
     schedule = PlateauSchedule(metric, factor=0.5, patience=1, threshold=0.01, min_lr=0.1)
-    rates(schedule, tmp_path, max_steps=60, log_every_n_steps=1, val_check_interval=1)
+    rates(schedule, tmp_path, max_steps=16, log_every_n_steps=1, val_check_interval=1)
     rows = read_metrics(tmp_path)
     rate, best, bad = LR, math.inf * sign, 0
     expected = {0: rate}
@@ -123,7 +132,7 @@ def test_a_plateau_is_torch_s_own_over_the_validations(metric: str, sign: int, t
             expected[int(row["step"])] = rate
     found = {int(row["step"]): float(row["lr"]) for row in rows if row["split"] == "train"}
     assert {LR, 0.1} < set(found.values())
-    assert all(found[step] == expected[step - 1] for step in found if step < 60)
+    assert all(found[step] == expected[step - 1] for step in found if step < 16)
 
 
 def test_a_metric_that_is_not_measured_is_refused_before_training(tmp_path: Path) -> None:

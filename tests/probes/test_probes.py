@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
-from small import SEQUENCES, STEPS, TREES, Given, batches, model_of, run, sentences, sequences
+from small import SEQUENCES, STEPS, TREES, Given, batches, for_training, model_of, run, sentences, sequences
 
 from rnn_research.cells import GRU, LSTM, RNN, ChildSumTreeLSTM
 from rnn_research.clipping.global_norm import GlobalNorm
@@ -81,7 +81,7 @@ def test_a_schedule(
     schedule: tuple[int, bool, bool], limits: dict[str, int], expected: list[int], tmp_path: Path
 ) -> None:
     """7 batches an epoch. While no probe is due, nothing is recorded."""
-    data = Given(SEQUENCES, sequences(26), batch_size=4)
+    data = Given(SEQUENCES, for_training(sequences(26)), batch_size=4)
     watch = Watch()
     probes = {"seen": Seen(*schedule), "recorded": Recorded(*schedule)}
     run(data, model_of(data), tmp_path, probes, [watch], **limits)
@@ -196,9 +196,17 @@ def _alone(model: Model, data: Given, sample: Sample, part: str) -> list[dict[st
     return tables
 
 
-@pytest.mark.parametrize("setting", ADJOINTS)
+STEPPED = [(4, 1, None), (4, 2, None), (12, 1, None), (12, 1, 5), (3, 3, 2)]
+"""A batch's size, the batches of a step, and the samples that are measured."""
+
+
 @pytest.mark.parametrize(
-    ("batch_size", "accumulated", "samples"), [(4, 1, None), (4, 2, None), (12, 1, None), (12, 1, 5), (3, 3, 2)]
+    ("setting", "batch_size", "accumulated", "samples"),
+    [  # of each setting two, and of each step two; the others are slow
+        pytest.param(setting, *step, marks=[] if (place + number) % 5 in (0, 2) else [pytest.mark.slow])
+        for place, setting in enumerate(ADJOINTS)
+        for number, step in enumerate(STEPPED)
+    ],
 )
 def test_adjoints_are_of_each_samples_own_loss(
     setting: str, batch_size: int, accumulated: int, samples: int | None, tmp_path: Path
@@ -206,7 +214,7 @@ def test_adjoints_are_of_each_samples_own_loss(
     """Whatever else is in the batch, however long, and however many batches make a step."""
     task, given, layout, cell = ADJOINTS[setting]
     loss = "terminal" if setting.endswith("terminal") else "auto"
-    data = Given(task, given, layout, batch_size)
+    data = Given(task, for_training(given), layout, batch_size)
     model = model_of(data, cell, num_layers=2, loss=loss)
     probe = {"adjoint": Adjoint(0, samples=samples)}
     limits = {"max_steps": 1, "accumulate_grad_batches": accumulated, "precision": "64-true"}
@@ -441,7 +449,7 @@ def test_nan_stays_visible(tmp_path: Path) -> None:
 def test_the_probed_samples_are_as_long_as_the_batch(samples: int, layout: Any, tmp_path: Path) -> None:
     """Also where a batch is sorted by size: of its samples, as many are below its median as above."""
     task, given = (TREES, sentences(40, (1, 30))) if layout.needs_parse else (SEQUENCES, sequences(40, (2, 40)))
-    data = Given(task, given, layout, batch_size=20)
+    data = Given(task, for_training(given), layout, batch_size=20)
     data.bucket = True
     run(data, model_of(data), tmp_path, {"adjoint": Adjoint(0, samples=samples, last=False)}, max_steps=1)
     table = _table(tmp_path, "adjoint")

@@ -242,8 +242,8 @@ def test_a_key_that_refers_to_another_counts_by_its_value(here: Path):
 def test_the_order_in_which_strategies_clip_counts(here: Path):
     for seed in range(2):
         trained(here, "clipping=[value,global_norm]", f"seed={seed}", name=f"a{seed}")
-        trained(here, "clipping=[global_norm,value]", f"seed={seed}", name=f"b{seed}")
-    assert seeds(compare([here])) == [[0, 1], [0, 1]]
+    trained(here, "clipping=[global_norm,value]", "seed=2", name="b")
+    assert sorted(seeds(compare([here]))) == [[0, 1], [2]]
 
 
 def test_what_only_one_option_has_is_no_factor_beside_it(here: Path):

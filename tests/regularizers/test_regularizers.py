@@ -14,7 +14,7 @@ import torch
 from composed import composed
 from equations import F64, VARIANTS, sigma
 from omegaconf import DictConfig, OmegaConf
-from small import SEQUENCES, TREES, Given, batches, model_of, run, sentences, sequences
+from small import SEQUENCES, TREES, Given, batches, for_training, model_of, run, sentences, sequences
 from torch import Tensor
 
 from rnn_research.cells import GRU, LSTM, RNN, Cell, Hidden
@@ -461,7 +461,7 @@ def test_what_does_not_fit_the_cell_is_refused() -> None:
 
 def trained(folder: Path, regularizer: Regularizer | None, cell: Any = LSTM, **limits: Any) -> tuple[Any, Any]:
     """The weights after some steps on chains of unequal lengths, and the table."""
-    data = Given(SEQUENCES, sequences(8))
+    data = Given(SEQUENCES, for_training(sequences(8)))
     given = {} if regularizer is None else {"regularizers": {"mine": regularizer}}
     model = model_of(data, cell, num_layers=2, dropout=0.3, **given)
     run(data, model, folder, **{"max_steps": 4, **limits})
@@ -589,8 +589,14 @@ def small(*overrides: str) -> DictConfig:
     return composed(*sizes, *overrides)
 
 
-@pytest.mark.parametrize("model", ["rnn", "lstm"])
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [  # each with one model, and the other is slow
+        pytest.param(name, model, marks=[pytest.mark.slow] if (place + number) % 2 else [])
+        for place, name in enumerate(OPTIONS)
+        for number, model in enumerate(("rnn", "lstm"))
+    ],
+)
 def test_an_option_trains(name: str, model: str, tmp_path: Path) -> None:
     size = ["regularizer.flossing.exponents=3"] if name == "flossing" else []
     parts = build(small("dataset=adding", "dataset.length=14", f"model={model}", f"regularizer={name}", *size))

@@ -44,6 +44,11 @@ class Given(DataModule):
         return self.of, dict(self.given)
 
 
+def for_training(samples: Sequence[Sample]) -> dict[str, Sequence[Sample]]:
+    """Splits of a test that looks at training alone: what is measured between and after takes little time."""
+    return {"train": samples, "val": samples[:2], "test": samples[:2]}
+
+
 def sequences(count: int, lengths: tuple[int, int] = (2, 6), seed: int = 0, steps: bool = False) -> list[Sample]:
     """Sequences of 2 features in 3 classes; with `steps`, a label at each step (now and then none)."""
     random = np.random.default_rng(seed)

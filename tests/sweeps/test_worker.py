@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 from folders import write_run
 
+from rnn_research.config.compose import ComposedRun, Composer
 from rnn_research.config.queue import QueueTrainer
+from rnn_research.config.similar import as_plain
 from rnn_research.errors import UsageError
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
@@ -267,15 +269,45 @@ def test_a_queue_nested_beyond_reading_is_damaged(deep: int, tmp_path: Path) -> 
         {"folders": [], "config": []},
         {"folders": [], "config": {"trust": 5}},
         {"folders": [], "config": {}},
-        {"folders": [], "config": {}, "hydra": {"job": {"num": "../../x"}}, "overrides": [], "long": []},
-        {"folders": [], "config": {}, "hydra": {"runtime": {"choices": 5}}, "overrides": [], "long": []},
+        {"folders": [], "config": {}, "hydra": {}, "overrides": [], "long": []},
     ],
 )
 def test_what_a_queue_says_of_a_run_is_checked(spec: dict[str, Any], tmp_path: Path) -> None:
-    (run,) = queue(tmp_path, 1)
-    run.path.write_text(run.path.read_text().split("\n")[0] + f"\n{json.dumps(spec)}\n")
     with pytest.raises(store.DamagedQueue, match="remove it"):
-        QueueTrainer()._spec(run)
+        taken(spec, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "hydra",
+    [
+        {"job": {"num": "../../x"}},
+        {"job": {"num": 2.5}},
+        {"job": {"env_copy": [5]}},
+        {"job": {"nom": 1}},
+        {"job": "x"},
+        {"runtime": {"choices": 5}},
+        {"runtime": {"config_sources": [{"path": 5}]}},
+        {"overrides": {"task": "seed=1"}},
+        {"mode": "nonsense"},
+        {"mode": []},
+        {"output_subdir": []},
+        {"launcher": {}},
+    ],
+    ids=str,
+)
+def test_so_is_what_it_says_in_hydras_part(hydra: dict[str, Any], tmp_path: Path) -> None:
+    spec = as_plain(Composer().run(["dataset=adding"]))
+    assert as_plain(taken(spec, tmp_path / "right")) == spec
+    for key, part in hydra.items():
+        spec["hydra"][key] = {**spec["hydra"].get(key, {}), **part} if isinstance(part, dict) else part
+    with pytest.raises(store.DamagedQueue, match="hydra's part"):
+        taken(spec, tmp_path)
+
+
+def taken(spec: dict[str, Any], folder: Path) -> ComposedRun:
+    (run,) = queue(folder, 1)
+    run.path.write_text(run.path.read_text().split("\n")[0] + f"\n{json.dumps(spec)}\n")
+    return QueueTrainer()._spec(run)
 
 
 def test_upkeep(tmp_path: Path) -> None:

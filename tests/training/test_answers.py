@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from folders import refused, write_run
+from folders import SOME_OR_EVERY, draw_less, refused, write_run
 from small import SEQUENCES, STEPS, TREES, Given, model_of, run, sentences, sequences
 
 from rnn_research import report
@@ -232,7 +232,12 @@ def test_where_nothing_is_correct_the_loss_is_told(tmp_path: Path) -> None:
     assert "LOSS AGAINST depth" in report.text(found)
 
 
-def test_what_was_asked_for_is_printed_drawn_and_written(study: Path, tmp_path: Path, capsys: Any) -> None:
+@SOME_OR_EVERY
+def test_what_was_asked_for_is_printed_drawn_and_written(
+    every: bool, study: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not every:
+        draw_less(monkeypatch, "answers")
     assert main([str(study), "--against", "depth", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "ACCURACY AGAINST depth" in said

@@ -215,7 +215,8 @@ def test_the_tensorboard_logger_writes_beside(tmp_path: Path) -> None:
 
 
 def by_hand(setting: Setting, steps: int, accumulate: int = 1) -> list[tuple[int, float]]:
-    """Each batch's step and its loss before that step: h = W x + b + U h' + c, o = V h + d, written anew.
+    """Each batch's step and its loss before that step, to the first that is not finite: h = W x + b + U h' + c,
+    o = V h + d, written anew.
 
     Batches accumulate within an epoch: its last one always ends with a step.
     """
@@ -230,6 +231,8 @@ def by_hand(setting: Setting, steps: int, accumulate: int = 1) -> list[tuple[int
             answers = hidden @ state["readout.weight"].T + state["readout.bias"]
             loss = ((answers - batch.target) ** 2).mean()
             losses.append((step, loss.item()))
+            if not math.isfinite(losses[-1][1]):
+                return losses
             (loss / accumulate).backward()
             if number % accumulate == 0 or number == len(loader):
                 step += 1

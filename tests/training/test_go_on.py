@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 import shutil
@@ -15,7 +16,7 @@ import torch
 from command import SMALL, last
 from kept import kept
 
-from rnn_research.config.compose import Composer
+from rnn_research.config.compose import ComposedRun, Composer
 from rnn_research.config.run_one import run_one
 from rnn_research.errors import UsageError
 from rnn_research.models.model import Model
@@ -50,8 +51,12 @@ MOMENTS = {
 
 
 def train(case: str, folder: Path, *more: str) -> runs.RunRecord:
-    spec = Composer().run(last([*SMALL, *CASES[case], "checkpoint.every_seconds=0", *more]))
-    return run_one(spec, folder, go_on=True)
+    return run_one(spec(case, *more), folder, go_on=True)
+
+
+@functools.cache
+def spec(case: str, *more: str) -> ComposedRun:
+    return Composer().run(last([*SMALL, *CASES[case], "checkpoint.every_seconds=0", *more]))
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +108,23 @@ def interrupt(number: int, monkeypatch: pytest.MonkeyPatch, owner: type, name: s
     monkeypatch.setattr(owner, name, called)
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("moment", MOMENTS)
+MET = {
+    "in a batch": "accumulated",
+    "between step and row": "dropout",
+    "in validation": "accumulated",
+    "in the test": "epochs",
+    "while a checkpoint is written": "epochs",
+    "while tables are written": "dropout",
+}
+"""A case for each moment; every other pair is slow."""
+STOPS = [
+    pytest.param(moment, case, marks=[] if MET[moment] == case else [pytest.mark.slow])
+    for moment in MOMENTS
+    for case in CASES
+]
+
+
+@pytest.mark.parametrize(("moment", "case"), STOPS)
 def test_a_run_stopped_anywhere(
     moment: str, case: str, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,12 +143,12 @@ def test_a_run_stopped_anywhere(
     check(folder, whole(case))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param("dropout", marks=pytest.mark.slow), "accumulated", "epochs"])
 def test_a_validation_stopped_again_and_again(
     case: str, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one that is made up for is due still where it was stopped too."""
-    for _ in range(3):
+    for _ in range(2):
         with monkeypatch.context() as patched:
             interrupt(signal.SIGTERM, patched, Model, "validation_step", 1)
             with pytest.raises(KeyboardInterrupt):
@@ -203,24 +223,24 @@ def test_a_signal_while_a_run_writes_its_end_is_answered_then(
     check(tmp_path / "run", whole("epochs"))
 
 
-def stopped(folder: Path, monkeypatch: pytest.MonkeyPatch, at: int = 10) -> Path:
-    """A run that was stopped in its `at`-th batch, and has two checkpoints."""
-    with monkeypatch.context() as patched:
-        interrupt(signal.SIGINT, patched, Model, "training_step", at)
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped in its tenth batch, and has two checkpoints. For copies: a test changes none of it."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patched:
+        interrupt(signal.SIGINT, patched, Model, "training_step", 10)
         with pytest.raises(KeyboardInterrupt):
             train("dropout", folder)
     assert (folder / runs.PREVIOUS).exists()
     return folder
 
 
-def test_a_damaged_checkpoint_falls_back(
-    whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_checkpoint_falls_back(whole: Callable[[str], Path], stopped: Path, tmp_path: Path) -> None:
     """To the one before it, and then to the start; the log says so."""
-    first, draw = stopped(tmp_path / "first" / "run", monkeypatch), random.Random(1)
+    draw = random.Random(1)
     for number in range(4):
         folder = tmp_path / str(number) / "run"
-        shutil.copytree(first, folder)
+        shutil.copytree(stopped, folder)
         for name in (runs.CHECKPOINT, runs.PREVIOUS)[: 1 + number // 2]:
             content = bytearray((folder / name).read_bytes())
             if number % 2:
@@ -236,10 +256,8 @@ def test_a_damaged_checkpoint_falls_back(
 
 
 @pytest.mark.parametrize("damage", ["missing metrics", "changed metrics", "missing table", "short table"])
-def test_damaged_files_are_noticed(
-    damage: str, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = stopped(tmp_path / "run", monkeypatch)
+def test_damaged_files_are_noticed(damage: str, whole: Callable[[str], Path], stopped: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(stopped, tmp_path / "run"))
     metrics, table = folder / runs.METRICS, folder / runs.PROBES / "clipping.npy"
     if damage == "missing metrics":
         metrics.unlink()
@@ -258,8 +276,8 @@ def test_damaged_files_are_noticed(
     )
 
 
-def test_a_run_that_is_alive_is_not_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = stopped(tmp_path / "run", monkeypatch)
+def test_a_run_that_is_alive_is_not_gone_on_from(stopped: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(stopped, tmp_path / "run"))
     with claims.claimed(folder), pytest.raises(UsageError, match=r"resume: given .*run, which process \d+ is training"):
         train("dropout", tmp_path / "on", f"resume={folder}")
 

@@ -73,7 +73,7 @@ def trained(folder: Path, callbacks: tuple[Callback, ...], **limits: Any) -> dic
 
 
 @pytest.mark.parametrize(
-    "limits", [{"precision": "64-true"}, {"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}]
+    "limits", [{"precision": "64-true", "accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}]
 )
 def test_it_is_lightnings_own_training(limits: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, seen = [], []

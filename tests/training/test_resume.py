@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command import SMALL, rnn_train
+from command import SMALL, last, rnn_train
+from composed import composed
 from lightning.pytorch import Callback, Trainer
 from small import SEQUENCES, STEPS, TREES, Given, model_of, sentences, sequences
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from rnn_research.clipping.global_norm import GlobalNorm
 from rnn_research.clipping.graves import Graves
 from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
+from rnn_research.config.environment import recorded
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.sampling import Batches
 from rnn_research.datasets.task import SolvedCriterion
@@ -150,30 +152,47 @@ def first(two_steps: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(two_steps, tmp_path / "first"))
 
 
+VALIDATED = {"val_check_interval": 4, "check_val_every_n_epoch": None}
 CASES = {
-    "chain, in an epoch": (Setting, 8, {}),
-    "chain, bucket": (partial(Setting, bucket=True), 9, {}),
-    "labels at every step": (partial(Setting, "steps"), 7, {}),
+    "chain, bucket, validated every 4 batches": (partial(Setting, bucket=True), 9, VALIDATED),
     "clamped inside, measured in the first batch": (partial(Setting, "steps", clipping=Graves(0.01)), 9, {}),
-    "tree, bucket, in an epoch": (partial(Setting, "tree", bucket=True), 8, {}),
-    "tree, at an epoch's end": (partial(Setting, "tree"), 6, {}),
-    "accumulate, in an epoch": (Setting, 4, {"accumulate_grad_batches": 2}),
-    "accumulate, at an epoch's end": (Setting, 6, {"accumulate_grad_batches": 4}),
-    "validated every 4 batches": (Setting, 8, {"val_check_interval": 4, "check_val_every_n_epoch": None}),
-    "validated twice an epoch": (Setting, 7, {"val_check_interval": 0.5}),
-    "fewer batches": (Setting, 8, {"limit_train_batches": 5}),
-    "steps of the learning rate": (partial(Setting, scheduler=StepSchedule(3, 0.5)), 7, {"accumulate_grad_batches": 2}),
-    "a cosine": (partial(Setting, scheduler=CosineSchedule(13)), 8, {}),
-    "warmup and cosine": (partial(Setting, scheduler=WarmupSchedule(4, "cosine", 11)), 6, {}),
-    "warmup alone": (partial(Setting, scheduler=WarmupSchedule(10)), 3, {}),
+    "tree, bucket, in an epoch, a cosine": (
+        partial(Setting, "tree", bucket=True, scheduler=CosineSchedule(13)),
+        8,
+        {},
+    ),
+    "tree, at an epoch's end, warmup and cosine": (
+        partial(Setting, "tree", scheduler=WarmupSchedule(4, "cosine", 11)),
+        6,
+        {},
+    ),
+    "accumulate, in an epoch, steps of the learning rate": (
+        partial(Setting, scheduler=StepSchedule(3, 0.5)),
+        7,
+        {"accumulate_grad_batches": 2},
+    ),
+    "accumulate, at an epoch's end, warmup alone": (
+        partial(Setting, scheduler=WarmupSchedule(10)),
+        6,
+        {"accumulate_grad_batches": 4},
+    ),
+    "two directions, validated twice an epoch": (
+        partial(Setting, bidirectional=True),
+        7,
+        {"val_check_interval": 0.5},
+    ),
     "plateau": (
         partial(Setting, scheduler=PlateauSchedule("accuracy", patience=0)),
         7,
         {"val_check_interval": 2, "check_val_every_n_epoch": None},
     ),
-    "two directions": (partial(Setting, bidirectional=True), 8, {}),
-    "sgd, no clipping": (partial(Setting, clipping=NoClipping(), optimizer=partial(torch.optim.SGD, lr=0.1)), 7, {}),
+    "sgd, no clipping, fewer batches": (
+        partial(Setting, clipping=NoClipping(), optimizer=partial(torch.optim.SGD, lr=0.1)),
+        7,
+        {"limit_train_batches": 5},
+    ),
 }
+"""What may make a difference, each once."""
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -289,8 +308,16 @@ HOOKS = {
 }
 
 
+WITHIN = ("before the backward pass", "before the update")
+
+
 @pytest.mark.parametrize(
-    ("hook", "accumulate"), [*((hook, 1) for hook in HOOKS), *((hook, 2) for hook in list(HOOKS)[1:3])]
+    ("hook", "accumulate"),
+    [
+        *((hook, 1) for hook in HOOKS if hook not in WITHIN),
+        *((hook, 2) for hook in WITHIN),
+        *(pytest.param(hook, 1, marks=pytest.mark.slow) for hook in WITHIN),
+    ],
 )
 def test_a_run_that_was_interrupted_is_resumed(
     hook: str, accumulate: int, uninterrupted: dict[int, Path], tmp_path: Path
@@ -302,25 +329,48 @@ def test_a_run_that_was_interrupted_is_resumed(
     assert runs.read(tmp_path / "first").status == "interrupted"
     fit_to(Setting(seed=7), tmp_path / "second", resume_from=tmp_path / "first")
     whole, second = uninterrupted[accumulate], tmp_path / "second"
+    one, other = state(whole), state(second)
     for key in ("state_dict", "optimizer_states"):
-        assert same(state(whole)[key], state(second)[key])
+        assert same(one[key], other[key])
     rows = [[row for row in read_metrics(folder) if row["split"] != "train"] for folder in (whole, second)]
     assert rows[0] == rows[1]
     for name in ("adjoint", "gradient_norm", "clipping"):
         np.testing.assert_array_equal(runs.read_table(whole, name), runs.read_table(second, name))
 
 
-@pytest.mark.parametrize("hook", ["before the update", "after a batch", "in a validation", "at an epoch's end"])
-@pytest.mark.parametrize("schedule", [CosineSchedule(), PlateauSchedule(patience=0, threshold=0.5)])
-def test_a_learning_rate_goes_on_after_an_interruption(schedule: Any, hook: str, tmp_path: Path) -> None:
+SCHEDULES = {"cosine": CosineSchedule(), "plateau": PlateauSchedule(patience=0, threshold=0.5)}
+
+
+@pytest.fixture(scope="module")
+def scheduled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A training of 10 steps by each schedule."""
+    folders = {name: tmp_path_factory.mktemp(name) / "run" for name in SCHEDULES}
+    for name, folder in folders.items():
+        Setting(scheduler=SCHEDULES[name]).fit(folder, 10)
+    return folders
+
+
+@pytest.mark.parametrize(
+    ("schedule", "hook"),
+    [
+        ("cosine", "before the update"),
+        ("cosine", "at an epoch's end"),
+        ("plateau", "after a batch"),
+        ("plateau", "in a validation"),
+        ("plateau", "at an epoch's end"),
+    ],
+)
+def test_a_learning_rate_goes_on_after_an_interruption(
+    schedule: str, hook: str, scheduled: dict[str, Path], tmp_path: Path
+) -> None:
     """Over the run's own steps too, where the limits are the same."""
-    make = partial(Setting, scheduler=schedule)
-    make().fit(tmp_path / "whole", 10)
+    make = partial(Setting, scheduler=SCHEDULES[schedule])
     with pytest.raises(KeyboardInterrupt):
         make().fit(tmp_path / "first", 10, callbacks=(Interrupts(*HOOKS[hook]),))
     make(seed=7).fit(tmp_path / "second", 10, tmp_path / "first")
+    one, other = state(scheduled[schedule]), state(tmp_path / "second")
     for key in ("state_dict", "optimizer_states", "lr_schedulers"):
-        assert same(state(tmp_path / "whole")[key], state(tmp_path / "second")[key])
+        assert same(one[key], other[key])
 
 
 def test_a_schedule_over_the_run_is_not_stretched(tmp_path: Path) -> None:
@@ -378,13 +428,12 @@ def test_a_run_that_was_killed_is_resumed(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(CheckpointWriter, "SHARE", 0)
     monkeypatch.setattr(TableWriter, "FLUSH_EVERY", 0.0)
     monkeypatch.setattr(TableWriter, "FLUSH_SHARE", 0)
-    limits = {"val_check_interval": 4, "check_val_every_n_epoch": None}
     killed = tmp_path / "killed"
-    Setting().fit(tmp_path / "whole", 13, callbacks=(Copies(tmp_path / "whole", killed),), **limits)
+    Setting().fit(tmp_path / "whole", 13, callbacks=(Copies(tmp_path / "whole", killed),), **VALIDATED)
     assert runs.read(killed).status == "running"
     assert state(killed)["global_step"] == 9
     assert list(runs.read_table(killed, "clipping")["step"])[-1] == 8  # type: ignore[index]
-    Setting(seed=7).fit(tmp_path / "second", 13, killed, **limits)
+    Setting(seed=7).fit(tmp_path / "second", 13, killed, **VALIDATED)
     assert_same_run(tmp_path / "whole", tmp_path / "second")
 
 
@@ -515,9 +564,13 @@ def test_what_makes_the_training_another_is_refused_and_the_rest_is_not(commande
     config = state(commanded)[resume.PLACE]["config"]
     assert config == runs.read(commanded).config
     for given, message in TOLD_ELSE.items():
+        other = recorded(composed(*last([*SMALL, given, "trainer.max_steps=4"])))
+        with pytest.raises(ResumeError, match=f"^resume: .*{message}"):
+            resumable.check_config(commanded, config, other)
+    for given in ("engine=torch", "seed=1"):
         ended = rnn_train(*SMALL, given, "trainer.max_steps=4", f"resume={commanded}", f"hydra.run.dir={commanded}2")
         assert ended.code == 2, (given, ended)
-        assert re.search(rf"^rnn-train: resume: .*{message}", ended.err), ended.err
+        assert re.search(rf"^rnn-train: resume: .*{TOLD_ELSE[given]}", ended.err), ended.err
         assert ended.err.count("\n") == 1
         assert not Path(f"{commanded}2").exists()
     ended = rnn_train(

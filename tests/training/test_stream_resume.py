@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,19 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def whole(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], Path]:
+    """The folder of the run that nothing stopped, of so many steps of so many batches: made once."""
+
+    @functools.cache
+    def of(steps: int, batches: int) -> Path:
+        folder = tmp_path_factory.mktemp("whole") / "run"
+        trained(text, folder, steps, batches=batches)
+        return folder
+
+    return of
+
+
 def assert_same(whole: Path, resumed: Path, rows: bool = True) -> None:
     one, other = (torch.load(folder / "checkpoint.ckpt", weights_only=True) for folder in (whole, resumed))
     for name, value in one["state_dict"].items():
@@ -82,22 +97,22 @@ def assert_same(whole: Path, resumed: Path, rows: bool = True) -> None:
     assert final[0] == final[1]
 
 
-@pytest.mark.parametrize("stops", [1, 4, 9, 13])
-def test_stopped_by_a_limit(stops: int, text: Path, tmp_path: Path) -> None:
-    trained(text, tmp_path / "whole", 15)
+@pytest.mark.parametrize("stops", [9, 13, *(pytest.param(stops, marks=pytest.mark.slow) for stops in (1, 4))])
+def test_stopped_by_a_limit(stops: int, text: Path, whole: Callable[[int, int], Path], tmp_path: Path) -> None:
     trained(text, tmp_path / "first", stops)
     trained(text, tmp_path / "second", 15, tmp_path / "first")
-    assert_same(tmp_path / "whole", tmp_path / "second")
+    assert_same(whole(15, 1), tmp_path / "second")
 
 
-@pytest.mark.parametrize(("batches", "stop"), [(1, 5), (2, 7), (2, 8), (3, 11)])
-def test_interrupted_within_a_step(batches: int, stop: int, text: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("batches", "stop"), [(1, 5), (2, 7), pytest.param(2, 8, marks=pytest.mark.slow), (3, 11)])
+def test_interrupted_within_a_step(
+    batches: int, stop: int, text: Path, whole: Callable[[int, int], Path], tmp_path: Path
+) -> None:
     """The step is taken anew, with the batches that it had accumulated: from the states before them."""
-    trained(text, tmp_path / "whole", 7, batches=batches)
     with pytest.raises(KeyboardInterrupt):
         trained(text, tmp_path / "first", 7, stop=stop, batches=batches)
     trained(text, tmp_path / "second", 7, tmp_path / "first", batches=batches)
-    assert_same(tmp_path / "whole", tmp_path / "second", rows=False)  # the tally of train begins anew, as for any data
+    assert_same(whole(7, batches), tmp_path / "second", rows=False)  # the tally of train begins anew, as for any data
 
 
 def test_independent_windows_go_on_as_well(text: Path, tmp_path: Path) -> None:

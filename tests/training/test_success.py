@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 import torch
 from command import SMALL, rnn_train
-from folders import write_run
+from folders import SOME_OR_EVERY, draw_less, write_run
 from lightning.pytorch import Trainer
 from small import SEQUENCES, Given, model_of, run, sequences
 
@@ -36,7 +36,7 @@ def data_with(rule: SolvedCriterion | None) -> Given:
     return Given(dataclasses.replace(SEQUENCES, success=rule), sequences(3, seed=2), batch_size=3)
 
 
-def learn(rule: SolvedCriterion | None, folder: Path, steps: int = 60, **more: Any) -> RunRecord:
+def learn(rule: SolvedCriterion | None, folder: Path, steps: int = 30, **more: Any) -> RunRecord:
     data = data_with(rule)
     model = model_of(data, hidden_size=8, optimizer=lambda p: torch.optim.Adam(p, lr=0.03))
     return fit(
@@ -45,20 +45,24 @@ def learn(rule: SolvedCriterion | None, folder: Path, steps: int = 60, **more: A
 
 
 @pytest.mark.parametrize(
-    "rule",
-    [SolvedCriterion("accuracy", 0.999), SolvedCriterion("loss", 0.5, above=False), SolvedCriterion("accuracy", 0.0)],
+    ("rule", "steps"),
+    [
+        (SolvedCriterion("accuracy", 0.999), 30),
+        (SolvedCriterion("loss", 0.5, above=False), 30),
+        (SolvedCriterion("accuracy", 0.0), 4),
+    ],
 )
-def test_the_first_validation_that_meets_the_rule_is_kept(rule: SolvedCriterion, tmp_path: Path) -> None:
-    record = learn(rule, tmp_path)
+def test_the_first_validation_that_meets_the_rule_is_kept(rule: SolvedCriterion, steps: int, tmp_path: Path) -> None:
+    record = learn(rule, tmp_path, steps)
     rows = [row for row in read_metrics(tmp_path) if row["split"] == "val"]
-    assert [int(row["step"]) for row in rows] == list(range(2, 61, 2))
+    assert [int(row["step"]) for row in rows] == list(range(2, steps + 1, 2))
     met = [
         float(row[rule.metric]) >= rule.bound if rule.above else float(row[rule.metric]) < rule.bound for row in rows
     ]
     step = int(rows[met.index(True)]["step"])
     assert record.success == {"metric": rule.metric, "bound": rule.bound, "above": rule.above, "step": step}
     assert runs.read(tmp_path) == record
-    assert record.steps == 60
+    assert record.steps == steps
 
 
 def test_a_run_that_did_not_solve_it_says_so(tmp_path: Path) -> None:
@@ -78,7 +82,7 @@ def test_training_may_stop_there(tmp_path: Path) -> None:
     whole = learn(rule, tmp_path / "whole")
     record = learn(rule, tmp_path / "stopped", stop_when_solved=True)
     assert record.status == "done"
-    assert record.steps == record.success["step"] == whole.success["step"] < 60
+    assert record.steps == record.success["step"] == whole.success["step"] < 30
     assert record.final["test_accuracy"] == 1.0
     rows = [(row["step"], row["split"]) for row in read_metrics(tmp_path / "stopped")]
     assert rows[-2:] == [(str(record.steps), "train"), (str(record.steps), "test")]
@@ -209,7 +213,12 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_success_is_told_drawn_and_written(study: Path, tmp_path: Path) -> None:
+@SOME_OR_EVERY
+def test_success_is_told_drawn_and_written(
+    every: bool, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not every:
+        draw_less(monkeypatch, "success")
     found = compare([study])
     said = report.text(found)
     assert "1 of 3" in said
