@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import checked
 import entry_points_once  # noqa: F401
@@ -20,6 +21,9 @@ import pytest
 import unsynced  # noqa: F401
 from treebank import written
 from widths import LEVELS, flags, missing
+
+if TYPE_CHECKING:
+    from rnn_research.datasets.sst import SST
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, more threads only cost time
 checked.install()
@@ -73,6 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Look for garbage among what tests make alone: going through all that was imported is a tenth of their time."""
     _tie_loggers()
+    _seed_what_is_there()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
     gc.enable()
@@ -85,6 +90,15 @@ def _tie_loggers() -> None:
         if isinstance(logger, logging.Logger) and name.startswith("torch.") and name != "torch.__trace":
             logger.handlers.clear()
             logger.propagate = True
+
+
+def _seed_what_is_there() -> None:
+    """For each kind of device that is not there, `torch.manual_seed` writes down from where it was called, in case the
+    device comes to be used: half a millisecond, and some tests seed a hundred times."""
+    if (torch := sys.modules.get("torch")) is not None:
+        for device in (torch.cuda, torch.xpu, torch.mtia):
+            if not device.is_available():
+                device.manual_seed_all = lambda seed: None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -126,3 +140,11 @@ def real_data() -> Callable[[str], Path]:
 def real_sst(real_data: Callable[[str], Path]) -> Path:
     """The folder of the real Stanford Sentiment Treebank, where there is one."""
     return real_data("sst")
+
+
+@pytest.fixture(scope="session")
+def sst_data(real_sst: Path) -> SST:
+    """The same, read without options: once for all tests, which leave it as it is."""
+    from rnn_research.datasets.sst import SST
+
+    return SST(str(real_sst))

@@ -9,7 +9,7 @@ import functools
 import inspect
 import io
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from rnn_research.config.instantiate import LATER, instantiate_node, make_each, 
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.checking import check_disjoint, check_samples
 from rnn_research.datasets.streams import SampleStream
-from rnn_research.datasets.task import SPLITS
+from rnn_research.datasets.task import SPLITS, Task
 from rnn_research.errors import UsageError
 from rnn_research.models.schedules import RateSchedule
 from rnn_research.records import runs
@@ -148,6 +148,11 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 LAYOUTS = [ChainLayout(), BalancedTreeLayout(), LeftBranchingLayout(), RightBranchingLayout(), ParseTreeLayout()]
+DRAWN = [
+    pytest.param(layout, marks=() if isinstance(layout, ChainLayout | ParseTreeLayout) else pytest.mark.slow)
+    for layout in LAYOUTS
+]
+"""Trees over a sequence are to a model like those of the data."""
 
 
 def test_a_models_weights_follow_from_the_seed(model: str, config: Callable[..., DictConfig]) -> None:
@@ -159,10 +164,18 @@ def test_a_models_weights_follow_from_the_seed(model: str, config: Callable[...,
     assert any((value != another[name]).any() for name, value in one.items())
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+@pytest.mark.parametrize("layout", DRAWN, ids=lambda layout: layout.name)
 def test_a_model_trains(model: str, layout: Layout, config: Callable[..., DictConfig], tmp_path: Path) -> None:
-    cfg = config("model.num_layers=2", model=model, dataset="boolean_trees", structure=layout.name, probe="none")
-    parts = build(cfg)
+    _learns(config, tmp_path, model=model, structure=layout.name)
+
+
+def test_a_structure_trains(structure: str, config: Callable[..., DictConfig], tmp_path: Path) -> None:
+    _learns(config, tmp_path, model="child_sum_tree_lstm", structure=structure)
+
+
+def _learns(config: Callable[..., DictConfig], tmp_path: Path, **given: str) -> None:
+    """Every weight changes."""
+    parts = build(config("model.num_layers=2", dataset="boolean_trees", probe="none", **given))
     state = parts.model.state_dict()
     before = {name: value.clone() for name, value in state.items()}
     assert _fit(parts, tmp_path).steps == 2
@@ -229,11 +242,17 @@ def test_an_architecture_trains_any_cell(
     assert all((after[name] != value).any() for name, value in before.items())
 
 
-def _translates(folder: Path, config: Callable[..., DictConfig], **given: str) -> None:
-    """An encoder in two directions and a decoder train with an option, or a line says why they do not."""
-    for directions in ("true", "false"):
+each_encoder = pytest.mark.parametrize(
+    "encoders", [("true", "false"), pytest.param(("false",), marks=pytest.mark.slow)], ids=["two", "one"]
+)
+"""Whether it reads in two directions; where that is refused, in one, which the slow case tries anyway."""
+
+
+def _translates(encoders: Sequence[str], folder: Path, config: Callable[..., DictConfig], **given: str) -> None:
+    """The first of these encoders and a decoder train with an option, or a line says why they do not."""
+    for bidirectional in encoders:
         cfg = config(
-            f"model.bidirectional={directions}",
+            f"model.bidirectional={bidirectional}",
             "model.num_layers=2",
             **{"model": "lstm", "dataset": "reverse_tokens", "architecture": "encoder_decoder", "probe": "none"}
             | given,
@@ -247,25 +266,29 @@ def _translates(folder: Path, config: Callable[..., DictConfig], **given: str) -
             assert "\n" not in told
             assert next(iter(given.values())) in told
         else:
-            assert _fit(parts, folder / directions).steps == 2
+            assert _fit(parts, folder).steps == 2
+            return
 
 
+@each_encoder
 def test_a_strategy_acts_in_an_encoder_and_a_decoder_or_says_why_not(
-    clipping: str, config: Callable[..., DictConfig], tmp_path: Path
+    clipping: str, encoders: Sequence[str], config: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    _translates(tmp_path, config, clipping=clipping)
+    _translates(encoders, tmp_path, config, clipping=clipping)
 
 
+@each_encoder
 def test_a_regularizer_acts_on_an_encoder_and_a_decoder_or_says_why_not(
-    regularizer: str, config: Callable[..., DictConfig], tmp_path: Path
+    regularizer: str, encoders: Sequence[str], config: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    _translates(tmp_path, config, regularizer=regularizer)
+    _translates(encoders, tmp_path, config, regularizer=regularizer)
 
 
+@each_encoder
 def test_a_probe_measures_an_encoder_and_a_decoder(
-    probe: str, config: Callable[..., DictConfig], tmp_path: Path
+    probe: str, encoders: Sequence[str], config: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    _translates(tmp_path, config, probe=probe)
+    _translates(encoders, tmp_path, config, probe=probe)
 
 
 def _by_hand(model: Any, batch: Batch, samples: list[Sample], layout: Layout) -> tuple[torch.Tensor, list[list[Any]]]:
@@ -352,14 +375,25 @@ def test_an_initialisation_suits_a_model_or_says_why_not(
 
 
 def test_a_dataset_trains(dataset: str, config: Callable[..., DictConfig], tmp_path: Path) -> None:
-    for model in ("lstm", "child_sum_tree_lstm"):
-        cfg = config("trainer.fast_dev_run=2", model=model, dataset=dataset)
-        parts = build(cfg)
-        record = _fit(parts, tmp_path / model)
-        assert record.steps == 2
-        metric = MAIN[parts.data.task.kind]
-        assert {f"{split}_{metric}" for split in ("val", "test")} <= set(record.final)
-        assert set(record.baselines) <= set(record.final)
+    """A sequence cell, and where there are trees one that folds them."""
+    if _teaches("lstm", dataset, config, tmp_path / "sequence").has_parse:
+        _teaches("child_sum_tree_lstm", dataset, config, tmp_path / "tree")
+
+
+@pytest.mark.slow
+def test_a_dataset_trains_a_tree_cell(dataset: str, config: Callable[..., DictConfig], tmp_path: Path) -> None:
+    """On its sequences, where there are no trees."""
+    _teaches("child_sum_tree_lstm", dataset, config, tmp_path)
+
+
+def _teaches(model: str, dataset: str, config: Callable[..., DictConfig], folder: Path) -> Task:
+    parts = build(config("trainer.fast_dev_run=2", model=model, dataset=dataset))
+    record = _fit(parts, folder)
+    assert record.steps == 2
+    metric = MAIN[parts.data.task.kind]
+    assert {f"{split}_{metric}" for split in ("val", "test")} <= set(record.final)
+    assert set(record.baselines) <= set(record.final)
+    return parts.data.task
 
 
 def test_a_dataset_gives_samples_that_fit_and_none_to_two_splits(
@@ -492,22 +526,27 @@ def _five_steps(config: Callable[..., DictConfig], setting: str, probe: str, fol
 
 
 @pytest.fixture(scope="module")
-def unobserved(
+def observed(
     config: Callable[..., DictConfig], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, dict[str, torch.Tensor]]:
-    return {name: _five_steps(config, name, "none", tmp_path_factory.mktemp(name)) for name in TRAINED}
+) -> Callable[[str, str], tuple[Path, dict[str, torch.Tensor]]]:
+    """The folder of a setting's run with a probe, and the weights that it learns."""
+
+    @functools.cache
+    def run(setting: str, probe: str) -> tuple[Path, dict[str, torch.Tensor]]:
+        folder = tmp_path_factory.mktemp(setting)
+        return folder, _five_steps(config, setting, probe, folder)
+
+    return run
 
 
 @pytest.mark.parametrize("setting", TRAINED)
-def test_a_probe_changes_no_bit_and_keeps_a_table(
-    probe: str, setting: str, config: Callable[..., DictConfig], unobserved: dict[str, Any], tmp_path: Path
-) -> None:
-    weights = _five_steps(config, setting, probe, tmp_path)
-    assert all(torch.equal(value, unobserved[setting][name]) for name, value in weights.items())
-    stored = {path.stem for path in (tmp_path / "probes").iterdir()}
+def test_a_probe_changes_no_bit_and_keeps_a_table(probe: str, setting: str, observed: Callable[..., Any]) -> None:
+    (_, unobserved), (folder, weights) = observed(setting, "none"), observed(setting, probe)
+    assert all(torch.equal(value, unobserved[name]) for name, value in weights.items())
+    stored = {path.stem for path in (folder / "probes").iterdir()}
     assert stored == {"clipping", "answers", probe} - {"none"}
     for name in stored - {"answers"}:
-        table = runs.read_table(tmp_path, name)
+        table = runs.read_table(folder, name)
         assert table is not None
         assert table.dtype.names[0] == "step"
         assert len(table) > 0

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from rnn_research.cli.sweeping import Sweep
 
-EVERY = 1.0
-"""Seconds between two looks."""
-
 
 class LiveTable:
     """What is trained now, how far it is, what it measured last, and about how long the rest takes.

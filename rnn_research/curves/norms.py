@@ -217,8 +217,12 @@ def linked(
         return pooled - pooled[..., :1]
     known = ~np.isnan(pooled)
     if known.ndim > 1:
-        if (known != known[:1]).any():  # some weights leave no sample at some distance
-            return np.stack([linked(log_norm, row) for row in weight])
+        if (known != known[:1]).any():  # some weights leave no sample at some distance: those that leave alike together
+            apart = np.empty(known.shape)
+            alike = np.unique(known, axis=0, return_inverse=True)[1].ravel()
+            for rows in (alike == number for number in range(alike.max() + 1)):
+                apart[rows] = linked(log_norm, weight[rows])
+            return apart
         known = known[0]
     pooled = pooled[..., known]
     rises = _mean(np.diff(log_norm[:, known], axis=1), weight)

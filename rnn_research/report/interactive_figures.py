@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -84,9 +86,9 @@ def _heat(data: PageData) -> EmptyAxes | None:
 
 def _bar(axes: Axes, low: float, high: float) -> None:
     """Which colour is which norm: as shapes, since a page's policy may have no pictures."""
-    ends = np.linspace(low, high, SHADES + 1)
-    for shade, below, above in zip(shades(), ends, ends[1:], strict=False):
-        axes.axhspan(below, above, color=shade, linewidth=0.3)
+    ends, colours = np.linspace(low, high, SHADES + 1), shades()
+    boxes = [[(0, below), (0, above), (1, above), (1, below)] for below, above in pairwise(ends)]
+    axes.add_collection(PolyCollection(boxes, facecolors=colours, edgecolors=colours, linewidths=0.3), autolim=False)
     axes.set(xlim=(0, 1), ylim=(low, high), xticks=[])
     axes.yaxis.tick_right()
     axes.grid(visible=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from command import SMALL, Ended, rnn_train
+from forked import Forked
 
+from rnn_research.cli.train import main
 from rnn_research.records import runs
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -365,35 +368,39 @@ def test_an_empty_folder_of_the_users_stays(here: Path) -> None:
     assert sorted(map(str, here.rglob("*"))) == [str(here / "mine"), str(here / "mine" / "runs")]
 
 
-def test_what_can_not_be_read_or_written(tmp_path: Path) -> None:
-    """Root too, where it gives up its right to pass over permissions."""
-    drop = []
+def bound_by_permissions(commands: list[list[str]]) -> None:
+    """The commands one after another, by a process that gives up root's right to pass over permissions."""
     if os.geteuid() == 0:
-        drop = ["setpriv", *(f"--{kind}=-dac_override,-dac_read_search" for kind in ("bounding-set", "inh-caps"))]
-        if shutil.which("setpriv") is None or subprocess.run([*drop, "true"], check=False).returncode:
-            pytest.skip("root writes to read-only folders, and can't give that up here (setpriv)")
+        libc, rights = ctypes.CDLL(None), 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        version, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        assert libc.capget(version, sets) == 0
+        for number in range(3):  # effective, permitted, inheritable
+            sets[number] &= ~rights
+        assert libc.capset(version, sets) == 0
+    for arguments in commands:
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            print(ended.code)
+
+
+def test_what_can_not_be_read_or_written(tmp_path: Path) -> None:
+    """Nor by root, where it gives up its right to pass over permissions."""
     sst(tmp_path / "trees", b"")
     (tmp_path / "trees" / "train.txt").chmod(0)
     (tmp_path / "locked").mkdir(mode=0o555)
-    script = """
-import sys
-from rnn_research.cli.train import main
-for arguments in (
-    ["hydra.run.dir=locked/run"],
-    ["hydra.run.dir=locked"],
-    ["-m", "seed=0,1", "hydra.sweep.dir=locked"],
-    ["dataset=sst", "dataset.root=trees"],
-):
-    try:
-        main(arguments)
-    except SystemExit as ended:
-        print(ended.code)
-"""
-    command = [*drop, sys.executable, "-c", script]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert ended.stdout.split() == ["2"] * 4
-    lines = ended.stderr.splitlines()
-    assert len(lines) == 4, ended.stderr
+    commands = [
+        ["hydra.run.dir=locked/run"],
+        ["hydra.run.dir=locked"],
+        ["-m", "seed=0,1", "hydra.sweep.dir=locked"],
+        ["dataset=sst", "dataset.root=trees"],
+    ]
+    process = Forked(bound_by_permissions, commands, folder=tmp_path)
+    _, said = process.communicate(timeout=250)
+    assert process.returncode == 0, said.decode()
+    lines = [line for line in said.decode().splitlines() if line != "2"]
+    assert len(said.decode().splitlines()) == 8, said.decode()
+    assert len(lines) == 4, said.decode()
     assert all("output folder locked" in line.replace(f"{tmp_path}/", "") for line in lines[:3])
     assert all("Permission denied" in line for line in lines)
     assert "dataset.root: can't read trees/train.txt" in lines[3]

@@ -13,6 +13,7 @@ from command import SMALL, last
 from forked import Forked
 from rich.console import Console
 
+from rnn_research.cli import pool
 from rnn_research.cli.live_table import LiveTable
 from rnn_research.cli.sweep_options import SweepOptions
 from rnn_research.cli.sweeping import Sweep
@@ -45,6 +46,12 @@ def test_the_table(tmp_path: Path) -> None:
     assert table.table().row_count == 0
 
 
+def with_looks(arguments: list[str]) -> None:
+    """The command, which looks five times a second."""
+    pool.TICK = 0.2
+    main(arguments)
+
+
 def on_terminal(arguments: list[str], folder: Path) -> str:
     """What the command writes where its output is a terminal, without what moves the cursor."""
     parent, terminal = pty.openpty()
@@ -60,7 +67,7 @@ def on_terminal(arguments: list[str], folder: Path) -> str:
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     environment = os.environ | {"COLUMNS": "200", "TERM": "xterm", "OMP_NUM_THREADS": "1"}
-    process = Forked(main, arguments, folder=folder, env=environment, out=Path(os.ttyname(terminal)))
+    process = Forked(with_looks, arguments, folder=folder, env=environment, out=Path(os.ttyname(terminal)))
     code = process.wait(timeout=250)
     os.close(terminal)
     reader.join(timeout=60)
@@ -71,12 +78,12 @@ def on_terminal(arguments: list[str], folder: Path) -> str:
 
 
 def test_a_terminal_shows_it_and_keeps_the_lines(tmp_path: Path) -> None:
-    long = ["trainer.max_steps=400", "trainer.log_every_n_steps=5", "trainer.check_val_every_n_epoch=1000"]
-    typed = last(["-m", *SMALL, *long, "dataset.train_size=2000", "seed=0,1,2", "workers=2", "hydra.sweep.dir=s"])
+    long = ["trainer.max_steps=200", "trainer.log_every_n_steps=5", "trainer.check_val_every_n_epoch=1000"]
+    typed = last(["-m", *SMALL, *long, "dataset.train_size=2000", "seed=0,1", "workers=2", "hydra.sweep.dir=s"])
     text = on_terminal(typed, tmp_path)
-    assert len(re.findall(r"#\d/3 .*?: done after 400", text, re.DOTALL)) == 3
-    assert re.search(r"#\d seed=\d +\d+/400 ", text)
-    assert text.rstrip().endswith(f"3 runs in {tmp_path / 's'}")
+    assert len(re.findall(r"#\d/2 .*?: done after 200", text, re.DOTALL)) == 2
+    assert re.search(r"#\d seed=\d +\d+/200 ", text)
+    assert text.rstrip().endswith(f"2 runs in {tmp_path / 's'}")
 
 
 def test_one_run_says_first_what_it_will_do(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ HUGE = [
     ("dataset.test_lengths=[1000000000]", "dataset: samples of 1000000000 steps need at least"),
     ("dataset=copying_memory dataset.delay=1000000000", "dataset: samples of 1000000000 steps need at least"),
     ("dataset=tree_keyword dataset.max_leaves=1000000000", "dataset: samples of 1000000000 steps need at least"),
-    ("dataset=tree_keyword dataset.max_leaves=5000000", "dataset: making the first samples takes about", "minutes"),
+    ("dataset=tree_keyword dataset.max_leaves=1000000", "dataset: making the first samples takes about", "minutes"),
     (
         "dataset.val_size=10000000000",
         "dataset.val_size: given 10000000000, expected fewer: drawing them once takes about",
@@ -314,8 +314,9 @@ def tried(chosen: tuple[str, ...], key: str, value: str, here: Path) -> str:
 
 
 def test_a_wrong_value_for_many_keys(here: Path) -> None:
-    """Some thirty of all pairs; `make test-slow` tries them all."""
-    cases = list(every_key())[::12]
+    """Some of all pairs; `make test-slow` tries them all."""
+    cases = list(every_key())[::30]
+    assert len(cases) > 15
     found = [tried(*case, WRONG[7 * at % len(WRONG)], here) for at, case in enumerate(cases)]
     assert not list(filter(None, found)), "\n".join(filter(None, found))
 

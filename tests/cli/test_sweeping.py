@@ -180,6 +180,8 @@ def test_failures(workers: int, own: Callable[..., Path], here: Path, sweep_comm
     assert sum(": failed: KeyError: 'boom'; the traceback is in " in line for line in ended.err.splitlines()) == 2
     assert ended.out.splitlines()[-1] == f"6 runs in {here / 's'}: 2 done, 2 failed, 2 refused"
     assert ended.err.splitlines()[-1].endswith("retry=1")
+    if workers > 1:
+        return  # what comes of it is the same
     typed = [text.replace(",x", "") for text in typed]
     assert rnn_train("-m", *typed).out.splitlines()[-1] == f"4 runs in {here / 's'}: 2 skipped, 2 failed"
     ended = rnn_train("-m", *typed, "retry=1", "fail_fast=true", "workers=1")
@@ -225,24 +227,24 @@ class Ends(NoClipping):
 
 def test_a_sweep_in_which_much_goes_wrong(own: Callable[..., Path], here: Path) -> None:
     """As three that raise, one whose process the system kills whenever it is tried, and one that diverges."""
-    how = ["well", "raises", "well", "killed", "well", "nan", "well", "exits", "well", "raises", "well", "well"]
+    how = ["well", "raises", "killed", "nan", "exits", "raises", "well", "well"]
     folder = own(clipping__ends="# ends\n_target_: ends_in_sweep.Ends\nhow: well\n", ends_in_sweep=ENDS)
     typed = ["--config-dir", str(folder), *SMALL, "clipping=ends", "hydra.sweep.dir=s", "workers=2"]
     typed += [f"seed=range({len(how)})", f"clipping.how={','.join(how)}", "zip='seed,clipping.how'"]
     ended = rnn_train("-m", *typed)
     assert ended.code == 1, ended.err
-    assert ended.out.splitlines()[-1] == f"12 runs in {here / 's'}: 7 done, 4 failed, 1 diverged"
-    assert sum(": done after 3 steps" in line for line in ended.out.splitlines()) == 7
+    assert ended.out.splitlines()[-1] == f"8 runs in {here / 's'}: 3 done, 4 failed, 1 diverged"
+    assert sum(": done after 3 steps" in line for line in ended.out.splitlines()) == 3
     *said, again = ended.err.splitlines()
-    for number, text in ((2, "KeyError: 'boom'"), (10, "KeyError: 'boom'"), (8, "SystemExit: its own")):
-        assert sum(line.startswith(f"rnn-train: #{number}/12 ") and text in line for line in said) == 1
+    for number, text in ((2, "KeyError: 'boom'"), (6, "KeyError: 'boom'"), (5, "SystemExit: its own")):
+        assert sum(line.startswith(f"rnn-train: #{number}/8 ") and text in line for line in said) == 1
     assert sum(": its worker was ended by SIGKILL; what it left is taken up" in line for line in said) == 4
     assert sum("4 processes were killed while they trained it" in line for line in said) == 1
     command = shlex.split(again.partition("what is left: ")[2])
     assert command[0] == "rnn-train"
     ended = rnn_train(*command[1:])
-    assert ended.out.splitlines()[-1] == f"12 runs in {here / 's'}: 8 skipped, 4 failed"
-    assert "8 of 12 runs are done before, 0 are taken up" in ended.err.splitlines()[0]
+    assert ended.out.splitlines()[-1] == f"8 runs in {here / 's'}: 4 skipped, 4 failed"
+    assert "4 of 8 runs are done before, 0 are taken up" in ended.err.splitlines()[0]
 
 
 def test_runs_that_end_their_process_take_none_with_them(own: Callable[..., Path], here: Path) -> None:
@@ -283,13 +285,13 @@ def test_a_run_that_was_taken_out_of_the_queue_is_not_there(here: Path) -> None:
 
 def test_pairs_that_cannot_work_are_listed_before(here: Path) -> None:
     """As they are left out when the sweep is trained, and where nothing can clash nothing is built."""
-    typed = ["-m", *SMALL, "structure=chain,balanced", "clipping=none,tbptt", "architecture=label,ctc", "seed=0,1"]
+    typed = ["-m", *SMALL, "structure=chain,balanced", "clipping=none,tbptt", "architecture=label,ctc"]
     ended = rnn_train(*typed, "dry_run=true", "hydra.sweep.dir=s")
     assert ended.code == 0, ended.err
     assert not (here / "s").exists()
     *lines, closing = ended.out.splitlines()
-    assert sum(line.endswith(": left out, its options can't work together") for line in lines) == 10
-    assert closing.startswith("6 of 16 runs would be trained, by ")
+    assert sum(line.endswith(": left out, its options can't work together") for line in lines) == 5
+    assert closing.startswith("3 of 8 runs would be trained, by ")
     said = ended.err.splitlines()
     assert [line.partition("left out, as all that have it: ")[2][:14] for line in said] == [
         "architecture=c",
@@ -297,7 +299,7 @@ def test_pairs_that_cannot_work_are_listed_before(here: Path) -> None:
     ]
     ended = rnn_train(*typed, "hydra.sweep.dir=s")
     assert ended.code == 0, ended.err
-    assert ended.out.splitlines()[-1] == f"16 runs in {here / 's'}: 6 done, 10 left out"
+    assert ended.out.splitlines()[-1] == f"8 runs in {here / 's'}: 3 done, 5 left out"
 
 
 def test_work_on_a_folder_that_another_command_began(here: Path, sweep_command: Callable[..., Any]) -> None:
@@ -341,19 +343,22 @@ def test_hydras_launcher_interface(here: Path) -> None:
 def test_pairs_that_cannot_work_are_left_out_and_listed_once(
     workers: int, here: Path, sweep_command: Callable[..., Any]
 ) -> None:
-    typed = [*SMALL, "structure=chain,parse", "engine=auto,native", "trainer.precision=32,bf16-true", "seed=0,1"]
+    typed = [*SMALL, "structure=chain,parse", "engine=auto,native", "trainer.precision=32,bf16-true"]
     ended = rnn_train("-m", *typed, f"workers={workers}", "fail_fast=true", "hydra.sweep.dir=s")
     assert ended.code == 0, ended.err
     said = [line for line in ended.err.splitlines() if ": left out" in line]
     assert len(said) == len(ended.err.splitlines()) == 2
     assert sum("structure=parse: this dataset has no trees" in line for line in said) == 1
     assert sum("engine: given native, but trainer.precision=bf16-true" in line for line in said) == 1
-    assert ended.out.splitlines()[-1] == f"16 runs in {here / 's'}: 6 done, 10 left out"
-    assert sweep_command("status", "s")[1].splitlines()[-1] == "6 runs in s: 6 done"
+    assert ended.out.splitlines()[-1] == f"8 runs in {here / 's'}: 3 done, 5 left out"
+    assert sweep_command("status", "s")[1].splitlines()[-1] == "3 runs in s: 3 done"
+
+
+def test_a_pair_that_cannot_work_is_left_out_where_others_can(here: Path) -> None:
     ended = rnn_train("-m", *SMALL, "structure=parse", "seed=0,1", "hydra.sweep.dir=t")
     assert (ended.code, ended.out) == (2, "")
     assert not (here / "t").exists()
-    ended = rnn_train("-m", *SMALL, "architecture=label,ctc", "seed=0,1", f"workers={workers}", "hydra.sweep.dir=u")
+    ended = rnn_train("-m", *SMALL, "architecture=label,ctc", "seed=0,1", "workers=1", "hydra.sweep.dir=u")
     assert ended.code == 0, ended.err
     assert ended.err.count("left out, as all that have it: architecture=ctc: these data ask for a label") == 1
     assert ended.out.splitlines()[-1] == f"4 runs in {here / 'u'}: 2 done, 2 left out"

@@ -167,7 +167,7 @@ def kept(folder: Path) -> tuple[dict[str, Any], bytes, dict[str, bytes], dict[st
 def test_the_same_seed_gives_the_same_bits(here: Path) -> None:
     """With dropout and two layers; in a process of its own or after other runs; however many workers make batches."""
     hard = (*SMALL, "model=lstm", "model.num_layers=2", "model.dropout=0.3", "trainer.log_every_n_steps=2")
-    hard = (*hard, "probe=[adjoint,gradient_norm,saturation]", "trainer.max_steps=15", "model.cell.hidden_size=4")
+    hard = (*hard, "probe=[adjoint,gradient_norm,saturation]", "trainer.max_steps=8", "model.cell.hidden_size=4")
     for name, more in {
         "a": ["seed=1"],
         "other": ["seed=2"],
@@ -222,7 +222,7 @@ def test_a_sweep_leaves_a_record_for_each_combination(here: Path) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     small = [argument for argument in SMALL if argument != "dataset=adding"]
-    swept = ["model=rnn,lstm,gru", "dataset=adding,temporal_order", "clipping=none,global_norm"]
+    swept = ["model=rnn,gru", "dataset=adding,temporal_order", "clipping=none"]
     ended = rnn_train("-m", *swept, *small, "hydra.sweep.dir=sweep")
     over.set()
     watcher.join()
@@ -230,13 +230,13 @@ def test_a_sweep_leaves_a_record_for_each_combination(here: Path) -> None:
     assert not torn
     assert seen == {"running", "done"}
     found = records(here / "sweep")
-    assert [record.status for record in found] == ["done"] * 12
+    assert [record.status for record in found] == ["done"] * 4
     choices = [record.choices for record in found]
-    assert len({(chosen["model"], chosen["dataset"], chosen["clipping"]) for chosen in choices}) == 12
+    assert len({(chosen["model"], chosen["dataset"]) for chosen in choices}) == 4
     assert all(record.steps == 3 and record.end is not None for record in found)
     *lines, last_line = ended.out.splitlines()
-    assert sorted(line.split()[0] for line in lines) == sorted(f"#{number}/12" for number in range(1, 13))
-    assert last_line == f"12 runs in {here / 'sweep'}"
+    assert sorted(line.split()[0] for line in lines) == sorted(f"#{number}/4" for number in range(1, 5))
+    assert last_line == f"4 runs in {here / 'sweep'}"
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"]])
@@ -255,12 +255,14 @@ def test_what_the_command_line_gives_replaces_what_an_experiment_sweeps(flags: l
 
 def test_an_experiment_sweeps_the_rest(here: Path) -> None:
     """A value with + is the same key; one that sweeps again sweeps that."""
-    fast = ("trainer.fast_dev_run=true", "hydra.sweep.dir=sweep")
-    ended = rnn_train("experiment=digits_vanishing", "++seed=5", "model=gru,rnn", *fast)
+    ended = rnn_train("experiment=digits_vanishing", "++seed=5", "model=gru,rnn", "dry_run=true")
     assert ended.code == 0, ended.err
-    found = [(record.choices["model"], record.choices["clipping"], record.seed) for record in records(here / "sweep")]
-    assert sorted(found) == [(m, c, 5) for m in ("gru", "rnn") for c in ("global_norm", "none")]
-    assert sorted(line.split()[0] for line in ended.out.splitlines()[:-1]) == ["#1/4", "#2/4", "#3/4", "#4/4"]
+    *lines, closing = ended.out.splitlines()
+    assert sorted(line.split()[0] for line in lines) == ["#1/4", "#2/4", "#3/4", "#4/4"]
+    found = {pair for line in lines for pair in re.findall(r"clipping=(\w+), .*model=(\w+)", line)}
+    assert found == {(c, m) for c in ("global_norm", "none") for m in ("gru", "rnn")}
+    assert all("++seed=5" in line for line in lines)
+    assert closing.startswith("4 of 4 runs would be trained")
 
 
 def test_what_is_set_below_a_swept_group(here: Path) -> None:
@@ -288,6 +290,18 @@ def the_record(folder: Path) -> tuple[Path, runs.RunRecord]:
     return run, runs.read(run)
 
 
+def at_a_terminal(name: str, arguments: list[str]) -> None:
+    """The command in a session of its own, whose terminal this is: only then does ^C become a signal."""
+    if child := os.fork():  # who leads a group can't begin a session
+        _, status = os.waitpid(child, 0)
+        os._exit(os.waitstatus_to_exitcode(status))
+    os.setsid()
+    terminal = os.open(name, os.O_RDWR)
+    for number in range(3):
+        os.dup2(terminal, number)
+    main(arguments)
+
+
 def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
     """Typed, so that the workers hear it too. And what the bar shows there."""
     terminal, end = pty.openpty()
@@ -304,15 +318,10 @@ def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
             shown.extend(got)
 
     reader = threading.Thread(target=read)
-    # A session of its own, whose terminal this is: only then does ^C become a signal.
-    script = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    script += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    command = [sys.executable, "-c", script, *COMMAND[1:], *LONG, "dataset.num_workers=2", "hydra.run.dir=run"]
     environment = os.environ | {"COLUMNS": "120", "LINES": "30", "OMP_NUM_THREADS": "1"}
-    streams = {"stdin": end, "stdout": end, "stderr": end}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, preexec_fn=heard, **streams)
+    arguments = [*LONG, "dataset.num_workers=2", "hydra.run.dir=run"]
+    process = Forked(at_a_terminal, os.ttyname(end), arguments, folder=tmp_path, env=environment)
     try:
-        os.close(end)
         reader.start()
         until(lambda: rows(tmp_path) > 2)
         until(lambda: re.search(rb"\[\d\d:\d\d<[\d:]+, ", shown))
@@ -323,6 +332,7 @@ def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+    os.close(end)
     reader.join(timeout=5)
     os.close(terminal)
     text = shown.decode()
@@ -444,7 +454,7 @@ def of_a_worker_that_is_gone(noticed: bool) -> Exception:
     return raised.value
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.2])
+@pytest.mark.parametrize("seconds", [0.0, 0.1])
 @pytest.mark.parametrize("how", ["killed", "gone", "gone unnoticed"])
 def test_a_signal_that_ends_a_worker_first_stops_the_run_all_the_same(seconds: float, how: str) -> None:
     """Torch's error of the worker is there before the signal is heard: held back, or a moment later."""
@@ -469,7 +479,8 @@ def test_a_signal_that_ends_a_worker_first_stops_the_run_all_the_same(seconds: f
             assert held.stopped(error)
             assert held.stopped(error)  # asked again, by who writes the record
             assert heard == [signal.SIGTERM]
-            assert not DeferredSignals().stopped(error)  # killed alone
+            if how == "killed" and seconds == 0.0:  # for one: a signal is waited for
+                assert not DeferredSignals().stopped(error)  # killed alone
             assert not DeferredSignals().stopped(RuntimeError("another"))
             assert not DeferredSignals().stopped(FileNotFoundError(2, "another"))
     finally:
@@ -514,7 +525,7 @@ def test_kill_leaves_a_running_record_and_the_bar_no_flood(tmp_path: Path) -> No
     log = tmp_path / "log"
     with started(*LONG, folder=tmp_path, out=log) as command:
         until(lambda: rows(tmp_path) > 20)
-        time.sleep(1)
+        time.sleep(0.3)
         command.kill()
         command.wait()
     run, record = the_record(tmp_path)
@@ -541,15 +552,42 @@ def test_ctrl_c_while_it_starts(seconds: float, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*")) or runs.find([tmp_path])
 
 
+def unread(arguments: list[str], closed: bool) -> None:
+    """The command where nobody reads its output, and stderr is closed or nobody reads that either."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.dup2(writing, 1)
+    os.close(2) if closed else os.dup2(writing, 2)
+    sys.stdout, sys.stderr = (open(number, "w", encoding="ascii", closefd=False) for number in (1, writing))  # noqa: SIM115
+    if closed:
+        sys.stderr = None  # type: ignore[assignment]
+    main(arguments)
+
+
 @pytest.mark.parametrize("stderr", ["2>&-", "2>&1"])
 def test_output_that_nobody_reads(stderr: str, tmp_path: Path) -> None:
     """As in `rnn-train ... | head`, from a process without a terminal, or `2>&1 | head`; in an encoding that lacks a
     sign of the folder's name: the run is there all the same."""
+    process = Forked(unread, last([*SMALL, "hydra.run.dir='répété'"]), stderr == "2>&-", folder=tmp_path)
+    assert process.wait() == 0
+    assert runs.read(tmp_path / "répété").status == "done"
+    assert in_a_shell(["--help"], stderr, tmp_path) == 0
+    assert in_a_shell(["model=réseau"], stderr, tmp_path) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stderr", ["2>&-", "2>&1"])
+def test_output_that_nobody_reads_of_a_whole_command(stderr: str, tmp_path: Path) -> None:
+    assert in_a_shell([*SMALL, "hydra.run.dir='répété'"], stderr, tmp_path) == 0
+    assert runs.read(tmp_path / "répété").status == "done"
+
+
+def in_a_shell(arguments: list[str], stderr: str, folder: Path) -> int:
+    """The exit code of the command whose output nobody reads."""
     reading, writing = os.pipe()
     os.close(reading)
-    command = ["sh", "-c", f'exec "$@" {stderr}', "sh", *COMMAND, *SMALL, "hydra.run.dir='répété'"]
+    command = ["sh", "-c", f'exec "$@" {stderr}', "sh", *COMMAND, *arguments]
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    ended = subprocess.run(command, cwd=tmp_path, stdout=writing, check=False, env=environment)
+    ended = subprocess.run(command, cwd=folder, stdout=writing, check=False, env=environment)
     os.close(writing)
-    assert ended.returncode == 0
-    assert runs.read(tmp_path / "répété").status == "done"
+    return ended.returncode

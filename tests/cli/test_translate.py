@@ -18,7 +18,7 @@ from rnn_research.models.searching import SequenceWriter, search
 from rnn_research.records import runs
 from rnn_research.training.translated import thirds
 
-SMALL = ("model=gru", "hidden_size=32", "model.embedding_size=16", "dataset.batch_size=8", "optimizer.lr=0.02")
+SMALL = ("model=gru", "hidden_size=32", "model.embedding_size=16", "dataset.batch_size=16", "optimizer.lr=0.02")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name, side in (("a.txt", 0), ("b.txt", 1)):
         (folder / name).write_text("".join(f"{pair[side]}\n" for pair in sentences(120)), encoding="utf-8")
     typed = ["dataset=parallel_text", f"dataset.path={folder / 'a.txt'}", f"dataset.target_path={folder / 'b.txt'}"]
-    typed += [*SMALL, "probe=none", "trainer.max_steps=300", "trainer.max_epochs=-1", "model.bidirectional=true"]
+    typed += [*SMALL, "probe=none", "trainer.max_steps=150", "trainer.max_epochs=-1", "model.bidirectional=true"]
     assert run_one(Composer().run(typed), folder / "run").status == "done"
     return folder / "run", folder
 

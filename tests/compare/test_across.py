@@ -25,13 +25,20 @@ def study(root: Path, tasks: int, seeds: int = 3) -> dict[str, np.ndarray]:
     return found
 
 
-def compared(root: Path) -> Comparison:
-    return compare([root], baseline=["model=rnn"])
+def compared(root: Path, *where: str) -> Comparison:
+    return compare([root], baseline=["model=rnn"], where=where)
 
 
-def test_five_tasks_are_pooled_as_rliable_defines_it(tmp_path: Path) -> None:
-    scores = study(tmp_path, 5)
-    found = compared(tmp_path)
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
+    """A study of five tasks, and its accuracies."""
+    root = tmp_path_factory.mktemp("five")
+    return root, study(root, 5)
+
+
+def test_five_tasks_are_pooled_as_rliable_defines_it(five: tuple[Path, dict[str, np.ndarray]]) -> None:
+    root, scores = five
+    found = compared(root)
     across = {one.options["model"]: one for one in across_tasks(found)}
     assert list(across["lstm"].options) == ["model"]
     for model, own in across.items():
@@ -53,9 +60,9 @@ def test_five_tasks_are_pooled_as_rliable_defines_it(tmp_path: Path) -> None:
     assert "Across tasks" in page(found)
 
 
-def test_four_tasks_are_not(tmp_path: Path) -> None:
-    study(tmp_path, 4)
-    found = compared(tmp_path)
+def test_four_tasks_are_not(five: tuple[Path, dict[str, np.ndarray]]) -> None:
+    found = compared(five[0], "dataset!=task4")
+    assert len(found.conditions) == 8
     assert across_tasks(found) == ()
     assert "ACROSS TASKS" not in terminal_report.text(found)
 

@@ -21,18 +21,18 @@ from rnn_research.statistics.factors import explained
 DOCS = Path(__file__).parents[2] / "docs" / "comparison_json.md"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read by all tests, changed by none."""
+    made = tmp_path_factory.mktemp("runs")
     for seed in range(3):
         for model, gamma in (("rnn", 0.6), ("lstm", 0.97)):
             for threshold in (None, 1.0):
                 name = f"{model}-{threshold}-{seed}"
-                write_run(
-                    tmp_path / name, gamma + 0.001 * seed, seed=seed, threshold=threshold, factors={"model": model}
-                )
-    write_run(tmp_path / "gone", 1e-9, factors={"model": "gru"})
-    write_run(tmp_path / "failed", 0.5, status="failed", factors={"model": "gru"}, seed=1)
-    return tmp_path
+                write_run(made / name, gamma + 0.001 * seed, seed=seed, threshold=threshold, factors={"model": model})
+    write_run(made / "gone", 1e-9, factors={"model": "gru"})
+    write_run(made / "failed", 0.5, status="failed", factors={"model": "gru"}, seed=1)
+    return made
 
 
 def test_it_is_json_with_the_numbers_of_the_comparison(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,9 +162,9 @@ def test_every_key_is_documented(folder: Path, tmp_path: Path) -> None:
     solved = {"metric": "accuracy", "bound": 0.9, "above": True, "step": 50}
     for task, seed in np.ndindex(5, 3):
         name = f"task{task}"
-        write_run(tmp_path / "many" / f"{name}{seed}", seed=seed, factors={"dataset": name}, success=solved)
+        write_run(tmp_path / f"{name}{seed}", seed=seed, factors={"dataset": name}, success=solved, distances=5)
     found, text = as_json(compare([folder])), DOCS.read_text()
-    more = as_json(compare([tmp_path / "many"]))
+    more = as_json(compare([tmp_path]))
     assert more["across_tasks"]
     assert found["effects"]
     assert f"`schema` is {SCHEMA}" in text

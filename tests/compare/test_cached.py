@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import STEPS, adjoint_table, clipping_table, draw_less, write_run
+from folders import adjoint_table, clipping_table, draw_less, write_run
 
 from rnn_research import report
 from rnn_research.compare import Comparison, compare
@@ -39,10 +39,9 @@ def same(one: Any, other: Any) -> bool:
 def folder(tmp_path: Path) -> Path:
     """Two models, two seeds, one run alone; one diverged, one whose table is torn; answers by number and by name."""
     for seed in range(2):
-        write_run(
-            tmp_path / f"rnn{seed}", dict.fromkeys(STEPS, 0.9), seed=seed, threshold=1.0, factors={"model": "rnn"}
-        )
-        write_run(tmp_path / f"lstm{seed}", {0: 1.0, 200: float("nan")}, seed=seed, factors={"model": "lstm"})
+        rnn, lstm = ({"seed": seed, "factors": {"model": model}, "distances": 9} for model in ("rnn", "lstm"))
+        write_run(tmp_path / f"rnn{seed}", dict.fromkeys((0, 50, 200), 0.9), threshold=1.0, **rnn)
+        write_run(tmp_path / f"lstm{seed}", {0: 1.0, 200: float("nan")}, **lstm)
         answers = np.zeros(4, dtype=[("set", "U8"), ("length", "f8"), ("correct", "?")])
         answers["set"], answers["length"] = ["test", "test", "more", "more"], [1, 2, np.nan, 2]
         runs.write_table(tmp_path / f"rnn{seed}", runs.ANSWERS, answers)
@@ -70,11 +69,12 @@ def test_a_second_comparison_is_the_same_and_reads_no_table(folder: Path, monkey
 
 @pytest.mark.parametrize("changes", [{"state": "hidden"}, {"step": 50}, {"metric": "val_accuracy"}, {"fraction": 0.5}])
 def test_another_view_is_another_summary(folder: Path, changes: dict[str, Any]) -> None:
-    compare([folder])
-    found = compare([folder], **changes)
+    two = [folder / "rnn0", folder / "lstm1"]
+    compare(two)
+    found = compare(two, **changes)
     for path in kept(folder):
         path.unlink()
-    assert same(compare([folder], **changes), found)
+    assert same(compare(two, **changes), found)
 
 
 def test_what_has_changed_is_read_again(folder: Path) -> None:
@@ -95,7 +95,8 @@ def test_what_has_changed_is_read_again(folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["torn", "empty", "text", "hostile", "folder"])
 def test_a_damaged_summary_is_as_if_there_were_none(folder: Path, damage: str) -> None:
-    first = compare([folder])
+    two = [folder / "rnn0", folder / "lstm1"]
+    first = compare(two)
     for path in kept(folder):
         whole = path.read_bytes()
         told = {
@@ -106,7 +107,7 @@ def test_a_damaged_summary_is_as_if_there_were_none(folder: Path, damage: str) -
         }
         path.unlink()
         path.mkdir() if damage == "folder" else path.write_bytes(told[damage])
-    assert same(compare([folder]), first)
+    assert same(compare(two), first)
 
 
 def test_a_folder_that_nobody_may_write_to_is_compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def grid(root: Path, models: dict[str, float], seeds: int = 4, effect: float = 0
                 own = rate + shared + random.normal(scale=0.002) + (effect if threshold else 0.0)
                 write_run(
                     root / f"{model}-{threshold}-{seed}", float(np.exp(own)), seed=seed, threshold=threshold,
-                    accuracy=0.5 + own, factors={"model": model}, **given,  # type: ignore[arg-type]
+                    accuracy=0.5 + own, factors={"model": model}, **{"distances": 9, **given},  # type: ignore[arg-type]
                 )  # fmt: skip
     return root
 
@@ -189,7 +190,8 @@ def test_pooled_levels_of_one_seed_are_one_pair(tmp_path: Path) -> None:
             rate = -0.3 + (shared if threshold else 0.0) + random.normal(scale=0.001)
             factors = {"model": "rnn", "model.cell.hidden_size": str(16 + level)}
             name = f"{seed}-{level}-{threshold}"
-            write_run(tmp_path / name, float(np.exp(rate)), seed=seed, threshold=threshold, factors=factors)
+            given: dict[str, Any] = {"seed": seed, "threshold": threshold, "factors": factors, "distances": 9}
+            write_run(tmp_path / name, float(np.exp(rate)), **given)
     (effect,) = compare([tmp_path], by=["clipping"]).effects
     assert effect.rate is not None
     assert effect.rate.n == 3

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from folders import SOME_OR_EVERY, draw_less, write_run
@@ -19,17 +20,18 @@ from rnn_research.report import formats, metric_columns
 BITS = {"plays": 2.0, "novels": 3.0}
 
 
-def study(root: Path, clipped: bool = False) -> None:
-    """Two models on two tasks with an accuracy, and on two with bits; three seeds."""
+def study(root: Path) -> None:
+    """Two models on two tasks with an accuracy, and on two with bits, with and without clipping; three seeds."""
     for model, better in {"rnn": 0.0, "lstm": 0.1}.items():
         for task in ("digits", "trees", *BITS):
-            for threshold in (None, 1.0) if clipped else (None,):
+            for threshold in (None, 1.0):
                 for seed in range(3):
                     folder = write_run(
                         root / f"{model}-{task}-{threshold}-{seed}",
                         seed=seed,
                         threshold=threshold,
                         factors={"model": model, "dataset": task},
+                        distances=9,
                     )
                     value = BITS.get(task, 0.8) + 0.01 * seed + better + 0.02 * bool(threshold)
                     name = "test_bits" if task in BITS else "test_accuracy"
@@ -42,18 +44,20 @@ def study(root: Path, clipped: bool = False) -> None:
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    root = tmp_path_factory.mktemp("tasks")
-    study(root, clipped=True)
-    return compare([root])
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tasks")
+    study(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the study without clipping."""
-    root = tmp_path_factory.mktemp("plain")
-    study(root)
-    return root
+def compared(root: Path) -> Comparison:
+    return compare([root])
+
+
+def plain(root: Path, **asked: Any) -> Comparison:
+    """The study without clipping."""
+    return compare([root], where=["clipping=none"], **asked)
 
 
 def test_each_task_is_compared_by_its_own_metric(compared: Comparison):
@@ -74,13 +78,13 @@ def test_each_task_is_compared_by_its_own_metric(compared: Comparison):
         assert condition.learning is not None
 
 
-def test_no_mean_and_no_difference_is_of_two_metrics(compared: Comparison, plain: Path):
-    pooled = compare([plain], by=["model"])
+def test_no_mean_and_no_difference_is_of_two_metrics(compared: Comparison, root: Path):
+    pooled = plain(root, by=["model"])
     for condition in pooled.conditions:
         assert (condition.metric_name, condition.metric, condition.baseline, condition.learning) == (None,) * 4
     (told,) = [caveat.text for caveat in caveats(pooled) if caveat.kind == "no metric"]
     assert told == "2 of 2 conditions pool tasks that have different metrics, and have no mean: lstm, rnn"
-    against = {e.clipped.options["dataset"]: e for e in compare([plain], baseline=["dataset=digits"]).effects}
+    against = {e.clipped.options["dataset"]: e for e in plain(root, baseline=["dataset=digits"]).effects}
     assert against["trees"].metric is not None
     assert against["plays"].metric is None
     assert math.isnan(against["plays"].metric_p)
@@ -124,23 +128,21 @@ def test_all_that_shows_it_names_the_metric_of_each(
     assert [metric_columns.title_of_metric(c) for c in ordered] == ["test bits"] * 8 + ["test accuracy"] * 8
 
 
-def test_asked_for_one_metric_all_have_it_or_it_is_refused(plain: Path):
-    assert compare([plain], metric="loss").metric == "test_loss"
+def test_asked_for_one_metric_all_have_it_or_it_is_refused(root: Path):
+    assert plain(root, metric="loss").metric == "test_loss"
     with pytest.raises(Exception, match="given bits, which not all tasks have: digits has test_accuracy"):
-        compare([plain], metric="bits")
+        plain(root, metric="bits")
 
 
 def test_of_tasks_with_two_metrics_what_is_told_across_tasks_is_of_one(tmp_path: Path):
     for model in ("rnn", "lstm"):
         for task in range(6):
             for seed in range(3):
-                write_run(
-                    tmp_path / f"{model}{task}{seed}", seed=seed, factors={"model": model, "dataset": f"task{task}"}
-                )
+                factors = {"model": model, "dataset": f"task{task}"}
+                write_run(tmp_path / f"{model}{task}{seed}", seed=seed, factors=factors, distances=5)
         for seed in range(3):
-            folder = write_run(
-                tmp_path / f"{model}-bits{seed}", seed=seed, factors={"model": model, "dataset": "plays"}
-            )
+            factors = {"model": model, "dataset": "plays"}
+            folder = write_run(tmp_path / f"{model}-bits{seed}", seed=seed, factors=factors, distances=5)
             text = (folder / runs.RECORD).read_text().replace("_accuracy", "_bits")
             (folder / runs.RECORD).write_text(text)
     found = across_tasks(compare([tmp_path], baseline=["model=rnn"]))

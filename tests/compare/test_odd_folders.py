@@ -24,7 +24,7 @@ from rnn_research.cli.compare import main
 from rnn_research.compare import caveats, compare, reading
 from rnn_research.compare.cached import PREFIX
 from rnn_research.records import runs
-from rnn_research.report import figures, style
+from rnn_research.report import figures
 
 
 def change(folder: Path, **changes: Any) -> None:
@@ -85,26 +85,28 @@ def test_a_colon_in_a_name_leaves_the_reasons_whole(tmp_path: Path, capsys: pyte
     assert "left out c: d: damaged (" in capsys.readouterr().err
 
 
-@pytest.fixture
-def huge(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models and a strategy whose norms and metrics are near the largest and the smallest float."""
+    made = tmp_path_factory.mktemp("huge")
     for number in range(8):
         model, threshold, seed = ("rnn", "lstm")[number % 2], (None, 1.0)[number // 2 % 2], number // 4
-        gammas = dict.fromkeys(STEPS, 1.0)
-        folder = write_run(tmp_path / str(number), gammas, seed=seed, threshold=threshold, factors={"model": model})
+        gammas = dict.fromkeys(STEPS[::2], 1.0)
+        given: dict[str, Any] = {"seed": seed, "threshold": threshold, "factors": {"model": model}, "distances": 17}
+        folder = write_run(made / str(number), gammas, **given)
         value = (1e308, -1.7e308)[seed]
         change(folder, final={"test_accuracy": value, "test_mse": value}, baselines={"test_accuracy": 1.7e308})
         for name in ("adjoint", "clipping"):
             table = runs.read_table(folder, name)
             assert table is not None
-            late = np.arange(len(table)) % 33 > 16
+            late = np.arange(len(table)) % 17 > 8
             for column in table.dtype.names or ():
                 if table.dtype[column].kind == "f":
                     table[column] = np.where(late, 1.7e308, 5e-324) if number % 2 else np.where(late, 1e308, 1.0)
             runs.write_table(folder, name, table)
         rows = [f"{step},0,val,{value},{value * (-1) ** place}" for place, step in enumerate(STEPS)]
         (folder / "metrics.csv").write_text("\n".join(["step,epoch,split,loss,accuracy", *rows]) + "\n")
-    return tmp_path
+    return made
 
 
 @pytest.mark.parametrize("options", [[], ["--look", "paper", "--metric", "mse"], ["--format", "json"]])
@@ -113,27 +115,30 @@ def test_numbers_near_the_largest_warn_nobody(
     huge: Path,
     options: list[str],
     every: bool,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No warning of numpy's or matplotlib's: of every figure, and on paper of those with that metric, as PDF too; slow:
-    every figure in every form."""
-    if not every and "paper" in options:
+    """No warning of numpy's or matplotlib's: of every figure as SVG, and beside other options of those with the metric
+    in every form; slow: every figure in every form. The tables are read anew each time."""
+    for path in huge.rglob(f"{PREFIX}*"):
+        path.unlink()
+    if not every and options:
         kept = ("learning", "beside_task")
         monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in kept})
     elif not every:
-        monkeypatch.setattr(style, "pdf", lambda figure: b"")
+        draw_less(monkeypatch)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         warnings.simplefilter("always", RuntimeWarning)
-        assert main([str(huge), *options]) == 0
+        assert main([str(huge), "--out", str(tmp_path), *options]) == 0
     assert not [str(one.message) for one in warned]
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
     printed = capsys.readouterr()
     assert all(line.startswith("rnn-compare: ") for line in printed.err.splitlines()), printed.err
     if "json" not in options:
-        page = (huge / "comparison" / "comparison.html").read_text(encoding="utf-8")
+        page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
         assert "Infinity" not in page.rpartition("<script>")[0]
         assert all(len(line) <= 100 for line in printed.out.splitlines()[:-1])
     assert not re.search(r"\d{40}", printed.out)
@@ -205,7 +210,8 @@ def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("read_once")
-def test_a_forged_summary_is_ignored_or_means_what_it_says(tmp_path: Path) -> None:
+@SOME_OR_EVERY
+def test_a_forged_summary_is_ignored_or_means_what_it_says(every: bool, tmp_path: Path) -> None:
     """Any value in place of any other, under the right digest: never an error, and what is of another type is not
     taken."""
     folder = write_run(tmp_path / "run", {0: 0.9, 50: 0.8}, threshold=1.0, distances=9)
@@ -214,7 +220,7 @@ def test_a_forged_summary_is_ignored_or_means_what_it_says(tmp_path: Path) -> No
     whole = path.read_bytes()
     places = leaves(json.loads(whole.split(b"\n", 2)[1])["summary"])
     rng = np.random.default_rng(0)
-    for _ in range(150):
+    for _ in range(300 if every else 60):
         place, new = places[rng.integers(len(places))], NEW[rng.integers(len(NEW))]
         path.write_bytes(whole)
 

@@ -7,14 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from command import SMALL, Ended, rnn_train
+from command import SMALL, Ended, last, rnn_train
 from lightning.pytorch import Trainer
 
 from rnn_research.cells import LSTM
 from rnn_research.cells import initialisation as init
+from rnn_research.config.build import build
+from rnn_research.config.compose import Composer
 from rnn_research.config.groups import REFUSED as ELSEWHERE
 from rnn_research.config.instantiate import LATER
-from rnn_research.config.notices import overwritten
+from rnn_research.config.notices import log, overwritten
 from rnn_research.config.trainer_refused import FREE, REFUSED, check_meaning
 from rnn_research.records import runs
 
@@ -39,14 +41,22 @@ def said(ended: Ended) -> list[str]:
     return [text for text in ended.err.splitlines() if text.startswith("rnn-train: ")]
 
 
-def test_each_is_said_in_one_line_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_is_noticed_where_a_run_is_built(caplog: pytest.LogCaptureFixture) -> None:
+    for given, line in SAYS.items():
+        caplog.clear()
+        build(Composer().run(last([*SMALL, *given.split()])).task)
+        found = [record.getMessage() for record in caplog.records if record.name == log.name]
+        assert [text.startswith(line) for text in found] == [True], (given, found)
+
+
+def test_it_is_said_in_one_line_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert said(rnn_train(*SMALL, "trainer.max_steps=1", "hydra.run.dir=plain")) == []
-    for number, (given, line) in enumerate(SAYS.items()):
-        ended = rnn_train(*SMALL, "trainer.max_steps=1", *given.split(), f"hydra.run.dir={number}")
-        assert ended.code == 0, ended.err
-        assert [text.startswith(f"rnn-train: {line}") for text in said(ended)] == [True], (given, ended.err)
-        assert line in (tmp_path / str(number) / "run.log").read_text()
+    given, line = next(iter(SAYS.items()))
+    ended = rnn_train(*SMALL, "trainer.max_steps=1", given, "hydra.run.dir=run")
+    assert ended.code == 0, ended.err
+    assert [text.startswith(f"rnn-train: {line}") for text in said(ended)] == [True], ended.err
+    assert line in (tmp_path / "run" / "run.log").read_text()
 
 
 def test_the_record_tells_what_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,14 +95,16 @@ def test_a_mistake_is_raised_and_leaves_nothing(tmp_path: Path) -> None:
         run_one(spec(), tmp_path / "run")
 
 
-def test_a_users_own_classes_are_found_in_any_process(tmp_path: Path) -> None:
-    """Also in one that a user's program started and that imports everything itself."""
+@pytest.mark.parametrize("imported", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_users_own_classes_are_found_in_any_process(imported: bool, tmp_path: Path) -> None:
+    """Also in one that a user's program started, and in one that imports everything itself."""
     folder = tmp_path / "own"
     (folder / "optimizer").mkdir(parents=True)
     (folder / "mine_of_a_pool.py").write_text("import torch\n\n\nclass Slow(torch.optim.SGD):\n    pass\n")
     (folder / "optimizer" / "slow.yaml").write_text("_target_: mine_of_a_pool.Slow\n_partial_: true\nlr: 0.01\n")
     given = Composer((folder,)).run([*OPTIONS, "optimizer=slow"])
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    start = context() if imported else multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=start) as pool:
         record = pool.submit(run_one, given, tmp_path / "run").result()
     assert (record.status, record.choices["optimizer"]) == ("done", "slow")
 

@@ -60,12 +60,12 @@ def test_sizes_and_colours_are_made_alike_and_said(tmp_path: Path) -> None:
     assert first[1:].max() < 5
 
 
-def test_clips_of_one_frame_and_of_thousands(tmp_path: Path) -> None:
+def test_clips_of_one_frame_and_of_more_than_a_process_may_open(tmp_path: Path) -> None:
     root = clips(tmp_path)
-    clip(root / "left" / "endless", 2000, 1, size=(4, 4))
+    clip(root / "left" / "endless", 1100, 1, size=(4, 4))
     data = FrameFolder(str(root), height=4, width=4)
     lengths = [len(sample.inputs) for split in SPLITS for sample in data.samples(split)]
-    assert (min(lengths), max(lengths)) == (1, 2000)
+    assert (min(lengths), max(lengths)) == (1, 1100)
     few = FrameFolder(str(root), height=4, width=4, every=3, max_frames=50)
     assert max(len(sample.inputs) for split in SPLITS for sample in few.samples(split)) == 50
     numbers = [Path(str(number)) for number in range(10)]

@@ -238,8 +238,13 @@ def test_the_real_multi30k(real_data: Callable[[str], Path], caplog: pytest.LogC
     source = [" ".join(line.split()) for line in lines_of(root / "test_2016_flickr.en.gz")]
     words = data.encoder.segmenter
     assert [words.join(words.split(line)) for line in source] == source
-    other = Multi30k(str(root), source="de")
+
+
+@pytest.mark.slow
+def test_the_real_multi30k_the_other_way_round_has_the_same_words(real_data: Callable[[str], Path]) -> None:
+    data, other = (Multi30k(str(real_data("multi30k")), source=source) for source in ("en", "de"))
     assert other.task.input_size == data.task.output_size
+    assert other.task.output_size == data.task.input_size
 
 
 # Subwords.

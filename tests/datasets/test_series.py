@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from composed import composed
-from files import files_for
+from files import made
 from files_audio import tone
 from files_series import idx_files, long_table, recordings, ts_files
 
@@ -466,38 +465,46 @@ def test_a_damaged_idx_file_is_refused(content: bytes) -> None:
     ("make", "name", "expected"),
     [
         (JapaneseVowels, "japanese_vowels", {"train": 243, "val": 27, "test": 370}),
-        (SkeletonActions, "utkinect", {"train": 90, "val": 10, "test": 99}),
         (SequentialMNIST, "mnist", {"train": 55000, "val": 5000, "test": 10000}),
     ],
 )
 def test_the_real_data_have_their_published_sizes(
-    make: Callable[..., DataModule], name: str, expected: dict[str, int], real_data: Callable[[str], Path]
+    make: Callable[..., DataModule],
+    name: str,
+    expected: dict[str, int],
+    real_data: Callable[[str], Path],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     data = make(str(real_data(name)))
     assert sizes(data) == expected
-
-
-def test_the_digest_of_the_real_data_is_the_published_one(
-    real_data: Callable[[str], Path], caplog: pytest.LogCaptureFixture
-) -> None:
-    JapaneseVowels(str(real_data("japanese_vowels"))).published_files()
-    SkeletonActions(str(real_data("utkinect"))).published_files()
     assert "differ" not in caplog.text
 
 
-def test_real_segments_have_the_published_lengths(real_data: Callable[[str], Path]) -> None:
+def test_real_segments_have_the_published_sizes_and_lengths(
+    real_data: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
     data = SkeletonActions(str(real_data("utkinect")))
+    assert sizes(data) == {"train": 90, "val": 10, "test": 99}
     lengths = [len(sample.inputs) for name in SPLITS for sample in data.samples(name)]
     assert (len(lengths), min(lengths), max(lengths)) == (199, 5, 110)
+    assert "differ" not in caplog.text
     assert isinstance(data.samples("train")[0], Sample)
 
 
 # What is measured of them.
 
 
-@pytest.mark.parametrize("dataset", ["series", "japanese_vowels", "skeleton_actions", "audio_folder"])
-def test_an_adjoint_is_of_every_step_of_every_sample_and_of_no_padding(dataset: str, tmp_path: Path) -> None:
-    files = [f"{key}={value}" for key, value in files_for(composed(f"dataset={dataset}").dataset, tmp_path).items()]
+@pytest.mark.parametrize(
+    ("dataset", "kind"),
+    [
+        ("series", "SeriesFiles"),
+        ("japanese_vowels", "JapaneseVowels"),
+        ("skeleton_actions", "SkeletonActions"),
+        ("audio_folder", "AudioFolder"),
+    ],
+)
+def test_an_adjoint_is_of_every_step_of_every_sample_and_of_no_padding(dataset: str, kind: str, tmp_path: Path) -> None:
+    files = [f"{key}={value}" for key, value in made(kind, tmp_path).items()]
     for number in range(12 if dataset == "audio_folder" else 0):
         tone(tmp_path / "AudioFolder" / "low" / f"{number}_long.wav", 300, seconds=0.02 * (number + 1), seed=number)
     more = [
@@ -508,11 +515,12 @@ def test_an_adjoint_is_of_every_step_of_every_sample_and_of_no_padding(dataset: 
         "probe.adjoint.samples=64",
     ]
     given = ["model=lstm", f"dataset={dataset}", *files, *more]
-    assert run_one(Composer().run(given), tmp_path / "run").status == "done"
+    asked = Composer().run(given)
+    assert run_one(asked, tmp_path / "run").status == "done"
     table = np.load(tmp_path / "run" / "probes" / "adjoint.npy")
     first = table[table["step"] == table["step"].min()]
     found = [sorted(first["distance"][first["sample"] == sample]) for sample in np.unique(first["sample"])]
-    lengths = [len(sample.inputs) for sample in build(composed(*given)).data.samples("train")]
+    lengths = [len(sample.inputs) for sample in build(asked.task).data.samples("train")]
     assert sorted(map(len, found)) == sorted(lengths)
     assert len(set(lengths)) > 1 or dataset == "skeleton_actions"
     assert all(distances == list(range(len(distances))) for distances in found)

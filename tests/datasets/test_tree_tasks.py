@@ -173,8 +173,8 @@ def test_listops_draws_are_as_many_as_make_the_published_number_of_expressions()
     data = written.text.astype(np.uint8).tobytes()
     found = {data[at : at + size] for at, size in zip(starts.tolist(), written.lengths.tolist(), strict=True)}
     assert len(found) == pytest.approx(100_000, rel=0.005)
-    kept = drawn.chosen(listops_expressions.as_if_distinct(random, drawn, 5, 20))
-    shares = Counter(map(len, found)), Counter(listops_expressions.write(kept).lengths.tolist())
+    kept = listops_expressions.as_if_distinct(random, drawn, 5, 20)
+    shares = Counter(map(len, found)), Counter(written.lengths[kept].tolist())
     for length in (4, 5, 6, 7, 8, 12):
         one, other = (count[length] / sum(count.values()) for count in shares)
         assert one == pytest.approx(other, abs=0.004)
@@ -285,7 +285,8 @@ def sides(sample: Sample) -> tuple[str, str]:
 def relation(left: str, right: str) -> str:
     """By brute force: Python's own operators in each of the 64 worlds."""
     worlds = [dict(zip("abcdef", world, strict=True)) for world in itertools.product([False, True], repeat=6)]
-    first, second = ([eval(python(side), {}, world) for world in worlds] for side in (left, right))
+    codes = (compile(python(side), "side", "eval") for side in (left, right))
+    first, second = ([eval(code, {}, world) for world in worlds] for code in codes)
     pairs = set(zip(first, second, strict=True))
     assert len(set(first)) == len(set(second)) == 2  # neither always nor never true
     both, one, other, none = ((v, w) in pairs for v, w in itertools.product([True, False], repeat=2))
@@ -469,13 +470,18 @@ def test_logic_says_what_else_is_wrong_with_files(tmp_path):
 # Cells on both readings
 
 
+@functools.cache
+def eight(make: Callable[..., DataModule]) -> DataModule:
+    return make(train_size=8, val_size=4, test_size=4, batch_size=8)
+
+
 @pytest.mark.parametrize("make", [TreeKeyword, ListOps, functools.partial(ListOps, parse="nary"), PropositionalLogic])
 @pytest.mark.parametrize(
     ("cell", "layout"),
     [(NaryTreeLSTM, ParseTreeLayout()), (ChildSumTreeLSTM, ParseTreeLayout()), (LSTM, ChainLayout())],
 )
 def test_any_cell_folds_the_parse_and_the_sequence(make: Callable[..., DataModule], cell, layout):
-    data = make(train_size=8, val_size=4, test_size=4, batch_size=8)
+    data = eight(make)
     data.layout = layout
     model = model_of(data, cell, embedding_size=5)
     batch = next(iter(data.train_dataloader()))

@@ -22,6 +22,7 @@ from rnn_research.datasets.task import SPLITS
 from rnn_research.datasets.trees import reading
 from rnn_research.datasets.trees.brackets import read_brackets
 from rnn_research.datasets.trees.deep_json import _read_deep
+from rnn_research.datasets.trees.encoder import TreeEncoder
 from rnn_research.datasets.trees.json_trees import JSONTrees
 from rnn_research.datasets.trees.programs import ends, first_word, functions, nested_loops
 from rnn_research.datasets.trees.ptb_trees import PTBTrees
@@ -538,16 +539,17 @@ def test_ssts_encoder_reads_its_files_as_it_did(classes: int, treebank: Path) ->
         assert data.task.classes[sample.target] == item.label
 
 
-def test_the_real_sst_is_the_same_through_ptb_trees(real_data: Callable[[str], Path]) -> None:
-    sst, own = SST(str(real_data("sst"))), PTBTrees(str(real_data("sst")))
+def test_the_real_sst_is_the_same_through_ptb_trees(sst_data: SST, real_sst: Path) -> None:
+    sst, own = sst_data, PTBTrees(str(real_sst))
     assert [len(own.samples(split)) for split in SPLITS] == [8540, 1101, 2210]
     assert own.task.input_size <= sst.task.input_size
     assert [sample.target for sample in own.samples("test")] == [sample.target for sample in sst.samples("test")]
 
 
-def test_the_real_vectors_cover_the_words_of_sst(real_data: Callable[[str], Path]) -> None:
+def test_the_real_vectors_cover_the_words_of_sst(sst_data: SST, real_data: Callable[[str], Path]) -> None:
     path = real_data("glove") / "glove.6B.50d.sst-vocab.txt.gz"
-    said = SST(str(real_data("sst")), vectors=str(path)).read_report["notes"][0]
+    assert isinstance(sst_data.encoder, TreeEncoder)
+    _, said = sst_data.encoder.pretrained(path, sst_data.samples("train"))
     assert "(99.1%)" in said
 
 

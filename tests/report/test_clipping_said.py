@@ -23,7 +23,8 @@ def study(root: Path, changes: dict[str, float], seeds: int = 4, threshold: floa
             for bound in (None, threshold):
                 rate = -0.3 + random.normal(scale=0.002) + (change if bound else 0.0)
                 name = f"{model}-{bound}-{seed}"
-                write_run(root / name, float(np.exp(rate)), seed=seed, threshold=bound, factors={"model": model})
+                given = {"seed": seed, "threshold": bound, "factors": {"model": model}, "distances": 9}
+                write_run(root / name, float(np.exp(rate)), **given)
     return compare([root])
 
 

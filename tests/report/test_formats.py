@@ -98,7 +98,7 @@ def test_names_that_differ_in_the_middle_still_differ(odd: Comparison):
 
 
 @pytest.mark.parametrize("factors", [1, 3, 8, 20])
-@pytest.mark.parametrize("conditions", [1, 44])
+@pytest.mark.parametrize("conditions", [1, 12, pytest.param(44, marks=pytest.mark.slow)])
 def test_any_number_of_factors_and_conditions_fits(tmp_path: Path, factors: int, conditions: int):
     for number in range(conditions):
         named = {f"group{index}.some_key_{index}": str(number * 10**index) for index in range(factors)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import STEPS, write_run
+from folders import ENDS, SOME_OR_EVERY, STEPS, write_run
 from optional import STRATEGIES, write_optional_tables
 
 from rnn_research.compare import Comparison, compare
@@ -19,10 +19,16 @@ from rnn_research.report.figures import Drawing
 NEW = ("norm_map", "saturation", "foreseen", "confusion")
 
 
-def study(root: Path, models: tuple[str, ...] = ("rnn", "lstm"), classes: int = 3, seeds: int = 3) -> Comparison:
+def study(
+    root: Path,
+    models: tuple[str, ...] = ("rnn", "lstm"),
+    classes: int = 3,
+    seeds: int = 3,
+    steps: tuple[int, ...] = STEPS,
+) -> Comparison:
     for place, model in enumerate(models):
         for seed in range(seeds):
-            gammas = {step: 0.8 + 0.01 * seed - step / 4000 for step in STEPS}
+            gammas = {step: 0.8 + 0.01 * seed - step / 4000 for step in steps}
             folder = write_run(root / f"{place}-{seed}", gammas, seed=seed, factors={"model": model}, distances=17)
             write_optional_tables(folder, seed, classes)
     return compare([root])
@@ -45,7 +51,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 @pytest.fixture(scope="module")
 def made(compared: Comparison) -> dict[str, Drawing]:
-    return drawn(compared)
+    return drawn(compared, *NEW)
 
 
 @pytest.mark.parametrize(
@@ -65,21 +71,25 @@ def test_axes_have_names_in_words_and_the_caption_says_n(
 
 
 @pytest.mark.parametrize("look", ["screen", "paper"])
+@SOME_OR_EVERY
 def test_pdfs_embed_their_letters_and_are_small(
-    compared: Comparison, look: str, monkeypatch: pytest.MonkeyPatch
+    every: bool, compared: Comparison, look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for other in ("svg", "png"):
         monkeypatch.setattr(style, other, lambda figure: "")
-    found = drawn(compared, *NEW, look=look, files=True)
-    for name in NEW:
+    names = NEW if every else {"screen": ("norm_map", "confusion"), "paper": ("saturation", "foreseen")}[look]
+    found = drawn(compared, *names, look=look, files=True)
+    for name in names:
         assert len(found[name].pdf) < 300_000, name
         assert b"/FontFile2" in found[name].pdf, name
         assert b"/Subtype /Image" not in found[name].pdf, name
 
 
-def test_a_figure_has_the_name_that_it_is_asked_for_by(made: dict[str, Drawing]) -> None:
-    assert len(made) > 9
-    assert list(made) == [name for name in figures.FIGURES if name in made]
+def test_a_figure_has_the_name_that_it_is_asked_for_by(compared: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "svg", lambda figure: "")
+    every = drawn(compared)
+    assert len(every) > 9
+    assert list(every) == [name for name in figures.FIGURES if name in every]
 
 
 def test_every_condition_has_its_mark(made: dict[str, Drawing]) -> None:
@@ -129,14 +139,14 @@ def test_norms_over_training_are_the_geometric_mean_over_samples_then_seeds(comp
 
 @pytest.mark.parametrize("classes", [2, 13, 45])
 def test_matrices_of_any_size(classes: int, tmp_path: Path) -> None:
-    found = drawn(study(tmp_path, ("rnn",), classes, 1), "confusion")["confusion"]
+    found = drawn(study(tmp_path, ("rnn",), classes, 1, ENDS), "confusion")["confusion"]
     assert len(found.svg) < 400_000
     assert bool(re.search(r"<text[^>]*font: 7px|size: 7px", found.svg)) or classes > 12
 
 
 def test_many_conditions_and_classes_are_cut_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "svg", lambda figure: "")
-    found = drawn(study(tmp_path, tuple(f"net{place}" for place in range(14)), 4, 1), "confusion", "foreseen")
+    found = drawn(study(tmp_path, tuple(f"net{place}" for place in range(14)), 4, 1, ENDS), "confusion", "foreseen")
     assert "The first 12 of 14 conditions are drawn." in found["confusion"].caption
     assert "The first 12 of 14 conditions are drawn." in found["foreseen"].caption
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from folders import STEPS, write_run
+from folders import ENDS, SOME_OR_EVERY, STEPS, write_run
 from matplotlib.figure import Figure
 
 from rnn_research import report
@@ -38,10 +38,12 @@ from rnn_research.report.figures import Drawing
 from rnn_research.report.interactive import escaped
 
 
-def study(root: Path, models: tuple[str, ...] = ("rnn", "lstm"), seeds: int = 3) -> Comparison:
+def study(
+    root: Path, models: tuple[str, ...] = ("rnn", "lstm"), seeds: int = 3, steps: tuple[int, ...] = STEPS
+) -> Comparison:
     for place, model in enumerate(models):
         for seed in range(seeds):
-            gammas = {step: (0.7 + 0.2 * (place % 2) + 0.01 * seed) * (1 - step / 4000) for step in STEPS}
+            gammas = {step: (0.7 + 0.2 * (place % 2) + 0.01 * seed) * (1 - step / 4000) for step in steps}
             folder = write_run(root / f"{place}-{seed}", gammas, seed=seed, factors={"model": model}, distances=17)
             (folder / "run.log").write_text(f"one\ntwo of {model}\n")
     return compare([root])
@@ -54,10 +56,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 @pytest.fixture(scope="module")
 def drawings(compared: Comparison) -> list[Drawing]:
-    """The figures of the page's look; no test here looks at a PNG."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "png", lambda figure: b"")
-        return figures.draw(compared, data=page_data(compared))
+    """The figures of the page's look, as SVG."""
+    return figures.draw(compared, data=page_data(compared), files=False)
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +71,13 @@ def on_paper(compared: Comparison, drawings: list[Drawing], tmp_path_factory: py
 
 
 def written(compared: Comparison, drawings: list[Drawing], out: Path, look: str) -> Path:
-    """The page with these figures and the files of another look."""
+    """The page with these figures, and the first as a file of another look."""
     draw = figures.draw
 
     def known(comparison: Comparison, look: str = "screen", data: PageData | None = None, files: bool = True) -> Any:
-        return drawings if look == "screen" else draw(comparison, look, data, files)
+        return drawings if look == "screen" else draw(comparison, look, data, False, ["vanishing"])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "png", lambda figure: b"")
         patch.setattr(figures, "draw", known)
         return report.write(compared, out, look=look)
 
@@ -141,7 +140,7 @@ def test_without_figures_there_is_no_script_at_all(compared: Comparison, tmp_pat
 
 
 def test_many_conditions_are_counted_and_their_cards_folded_behind_the_table(tmp_path: Path) -> None:
-    found = study(tmp_path, tuple(f"model_{n}" for n in range(30)), seeds=1)
+    found = study(tmp_path, tuple(f"model_{n}" for n in range(30)), 1, ENDS)
     said = prose.verdict(found)
     assert re.search(r"in \d+ of 30 conditions", said)
     assert len(re.sub("<[^>]*>", "", said)) < 700
@@ -169,11 +168,16 @@ def test_an_option_that_is_a_number_is_said_with_its_factor(tmp_path: Path, opti
 # -- files ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("look", ["page", "on_paper"])
-def test_pdfs_are_small_and_carry_their_letters(look: str, request: pytest.FixtureRequest) -> None:
-    files = sorted(request.getfixturevalue(look).parent.glob("*.pdf"))
-    assert len(files) > 5
-    for pdf in (path.read_bytes() for path in files):
+@pytest.mark.parametrize("look", ["screen", "paper"])
+@SOME_OR_EVERY
+def test_pdfs_are_small_and_carry_their_letters(
+    every: bool, look: str, compared: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("svg", "png"):
+        monkeypatch.setattr(style, other, lambda figure: "")
+    drawn = figures.draw(compared, look, page_data(compared), names=None if every else ["vanishing"])
+    assert len(drawn) > 5 or not every
+    for pdf in (drawing.pdf for drawing in drawn):
         assert pdf.startswith(b"%PDF")
         assert len(pdf) < 300_000
         fonts = re.findall(rb"/Subtype /(Type\w+|TrueType|CIDFontType\d)", pdf)
@@ -319,12 +323,16 @@ def test_runs_that_failed_count_where_they_started(tmp_path: Path) -> None:
     assert started(beginnings(compare([tmp_path])), ["model"]) == ["rnn", "lstm", "gru"]
 
 
-def test_a_name_in_any_script_is_drawn_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in ("vanishing",)})
-    for place, name in enumerate(("循环网络", "сеть", "🙂", "a b")):
+def test_a_name_in_any_script_is_drawn_without_a_word(tmp_path: Path) -> None:
+    names = ("循环网络", "сеть", "🙂", "a b")
+    for place, name in enumerate(names):
         write_run(tmp_path / str(place), factors={"model": name}, distances=5)
-    html = report.write(compare([tmp_path]), tmp_path / "out").read_text(encoding="utf-8")
-    assert all(name in html for name in ("循环网络", "сеть", "🙂", "a b"))
+    found = compare([tmp_path])
+    (drawn,) = figures.draw(found, names=["vanishing"])
+    assert drawn.png
+    assert drawn.pdf
+    html = report.write(found, tmp_path / "out", figures=False).read_text(encoding="utf-8")
+    assert all(name in html and name in drawn.svg for name in names)
 
 
 def test_words_and_tables_need_no_matplotlib() -> None:

@@ -28,6 +28,9 @@ SURE = 3 * (0.95 * 0.05 / TIMES) ** 0.5
 """Three standard errors of a coverage of 95% over so many repetitions: .029."""
 SEEDS = [3, 5, 10]
 seeds = pytest.mark.parametrize("n", SEEDS)
+REST = (("normal", 5), ("lognormal", 3), ("lognormal", 10), ("twopoint", 5))
+ENDED = ((5, False), (5, True), (10, False))
+"""Of cases of several axes, those that others stand for: slow."""
 
 
 def covered(found: list[Interval | None], truth: float) -> float:
@@ -71,8 +74,13 @@ def test_solved_or_not_never_gives_a_verdict_without_a_spread(n: int):
     assert {paired_t(row).why for row in two[0] - two[1]} == {"2 seeds"}
 
 
-@seeds
-@pytest.mark.parametrize("of", ["normal", "lognormal", "twopoint"])
+@pytest.mark.parametrize(
+    ("of", "n"),
+    [
+        *(("normal", 3), ("normal", 10), ("lognormal", 5), ("twopoint", 3), ("twopoint", 10)),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in REST),
+    ],
+)
 def test_holm_errs_anywhere_in_a_family_of_nulls_at_most_as_often_as_it_says(n: int, of: str):
     """Eight conditions against one baseline, paired by seed, none with an effect: the tests depend on each other."""
     generator = np.random.default_rng(100 * n)
@@ -102,8 +110,10 @@ def test_ranks_hold_their_level_where_tails_are_heavy():
     assert np.mean([signed_rank(row).p <= 0.05 for row in runs]) <= 0.05 + SURE
 
 
-@seeds
-@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize(
+    ("n", "ended"),
+    [(3, False), (3, True), (10, True), *(pytest.param(*one, marks=pytest.mark.slow) for one in ENDED)],
+)
 def test_the_band_of_survival_covers_at_each_step(n: int, ended: bool):
     generator = np.random.default_rng(n)
     at = np.array([100, 300, 693, 1200, 2000])

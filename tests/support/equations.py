@@ -140,7 +140,7 @@ class Variant(NamedTuple):
 
     def build(self, input_size: int, hidden_size: int, seed: int = 0, **kwargs: Any) -> Cell:
         """In float64, with weights large enough for every gate to matter."""
-        torch.random.default_generator.manual_seed(seed)  # torch.manual_seed takes 2 ms, for GPUs that are not there
+        torch.manual_seed(seed)
         kwargs = {"max_children": 5, **kwargs}
         cell = self.make(input_size, hidden_size, **kwargs).to(F64)
         with torch.no_grad():

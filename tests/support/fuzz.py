@@ -230,8 +230,8 @@ def _leaves(node: dict[str, Any], path: str) -> list[tuple[str, str, Any]]:
 
 def _near(key: str, leaf: str, default: Any) -> list[object]:
     """Values that a user may give a key."""
-    if key in SMALL or leaf in SMALL:
-        given = SMALL.get(key) or SMALL[leaf]
+    given = SMALL.get(key) or SMALL.get(leaf)
+    if given and not (isinstance(default, str) and default not in given):  # texts may be those of another option
         return [value for value in given if type(value) is type(default)] or given
     if isinstance(default, bool):
         return ["true", "false"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -95,21 +96,31 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def check(here: Path, seeds: int, steps: int, kills: int, workers: int, most: float) -> None:
-    whole = rnn_train(*swept(seeds, steps, "workers=1", "hydra.sweep.dir=whole"))
-    assert whole.code == 0, whole.err
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], dict[str, Any]]:
+    """What a sweep of so many seeds and steps leaves: trained once."""
+
+    @functools.cache
+    def trained(seeds: int, steps: int) -> dict[str, Any]:
+        whole = tmp_path_factory.mktemp("whole")
+        ended = rnn_train(*swept(seeds, steps, "workers=1", f"hydra.sweep.dir={whole}"))
+        assert ended.code == 0, ended.err
+        return kept_of_all(whole)
+
+    return trained
+
+
+def check(here: Path, expected: dict[str, Any], seeds: int, steps: int, kills: int, workers: int, most: float) -> None:
     arguments = swept(seeds, steps, f"workers={workers}", "hydra.sweep.dir=cut")
     log = here / "log"
     over = kill_and_start_again(lambda: Forked(main, arguments, folder=here, out=log), kills, workers, most)
     assert over.returncode == 0, log.read_text()
-    compare(kept_of_all(here / "cut"), kept_of_all(here / "whole"))
+    compare(kept_of_all(here / "cut"), expected)
     assert "Traceback" not in log.read_text(), log.read_text()
     assert not list((here / "cut").glob("*/.claim-*"))
 
 
-def check_bare(here: Path, seeds: int, steps: int, kills: int, most: float) -> None:
-    whole = rnn_train(*swept(seeds, steps, "workers=1", "hydra.sweep.dir=whole"))
-    assert whole.code == 0, whole.err
+def check_bare(here: Path, expected: dict[str, Any], seeds: int, steps: int, kills: int, most: float) -> None:
     assert rnn_train(*swept(seeds, steps, "workers=0", "hydra.sweep.dir=cut")).code == 0
     draw, log = random.Random(3), here / "log"
 
@@ -129,20 +140,20 @@ def check_bare(here: Path, seeds: int, steps: int, kills: int, most: float) -> N
     last_one = begin()
     assert last_one.wait(timeout=250) == 0, log.read_text()
     assert ": failed: " not in log.read_text()
-    compare(kept_of_all(here / "cut"), kept_of_all(here / "whole"))
+    compare(kept_of_all(here / "cut"), expected)
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_sweep_goes_on(workers: int, here: Path) -> None:
-    check(here, 3, 40, 3, workers, 2.5)
+def test_a_killed_sweep_goes_on(workers: int, here: Path, undisturbed: Callable[..., Any]) -> None:
+    check(here, undisturbed(3, 40), 3, 40, 2, workers, 1.5)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_sweep_of_24_killed_20_times(workers: int, here: Path) -> None:
-    check(here, 24, 60, 20, workers, 6.0)
+def test_a_sweep_of_24_killed_20_times(workers: int, here: Path, undisturbed: Callable[..., Any]) -> None:
+    check(here, undisturbed(24, 60), 24, 60, 20, workers, 6.0)
 
 
 def stop_at(event: str, path: str) -> None:
@@ -172,7 +183,7 @@ def stopped_as_a_worker_starts(arguments: list[str]) -> None:
 @pytest.mark.parametrize("begin", [stopped_in_the_queue, stopped_as_a_worker_starts])
 def test_a_sweep_stopped_as_it_starts(begin: Callable[[list[str]], None], here: Path) -> None:
     """Nothing is half written, and the same command trains what the sweep trains undisturbed."""
-    arguments, log = swept(2, 20, "workers=2", "hydra.sweep.dir=cut"), here / "log"
+    arguments, log = swept(2, 8, "workers=2", "hydra.sweep.dir=cut"), here / "log"
     assert Forked(begin, arguments, folder=here, out=log).wait(timeout=250) == 143, log.read_text()
     assert "Traceback" not in log.read_text()
     assert not list((here / "cut" / store.QUEUE).glob(".*"))
@@ -181,31 +192,29 @@ def test_a_sweep_stopped_as_it_starts(begin: Callable[[list[str]], None], here: 
     assert len(list((here / "cut").glob("*/run.json"))) == 2
 
 
-def test_three_workers_on_one_folder(here: Path) -> None:
-    check_bare(here, 4, 40, 3, 2.5)
+def test_three_workers_on_one_folder(here: Path, undisturbed: Callable[..., Any]) -> None:
+    check_bare(here, undisturbed(3, 40), 3, 40, 3, 1.0)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_three_workers_on_one_folder_killed_20_times(here: Path) -> None:
-    check_bare(here, 24, 60, 20, 4.0)
+def test_three_workers_on_one_folder_killed_20_times(here: Path, undisturbed: Callable[..., Any]) -> None:
+    check_bare(here, undisturbed(24, 60), 24, 60, 20, 4.0)
 
 
 def test_the_same_sweep_started_twice_at_once(here: Path) -> None:
-    arguments = swept(3, 20, "workers=1", "hydra.sweep.dir=one")
+    arguments = swept(3, 8, "workers=1", "hydra.sweep.dir=one")
     logs = [here / "a", here / "b"]
     both = [Forked(main, arguments, folder=here, out=log) for log in logs]
     with ended(*both):
         assert [process.wait(timeout=250) for process in both] == [0, 0], [log.read_text() for log in logs]
-    done = "".join(log.read_text() for log in logs).count("done after 20 steps")
+    done = "".join(log.read_text() for log in logs).count("done after 8 steps")
     assert done == 3
     assert len(store.listed(here / "one")) == 3
 
 
-def check_under_ray(here: Path, seeds: int, steps: int, kills: int, most: float) -> None:
+def check_under_ray(here: Path, expected: dict[str, Any], seeds: int, steps: int, kills: int, most: float) -> None:
     """Workers go on where the command is killed, and the next one watches them: whoever trains is killed too."""
-    whole = rnn_train(*swept(seeds, steps, "workers=1", "hydra.sweep.dir=whole"))
-    assert whole.code == 0, whole.err
     log = here / "log"
     with cluster_of_two() as (cluster, _):
         typed = ("hydra/launcher=ray", f"hydra.launcher.address={cluster.address}", "hydra.sweep.dir=cut")
@@ -218,13 +227,13 @@ def check_under_ray(here: Path, seeds: int, steps: int, kills: int, most: float)
             lambda _: sorted(trainers(here / "cut").values()),
         )
     assert over.returncode == 0, log.read_text()
-    compare(kept_of_all(here / "cut"), kept_of_all(here / "whole"))
+    compare(kept_of_all(here / "cut"), expected)
     assert "Traceback" not in log.read_text(), log.read_text()
     assert not list((here / "cut").glob("*/.claim-*"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_a_sweep_of_24_killed_20_times_under_ray(here: Path) -> None:
+def test_a_sweep_of_24_killed_20_times_under_ray(here: Path, undisturbed: Callable[..., Any]) -> None:
     pytest.importorskip("ray", reason="pip install 'rnn_research[ray]'")
-    check_under_ray(here, 24, 60, 20, 9.0)
+    check_under_ray(here, undisturbed(24, 60), 24, 60, 20, 9.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -38,6 +39,13 @@ SIZES = (4, 1, 6)
 each_engine = pytest.mark.parametrize("engine", ENGINES)
 each_cell = pytest.mark.parametrize("name", VARIANTS)
 each_kind = pytest.mark.parametrize("kind", ["chain", "forest"])
+PLACES = (("lstm", "chain"), ("gru_before", "chain"), ("tree_rnn", "forest"), ("child_sum", "forest"))
+"""What differs in how it is acted on: two parts, two products after each other, children apart and summed."""
+
+
+def rest_is_slow(name: str, kind: str) -> tuple[Any, ...]:
+    """The mark of a case that is none of `PLACES`."""
+    return () if (name, kind) in PLACES else (pytest.mark.slow,)
 
 
 def samples(kind: str) -> list[Any]:
@@ -184,9 +192,13 @@ def acting(name: str, kind: str, which: str) -> Case:
     return case(name, kind, **kwargs)
 
 
-@pytest.mark.parametrize("which", ACTING)
-@each_kind
-@each_cell
+@pytest.mark.parametrize(
+    ("name", "kind", "which"),
+    [
+        pytest.param(name, kind, which, marks=() if which == "everything" else rest_is_slow(name, kind))
+        for name, kind, which in itertools.product(VARIANTS, ("chain", "forest"), ACTING)
+    ],
+)
 def test_it_equals_a_loop_with_a_hook_at_every_node(name, kind, which):
     """Gradients of parameters, adjoints and their parts, and the norms before and after each point, in two layers."""
     given = acting(name, kind, which)
@@ -300,8 +312,13 @@ def test_cutting_h_and_keeping_c_equals_detaching_h(make, engine):
 
 
 @each_engine
-@each_kind
-@each_cell
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=rest_is_slow(name, kind))
+        for name, kind in itertools.product(VARIANTS, ("chain", "forest"))
+    ],
+)
 def test_infinite_thresholds_are_the_same_bits_as_none(name, kind, engine):
     given = case(name, kind)
     results = []
@@ -621,8 +638,15 @@ def backward(given: Case, unrolled: Unrolled, every: bool) -> None:
 
 
 @pytest.mark.parametrize("every", [True, False], ids=["every step", "terminal"])
-@pytest.mark.parametrize("k", [(1, 1), (3, 3), (2, 4), (2, 5), (4, 99)], ids=str)
-@pytest.mark.parametrize("name", ["rnn", "lstm"])
+@pytest.mark.parametrize(
+    ("name", "k"),
+    [
+        *(("lstm", k) for k in [(1, 1), (3, 3), (2, 4), (2, 5), (4, 99)]),
+        ("rnn", (2, 5)),
+        *(pytest.param("rnn", k, marks=pytest.mark.slow) for k in [(1, 1), (3, 3), (2, 4), (4, 99)]),
+    ],
+    ids=str,
+)
 def test_truncation_equals_windows_run_one_by_one(name, k, every):
     """Two layers, unequal lengths; k2 a multiple of k1 or not."""
     cells = [VARIANTS[name].build(4 if layer else 3, 4, seed=layer, max_children=2) for layer in range(2)]

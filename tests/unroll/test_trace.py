@@ -113,10 +113,13 @@ COMPILED: dict[str, Update] = {
     "clamped at the bound": lambda cell, x, h: torch.clamp(rnn(cell, x, h) * cell.constant, 0.0, 0.3),
     "hard at the bound": lambda cell, x, h: nn.functional.hardtanh(rnn(cell, x, h) * cell.constant, 0.0, 0.3),
 }
+REST = (("chain", False), ("forest", True))
 
 
-@pytest.mark.parametrize("kind", ["chain", "forest"])
-@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "bias"),
+    [("chain", True), ("forest", False), *(pytest.param(*one, marks=pytest.mark.slow) for one in REST)],
+)
 @pytest.mark.parametrize("name", COMPILED)
 def test_is_compiled_and_equals_autograd(name: str, bias: bool, kind: str) -> None:
     check(seeded(Given, COMPILED[name], bias=bias), kind)

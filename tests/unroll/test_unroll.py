@@ -39,6 +39,20 @@ GRADIENTS = ("adjoints", "direct", "recurrent")
 
 each_cell = pytest.mark.parametrize("name", VARIANTS)
 each_kind = pytest.mark.parametrize("kind", ["chain", "forest"])
+PLACES = [
+    *(("rnn", "chain"), ("lstm", "chain"), ("gru", "chain"), ("gru_before", "chain"), ("nary", "chain")),
+    *(("rnn", "forest"), ("lstm", "forest"), ("tree_rnn", "forest"), ("child_sum", "forest"), ("nary", "forest")),
+]
+"""Each form of an update, where the others add but another nonlinearity or another structure."""
+each_place = pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=() if (name, kind) in PLACES else pytest.mark.slow)
+        for name in VARIANTS
+        for kind in ("chain", "forest")
+    ],
+)
+"""Every cell on both, most of them slow: for laws of what is done with an update, whatever it computes."""
 
 Sample = int | Tree
 Gradients = dict[tuple[int, int, int], Tensor]
@@ -65,6 +79,8 @@ LOSSES: dict[str, Loss] = {
     "every": lambda parts, last: weigh(parts[0]),
     "every, of the memory too": lambda parts, last: weigh(torch.stack(list(parts))),
 }
+MOST = {name: "every, of the memory too" if name in WITH_MEMORY else "every" for name in VARIANTS}
+"""By cell, the loss that reads all of its states."""
 
 
 def layers_of(name: str, count: int = 2) -> list[Cell]:
@@ -149,7 +165,10 @@ def cut(state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize(
     ("name", "losses"),
-    [(name, losses) for name in VARIANTS for losses in LOSSES if name in WITH_MEMORY or "memory" not in losses],
+    [
+        *((name, losses) for name in VARIANTS for losses in ("last", MOST[name])),
+        *(pytest.param(name, "every", marks=pytest.mark.slow) for name in WITH_MEMORY),
+    ],
 )
 @each_kind
 def test_adjoints_and_their_direct_part_equal_retain_grad_on_a_loop(name, kind, losses, engine):
@@ -174,8 +193,7 @@ def of_a_loop(name: str, kind: str, losses: str) -> tuple[Gradients, list[Gradie
     return oracle(*given), alone
 
 
-@each_kind
-@each_cell
+@each_place
 def test_the_recurrent_part_is_what_is_left_where_a_state_is_not_read_out(name, kind):
     """A state at a time, the others read out as ever. At a last state, which is not passed on, it is zero."""
     cells, samples = layers_of(name), samples_of(kind, sizes=(4, 2))
@@ -224,8 +242,7 @@ def of_a_loop_that_hardly_passes_a_state_on(name: str, kind: str) -> list[Gradie
     ]
 
 
-@each_kind
-@each_cell
+@each_place
 def test_a_recurrent_part_of_1e_25_of_the_direct_one_keeps_its_digits(name, kind):
     """It is not what is left of the total when the direct part is taken away."""
     cell, samples = hardly_passing_on(name), samples_of(kind)
@@ -238,17 +255,16 @@ def test_a_recurrent_part_of_1e_25_of_the_direct_one_keeps_its_digits(name, kind
     assert 1e-40 < largest < 1e-20 < min(rows.norm(dim=-1).min() for rows in direct.values())
 
 
-@each_kind
-@each_cell
-def test_adjoints_are_a_samples_own_whatever_batch_it_is_in(name, kind):
+@each_place
+def test_adjoints_are_a_samples_own_whatever_batch_it_is_in(name, kind, engine):
     """Alone or with others, in any order, beside any padding; padding has no adjoint and no distance."""
     cells, samples = layers_of(name), samples_of(kind)
-    inputs, loss = inputs_for(samples, 3), LOSSES["every, of the memory too"]
-    own = [by_sample(run(cells, [s], [x], loss), "adjoints") for s, x in zip(samples, inputs, strict=True)]
-    for batch in ([0, 1, 2, 3], [3, 1, 0], [1, 0, 1], [2, 2]):
-        unrolled = run(cells, [samples[b] for b in batch], [inputs[b] for b in batch], loss)
+    inputs, loss = inputs_for(samples, 3), "every, of the memory too"
+    among_all = found_once(engine, name, kind, loss, "adjoints")
+    for batch in ([0], [1], [2], [3, 1, 0], [1, 0, 1]):
+        unrolled = run(cells, [samples[b] for b in batch], [inputs[b] for b in batch], LOSSES[loss])
         found = by_sample(unrolled)
-        assert_all_near(found, {key: own[batch[key[2]]][*key[:2], 0] for key in found})
+        assert_all_near(found, {key: among_all[*key[:2], batch[key[2]]] for key in found})
         for layer in unrolled.layers:
             sizes = [len(inputs[b]) for b in batch]
             assert int(layer.mask.sum()) == sum(sizes)
@@ -258,8 +274,7 @@ def test_adjoints_are_a_samples_own_whatever_batch_it_is_in(name, kind):
                     assert not values[~layer.mask].any()
 
 
-@each_kind
-@each_cell
+@each_place
 def test_adjoints_of_one_loss_leave_no_trace_in_those_of_another(name, kind, engine):
     for when in ("before backward", "after backward"):
         leaves_no_trace(name, kind, engine, when)
@@ -440,8 +455,7 @@ def test_an_lstm_without_recurrence_through_h_passes_the_memorys_adjoint_through
 # Recording, and what it needs
 
 
-@each_kind
-@each_cell
+@each_place
 def test_recording_changes_no_bit_of_outputs_and_gradients(name, kind):
     samples = samples_of(kind)
     results = []
@@ -454,8 +468,7 @@ def test_recording_changes_no_bit_of_outputs_and_gradients(name, kind):
         assert torch.equal(one, other)
 
 
-@each_kind
-@each_cell
+@each_place
 def test_frozen_parameters_have_the_same_adjoints(name, kind, engine):
     cells, samples = [cell.requires_grad_(False) for cell in layers_of(name)], samples_of(kind)
     frozen = run(cells, samples, inputs_for(samples, 3), LOSSES["every"])
@@ -463,8 +476,7 @@ def test_frozen_parameters_have_the_same_adjoints(name, kind, engine):
         assert_all_near(by_sample(frozen, which), found_once(engine, name, kind, "every", which), 1e-14)
 
 
-@each_kind
-@each_cell
+@each_place
 def test_updates_replay_every_update_once(name, kind):
     samples = samples_of(kind)
     inputs = [x.requires_grad_() for x in inputs_for(samples, 3)]
@@ -480,8 +492,7 @@ def test_updates_replay_every_update_once(name, kind):
         assert sorted(places) == layer.mask.flatten().nonzero().flatten().tolist()
 
 
-@each_kind
-@each_cell
+@each_place
 def test_without_gradients_the_states_are_the_same(name, kind):
     cells, samples = layers_of(name), samples_of(kind)
     structure = structure_of(samples)

@@ -152,7 +152,7 @@ def sequences_of(images: np.ndarray, by: str, permutation_seed: int | None) -> n
     pixels = images.reshape(len(images), -1)
     if permutation_seed is not None:
         pixels = pixels[:, np.random.default_rng(permutation_seed).permutation(pixels.shape[1])]
-    return (pixels.astype(np.float32) / 255).reshape(len(images), -1, 1 if by == "pixel" else SIDE)
+    return np.divide(pixels, 255, dtype=np.float32).reshape(len(images), -1, 1 if by == "pixel" else SIDE)
 
 
 def read_images(path: Path, by: str, permutation_seed: int | None) -> ReadSeries:
