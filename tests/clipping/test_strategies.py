@@ -7,6 +7,7 @@ or says something else, a test says so.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -81,7 +82,12 @@ class Small(torch.nn.Module):
 
 
 def made(name: str, **overrides: Any) -> Any:
-    """An option of conf/clipping."""
+    """An option of conf/clipping, as new: read once."""
+    return copy.deepcopy(_made(name, **overrides))
+
+
+@functools.cache
+def _made(name: str, **overrides: Any) -> Any:
     node = OmegaConf.merge({"seed": 7, "clipping": OmegaConf.load(CONF / "clipping" / f"{name}.yaml")})
     OmegaConf.update(node, f"clipping.{name}", overrides, merge=True)
     return make_named(node.clipping, "clipping", Clipping)[name]

@@ -232,7 +232,7 @@ def test_adjoints_are_of_each_samples_own_loss(
     for place in chosen or range(len(measured)):
         index = measured[place]
         own = _alone(alone, data, given[index], "own")
-        last = _alone(alone, data, given[index], "last")
+        last = _alone(alone, data, given[index], "last") if terminal else []
         for layer in (0, 1):
             found = table[(table["layer"] == layer) & (table["sample"] == place)]
             order, wanted = (

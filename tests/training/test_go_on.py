@@ -235,24 +235,31 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_damaged_checkpoint_falls_back(whole: Callable[[str], Path], stopped: Path, tmp_path: Path) -> None:
-    """To the one before it, and then to the start; the log says so."""
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("both", "cut"),
+    [(False, False), (True, True), pytest.param(False, True, marks=SLOW), pytest.param(True, False, marks=SLOW)],
+)
+def test_a_damaged_checkpoint_falls_back(
+    both: bool, cut: bool, whole: Callable[[str], Path], stopped: Path, tmp_path: Path
+) -> None:
+    """To the one before it, and where that is damaged too to the start; the log says so."""
     draw = random.Random(1)
-    for number in range(4):
-        folder = tmp_path / str(number) / "run"
-        shutil.copytree(stopped, folder)
-        for name in (runs.CHECKPOINT, runs.PREVIOUS)[: 1 + number // 2]:
-            content = bytearray((folder / name).read_bytes())
-            if number % 2:
-                del content[draw.randrange(len(content)) :]
-            else:
-                content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-            (folder / name).write_bytes(content)
-        assert train("dropout", folder).status == "done"
-        check(folder, whole("dropout"))
-        log = (folder / "run.log").read_text()
-        assert "checkpoint.ckpt can't be read" in log
-        assert ("training from the start" in log) == (number >= 2)
+    folder = Path(shutil.copytree(stopped, tmp_path / "run"))
+    for name in (runs.CHECKPOINT, runs.PREVIOUS)[: 1 + both]:
+        content = bytearray((folder / name).read_bytes())
+        if cut:
+            del content[draw.randrange(len(content)) :]
+        else:
+            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        (folder / name).write_bytes(content)
+    assert train("dropout", folder).status == "done"
+    check(folder, whole("dropout"))
+    log = (folder / "run.log").read_text()
+    assert "checkpoint.ckpt can't be read" in log
+    assert ("training from the start" in log) == both
 
 
 @pytest.mark.parametrize("damage", ["missing metrics", "changed metrics", "missing table", "short table"])
