@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,8 +22,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from command import until
 from cutting_server import Served, serving
-from forked import begun
+from forked import Forked, begun
 
 from rnn_research.datasets import download as module
 from rnn_research.datasets import sst, transfer
@@ -270,7 +272,7 @@ def test_a_terminal_has_a_bar_where_one_is_wanted(
 ) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     token = transfer.shows_bar.set(wanted)
-    server.files["/a.zip"] = Served(CONTENT, block=5000, seconds=0.15)
+    server.files["/a.zip"] = Served(CONTENT, block=5000, seconds=0.02)
     download(f"{server.address}/a.zip", None, tmp_path)
     transfer.shows_bar.reset(token)
     assert ("a.zip" in terminal.getvalue()) is wanted
@@ -299,11 +301,19 @@ def test_a_process_that_waits_says_so_and_finds_what_the_other_fetched(server: A
     assert server.asked == []
 
 
+def let_on_once_one_waits(started: list[Forked], gate: threading.Event) -> None:
+    """Until a process has said that it waits for another, the server sends nothing."""
+    until(lambda: any(b"another process downloads to" in one.out.read_bytes() for one in started))
+    gate.set()
+
+
 def test_two_processes_at_once_fetch_a_file_once(server: Any, tmp_path: Path) -> None:
-    server.files["/a.zip"] = Served(CONTENT, block=1000, seconds=0.1)
-    command = [sys.executable, "-c", FETCH, f"{server.address}/a.zip", sha256(CONTENT), str(tmp_path)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [one.communicate(timeout=300)[0] for one in started]
+    server.files["/a.zip"] = Served(CONTENT, gate=(gate := threading.Event()))
+    given = ["-c", f"{server.address}/a.zip", sha256(CONTENT), str(tmp_path)]
+    script = f"import sys\nsys.argv = {given!r}\n{FETCH}"
+    started = [begun(script, tmp_path) for _ in range(2)]
+    let_on_once_one_waits(started, gate)
+    said = [one.communicate(timeout=300)[1].decode() for one in started]
     assert all(one.endswith(f"{len(CONTENT)}\n") for one in said)
     assert len(server.asked) == 1
     assert names(tmp_path) == {"a.zip"}
@@ -313,8 +323,9 @@ def test_a_process_that_is_killed_leaves_a_part_and_no_lock(server: Any, tmp_pat
     server.files["/a.zip"] = Served(CONTENT, block=1000, seconds=0.2)
     command = [sys.executable, "-c", FETCH, f"{server.address}/a.zip", sha256(CONTENT), str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        while not (tmp_path / "a.zip.part").is_file() or (tmp_path / "a.zip.part").stat().st_size < 2000:
-            assert process.poll() is None
+        part = tmp_path / "a.zip.part"
+        until(lambda: part.is_file() and part.stat().st_size >= 2000)
+        assert process.poll() is None
         process.kill()
     assert not (tmp_path / "a.zip").exists()
     server.files["/a.zip"].seconds = 0.0
@@ -471,9 +482,10 @@ print(sorted(data.files(None, None)))
 
 
 def test_two_processes_download_known_data_once(server: Any, tmp_path: Path) -> None:
-    server.files["/a.zip"] = Served(packed(FILES), block=20, seconds=0.1)
+    server.files["/a.zip"] = Served(packed(FILES), gate=(gate := threading.Event()))
     script = KNOWN.format(url=f"{server.address}/a.zip", digest=digest_of(FILES))
     started = [begun(script, tmp_path) for _ in range(2)]
+    let_on_once_one_waits(started, gate)
     said = [one.communicate(timeout=300)[1].decode() for one in started]
     assert all(one.endswith("['one.txt', 'two.txt']\n") for one in said)
     assert len(server.asked) == 1

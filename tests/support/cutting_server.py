@@ -21,6 +21,7 @@ class Served:
         tag, modified: what tells versions apart, where the server says so.
         length: whether the length is announced.
         seconds: to wait before anything, and before each block.
+        gate: what must be set before anything is sent.
         moved: where it is in truth.
     """
 
@@ -33,6 +34,7 @@ class Served:
     seconds: float = 0.0
     moved: str | None = None
     block: int = 1 << 20
+    gate: threading.Event | None = None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -70,6 +72,8 @@ class Handler(BaseHTTPRequestHandler):
             if value is not None:
                 self.send_header(name, value)
         self.end_headers()
+        if served.gate is not None:
+            served.gate.wait(timeout=200)
         end = start + served.cuts.pop(0) if served.cuts else whole
         for place in range(start, min(end, whole), served.block):
             time.sleep(served.seconds)
