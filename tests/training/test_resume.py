@@ -155,7 +155,11 @@ def first(two_steps: Path, tmp_path: Path) -> Path:
 VALIDATED = {"val_check_interval": 4, "check_val_every_n_epoch": None}
 CASES = {
     "chain, bucket, validated every 4 batches": (partial(Setting, bucket=True), 9, VALIDATED),
-    "clamped inside, measured in the first batch": (partial(Setting, "steps", clipping=Graves(0.01)), 9, {}),
+    "clamped inside, a plateau, measured in the first batch": (
+        partial(Setting, "steps", clipping=Graves(0.01), scheduler=PlateauSchedule("accuracy", patience=0)),
+        9,
+        {"val_check_interval": 2, "check_val_every_n_epoch": None},
+    ),
     "tree, bucket, in an epoch, a cosine": (
         partial(Setting, "tree", bucket=True, scheduler=CosineSchedule(13)),
         8,
@@ -176,20 +180,10 @@ CASES = {
         6,
         {"accumulate_grad_batches": 4},
     ),
-    "two directions, validated twice an epoch": (
-        partial(Setting, bidirectional=True),
+    "two directions, sgd, no clipping, fewer batches, validated twice an epoch": (
+        partial(Setting, bidirectional=True, clipping=NoClipping(), optimizer=partial(torch.optim.SGD, lr=0.1)),
         7,
-        {"val_check_interval": 0.5},
-    ),
-    "plateau": (
-        partial(Setting, scheduler=PlateauSchedule("accuracy", patience=0)),
-        7,
-        {"val_check_interval": 2, "check_val_every_n_epoch": None},
-    ),
-    "sgd, no clipping, fewer batches": (
-        partial(Setting, clipping=NoClipping(), optimizer=partial(torch.optim.SGD, lr=0.1)),
-        7,
-        {"limit_train_batches": 5},
+        {"limit_train_batches": 5, "val_check_interval": 0.5},
     ),
 }
 """What may make a difference, each once."""
