@@ -140,12 +140,11 @@ def test_final_is_of_the_last_weights(tmp_path: Path) -> None:
         assert record.final[f"{split}_loss"] == pytest.approx(float(errors.mean()), rel=1e-5)
 
 
-def test_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit(tmp_path: Path) -> None:
     """None outside a checkout; the hash in one, with + where it has changes."""
     package = tmp_path / "rnn_research"
     package.mkdir()
-    monkeypatch.setattr(provenance, "__file__", str(package / "training" / "provenance.py"))
-    assert provenance.commit() is None
+    assert provenance.commit_of(package) is None
     if shutil.which("git") is None:
         pytest.skip("needs git")
 
@@ -157,9 +156,10 @@ def test_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in ("init", "add .", "commit -m first"):
         git(*command.split())
     (package / "notes").write_text("not in the checkout\n")
-    assert provenance.commit() == git("rev-parse", "HEAD")
+    assert provenance.commit_of(package) == git("rev-parse", "HEAD")
     (package / "fit.py").write_text("2\n")
-    assert provenance.commit() == git("rev-parse", "HEAD") + "+"
+    assert provenance.commit_of(package) == git("rev-parse", "HEAD") + "+"
+    assert provenance.commit() == provenance.commit_of(Path(provenance.__file__).parents[1])
 
 
 # Folders.
