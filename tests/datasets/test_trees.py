@@ -539,6 +539,7 @@ def test_ssts_encoder_reads_its_files_as_it_did(classes: int, treebank: Path) ->
         assert data.task.classes[sample.target] == item.label
 
 
+@pytest.mark.slow
 def test_the_real_sst_is_the_same_through_ptb_trees(sst_data: SST, real_sst: Path) -> None:
     sst, own = sst_data, PTBTrees(str(real_sst))
     assert [len(own.samples(split)) for split in SPLITS] == [8540, 1101, 2210]
