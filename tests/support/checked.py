@@ -1,10 +1,9 @@
-"""The shapes in signatures, and the types beside them, checked at every call of the package while testing.
+"""The types and shapes in signatures, checked at every call of the package while testing.
 
 jaxtyping's hook decorates every function with `jaxtyping.jaxtyped`, which checks arguments twice and results once, and
 binds every call to its signature: a step of training took three times as long. Put in its place, `jaxtyped` checks the
-same annotations in one pass, binds nothing, and leaves functions alone whose signatures name no shape: pyright checks
-their types, at no cost in the tests' time. Of a function within a function, which is made anew at each call of that,
-the checks are written once.
+same annotations in one pass, binds nothing, and keeps axes only where a signature names some. Of a function within a
+function, which is made anew at each call of that, the checks are written once.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ ROOMS = (
     "structures",
     "unroll",
 )
-"""The packages whose signatures name shapes."""
+"""The packages whose signatures name shapes. Those of the others pyright checks, at no cost in the tests' time."""
 check = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, violation_type=TypeError))
 """Checks the types of a function's arguments and result at every call; an int is a float."""
 _jaxtyped: Any = jaxtyping.jaxtyped
@@ -44,7 +43,7 @@ def install() -> None:
 
 
 def jaxtyped(given: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:
-    """A function, method or dataclass whose annotations `typechecker` checks at every call, where they name a shape."""
+    """A function, method or dataclass whose annotations `typechecker` checks at every call."""
     again = functools.partial(jaxtyped, typechecker=typechecker)
     if given is None:
         return again
@@ -63,20 +62,22 @@ def _checked(function: Any, typechecker: Callable[[Any], Any]) -> Any:
     code = function.__code__
     if id(code) not in _written:
         _written[id(code)] = _write(function, typechecker)
-    written = _written[id(code)]
-    return function if written is None else _with_axes(written.around(function))
+    checked = _written[id(code)].around(function)
+    return _with_axes(checked) if _written[id(code)].names_axes else checked
 
 
 class _Written(NamedTuple):
     function: Any
     checked: Any
+    """`function` where its signature says nothing."""
+    names_axes: bool
 
     def around(self, function: Any) -> Any:
         """The checks around `function`, which is of the same code: beartype's wrapper holds what it wraps as the
         default of an argument."""
         made = self.checked
-        if self.function is function:
-            return made
+        if self.function in (function, made):
+            return function if made is self.function else made
         again = types.FunctionType(made.__code__, made.__globals__, made.__name__, made.__defaults__, made.__closure__)
         functools.update_wrapper(again, function)
         again.__kwdefaults__ = {
@@ -85,22 +86,21 @@ class _Written(NamedTuple):
         return again
 
 
-_written: dict[int, _Written | None] = {}
-"""By the code of a function; None: its signature names no shape."""
+_written: dict[int, _Written] = {}
+"""By the code of a function."""
 
 
-def _write(function: Any, typechecker: Callable[[Any], Any]) -> _Written | None:
+def _write(function: Any, typechecker: Callable[[Any], Any]) -> _Written:
     written = function.__annotations__
     hints = {name: _resolved(function, hint) for name, hint in written.items()}
-    if not any(map(_names_axes, hints.values())):
-        return None
     function.__annotations__ = hints
     try:
         checked = typechecker(function)
     finally:
         function.__annotations__ = written
-    checked.__annotations__ = written
-    return _Written(function, checked)
+    if checked is not function:
+        checked.__annotations__ = written
+    return _Written(function, checked, any(map(_names_axes, hints.values())))
 
 
 def _with_axes(checked: Any) -> Any:
