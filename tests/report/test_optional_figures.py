@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import ENDS, SOME_OR_EVERY, STEPS, write_run
+from folders import ENDS, SOME_OR_EVERY, STEPS, leave_out, write_run
 from optional import STRATEGIES, write_optional_tables
 
 from rnn_research.compare import Comparison, compare
 from rnn_research.compare.page_data import page_data
 from rnn_research.records import runs
-from rnn_research.report import figures, interactive_data, style
+from rnn_research.report import figures, interactive_data
 from rnn_research.report.figures import Drawing
 
 NEW = ("norm_map", "saturation", "foreseen", "confusion")
@@ -75,8 +75,7 @@ def test_axes_have_names_in_words_and_the_caption_says_n(
 def test_pdfs_embed_their_letters_and_are_small(
     every: bool, compared: Comparison, look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for other in ("svg", "png"):
-        monkeypatch.setattr(style, other, lambda figure: "")
+    leave_out(monkeypatch, "svg", "png")
     names = NEW if every else {"screen": ("norm_map", "confusion"), "paper": ("saturation", "foreseen")}[look]
     found = drawn(compared, *names, look=look, files=True)
     for name in names:
@@ -86,7 +85,7 @@ def test_pdfs_embed_their_letters_and_are_small(
 
 
 def test_a_figure_has_the_name_that_it_is_asked_for_by(compared: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style, "svg", lambda figure: "")
+    leave_out(monkeypatch, "svg")
     every = drawn(compared)
     assert len(every) > 9
     assert list(every) == [name for name in figures.FIGURES if name in every]
@@ -145,7 +144,7 @@ def test_matrices_of_any_size(classes: int, tmp_path: Path) -> None:
 
 
 def test_many_conditions_and_classes_are_cut_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style, "svg", lambda figure: "")
+    leave_out(monkeypatch, "svg")
     found = drawn(study(tmp_path, tuple(f"net{place}" for place in range(14)), 4, 1, ENDS), "confusion", "foreseen")
     assert "The first 12 of 14 conditions are drawn." in found["confusion"].caption
     assert "The first 12 of 14 conditions are drawn." in found["foreseen"].caption

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from folders import ENDS, SOME_OR_EVERY, STEPS, write_run
+from folders import ENDS, SOME_OR_EVERY, STEPS, leave_out, write_run
 from matplotlib.figure import Figure
 
 from rnn_research import report
@@ -173,8 +173,7 @@ def test_an_option_that_is_a_number_is_said_with_its_factor(tmp_path: Path, opti
 def test_pdfs_are_small_and_carry_their_letters(
     every: bool, look: str, compared: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for other in ("svg", "png"):
-        monkeypatch.setattr(style, other, lambda figure: "")
+    leave_out(monkeypatch, "svg", "png")
     drawn = figures.draw(compared, look, page_data(compared), names=None if every else ["vanishing"])
     assert len(drawn) > 5 or not every
     for pdf in (drawing.pdf for drawing in drawn):

@@ -170,9 +170,16 @@ SOME_OR_EVERY = pytest.mark.parametrize(
 def draw_less(patch: pytest.MonkeyPatch, *names: str) -> None:
     """Let `report.write` draw figures as SVG alone (and no others than these), for tests of what stands around them:
     PNG and PDF take twice the time of the SVG, which the page has."""
-    from rnn_research.report import figures, style
+    from rnn_research.report import figures
 
-    patch.setattr(style, "png", lambda figure: b"")
-    patch.setattr(style, "pdf", lambda figure: b"")
+    leave_out(patch, "png", "pdf")
     if names:
         patch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in names})
+
+
+def leave_out(patch: pytest.MonkeyPatch, *forms: str) -> None:
+    """Let figures be drawn without these of their forms: svg, png, pdf."""
+    from rnn_research.report import style
+
+    for form in forms:
+        patch.setattr(style, form, lambda figure, nothing="" if form == "svg" else b"": nothing)
