@@ -11,6 +11,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from pytorch_optimizer.optimizer import SPAM as TheirSPAM
 from pytorch_optimizer.optimizer import AdaGC as TheirAdaGC
 from pytorch_optimizer.optimizer.agc import agc
 from pytorch_optimizer.optimizer.gradient_centralization import centralize_gradient
-from small import SEQUENCES, Given, model_of, sequences
+from small import SEQUENCES, Given, model_of, run, sequences
 from zclip import ZClip as TheirZClip
 
 from rnn_research.cells import GRU, LSTM, RNN
@@ -597,6 +598,24 @@ def test_groups_of_parameters_have_one_global_norm() -> None:
     np.testing.assert_allclose(after, before * 0.01 / np.linalg.norm(before), rtol=1e-6)
     (row,) = model.clipped.table()
     assert row["norm_before"] == pytest.approx(np.linalg.norm(before), rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["global_norm", "agc", "autoclip"])
+def test_four_accumulated_batches_are_one_large_one(name: str, tmp_path: Path) -> None:
+    """With bounds at which most steps are clipped."""
+    bound = {"max_norm": 0.05} if name == "global_norm" else {}
+    weights, samples = [], sequences(32)
+    for size, accumulated in ((16, 1), (4, 4)):
+        data = Given(SEQUENCES, samples, batch_size=size)
+        model = model_of(data, LSTM, clipping=made(name, **bound)).double()
+        folder = tmp_path / str(size)
+        run(data, model, folder, max_epochs=2, accumulate_grad_batches=accumulated, precision="64-true")
+        weights.append(model.state_dict())
+        assert (model.clipped.table()["coefficient"] != 1.0).mean() >= 0.5
+        assert len(model.clipped.table()) == 4
+    for key, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][key], rtol=1e-10, atol=1e-12, msg=key)
 
 
 # Mistakes.

@@ -118,6 +118,19 @@ def test_what_does_nothing_changes_no_bit(strategy: str, setting: str, tmp_path:
     assert not table["fired"].any()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ACTING)
+def test_accumulation_is_one_large_batch(strategy: str, tmp_path: Path) -> None:
+    found = []
+    for size in (6, 2):
+        data = Given(SEQUENCES, sequences(6), batch_size=size)
+        model = model_of(data, RNN, clipping=ACTING[strategy](), num_layers=2)
+        run(data, model, tmp_path / str(size), max_epochs=2, accumulate_grad_batches=6 // size)
+        found.append(model.state_dict())
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name], rtol=1e-5, atol=1e-6)
+
+
 def test_the_record_says_where_it_acted(tmp_path: Path) -> None:
     trained(tmp_path, "lstm", Composed({"adjoint_norm": AdjointNorm(0.2), "global_norm": GlobalNorm(0.05)}))
     steps, adjoints = runs.read_table(tmp_path, "clipping"), runs.read_table(tmp_path, "adjoint")

@@ -192,6 +192,7 @@ ACTING: dict[str, Maker] = {
     ("strategy", "regularizer", "batches"),
     [
         *((name, None, 1) for name in ("autoclip", "adjoint_norm", "tbptt", "composed")),
+        *(pytest.param(name, None, 1, marks=pytest.mark.slow) for name in ("none", "global_norm", "graves")),
         ("graves", "omega", 1),
         ("global_norm", "small", 2),
         ("none", "omega", 2),
