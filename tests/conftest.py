@@ -5,6 +5,7 @@ Imports nothing heavy: some tests need no torch.
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
 import os
@@ -15,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asked_once  # noqa: F401
 import checked
-import entry_points_once  # noqa: F401
 import pytest
 import unsynced  # noqa: F401
 from treebank import written
@@ -31,6 +32,8 @@ gc.disable()  # until the tests are imported
 
 LAWS = ("test_contract", "test_curves", "test_unroll")
 """Files of tests that are marked `law`."""
+FORKING = {"claimed", "command", "forked", "fuzz"}
+"""Modules of tests/support that fork processes."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,10 +71,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the laws: not the slow ones, since `-m law` takes the place of `-m "not slow"`."""
+    """Mark the laws: not the slow ones, since `-m law` takes the place of `-m "not slow"`. Tests that fork processes
+    come first: of two workers one then begins the process that all are forked from, which takes as long as to import
+    lightning."""
     for item in items:
         if item.path.stem in LAWS and not item.get_closest_marker("slow"):
             item.add_marker("law")
+    items.sort(key=lambda item: not _forks(getattr(item, "module", None)))
+
+
+@functools.cache
+def _forks(module: object) -> bool:
+    """Whether a module of tests has something that forks processes, from `tests/support`."""
+    values = list(vars(module).values()) if module else []
+    return any({getattr(value, name, None) for name in ("__module__", "__name__")} & FORKING for value in values)
 
 
 def pytest_collection_finish() -> None:

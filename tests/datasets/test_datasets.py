@@ -7,7 +7,6 @@ import functools
 import importlib
 import inspect
 import itertools
-import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -782,42 +781,6 @@ def test_sst_names_the_file_that_is_missing_empty_or_unreadable(tmp_path):
         SST(root=str(folder)).load()
     with pytest.raises(ValueError, match=r"^dataset.root: given .*nowhere, which is not there"):
         SST(root=str(tmp_path / "nowhere")).load()
-
-
-def test_the_real_sst_has_its_published_counts(sst_data):
-    data = sst_data
-    assert [len(data.samples(split)) for split in SPLITS] == [8544, 1101, 2210]
-    roots = np.bincount([sample.target for sample in data.samples("train")])
-    assert roots.tolist() == [1092, 2218, 1624, 2322, 1288]
-    assert data.task.max_children == 2
-    assert data.vocabulary["("] > 1
-    assert not any(word.startswith("-l") and word.endswith("b-") for word in data.vocabulary)
-    for split in SPLITS:
-        for sample in data.samples(split):
-            assert len(sample.tree) == 2 * len(sample.inputs) - 1  # strictly binary
-            assert np.array_equal(sample.tree_inputs[sample.tree.leaves], sample.inputs)
-    assert not any((sample.inputs == 1).any() for sample in data.samples("train"))
-    majority = [np.mean([s.target == 3 for s in data.samples(split)]) for split in ("val", "test")]
-    assert list(data.baselines().values()) == majority
-
-
-def test_the_real_sst_without_neutral_sentences(sst_data):
-    counts = [sum(sample.target != 2 for sample in sst_data.samples(split)) for split in SPLITS]
-    assert counts == [6920, 872, 1821]
-
-
-@pytest.mark.slow
-def test_the_real_sst_drops_neutral_sentences(real_sst):
-    data = SST(root=str(real_sst), classes=2)
-    assert [len(data.samples(split)) for split in SPLITS] == [6920, 872, 1821]
-
-
-def test_the_real_splits_share_three_sentences_as_published(real_sst):
-    train, val, test = (
-        {tuple(re.findall(r"[^ ()]+(?=\))", line)) for line in (real_sst / name).read_text("utf-8").split("\n")} - {()}
-        for name in ("train.txt", "dev.txt", "test.txt")
-    )
-    assert [len(train & val), len(train & test), len(val & test)] == [1, 2, 0]
 
 
 def test_batches_are_tensors_of_the_right_types(data):

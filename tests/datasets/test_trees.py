@@ -22,7 +22,6 @@ from rnn_research.datasets.task import SPLITS
 from rnn_research.datasets.trees import reading
 from rnn_research.datasets.trees.brackets import read_brackets
 from rnn_research.datasets.trees.deep_json import _read_deep
-from rnn_research.datasets.trees.encoder import TreeEncoder
 from rnn_research.datasets.trees.json_trees import JSONTrees
 from rnn_research.datasets.trees.programs import ends, first_word, functions, nested_loops
 from rnn_research.datasets.trees.ptb_trees import PTBTrees
@@ -537,21 +536,6 @@ def test_ssts_encoder_reads_its_files_as_it_did(classes: int, treebank: Path) ->
         assert encoded(again.encode(item.raw)) == encoded(sample)
         assert data.task.classes is not None
         assert data.task.classes[sample.target] == item.label
-
-
-@pytest.mark.slow
-def test_the_real_sst_is_the_same_through_ptb_trees(sst_data: SST, real_sst: Path) -> None:
-    sst, own = sst_data, PTBTrees(str(real_sst))
-    assert [len(own.samples(split)) for split in SPLITS] == [8540, 1101, 2210]
-    assert own.task.input_size <= sst.task.input_size
-    assert [sample.target for sample in own.samples("test")] == [sample.target for sample in sst.samples("test")]
-
-
-def test_the_real_vectors_cover_the_words_of_sst(sst_data: SST, real_data: Callable[[str], Path]) -> None:
-    path = real_data("glove") / "glove.6B.50d.sst-vocab.txt.gz"
-    assert isinstance(sst_data.encoder, TreeEncoder)
-    _, said = sst_data.encoder.pretrained(path, sst_data.samples("train"))
-    assert "(99.1%)" in said
 
 
 def test_halves_of_surrogate_pairs_in_json_trees_are_no_text(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from rnn_research.training.signals import STOPPING
 
 IMPORTED = (
-    "entry_points_once",
+    "asked_once",
     "unsynced",
     "rnn_research.cli.train",
     "rnn_research.training.fit",
