@@ -34,12 +34,22 @@ def from_environment(node: DictConfig | ListConfig, key: Any) -> bool:
 
 
 def _recorded(node: DictConfig | ListConfig, key: Any, written: Any) -> Any:
+    if not _interpolates(written):  # as most: node by node it would take as long as composing
+        return written
     if OmegaConf.is_missing(node, key):
         return "???"
     if OmegaConf.is_interpolation(node, key):
         return written if from_environment(node, key) else _plain(node[key])
     value = node[key]
     return recorded(value) if OmegaConf.is_config(value) else value
+
+
+def _interpolates(written: Any) -> bool:
+    """Whether there may be an interpolation in plain values."""
+    if isinstance(written, str):
+        return "${" in written
+    below = written.values() if isinstance(written, dict) else written if isinstance(written, list) else ()
+    return any(map(_interpolates, below))
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ files and from modules that hold nothing else than such kinds.
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torchmetrics import Metric
 
 from rnn_research.cells import initialisation
@@ -104,7 +105,19 @@ def resolved(cfg: DictConfig) -> DictConfig:
             raise UsageError(
                 f"{key}: given {value!r}, which is an interpolation even when it is resolved; write it out"
             )
-    return OmegaConf.create(plain)  # type: ignore[arg-type,return-value]
+    made = pickle.loads(pickle.dumps(cfg))  # to create it from plain values takes five times as long
+    OmegaConf.set_struct(made, None)  # type: ignore[arg-type]
+    _put_in(made, plain, OmegaConf.to_container(cfg, resolve=False))
+    return made
+
+
+def _put_in(node: DictConfig | ListConfig, plain: Any, written: Any) -> None:
+    """The plain values where `node` has interpolations, as `written`."""
+    for key, value in _items(plain):
+        if isinstance(value, dict | list) and isinstance(written[key], dict | list):
+            _put_in(node._get_node(key), value, written[key])  # type: ignore[arg-type]
+        elif isinstance(written[key], str) and OmegaConf.is_interpolation(node, key):
+            node[key] = value
 
 
 def check_targets(cfg: DictConfig, folders: Iterable[Path]) -> None:

@@ -18,9 +18,11 @@ from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
 from rnn_research.config.compose import PRIMARY, Composer
 from rnn_research.config.composed_options import ALONE, ComposedOptions, read_typed, with_values
+from rnn_research.config.environment import recorded
 from rnn_research.config.groups import CONF, LISTS
 from rnn_research.config.kept_yamls import KeptYamls
 from rnn_research.config.short_keys import register
+from rnn_research.config.targets import resolved
 
 
 def by_hydra(*overrides: str) -> DictConfig:
@@ -87,6 +89,24 @@ def test_an_option_gives_its_group_the_same_whatever_others_are_chosen(number: i
         found = [option_node(group, name) for name in names]
         one = OmegaConf.merge(*found) if group in LISTS else found[0]
         assert OmegaConf.to_container(one) == OmegaConf.to_container(config[group]), group
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *(["experiment=" + name] for name in GROUPS["experiment"][::7]),
+        ["model.cell.hidden_size=${dataset.batch_size}", "engine=${oc.env:ENGINE,auto}", "+dataset.more=${model.cell}"],
+        ["+dataset.more={a:[1,{b:'${seed}'},'${optimizer}',null]}", "resume='???'", "trust=[a,'${engine}']"],
+    ],
+    ids=str,
+)
+def test_a_resolved_config_is_the_one_of_its_plain_values(overrides: list[str]) -> None:
+    """All nodes; what is recorded are the same values, but for those from the environment."""
+    task = Composer().run(overrides).task
+    plain = OmegaConf.to_container(task, resolve=True)
+    assert list(nodes(resolved(task))) == list(nodes(OmegaConf.create(plain)))
+    expected = {**plain, "engine": "${oc.env:ENGINE,auto}"} if "${oc" in str(overrides) else plain
+    assert recorded(task) == expected
 
 
 def test_each_option_is_in_a_round() -> None:
