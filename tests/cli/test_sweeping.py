@@ -336,7 +336,7 @@ def test_hydras_launcher_interface(here: Path) -> None:
     assert [runs.read(run).status for run in runs.find([here / "s"])] == ["done", "done"]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_pairs_that_cannot_work_are_left_out_and_listed_once(
     workers: int, here: Path, sweep_command: Callable[..., Any]
 ) -> None:

@@ -43,13 +43,13 @@ def test_a_line_gives_a_line_whatever_the_batch(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _ = trained
-    read = [pair[0] for pair in sentences(120)]
+    read = [pair[0] for pair in sentences(120)[:60]]
     (source := tmp_path / "in.txt").write_text("\n".join([*read[:20], "", "  ", "zebra", *read[20:]]), encoding="utf-8")
     found, _ = called(capsys, folder, source)
-    assert len(found) == 123
+    assert len(found) == 63
     assert found[20:22] == ["", ""]
-    right = [one == pair[1] for one, pair in zip([*found[:20], *found[23:]], sentences(120), strict=True)]
-    assert sum(right) > 60
+    right = [one == pair[1] for one, pair in zip([*found[:20], *found[23:]], sentences(120)[:60], strict=True)]
+    assert sum(right) > 30
     assert called(capsys, folder, source, "--batch-size", 3)[0] == found
     monkeypatch.setattr(sys, "stdin", io.StringIO(source.read_text(encoding="utf-8")))
     assert called(capsys, folder)[0] == found

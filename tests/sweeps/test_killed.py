@@ -144,7 +144,7 @@ def check_bare(here: Path, expected: dict[str, Any], seeds: int, steps: int, kil
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_killed_sweep_goes_on(workers: int, here: Path, undisturbed: Callable[..., Any]) -> None:
     check(here, undisturbed(3, 40), 3, 40, 2, workers, 1.5)
 
