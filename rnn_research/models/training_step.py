@@ -28,7 +28,8 @@ class TrainingStep:
     and keeps its gradient where the step is `recorded`: what the backward pass started with there (accumulation and
     loss scaling included). `unit` is the same number, where something acts on the loss. `terminal` is the summed loss
     of the answers, where the loss also reads other positions; None where it reads those alone. `inputs` are the batch's
-    own, at the structure's positions. `values` are what each regularizer has measured so far of each part, with their weights.
+    own, at the structure's positions. `values` are what each regularizer has measured so far of each part, with their
+    weights.
 
     Args:
         clipping: acts inside backpropagation, and on the gradients.
