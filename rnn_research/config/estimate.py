@@ -5,24 +5,20 @@ Each figure is a lower bound: what is refused would not have gone well. What pas
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from rnn_research.cells.base import Cell
-from rnn_research.checks import LARGEST
 from rnn_research.config.resources import available, files, processes, size
+from rnn_research.config.sizes import Sizes, sizes_of
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.streams import SampleStream
 from rnn_research.datasets.task import SPLITS
-from rnn_research.models.model import count_parameters
 
 log = logging.getLogger(__name__)
 
@@ -36,30 +32,10 @@ DRAWING = 600.0
 """Seconds that drawing the samples of one validation or test may take: what is computed of them comes on top."""
 WORKER_MEMORY, WORKER_SECONDS, WORKER_FILES = 8 << 20, 0.03, 4
 """Of a process that makes batches: what it has for itself, what starting and ending it takes, its pipes here."""
-ITEM = {"64": 8, "32": 4, "16": 2, "bf16": 2}
-"""Bytes of a number, by the precision's first part."""
 
 
 class TooMuch(ValueError):
     """A run that needs more than there is: the message names the key, what is needed, and what there is."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What the estimates of a model are made of: `longest` is the steps or nodes of the longest sample; `parameters`
-    those of the model, of which `cells` are read at each of its positions; `kept` the numbers that a batch keeps at
-    each position; `states` the optimiser's numbers for each parameter; `width` the size of embeddings, 0 without."""
-
-    batch: int
-    longest: int
-    layers: int
-    parameters: int
-    cells: int
-    kept: int
-    states: int
-    item: int
-    width: int
-    hidden: int
 
 
 def check_data(data: DataModule) -> None:
@@ -178,7 +154,7 @@ def check_model(
     Raises:
         TooMuch: they don't, or it does.
     """
-    found = _sizes(model, cell, children, data, optimizer, precision)
+    found = sizes_of(model, cell, children, data, optimizer, precision)
     if found is None:
         return
     room = available() if there is None else there
@@ -211,83 +187,9 @@ def _blame(model: Mapping[str, Any], found: Sizes) -> str:
     """The key that makes the model large."""
     if model.get("match_parameters") is not None:
         return "model.match_parameters"
-    if found.width > found.hidden:
-        return "model.embedding_size"
-    return "model.num_layers" if found.layers > 1000 else "model.cell"
-
-
-def _sizes(
-    model: Mapping[str, Any],
-    cell: Callable[..., Cell],
-    children: int,
-    data: DataModule,
-    optimizer: Callable[..., torch.optim.Optimizer],
-    precision: str,
-) -> Sizes | None:
-    """None where they are not whole numbers, or the cell doesn't tell: who makes them says so."""
-    task, layers = data.task, model.get("num_layers", 1)
-    embedded = model.get("embedding_size", 1) if task.vectors is None else task.vectors.shape[1]
-    width = embedded if task.tokens else task.input_size
-    target = model.get("match_parameters")
-    if not all(type(number) is int and number > 0 for number in (layers, width, *([target] if target else []))):
-        return None
-    batch, kept, hidden = min(data.batch_size, len(data.samples("train"))), 0, 0
-    if target is not None:
-        cells = parameters = target
-    else:
-        asked = getattr(cell, "keywords", {}).get("hidden_size")
-        chains = 2 if model.get("bidirectional") is True else 1
-        read = chains * asked if isinstance(asked, int) else asked
-        first, above = _cell(cell, width, children), _cell(cell, read, children)
-        if first is None or above is None or above[1] > LARGEST:
-            return None
-        hidden = above[1]
-        cells = chains * (first[0] + (layers - 1) * above[0])
-        parameters = cells + (task.input_size * width if task.tokens else 0) + (chains * hidden + 1) * task.output_size
-        kept = chains * layers * hidden * above[2]
-    item = ITEM.get(precision.partition("-")[0], 4) if precision.endswith("-true") or "-" not in precision else 4
-    states, width = _states(optimizer), width if task.tokens else 0
-    return Sizes(batch, data.longest or 0, layers, parameters, cells, kept, states, item, width, hidden)
-
-
-def _cell(cell: Callable[..., Cell], input_size: Any, children: int) -> tuple[int, int, int] | None:
-    """The parameters of a layer's cell, its hidden size, and the parts of its state: of a cell on the meta device,
-    which takes no memory; where that can't count so far, from what three small ones say."""
-    with contextlib.suppress(Exception):
-        try:
-            with torch.device("meta"):
-                made = cell(input_size=int(input_size), max_children=children)
-            return count_parameters(made), made.hidden_size, len(made.state_names)
-        except Exception:  # a shape beyond what torch counts in
-            return _extrapolated(cell, int(input_size), children)
-    return None
-
-
-def _extrapolated(cell: Callable[..., Cell], input_size: int, children: int) -> tuple[int, int, int]:
-    """A cell's parameters are a polynomial of its hidden size, of second degree where that is the input size too."""
-    hidden = getattr(cell, "keywords", {})["hidden_size"]
-    square = input_size == hidden
-    counts, state_names = [], ()
-    for small in (1, 2, 3):
-        with torch.device("meta"):
-            made = cell(input_size=small if square else input_size, max_children=children, hidden_size=small)
-        counts.append(count_parameters(made))
-        state_names = made.state_names
-    one, two, three = counts
-    second = three - 2 * two + one
-    total = one + (hidden - 1) * (two - one) + (hidden - 1) * (hidden - 2) // 2 * second
-    return total, hidden, len(state_names)
-
-
-def _states(optimizer: Callable[..., torch.optim.Optimizer]) -> int:
-    """How many numbers an optimiser keeps of each parameter: after a step on a small one."""
-    with contextlib.suppress(Exception):
-        parameter = nn.Parameter(torch.zeros(64))
-        made = optimizer([parameter])
-        parameter.grad = torch.zeros(64)
-        made.step()
-        return sum(isinstance(value, torch.Tensor) and value.numel() == 64 for value in made.state[parameter].values())
-    return 0
+    if found.layers > 1000:
+        return "model.num_layers"
+    return "model.embedding_size" if found.width > found.hidden else "model.cell"
 
 
 def _duration(seconds: float) -> str:

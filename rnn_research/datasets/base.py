@@ -27,6 +27,7 @@ from rnn_research.datasets.baselines import (
     written_tokens,
 )
 from rnn_research.datasets.checking import check_disjoint, check_labelled, check_samples, without_tree
+from rnn_research.datasets.consistent import check_task
 from rnn_research.datasets.encoder import Encoder
 from rnn_research.datasets.sampling import Batches, SampleDataset, silence_lost_connection
 from rnn_research.datasets.streams import SampleStream
@@ -101,6 +102,7 @@ class DataModule(LightningDataModule, ABC):
             ValueError: a split is missing, or a sample does not fit: names it by its number in its split.
         """
         task, sets = self._load()
+        check_task(task)
         for split, samples in sets.items():
             if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
                 raise ValueError(f"{split}: given a {type(samples).__name__}, expected a sequence; use list(...)")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from rnn_research.datasets.consistent import check_arrays
 from rnn_research.structures import Sample, SampleArrays, Tree
 from rnn_research.structures.layouts import END, NO_INPUT, NO_TARGET, least_steps
 
@@ -43,11 +44,11 @@ def check_samples(split: str, samples: Sequence[Any], task: Task, most: int | No
     Raises:
         ValueError: one is not what the task says; names the sample, what it has, and what was expected.
     """
+    if isinstance(samples, SampleArrays):
+        check_arrays(split, samples)
     count = len(samples) if most is None else min(most, len(samples))
     if not count:
         raise ValueError(f"{split}: holds no sample, expected at least one")
-    if isinstance(samples, SampleArrays):
-        _check_padding(split, samples)
     first = samples[0]
     for start in range(0, count, CHUNK):
         chunk = [samples[number] for number in range(start, min(start + CHUNK, count))]
@@ -74,20 +75,6 @@ def _labelled(sample: Sample, task: Task) -> bool:
         if expected and given is not None
     ]
     return not labels or any((np.asarray(given) != NO_TARGET).any() for given in labels)
-
-
-def _check_padding(split: str, stack: SampleArrays) -> None:
-    """No label stands behind a sample's last step: it would be learnt from padding."""
-    if stack.step_targets is None:
-        return
-    steps = np.arange(stack.step_targets.shape[1])
-    beyond = ((stack.step_targets != NO_TARGET) & (steps >= np.asarray(stack.lengths)[:, None])).any(1)
-    if beyond.any():
-        number = int(np.flatnonzero(beyond)[0])
-        raise ValueError(
-            f"sample {number} of {split}: step_targets: given a label behind its last step, "
-            f"{int(stack.lengths[number])}; expected {NO_TARGET} there"
-        )
 
 
 def _check_form(name: str, sample: Any, task: Task, first: Sample) -> None:

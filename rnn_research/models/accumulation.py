@@ -28,8 +28,8 @@ class Window:
     batches: int = 0
     labels: int = 0
     first: int = 0
-    apart: dict[str, SeparateAverage] = field(default_factory=dict)
-    """By name, what regularizers add to gradients that is not weighed by labels."""
+    apart: dict[tuple[str, str], SeparateAverage] = field(default_factory=dict)
+    """By name and part, what regularizers add to gradients that is not weighed by labels."""
 
     @property
     def empty(self) -> bool:
@@ -56,13 +56,15 @@ class SeparateAverage:
     """Gradients that are averaged over a window by weights of their own.
 
     Args:
-        parameters: whose.
+        cells: whose parameters' gradients.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self.parameters = parameters
-        self._sums = [torch.zeros_like(parameter) for parameter in parameters]
-        self._weight: Tensor | float = 0.0
+    def __init__(self, cells: Sequence[nn.Module]) -> None:
+        owned = [(number, parameter) for number, cell in enumerate(cells) for parameter in cell.parameters()]
+        self.parameters = [parameter for _, parameter in owned]
+        self._cell = [number for number, _ in owned]
+        self._sums = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self._weights = torch.zeros(len(cells), dtype=torch.float64)
 
     @contextmanager
     def collecting(self) -> Iterator[list[Tensor]]:
@@ -78,21 +80,31 @@ class SeparateAverage:
                 parameter.grad = gradient
 
     def add(self, collected: Sequence[Tensor], weight: Tensor | float, scale: float) -> None:
-        """One batch's, times `scale`, as `weight` among all."""
-        self._weight = self._weight + weight
-        for total, gradient in zip(self._sums, collected, strict=True):
-            total += gradient * (scale * weight)
+        """One batch's, times `scale`, as `weight` among all: one number, or one a cell."""
+        weights = torch.as_tensor(weight, dtype=torch.float64).cpu().expand_as(self._weights)
+        self._weights = self._weights + weights
+        factors = (scale * weights).tolist()
+        for total, gradient, cell in zip(self._sums, collected, self._cell, strict=True):
+            total += gradient * factors[cell]
 
     def complete(self) -> None:
         """Add the mean to the parameters' gradients."""
-        for parameter, total in zip(self.parameters, self._sums, strict=True):
-            mean = torch.where(total == 0, 0.0, total / self._weight).to(parameter.dtype)
+        weights = self._weights.tolist()
+        for parameter, total, cell in zip(self.parameters, self._sums, self._cell, strict=True):
+            mean = total / weights[cell] if weights[cell] else torch.zeros_like(total)
             parameter.grad = mean if parameter.grad is None else parameter.grad.add_(mean)
 
 
 def mean_of(values: Sequence[tuple[Tensor, Tensor | float]]) -> Tensor:
-    """The mean of values by their weights, where any weighs something; of one value, that."""
-    total = sum(weight for _, weight in values)
-    if len(values) == 1 or not total:
-        return torch.stack([value for value, _ in values]).mean()
-    return torch.stack([value * (weight / total) for value, weight in values]).sum()
+    """The mean of values by their weights, where any weighs something; of one value, that.
+
+    Values are one number each, or one a cell with a weight each: then their means are summed.
+    """
+    if len(values) == 1:
+        return values[0][0].sum()
+    stack = torch.stack([value for value, _ in values])
+    given = [torch.as_tensor(weight, dtype=torch.float64, device=stack.device) for _, weight in values]
+    weights = torch.stack([weight.expand(stack.shape[1:]) for weight in given])
+    total = weights.sum(0)
+    shares = torch.where(total == 0, 1 / len(values), weights / torch.where(total == 0, 1.0, total))
+    return (stack * shares).sum()

@@ -28,7 +28,8 @@ class TrainingStep:
     and keeps its gradient where the step is `recorded`: what the backward pass started with there (accumulation and
     loss scaling included). `unit` is the same number, where something acts on the loss. `terminal` is the summed loss
     of the answers, where the loss also reads other positions; None where it reads those alone. `inputs` are the batch's
-    own, at the structure's positions. `values` are what each regularizer has measured so far, with their weights.
+    own, at the structure's positions. `values` are what each regularizer has measured so far of each part, with their
+    weights.
 
     Args:
         clipping: acts inside backpropagation, and on the gradients.
@@ -51,7 +52,7 @@ class TrainingStep:
         self.terminal: Tensor | None = None
         self._weight = 1.0
         self.unit: Tensor | None = None
-        self.values: dict[str, list[tuple[Tensor, Tensor | float]]] = {}
+        self.values: dict[str, dict[str, list[tuple[Tensor, Tensor | float]]]] = {}
         self._changed: list[tuple[Tensor, int]] = []
 
     @property
@@ -103,45 +104,45 @@ class TrainingStep:
     def _penalized(self, loss: Tensor) -> Tensor:
         """The loss, and what regularizers add to it. The metrics have counted the loss already, without."""
         for name, regularizer in self._regularizers():
-            for part in self.parts.values():
+            for of, part in self.parts.items():
                 with torch.set_grad_enabled(regularizer.weight != 0):
                     penalty = regularizer.penalty(part)
-                self._measured(name, penalty, self.labels)
+                self._measured(name, of, penalty, self.labels)
                 if penalty is not None and regularizer.weight != 0 and self.labels:
                     loss = loss + regularizer.weight * penalty
         return loss
 
-    def _measured(self, name: str, value: Tensor | None, weight: Tensor | float = 1.0) -> None:
-        """Keep a regularizer's value until the step is done: accumulated batches have one each, of such a weight."""
+    def _measured(self, name: str, part: str, value: Tensor | None, weight: Tensor | float = 1.0) -> None:
+        """Keep a regularizer's value of a part until the step is done: accumulated batches have one each, of such a
+        weight."""
         if value is not None:
-            self.values.setdefault(name, []).append((value.detach(), weight))
+            self.values.setdefault(name, {}).setdefault(part, []).append((value.detach(), weight))
 
     def after_backward(self, parameters: Iterable[nn.Parameter]) -> None:
         """Let regularizers add to the gradients; with the last batch, make these the gradients of the whole step."""
         if self._watched and self.parts:
             for name, regularizer in self._regularizers():
-                for part in self.parts.values():
-                    self._after_backward(name, regularizer, part)
+                for of, part in self.parts.items():
+                    self._after_backward(name, of, regularizer, part)
             if self.clipping.acts_inside:
                 self._changed += [_count_changed(part.unrolled) for part in self.parts.values()]
         if self.completes and self.window.full > 1:
             self.window.complete(parameters)
 
-    def _after_backward(self, name: str, regularizer: Regularizer, part: Step) -> None:
+    def _after_backward(self, name: str, of: str, regularizer: Regularizer, part: Step) -> None:
         """What a regularizer adds to gradients: weighed by the batch's labels, or by what it counts itself."""
         window = self.window
         assert self.unit is not None
         if window.full == 1 or not regularizer.counts:
-            self._measured(name, regularizer.after_backward(part, self.unit), self.labels)
+            self._measured(name, of, regularizer.after_backward(part, self.unit), self.labels)
             return
-        if name not in window.apart:
-            cells = [cell for one in self.parts.values() for cell in one.cells]
-            window.apart[name] = SeparateAverage([parameter for cell in cells for parameter in cell.parameters()])
-        apart = window.apart[name]
+        if (name, of) not in window.apart:
+            window.apart[name, of] = SeparateAverage(part.cells)
+        apart = window.apart[name, of]
         with apart.collecting() as collected:
             value = regularizer.after_backward(part, self.unit)
         counted = regularizer.counted(part)
-        self._measured(name, value, counted)
+        self._measured(name, of, value, counted)
         apart.add(collected, counted, window.full / self._weight)
 
     def clip(self, parameters: list[nn.Parameter]) -> dict[str, Tensor]:
@@ -176,9 +177,14 @@ class TrainingStep:
         """
         for name, regularizer in self._regularizers():
             with torch.no_grad():
-                self._measured(name, regularizer.after_step(number))
+                self._measured(name, "", regularizer.after_step(number))
         values = {} if self.window.empty else self.values
-        return {name: mean_of(values[name]) if name in values else none for name in self.regularizers}
+        return {name: _over_parts(values[name]) if name in values else none for name in self.regularizers}
+
+
+def _over_parts(values: dict[str, list[tuple[Tensor, Tensor | float]]]) -> Tensor:
+    """A regularizer's value at a step: the sum over the parts, as it enters the loss or the gradients."""
+    return torch.stack([mean_of(batches) for batches in values.values()]).sum()
 
 
 def _count_changed(unrolled: Unrolled) -> tuple[Tensor, int]:

@@ -12,6 +12,7 @@ from rnn_research.cells.base import State
 from rnn_research.checks import integer
 from rnn_research.probes.base import Columns, Probe
 from rnn_research.probes.observation import Observation
+from rnn_research.records.stacked import stacked
 from rnn_research.structures import Chain, evenly_spread
 from rnn_research.unroll import LayerStates
 from rnn_research.unroll.norms import norm
@@ -33,7 +34,8 @@ class Adjoint(Probe):
 
     Where a strategy acts inside backpropagation these are the adjoints that flow, after it; and for each point at
     which one acts (see `unroll.intervention`: `recurrent`, `adjoint`, `preactivation`) there are `<point>_before` and
-    `<point>_after`, the norm over all parts of the state (or all gates) before and after.
+    `<point>_after`, the norm over all parts of the state (or all gates) before and after, NaN in layers and steps in
+    which nothing acted there (sequences that are no longer than the window of `tbptt`).
 
     Which samples: those of the step's batch, or `samples` of them that are spread evenly over it. A batch may be sorted
     by length (`dataset.bucket`): its first samples would be its shortest; spread evenly, they are as long as the
@@ -67,7 +69,7 @@ class Adjoint(Probe):
             if observation.attended:
                 rows |= self._attended(layer, observation.attended[index : index + 1])
             parts.append(rows)
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return stacked([{name: values.cpu().numpy() for name, values in part.items()} for part in parts])
 
     def _rows(
         self,

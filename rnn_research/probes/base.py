@@ -17,6 +17,7 @@ import torch
 from rnn_research.cells.base import Cell
 from rnn_research.checks import flag, integer
 from rnn_research.probes.observation import Observation
+from rnn_research.records.stacked import check_columns, stacked, structured
 from rnn_research.unroll.undisturbed import undisturbed
 
 Columns = Mapping[str, Any]
@@ -88,21 +89,19 @@ class Probe(ABC):
         return on_interval or (self.first and step == 0) or (self.last and step == self.last_step)
 
     def table(self) -> np.ndarray:
-        """All rows so far as one structured array; empty before the first measurement."""
+        """All rows so far as one structured array; empty before the first measurement. Where a measurement had no such
+        column, its rows have NaN there."""
         if not self.rows:
             return np.empty(0, dtype=[("step", np.int64)])
-        columns = {name: np.concatenate([row[name] for row in self.rows]) for name in self.rows[0]}
+        columns = stacked(self.rows)
         self.rows = [columns]  # many small arrays, some of them views of a tensor, take more room than they hold
-        table = np.empty(len(columns["step"]), [(name, column.dtype) for name, column in columns.items()])
-        for name, column in columns.items():
-            table[name] = column
-        return table
+        return structured(columns)
 
     def observe(self, observation: Observation) -> None:
         """Measure, and keep the rows. The cells and all random numbers are left as they are.
 
         Raises:
-            ValueError: the columns are of different lengths.
+            ValueError: the columns are of different lengths; or one that is of no real numbers is not in all rows.
         """
         with torch.no_grad(), undisturbed(observation.cells):
             columns = {name: _column(values) for name, values in self.measure(observation).items()}
@@ -112,7 +111,12 @@ class Probe(ABC):
                 f"{type(self).__name__}: given columns of lengths {lengths}, expected equally many rows in each"
             )
         step = np.full(max(lengths.values()), observation.step, dtype=np.int64)
-        self.rows.append({"step": step, **columns})
+        row = {"step": step, **columns}
+        try:
+            check_columns([*self.rows[:1], row])
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__}: {error}") from error
+        self.rows.append(row)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of a probe with a memory."""

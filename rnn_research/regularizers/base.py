@@ -45,7 +45,8 @@ class Step:
 
 
 class Regularizer(nn.Module):
-    """A regularizer acts on training beside the loss. Its value at each step is recorded: what `penalty`,
+    """A regularizer acts on training beside the loss. It is given each part of a model by itself: an encoder and a
+    decoder, one direction of a layer. Its value at each step is recorded, the sum over the parts of what `penalty`,
     `after_backward` or `after_step` returned (of accumulated batches the mean, by their labels or by what it `counts`),
     NaN where that is None. The task's loss is reported without it."""
 
@@ -80,7 +81,7 @@ class Regularizer(nn.Module):
         is added."""
         return None
 
-    def after_backward(self, step: Step, unit: Float[Tensor, ""]) -> Float[Tensor, ""] | None:
+    def after_backward(self, step: Step, unit: Float[Tensor, ""]) -> Float[Tensor, "*cells"] | None:
         """Add to the gradients of the cells' parameters what is not the derivative of a penalty.
 
         Args:
@@ -88,13 +89,14 @@ class Regularizer(nn.Module):
                 scaling included): what is added must be multiplied by it.
 
         Returns:
-            The regularizer's value at this step, to be recorded; None: it has none.
+            The regularizer's value at this step, to be recorded: one number, or one a cell, which are summed up.
+            None: it has none.
         """
         return None
 
     def counted(self, step: Step) -> Tensor | float:
-        """The number that the value which `after_backward` has just returned was divided by: samples, or what else it
-        counts. Called where the regularizer `counts`."""
+        """What the value that `after_backward` has just returned was divided by: samples, or what else it counts; one
+        number, or one a cell where the value has as many. Called where the regularizer `counts`."""
         return len(step.structure)
 
     def after_step(self, number: int) -> Float[Tensor, ""] | None:

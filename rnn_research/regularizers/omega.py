@@ -14,6 +14,7 @@ from rnn_research.jacobians.closed_forms import layer_vjps
 from rnn_research.jacobians.product_weight import ProductWeight
 from rnn_research.jacobians.vjp import VectorJacobian
 from rnn_research.regularizers.base import Regularizer, Step, refuse_trees
+from rnn_research.unroll import Unrolled
 from rnn_research.unroll.repeatable import check_repeatable
 
 TREES = "the ratio of the gradient's norms after and before one update needs one previous state, and a node has several"
@@ -51,8 +52,9 @@ class Omega(Regularizer):
         super().__init__()
         self.alpha = number("alpha", alpha, least=0.0)
         self.form = choice("form", form, ("code", "paper"))
-        self._readouts: dict[int, Tensor] = {}
-        self._counted: Tensor | float = 0.0
+        self._readouts: dict[Unrolled, dict[int, Tensor]] = {}
+        """Of what was unrolled for the batch at hand, each for itself, the readout's gradient in each layer."""
+        self._counted: list[Tensor] = []
 
     def attach(self, cells: Sequence[Cell], trees: bool | None = None) -> None:
         refuse_trees(trees, TREES)
@@ -64,25 +66,26 @@ class Omega(Regularizer):
     def penalty(self, step: Step) -> None:
         """Nothing is added; but where no readout's gradient will come by, the adjoint is what Omega would compute."""
         refuse_trees(step.structure, TREES)
-        self._readouts = {}
+        readouts = self._readouts[step.unrolled] = {}
         for index, layer in enumerate(step.unrolled.layers):
             if layer.hidden.requires_grad and not step.inside:
-                layer.hidden.register_hook(partial(self._readouts.__setitem__, index))
+                layer.hidden.register_hook(partial(readouts.__setitem__, index))
 
     def after_backward(self, step: Step, unit: Tensor) -> Tensor:
         refuse_trees(step.structure, TREES)
-        readouts, self._readouts = self._readouts, {}
+        readouts = self._readouts.pop(step.unrolled, {})
         silent = {index: (gradient == 0).all(-1) for index, gradient in readouts.items()}
         inputs = {0: step.inputs}  # dropout may lie before those of the layers above
+        self._counted = []
         values = [
             self._layer(layer.cell.weight_hh, layer_vjps(layer, silent.get(index), inputs.get(index)), step, unit)
             for index, layer in enumerate(step.unrolled.layers)
         ]
-        return torch.stack(values).sum()
+        return torch.stack(values)
 
     def counted(self, step: Step) -> Tensor | float:
-        """The steps that count, or the samples."""
-        return self._counted if self.form == "code" else super().counted(step)
+        """The steps that count in each layer, or the samples."""
+        return torch.stack(self._counted) if self.form == "code" else super().counted(step)
 
     def _layer(self, weight: Tensor, updates: Iterator[VectorJacobian], step: Step, unit: Tensor) -> Tensor:
         """One layer's Omega; alpha times its gradient goes to the weight's."""
@@ -96,7 +99,7 @@ class Omega(Regularizer):
             if adds_to is not None:
                 factor = slopes.to(weight.dtype)[:, None]
                 gradient += one.immediate([factor * part for part in one.product])
-        self._counted = count
+        self._counted.append(count)
         total = count.clamp(min=1) if self.form == "code" else len(step.structure)
         if adds_to is not None:
             adds_to += gradient * (self.alpha * unit / total).to(weight.dtype)

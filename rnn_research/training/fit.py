@@ -54,14 +54,16 @@ def fit(
     Raises:
         FileExistsError: the folder already holds a run.
         ResumeError: the earlier run has no checkpoint that can be read, or is of another training (a ValueError).
-        ValueError: stop_when_solved, or a rule, that the task has no metric for; a metric is to be looked at that no
-            validation measures.
+        ValueError: a sample has no tree, and they are laid out along their trees; stop_when_solved, or a rule, that
+            the task has no metric for; a metric is to be looked at that no validation measures.
         KeyboardInterrupt: after an `interrupted` record is written.
         Exception: whatever training raised, after a `failed` record is written.
     """
     if not run.go_on:
         _check_free(run.folder)
     runs.check_tables(probes)
+    if data.layout.needs_parse:
+        data.check_trees()
     rule, facts = model.success(run.stop_when_solved), _facts(data, model)
     check_watched(model, run)
     earlier = find_earlier(run, data, model, facts)

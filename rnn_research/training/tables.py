@@ -15,6 +15,7 @@ from rnn_research.probes.base import Probe
 from rnn_research.probes.clipping import clipping_table
 from rnn_research.probes.regularizer import regularizer_table
 from rnn_research.records import runs
+from rnn_research.records.stacked import stacked, structured
 from rnn_research.sweeps import heart
 from rnn_research.training.live_record import LiveRecord
 from rnn_research.training.position import PositionTracker
@@ -81,12 +82,15 @@ class TableWriter(Callback):
         return rows
 
     def _joined(self, name: str, table: np.ndarray) -> np.ndarray:
-        """With the rows of the run that this one goes on from, where they have the same columns."""
+        """With the rows of the run that this one goes on from, where these columns can tell what they lack."""
         before = self._before.get(name)
         if before is None or not len(table):
             return table if before is None else before
-        if before.dtype != table.dtype:
+        if before.dtype == table.dtype:
+            return np.concatenate([before, table])
+        try:
+            return structured(stacked([{key: one[key] for key in one.dtype.names or ()} for one in (before, table)]))
+        except ValueError:
             log.warning("%s: other columns than before; the rows of the earlier run are left in its own folder", name)
             del self._before[name]
             return table
-        return np.concatenate([before, table])

@@ -103,6 +103,7 @@ RANGES = [
     ("model.cell.hidden_size=0", "model.cell.hidden_size: given 0, expected an integer >= 1"),
     ("model.dropout=1.5", "model.dropout: given 1.5, expected a number >= 0 and <= 1"),
     ("model.match_parameters=0", "model.match_parameters: given 0, expected an integer >= 1"),
+    ("model.match_parameters=[]", "model.match_parameters: given [], expected an integer >= 1"),
     ("clipping=global_norm clipping.max_norm=0", "clipping.max_norm: given 0, expected a number > 0"),
     ("clipping=global_norm clipping.max_norm=-1", "clipping.max_norm: given -1, expected a number > 0"),
     ("clipping=global_norm clipping.max_norm=nan", "clipping.max_norm: given nan, expected a number > 0"),

@@ -222,6 +222,7 @@ HUGE = [
     ("model.num_layers=10000000000", "model.num_layers: needs more memory than there is: at least"),
     ("model.match_parameters=1000000000000", "model.match_parameters: needs more memory than there is: at least 16 TB"),
     ("model.match_parameters=20000 model.num_layers=100000", "one step takes at least 100 s here"),
+    ("dataset=listops model.num_layers=1000000000", "model.num_layers: needs more memory than there is: at least"),
     ("dataset=listops model.embedding_size=10000000000", "model.embedding_size: needs more memory than there is"),
     ("dataset.num_workers=5000", "dataset.num_workers: given 5000, expected fewer"),
     ("dataset.num_workers=1000000000", "dataset.num_workers: given 1000000000, expected fewer", "of memory"),

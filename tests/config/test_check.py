@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from typing import Any
 
 import pytest
+import torch
 from composed import composed
 from omegaconf import OmegaConf
+from small import SEQUENCES, Given, sequences
 
+from rnn_research.cells import RNN
 from rnn_research.config import build as building
 from rnn_research.config import estimate
 from rnn_research.config.build import build, check, construct
+from rnn_research.config.sizes import sizes_of
 from rnn_research.datasets.adding import Adding
 from rnn_research.errors import UsageError
+from rnn_research.structures import SampleArrays
 
 SMALL = ("model.cell.hidden_size=3", "dataset=temporal_order", "dataset.train_size=8", "trainer.max_steps=1")
 MISTAKES = {
@@ -64,3 +71,20 @@ def test_a_busy_machine_refuses_no_data_that_a_quiet_one_takes(monkeypatch: pyte
     monkeypatch.setattr(samples, "make", lambda random, count: time.sleep(0.2) or make(random, count))
     assert 3 * samples.BLOCK * 0.2 > estimate.PATIENCE
     estimate.check_data(data)
+
+
+@pytest.mark.parametrize("samples", [sequences(4, (30, 30)), SampleArrays.of(sequences(4, (30, 30)))])
+def test_a_step_is_estimated_with_the_samples_that_are_there(samples: Any) -> None:
+    """Also of data that no option makes so long."""
+    data, cell, slow = Given(SEQUENCES, samples), partial(RNN, hidden_size=10**4), partial(torch.optim.SGD, lr=0.1)
+    found = sizes_of({"num_layers": 1}, cell, 1, data, slow, "32")
+    assert found is not None
+    assert (found.batch, found.longest) == (4, 30)
+
+
+def test_samples_that_are_none_are_left_to_the_check() -> None:
+    data = Given(SEQUENCES, [3, 4])  # type: ignore[list-item]
+    data.checked = False
+    found = sizes_of({"num_layers": 1}, partial(RNN, hidden_size=4), 1, data, partial(torch.optim.SGD, lr=0.1), "32")
+    assert found is not None
+    assert found.longest == 0

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from command import rnn_train
-from small import SEQUENCES, STEPS, TREES, Given, sentences, sequences
+from small import SEQUENCES, STEPS, TREES, Given, model_of, run, sentences, sequences
 
+from rnn_research.cells import ChildSumTreeLSTM
 from rnn_research.datasets.streams import SampleStream
 from rnn_research.datasets.task import Task
 from rnn_research.structures import Sample, SampleArrays, Tree
@@ -259,3 +260,75 @@ def test_data_that_share_samples_on_purpose_are_taken(tmp_path: Path, monkeypatc
     ended = rnn_train("--config-dir", "own", "dataset=mine", "trainer.max_steps=1", "hydra.run.dir=run")
     assert ended.code == 0, ended.err
     assert "sample 4 of val: its inputs are those of sample 1 of train" in (tmp_path / "run" / "run.log").read_text()
+
+
+# What is said of all samples at once.
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "class"}, "task: kind: given 'class', expected one of classification, regression"),
+        ({"output_size": 3.0}, r"task: output_size: given 3\.0, expected an integer >= 1"),
+        ({"input_size": 0}, "task: input_size: given 0, expected an integer >= 1"),
+        ({"tolerance": -1.0}, r"task: tolerance: given -1\.0, expected a number >= 0"),
+        ({"classes": ("a", "b")}, "task: classes: given 2 names, expected one for each of 3"),
+        ({"class_weights": (1.0, 2.0)}, "task: class_weights: given 2, expected one for each of 3"),
+        ({"class_weights": (1.0, 2.0, np.nan)}, "task: class_weights: given nan, expected a number >= 0"),
+        ({"class_weights": (0.0, 0.0, 0.0)}, "task: class_weights: given 0 for every class"),
+        (
+            {"class_weights": (1.0,) * 3, "kind": "sequence"},
+            "class_weights: given for sequence, of whose loss",
+        ),
+        ({"characters": (1.0, 2.0)}, "task: characters: given 2 numbers, expected one of train, val and test"),
+        ({"vectors": np.zeros((3, 4))}, r"task: vectors: given shape \(3, 4\), expected a row for each of 2 tokens"),
+    ],
+)
+def test_a_task_that_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Given(replace(SEQUENCES, **changes), sequences(3)).task  # noqa: B018
+
+
+WRITTEN = Task("sequence", input_size=2, output_size=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "lengths",
+            lambda a: np.where(np.arange(6) == 2, 9, a),
+            "sample 2 of train: lengths: given 9, expected 1 to",
+        ),
+        ("lengths", lambda a: a * 0, "sample 0 of train: lengths: given 0, expected 1 to 5"),
+        ("lengths", lambda a: a * 1.0, "train: lengths: given float64, expected a whole number a sample"),
+        ("inputs", lambda a: a.tolist(), "train: inputs: given a list, expected a numpy array"),
+        ("target", lambda a: a[:4], r"train: target: given shape \(4,\), expected a row for each of 6 samples"),
+        ("step_targets", lambda a: a[:, :2], r"train: step_targets: given shape \(6, 2\), expected \(6, 5\)"),
+        ("target_sequence", lambda a: a[:, 0], r"target_sequence: given shape \(6,\), expected a row for each"),
+        (
+            "target_sequence",
+            lambda a: np.where(np.arange(3) == 1, -1, a),
+            "sample 0 of train: .*: given a gap",
+        ),
+    ],
+)
+def test_arrays_of_samples_fit_each_other(name: str, change: Callable[[Any], Any], message: str) -> None:
+    """What lies before a gap was written, and the end took the place of what lies behind."""
+    written = np.array([1, 2, 3])
+    stack = copy.copy(
+        SampleArrays.of([replace(one, target_sequence=written) for one in sequences(6, (5, 5), steps=True)])
+    )
+    object.__setattr__(stack, name, change(getattr(stack, name)))
+    task = WRITTEN if name == "target_sequence" else STEPS
+    with pytest.raises(ValueError, match=message):
+        Given(task, {"train": stack, "val": sequences(3), "test": sequences(3)}).task  # noqa: B018
+
+
+def test_a_sample_without_its_tree_is_named_before_training(tmp_path: Path) -> None:
+    samples = sentences(6)
+    samples[2] = replace(samples[2], tree=None)
+    data = Given(TREES, samples, ParseTreeLayout())
+    with pytest.raises(ValueError, match=r"^sample 2 of train has no tree"):
+        run(data, model_of(data, ChildSumTreeLSTM), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -167,6 +167,8 @@ def test_a_quoted_text_has_several_lines(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "x", "label": 1}\n{"text": "x"\n', "line 2: found no JSON"),
         ("a.jsonl", '{"text": "x", "label": 1}\n[1]\n', "line 2: found '[1]', expected an object"),
         ("a.jsonl", '{"text": "x", "label": 1}\n{"text": ["x"], "label": 1}\n', "line 2: found list under 'text'"),
+        ("a.jsonl", '{"text": "x", "label": 1}\n{"text": "y", "label": NaN}\n', "line 2: found nan under 'label'"),
+        ("a.jsonl", '{"text": NaN, "label": 1}\n', "line 1: found nan under 'text', expected text"),
         ("a.jsonl", '{"text": "x", "label": 1}\n{"text": "\\u0000", "label": 1}\n', "line 2: found a NUL byte"),
         ("a.txt", "__label__a x\ny\n", "line 2: found no __label__"),
         ("a.txt", "__label__a __label__b x\n", "line 1: found two labels"),

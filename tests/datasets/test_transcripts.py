@@ -173,6 +173,14 @@ def test_no_manifest_is_said(tmp_path: Path) -> None:
         AudioTranscripts(str(tmp_path / "m.jsonl")).load()
 
 
+@pytest.mark.parametrize(("text", "said_of"), [("NaN", "nan"), ('["a"]', "list"), ('{"en": "a"}', "dict")])
+def test_what_is_no_text_is_no_transcript(text: str, said_of: str, tmp_path: Path) -> None:
+    said(tmp_path / "a.wav", "a")
+    (tmp_path / "m.jsonl").write_text(f'{{"file": "a.wav", "text": "a"}}\n{{"file": "a.wav", "text": {text}}}\n')
+    with pytest.raises(ValueError, match=rf"m.jsonl, line 2: found {said_of} under 'text', expected text"):
+        AudioTranscripts(str(tmp_path / "m.jsonl")).load()
+
+
 # Spoken numbers.
 
 SIZES: dict[str, Any] = {"train_size": 30, "val_size": 6, "test_size": 9, "min_digits": 2, "max_digits": 4}

@@ -315,6 +315,8 @@ def test_json_trees_are_objects_lists_and_texts(tmp_path: Path) -> None:
         ("x.json", '[{"label": 1, "token": "x"}', "line 1: found no end of the list"),
         ("x.json", '{"label": 1, "children": [[]]}', "line 1: found an empty list"),
         ("x.json", '{"label": [1], "token": "x"}', "line 1: found a list for 'label'"),
+        ("x.json", '{"label": NaN, "token": "x"}', "line 1: found nan for 'label', expected a text or a number"),
+        ("x.json", '{"label": "", "token": "x"}', "line 1: found a tree whose root has no label"),
         ("x.json", '["a", "b"]', "line 1: found a tree whose root has no label, expected one (in an object, under the"),
     ],
 )

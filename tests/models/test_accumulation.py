@@ -19,7 +19,7 @@ import torch
 from small import SEQUENCES, STEPS, TREES, Given, model_of, run, sentences, sequences
 from torch import Tensor
 
-from rnn_research.cells import LSTM, RNN, ChildSumTreeLSTM
+from rnn_research.cells import GRU, LSTM, RNN, ChildSumTreeLSTM
 from rnn_research.clipping import Clipping, Composed
 from rnn_research.clipping.adjoint_norm import AdjointNorm
 from rnn_research.clipping.adjoint_normalize import AdjointNormalize
@@ -32,12 +32,14 @@ from rnn_research.clipping.h_detach import HDetach
 from rnn_research.clipping.none import NoClipping
 from rnn_research.clipping.tbptt import TBPTT
 from rnn_research.clipping.value import Value
+from rnn_research.datasets.task import Task
 from rnn_research.probes.adjoint import Adjoint
 from rnn_research.probes.gradient_norm import GradientNorm
 from rnn_research.records import runs
 from rnn_research.regularizers.base import Regularizer, Step
 from rnn_research.regularizers.omega import Omega
 from rnn_research.regularizers.orthogonality import Orthogonality
+from rnn_research.structures import Sample
 from rnn_research.structures.layouts import ParseTreeLayout
 
 Maker = Callable[[], Any]
@@ -54,27 +56,40 @@ def split(samples: list[Any]) -> dict[str, list[Any]]:
     return {"train": samples[:9], "val": samples[9:12], "test": samples[12:]}
 
 
+WRITTEN = Task("sequence", input_size=2, output_size=4)
+TRANSCRIPTS = Task("transcript", input_size=2, output_size=4)
+
+
+def written(most: int) -> list[Sample]:
+    """Sequences with up to `most` tokens to be written; with fewer than two, one at least."""
+    random, made = np.random.default_rng(1), sequences(15, (1, 7))
+    counts = [random.integers(0, most + 1) if most > 1 else 1 for _ in made]
+    return [replace(one, target_sequence=random.integers(1, 4, count)) for one, count in zip(made, counts, strict=True)]
+
+
 DATA: dict[str, tuple[Callable[[int], Given], Any]] = {
     "whole": (lambda size: Given(SEQUENCES, split(sequences(15, (2, 7))), batch_size=size), RNN),
     "steps": (lambda size: Given(STEPS, split(sequences(15, (2, 7), steps=True)), batch_size=size), LSTM),
+    "written": (lambda size: Given(WRITTEN, split(written(6)), batch_size=size), LSTM),
+    "transcripts": (lambda size: Given(TRANSCRIPTS, split(written(1)), batch_size=size), GRU),
     "nodes": (lambda size: Given(TREES, split(sentences(15)), ParseTreeLayout(), batch_size=size), ChildSumTreeLSTM),
 }
 STRATEGIES: dict[str, tuple[Callable[[], Clipping], str]] = {
     "none": (NoClipping, "steps"),
-    "global_norm": (lambda: GlobalNorm(0.1), "whole nodes"),
+    "global_norm": (lambda: GlobalNorm(0.1), "whole nodes written"),
     "value": (lambda: Value(0.02), "nodes"),
     "agc": (lambda: AGC(0.01), "steps"),
     "autoclip": (lambda: AutoClip(20.0), "nodes"),
     "adjoint_norm": (lambda: AdjointNorm(0.1), "nodes"),
     "adjoint_normalize": (lambda: AdjointNormalize(0.7), "whole"),
-    "graves": (lambda: Graves(0.02), "steps"),
+    "graves": (lambda: Graves(0.02), "steps transcripts"),
     "depth_detach": (lambda: DepthDetach(1), "nodes"),
-    "tbptt": (lambda: TBPTT(2), "steps"),
+    "tbptt": (lambda: TBPTT(2), "steps written transcripts"),
     "h_detach": (lambda: HDetach(0.5), "steps"),
     "composed": (lambda: Composed({"graves": Graves(0.02), "global_norm": GlobalNorm(0.05)}), "nodes"),
 }
 REGULARIZERS: dict[str, tuple[Callable[[], Regularizer], str]] = {
-    "omega": (lambda: Omega(4.0, "code"), "steps"),
+    "omega": (lambda: Omega(4.0, "code"), "steps written"),
     "omega_paper": (lambda: Omega(4.0, "paper"), "steps"),
     "orthogonality": (Orthogonality, "nodes"),
     "small": (Small, "whole"),
@@ -112,25 +127,26 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("form", ["code", "paper"])
 def test_omega_counts_the_same_steps_of_batches_and_of_all_as_one(form: str, tmp_path: Path) -> None:
-    """Where the gradient vanishes on the way, so that far steps do not count."""
+    """Where the gradient vanishes on the way, so that far steps do not count: other steps in each layer."""
     found, counted = [], []
     for size, batches in ((6, 1), (2, 3)):
         data = Given(SEQUENCES, sequences(9, (30, 60)), batch_size=size)
-        model = model_of(
-            data, RNN, optimizer=partial(torch.optim.SGD, lr=0.01), regularizers={"mine": Omega(4.0, form)}
-        )
-        model = model.double()
+        slow, mine = partial(torch.optim.SGD, lr=0.01), {"mine": Omega(4.0, form)}
+        model = model_of(data, RNN, num_layers=2, optimizer=slow, regularizers=mine).double()
         with torch.no_grad():
-            model.cells[0].weight_hh.mul_(0.3)  # type: ignore[operator,union-attr]
+            for factor, cell in zip((0.9, 0.3), model.cells, strict=True):
+                cell.weight_hh.mul_(factor)  # type: ignore[operator,union-attr]
         run(data, model, tmp_path / str(size), max_epochs=2, accumulate_grad_batches=batches, precision="64-true")
-        counted.append(float(model.regularizers["mine"]._counted))
+        counted.append([float(count) for count in model.regularizers["mine"]._counted])
         found.append(
             {"weights": model.state_dict(), "regularizer": runs.read_table(tmp_path / str(size), "regularizer")}
         )
     for name, value in found[0]["weights"].items():
         torch.testing.assert_close(found[1]["weights"][name], value, rtol=1e-11, atol=1e-12, msg=name)
     np.testing.assert_allclose(found[1]["regularizer"]["mine"], found[0]["regularizer"]["mine"], rtol=1e-11)
-    assert 0 < counted[1] < 2 * 30
+    lower, upper = counted[1]
+    assert 0 < lower < 2 * 30
+    assert upper != lower
 
 
 def cases(made: dict[str, tuple[Any, str]]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from small import SEQUENCES, STEPS, TREES, Given, batches, for_training, model_o
 
 from rnn_research.cells import GRU, LSTM, RNN, ChildSumTreeLSTM
 from rnn_research.clipping.global_norm import GlobalNorm
+from rnn_research.clipping.h_detach import HDetach
+from rnn_research.clipping.tbptt import TBPTT
 from rnn_research.datasets.task import Task
 from rnn_research.models import Model
 from rnn_research.probes.adjoint import Adjoint
@@ -52,6 +55,48 @@ def _table(folder: Path, name: str) -> np.ndarray:
     table = runs.read_table(folder, name)
     assert table is not None
     return table
+
+
+class Now(Probe):
+    """One more column at step 1 alone."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(1)
+        self.value = value
+
+    def measure(self, observation: Observation) -> dict[str, Any]:
+        return {"always": 0, **({"now": self.value} if observation.step == 1 else {})}
+
+
+def test_a_column_that_comes_and_goes_is_missing_in_other_rows(tmp_path: Path) -> None:
+    data = Given(SEQUENCES, for_training(sequences(12)))
+    run(data, model_of(data), tmp_path / "some", {"now": Now(0.5)}, max_steps=3)
+    table = _table(tmp_path / "some", "now")
+    assert table["step"].tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(table["now"], [math.nan, 0.5, math.nan])
+    with pytest.raises(ValueError, match=r"^Now: given no now in some rows, expected it in all, since it is of int64$"):
+        run(data, model_of(data), tmp_path / "whole", {"now": Now(1)}, max_steps=3)
+
+
+@pytest.mark.parametrize(
+    ("clipping", "acted"),
+    [(lambda: TBPTT(3), [False, True, True]), (lambda: HDetach(0.5, until_step=2), [True, True, False])],
+    ids=["tbptt", "h_detach"],
+)
+def test_where_nothing_acts_no_norm_is_said(clipping: Any, acted: list[bool], tmp_path: Path) -> None:
+    """Of sequences that are no longer than a window, of which nothing is cut; and of steps that came too late."""
+    samples = sequences(12, (5, 5))
+    data = Given(SEQUENCES, for_training(samples))
+    for number in next(iter(data.train_dataloader().batch_sampler)):  # type: ignore[arg-type]
+        samples[number] = replace(samples[number], inputs=samples[number].inputs[: 3 if acted[1:] == [True] * 2 else 5])
+    data = Given(SEQUENCES, for_training(samples))
+    run(data, model_of(data, LSTM, clipping=clipping()), tmp_path, {"adjoint": Adjoint(1)}, max_steps=3)
+    table = _table(tmp_path, "adjoint")
+    for step, did in enumerate(acted):
+        for column in ("recurrent_before", "recurrent_after"):
+            said = np.isfinite(table[column][table["step"] == step])
+            assert said.all() if did else not said.any()
+    assert np.isfinite(table["hidden"]).all()
 
 
 # When.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,17 @@ from rnn_research.cells import GRU, LSTM, RNN, Cell, Hidden
 from rnn_research.cli import train
 from rnn_research.config.build import build
 from rnn_research.config.groups import CONF
+from rnn_research.datasets.task import Task
 from rnn_research.errors import UsageError
 from rnn_research.jacobians import vjp
+from rnn_research.models import Model
 from rnn_research.records import runs
 from rnn_research.regularizers import Regularizer, Step
 from rnn_research.regularizers.flossing import Flossing
 from rnn_research.regularizers.omega import Omega
 from rnn_research.regularizers.orthogonality import Orthogonality
 from rnn_research.regularizers.spectral import Spectral, decomposed
-from rnn_research.structures import BalancedTreeLayout, Chain
+from rnn_research.structures import BalancedTreeLayout, Batch, Chain
 from rnn_research.training.fit import RunSpec, fit
 from rnn_research.unroll import unroll
 
@@ -523,10 +526,10 @@ def test_a_scaled_loss_scales_what_is_added(name: str, scale: float) -> None:
         model.attach(False)
         (model.training_step(batch, 0) * factor).backward()
         model.on_after_backward()
-        values = [value.item() for value, _ in model.step.values.get("mine", [])]
+        values = [value.tolist() for value, _ in model.step.values.get("mine", {}).get("cells", [])]
         found.append(([parameter.grad / factor for parameter in model.parameters()], values))
     torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-10, atol=1e-13)
-    assert found[1][1] == pytest.approx(found[0][1], rel=1e-12)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-12)
     assert bool(found[0][1]) == (name != "spectral")
 
 
@@ -536,7 +539,7 @@ def test_the_loss_told_is_the_tasks_own(name: str) -> None:
     (batch,) = batches(data)[0]
     plain, given = model_of(data), model_of(data, regularizers={"mine": OURS[name]()})
     told, total = plain.training_step(batch, 0), given.training_step(batch, 0)
-    ((value, _),) = given.step.values["mine"]
+    ((value, _),) = given.step.values["mine"]["cells"]
     assert total.item() == pytest.approx((told + given.regularizers["mine"].weight * value).item())
     assert given.measured("train") == plain.measured("train")
 
@@ -552,8 +555,46 @@ def test_each_layer_has_its_own_omega() -> None:
     for layer, inputs in zip(step.unrolled.layers, (step.inputs, step.unrolled.layers[0].hidden), strict=True):
         alone: Any = type(step.unrolled)((layer,))
         values.append(Omega(0.0).after_backward(Step([layer.cell], step.structure, inputs, alone), unit))
-    assert Omega(0.0).after_backward(step, unit).item() == pytest.approx(float(sum(values)), rel=1e-14)
+    assert Omega(0.0).after_backward(step, unit).sum().item() == pytest.approx(float(sum(values)), rel=1e-14)
     assert min(values) > 0
+
+
+def of_parts(kind: str, regularizer: Regularizer) -> tuple[Model, Batch]:
+    """A model of which several are unrolled: the chains of two directions, or an encoder and a decoder."""
+    random, both = np.random.default_rng(0), kind == "directions"
+    written = [replace(one, target_sequence=random.integers(1, 3, 2 + n % 3)) for n, one in enumerate(sequences(4))]
+    data = Given(SEQUENCES, sequences(4)) if both else Given(Task("sequence", 2, 3), written)
+    model = model_of(data, LSTM, num_layers=2, bidirectional=both, regularizers={"mine": regularizer}).double()
+    model.attach(False)
+    return model, batches(data)[0][0]
+
+
+@pytest.mark.parametrize("kind", ["directions", "encoder and decoder"])
+def test_each_part_has_its_own_omega(kind: str) -> None:
+    """Whatever came by another part's states: a lower layer's gradient comes in at every step, an upper one's at the
+    last alone."""
+    model, batch = of_parts(kind, Omega(0.0))
+    model.training_step(batch, 0).backward()
+    model.on_after_backward()
+    alone = {
+        of: Omega(0.0).after_backward(part, model.step.unit).tolist()  # type: ignore[arg-type]
+        for of, part in model.step.parts.items()
+    }
+    found = {of: [value.tolist() for value, _ in values] for of, values in model.step.values["mine"].items()}
+    assert found == {of: [pytest.approx(values, rel=1e-12)] for of, values in alone.items()}
+    assert len(found) == (4 if kind == "directions" else 2)
+
+
+@pytest.mark.parametrize("kind", ["directions", "encoder and decoder"])
+def test_what_is_recorded_is_the_sum_over_the_parts(kind: str) -> None:
+    """As it enters the loss, and as it is of several layers."""
+    model, batch = of_parts(kind, Orthogonality(0.5))
+    total = model.training_step(batch, 0)
+    recorded = model.step.finish(0, torch.tensor(torch.nan))["mine"]
+    loss = total - model.step.loss
+    assert recorded.item() == pytest.approx(2 * loss.item(), rel=1e-12)
+    of_all = Orthogonality().penalty(replace(next(iter(model.step.parts.values())), cells=list(model.cells)))
+    assert recorded.item() == pytest.approx(of_all.item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -7,8 +7,10 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rnn_research.datasets.own.files import files_at, refusal, text_of
+from rnn_research.datasets.own.json_values import plain_text
 from rnn_research.datasets.own.parts import part_of
 from rnn_research.datasets.own.tables import column_named, rows_of
 from rnn_research.datasets.task import SPLITS
@@ -166,7 +168,14 @@ def _objects(manifest: Path) -> Iterator[tuple[int, list[str]]]:
         if not header:
             header = list(found)
             yield line, header
-        yield line, ["" if found.get(name) is None else str(found[name]).strip() for name in header]
+        yield line, [_cell(manifest, line, name, found.get(name)) for name in header]
+
+
+def _cell(manifest: Path, line: int, name: str, value: Any) -> str:
+    try:
+        return plain_text(value).strip()
+    except ValueError as error:
+        raise refusal(manifest, f"{error} under {name!r}, expected text", line) from None
 
 
 def columns_of(path: Path, header: Sequence[str], asked: dict[str, str | None]) -> dict[str, int | None]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_research.datasets.own.files import refusal, text_of
+from rnn_research.datasets.own.json_values import plain_text
 from rnn_research.datasets.own.parts import part_of
 from rnn_research.datasets.text.columns import LABEL, TEXT, AskedColumns, Columns, columns_of
 
@@ -193,9 +194,10 @@ def _objects(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _cell(path: Path, line: int, one: Mapping[str, Any], key: str | None) -> str:
     """What an object holds under a key, in words; "" for null, or where it has no such key."""
     value = None if key is None else one.get(key)
-    if isinstance(value, dict | list):
-        raise refusal(path, f"found {type(value).__name__} under {key!r}, expected text", line)
-    said = "" if value is None else str(value)
+    try:
+        said = plain_text(value)
+    except ValueError as error:
+        raise refusal(path, f"{error} under {key!r}, expected text", line) from None
     if said.isascii() and "\0" not in said:
         return said.strip()
     if "\0" in said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -103,7 +104,7 @@ def _grow(tree: WrittenTree, value: Any, keys: Keys) -> None:
 
 
 def _parts(node: Any, keys: Keys) -> tuple[str | None, str, list[Any]]:
-    """A node's label, its token and its children."""
+    """A node's label, its token and its children. An empty label is none, as in brackets."""
     if isinstance(node, dict):
         below = node.get(keys.children)
         below = [below] if isinstance(below, dict) else [] if below is None else below
@@ -115,7 +116,7 @@ def _parts(node: Any, keys: Keys) -> tuple[str | None, str, list[Any]]:
                 f"found a node with neither {keys.token!r} nor {keys.children!r}, but {_names(node)}, expected one of "
                 "them (dataset.token_key and dataset.children_key say what they are called)"
             )
-        return label, token or "", below
+        return label or None, token or "", below
     if isinstance(node, list):
         if not node:
             raise ValueError("found an empty list, expected nodes in it")
@@ -132,7 +133,7 @@ def _plain(value: Any, what: str) -> str | None:
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of pairs are no text
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return json.dumps(value)
     raise ValueError(f"found {_shown(value)} for {what!r}, expected a text or a number")
 
