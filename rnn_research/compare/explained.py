@@ -11,6 +11,7 @@ from rnn_research.compare.comparison import Comparison
 from rnn_research.compare.effects import never_acted
 from rnn_research.compare.factors import is_of_clipping, option
 from rnn_research.compare.reading import ComparedRun
+from rnn_research.curves import RESOLUTION
 from rnn_research.statistics.factors import Explained, explained
 from rnn_research.statistics.multiplicity import holm
 
@@ -33,7 +34,8 @@ class ExplainedRates(Explained):
 
 def explained_rates(comparison: Comparison) -> ExplainedRates | None:
     """What each varying factor, and each pair of them, explains of the decay rates' variance over the runs whose
-    gradient one rate describes; None where one condition is all that there is.
+    gradient one rate describes; None where one condition is all that there is. Where these rates are equal as far as
+    float32 can tell, or no run is left to tell chance by, `why` says it.
 
     Rates are of one training step: where runs were looked at at different ones, as where some diverged early, of the
     last at which all of them have a rate. Where there is none, `why` says it, and nothing is explained. Of a clipping
@@ -55,11 +57,23 @@ def explained_rates(comparison: Comparison) -> ExplainedRates | None:
     adjusted = holm([term.p for term in found.terms]) if found.terms else ()
     terms = tuple(replace(term, p=float(p)) for term, p in zip(found.terms, adjusted, strict=True))
     whole: dict[str, Any] = {item.name: getattr(found, item.name) for item in fields(found)} | {"terms": terms}
+    whole["why"] = _why(found, rates)
     if step is None and seen:
         whole["why"] = APART
     if not kept and notes:
         whole["why"] = notes[0]
     return ExplainedRates(**whole, step=step, varies_with=alias, notes=notes)
+
+
+def _why(found: Explained, rates: Sequence[float]) -> str:
+    """Why nothing is explained: the statistics' own reason, or that what there is would explain anything."""
+    known = [rate for rate in rates if rate == rate]
+    why = found.why
+    if found.terms and max(known) - min(known) <= RESOLUTION:
+        why = "all equal"
+    elif found.terms and not found.residual_df:
+        why = "no run is left to tell chance by"
+    return f"{why}, of {len(known)} runs whose gradient one rate describes" if why else ""
 
 
 def _acting(

@@ -22,7 +22,7 @@ from rnn_research.curves.samples import SampleGroup
 from rnn_research.curves.summary import CurveSummary, summary
 from rnn_research.curves.together import Reading, together
 from rnn_research.curves.typical import FLOOR, RESAMPLES, Typical, typical
-from rnn_research.curves.verdicts import Verdict, beyond, format_interval, ratio_spoken, short, verdict
+from rnn_research.curves.verdicts import Verdict, beyond, format_interval, rate_spoken, ratio_spoken, short, verdict
 
 __all__ = [
     "DOUBLE",
@@ -58,6 +58,7 @@ __all__ = [
     "layers",
     "of_direction",
     "of_part",
+    "rate_spoken",
     "ratio_spoken",
     "short",
     "states",

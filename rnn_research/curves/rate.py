@@ -76,14 +76,18 @@ class Decay:
 
     @property
     def half_life(self) -> float:
-        """-ln 2 / b, in applications: negative where the norm doubles instead, inf where b is 0."""
-        return float("inf") if self.rate == 0 else -float(np.log(2)) / self.rate
+        """-ln 2 / b, in applications: negative where the norm doubles instead, inf where b is 0 to `RESOLUTION`."""
+        return float("inf") if self.still else -float(np.log(2)) / self.rate
+
+    @property
+    def still(self) -> bool:
+        """Whether the rate is zero as far as float32 can tell."""
+        return abs(self.rate) < RESOLUTION
 
     @property
     def moves(self) -> bool:
-        """Whether the rate differs from zero: it is not exactly that, and zero is outside its interval, if it has
-        one."""
-        return self.rate != 0 and not (self.low <= 0 <= self.high)
+        """Whether the rate differs from zero: it is not that, and zero is outside its interval, if it has one."""
+        return not self.still and not (self.low <= 0 <= self.high)
 
     @property
     def holds(self) -> bool:

@@ -199,7 +199,7 @@ def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
         first=first,
         last=last,
         **extremes(shared.x[inside], shared.mean[inside], float(np.log(value)) if value > 0 else -np.inf),
-        gone=float(np.mean([far.gone for far in fars])),
+        gone=float(np.mean([far.gone for far in fars if far.ratio > 0] or [far.gone for far in fars])),
         zero_from=int(np.median(zeros)) if len(zeros) > len(fars) / 2 else None,
         falls=_group([far.falls for far in fars]),
         keeps=_group([far.keeps for far in fars]),

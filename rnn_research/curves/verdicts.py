@@ -135,6 +135,11 @@ def ratio_spoken(far: FarRatio) -> str:
     return value if low == high or "nan" in (low, high) else f"{value} [{low}, {high}]"
 
 
+def rate_spoken(decay: Decay) -> str:
+    """`-0.05 [-0.06, -0.04]`; 0 where it is that as far as float32 can tell."""
+    return format_interval(0.0 if decay.still else decay.rate, decay.low, decay.high)
+
+
 def _word(far: FarRatio) -> tuple[str, tuple[str, ...]]:
     """The word, and the others that the interval reaches."""
     if far.differ and not far.under:
@@ -200,7 +205,7 @@ def _law(decay: Decay) -> str:
     if decay.far.differ:
         return f"no single rate{beyond(decay)}"
     if decay.holds:
-        rate = f"rate {format_interval(decay.rate, decay.low, decay.high)} per application"
+        rate = f"rate {rate_spoken(decay)} per application"
         if decay.far.ratio == 0:
             return f"{rate} before{beyond(decay)}"
         if decay.moves:

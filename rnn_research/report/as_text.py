@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from rnn_research.compare.honesty import few_distances, near_underflow
-from rnn_research.curves import Reading, beyond, format_interval, ratio_spoken
+from rnn_research.curves import Reading, beyond, format_interval, rate_spoken, ratio_spoken
 from rnn_research.curves import short as brief
 from rnn_research.statistics.intervals import LOG_STUDENT, SEEDS, Interval
 
 
 def beside(reading: Reading) -> str:
-    """`0.02, weakens`."""
-    return f"{far(reading)}, {reading.verdict.said}"
+    """`0.02, weakens`; `0.05 [0.001, 1.7], vanishes to keeps?` where it is unclear."""
+    return f"{far(reading)}, {brief_words(reading)}"
 
 
 def words(reading: Reading) -> str:
@@ -20,9 +20,13 @@ def words(reading: Reading) -> str:
     disagree all of theirs."""
     verdict = reading.verdict
     if verdict.word == "seeds disagree":
-        counts = ", ".join(f"{word} {count}" for word, count in Counter(reading.words).most_common())
-        return f"{verdict.word}: {counts}"
+        return f"{verdict.word}: {seeds(reading)}"
     return verdict.headline
+
+
+def seeds(reading: Reading) -> str:
+    """`weakens 4, gone 1`: the seeds' own words."""
+    return ", ".join(f"{word} {count}" for word, count in Counter(reading.words).most_common())
 
 
 def words_over(reading: Reading) -> str:
@@ -75,13 +79,14 @@ def rate(reading: Reading) -> str:
     if decay.bounded:
         said = f"{'≤' if decay.rate < 0 else '≥'} {decay.rate:.3g}"
     else:
-        said = format_interval(decay.rate, decay.low, decay.high) if decay.holds else NOTHING
+        said = rate_spoken(decay) if decay.holds else NOTHING
     marks = FEW * few_distances(reading) + UNDERFLOW * near_underflow(reading)
     return said + marks + beyond(decay)
 
 
 def law(reading: Reading) -> str:
-    """`exponential`, `power -1.0`, `flat to 250, then -0.2`, `no simple law`."""
+    """`exponential`, `power -1.0`, `flat to 250, then -0.2`, `no simple law`; `no single rate` where lines fit, and
+    their rate gives another far ratio than is measured."""
     found, decay = reading.decay.law, reading.decay
     if decay.bounded or found.name == "unknown":
         return NOTHING
@@ -92,7 +97,7 @@ def law(reading: Reading) -> str:
     if found.bend is not None:
         before, after = ("flat" if not slope else f"{slope:.2g}" for slope in found.slopes)
         return f"{before} to {found.bend}, then {after}"
-    said = "no simple law" if found.name == "none" else found.name
+    said = "no simple law" if found.name == "none" else found.name if decay.agrees else "no single rate"
     return f"{said}, then zero" if decay.far.ratio == 0 else said
 
 

@@ -19,7 +19,9 @@ def named(found: ExplainedRates, term: Term, names: Mapping[str, str]) -> str:
 
 
 def of(found: ExplainedRates) -> str:
-    """`at step 200, of 12 runs whose gradient one rate describes; p by Holm`: what the numbers are of."""
+    """`at step 200, of 12 runs whose gradient one rate describes; p by Holm`: what the numbers are of; without p where
+    no term has one."""
     step = "" if found.step is None else f"at step {found.step:,}, "
     notes = "".join(f"; {note}" for note in found.notes)
-    return f"{step}of {found.n} runs whose gradient one rate describes, share of variance; p by Holm{notes}"
+    tested = "; p by Holm" if any(term.p == term.p for term in found.terms) else ""
+    return f"{step}of {found.n} runs whose gradient one rate describes, share of variance{tested}{notes}"

@@ -150,5 +150,13 @@ def seeds_say(conditions: Sequence[Condition], count: Callable[[Condition], int]
 
 
 def seeds_read(condition: Condition) -> int:
-    """Of how many seeds its vanishing curve is."""
-    return condition.read
+    """Of how many seeds its vanishing curve is: those that could be read, without those that leave float32 where others
+    don't (`undrawn` says how many)."""
+    return 0 if condition.chosen is None else min(condition.read, condition.chosen.curve.n)
+
+
+def undrawn(conditions: Sequence[Condition]) -> str:
+    """That seeds are in the verdict and not in the curve, with a space before; empty where all are."""
+    left = sum(condition.read - seeds_read(condition) for condition in conditions)
+    verb = "is" if left == 1 else "are"
+    return f" {left} whose gradient is gone, overflows or underflows {verb} in the verdict alone." if left else ""

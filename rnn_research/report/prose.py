@@ -8,7 +8,7 @@ from html import escape
 
 from rnn_research.compare import Comparison, Condition, Success
 from rnn_research.compare.factors import is_of_clipping
-from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, LADDER, RISE, Reading, verdicts
+from rnn_research.curves import DOUBLE, FALL, FLOOR, HALF, RISE, Reading, verdicts
 from rnn_research.report import as_text, budget, columns, metric_columns
 from rnn_research.report.names import joined, names
 
@@ -23,8 +23,8 @@ PHRASES = {
     "gone": ("the gradient is ", ""),
     "too short": ("the curve is ", " to judge"),
     "no gradient": ("there is ", ""),
-    "samples differ": ("", ""),
-    "seeds disagree": ("", ""),
+    "samples differ": ("the ", ""),
+    "seeds disagree": ("the ", ""),
 }
 """What stands before and after a word in a sentence; before verbs, the gradient."""
 
@@ -70,13 +70,14 @@ def _with(said: str, clause: str) -> str:
 
 def _layer(comparison: Comparison) -> str:
     """`layer 0 vanishes in rnn`: the first layer in which the gradient is lost where another of the same cells has it,
-    and in how many conditions; of the layers together the verdict may be that it is kept. Empty where there is none."""
+    and in how many conditions; of the layers together the verdict may be that it is kept. Both by words that are sure;
+    empty where there is none."""
     found: dict[tuple[str, str], list[Condition]] = {}
     for condition in comparison.conditions:
         words = {
             name: one.verdict.word
             for name, one in condition.beside.items()
-            if name.startswith("layer") and one.verdict.word in (*LADDER, "gone")
+            if name.startswith("layer") and one.verdict.sure
         }
         lost = next((name for name, word in words.items() if word in LOST), None)
         if lost is not None and any(word not in LOST for word in words.values()):
@@ -251,6 +252,8 @@ def _arriving(label: str, readings: list[Reading], lengths: bool) -> str:
     over = dict.fromkeys(str(reading.verdict.length) for reading in readings if reading.verdict.length)
     if as_text.NOTHING in ends:
         return escape(_close(label))
+    if any(reading.verdict.word == "seeds disagree" for reading in readings):  # which no one number is of
+        return escape(f"{_close(label)} ({as_text.seeds(readings[0])})" if len(readings) == 1 else _close(label))
     said = f"to {' and '.join(ends)}" + (f" over {' and '.join(over)}" if lengths and over else "")
     return f"{escape(_close(label))} ({typeset(said)})"
 

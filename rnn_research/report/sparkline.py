@@ -13,7 +13,8 @@ LEVELS = "▁▂▃▄▅▆▇█"
 WIDTH = 16
 LEAST, MOST = float(np.log(10)), float(np.log(1e8))
 """The scale spans at least a decade, so that noise is flat, and at most eight, so that one curve that sinks to 1e-30
-does not make the others flat: what is below stands on the lowest level."""
+does not make the others flat. Where some curves rise and others fall it has room for both, so that what keeps looks
+like neither; what goes beyond stands on the highest or the lowest level."""
 ZERO, INFINITE, ABSENT = "0", "∞", " "
 
 
@@ -24,8 +25,9 @@ class Scale:
         values = [_judged(reading)[1] for reading in readings if reading is not None]
         finite = np.concatenate([np.zeros(1), *values])
         finite = finite[np.isfinite(finite)]
-        self.high = float(np.clip(finite.max(), 0, MOST))
-        self.low = min(max(float(finite.min()), self.high - MOST), self.high - LEAST)
+        lowest, highest = float(finite.min()), float(finite.max())
+        self.high = min(highest, max(MOST / 2, MOST + lowest))
+        self.low = min(max(lowest, self.high - MOST), self.high - LEAST)
 
     def said(self) -> str:
         """`▁ 1e-07, █ 1 of the norm at distance 1`."""
@@ -48,7 +50,8 @@ class Scale:
             return ABSENT
         if np.isinf(value):
             return INFINITE if value > 0 else ZERO
-        level = round((value - self.low) / (self.high - self.low) * (len(LEVELS) - 1))
+        step = (self.high - self.low) / (len(LEVELS) - 1)
+        level = round(-self.low / step) + round(value / step)  # so that what keeps is on one level, and not between two
         return LEVELS[int(np.clip(level, 0, len(LEVELS) - 1))]
 
 

@@ -10,6 +10,7 @@ from rnn_research.records.printable import middle, printable_values
 from rnn_research.report import across, as_text, changes, columns, explaining, metric_columns, tables
 from rnn_research.report.column import Column
 from rnn_research.report.fitting import GAP, KEPT, READABLE, WORDS, TextColumn, fitted, lines, wrapped
+from rnn_research.report.names import names
 from rnn_research.report.sparkline import Scale
 
 WIDTH = 100
@@ -77,8 +78,9 @@ def _explained(comparison: Comparison) -> list[str]:
         return []
     if found.why:
         return [_wrapped(f"WHAT EXPLAINS THE DECAY RATE: not to be told ({found.why})")]
+    told = {**short(comparison.varying), **names(comparison)}
     said = [
-        f"{explaining.named(found, term, short(comparison.varying))} {100 * term.share:.0f}%"
+        f"{explaining.named(found, term, told)} {100 * term.share:.0f}%"
         + (f" (p {as_text.p_value(term.p)})" if term.p == term.p else "")
         for term in found.terms
         if term.df

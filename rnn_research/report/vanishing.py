@@ -14,7 +14,17 @@ from matplotlib.ticker import MaxNLocator
 from rnn_research.compare import Comparison, Condition
 from rnn_research.curves import DOUBLE, FALL, HALF, RISE
 from rnn_research.report import columns, decades
-from rnn_research.report.legends import Made, band_says, crowded, legend, line, panels, seeds_read, seeds_say
+from rnn_research.report.legends import (
+    Made,
+    band_says,
+    crowded,
+    legend,
+    line,
+    panels,
+    seeds_read,
+    seeds_say,
+    undrawn,
+)
 from rnn_research.report.looks import Look
 from rnn_research.report.style import MUTED, PAPER
 from rnn_research.statistics.intervals import Band
@@ -40,7 +50,7 @@ def curves(comparison: Comparison, look: Look) -> Made | None:
     if len(rows) == 1 and _moved(comparison):
         views.append((columns.at(columns.start_title(comparison)), _start))
     figure, made = _drawn(comparison, look, shown, views)
-    says = f"{band_says(shown, look)} {seeds_say(shown, seeds_read)}"
+    says = f"{band_says(shown, look)} {seeds_say(shown, seeds_read)}{undrawn(shown)}"
     caption = (
         f"The norm of the adjoint of {columns.state(comparison)} ({columns.loss(comparison)}) against distance, as a "
         "ratio to that at distance 1: geometric mean over the middle half of the probed samples, then over seeds. The "
@@ -63,7 +73,7 @@ def beginning(comparison: Comparison, look: Look) -> Made | None:
 
 def of_start(condition: Condition) -> int:
     """Of how many seeds its curve at the first recorded step is."""
-    return 0 if condition.start is None else len(condition.start.words)
+    return 0 if condition.start is None else min(len(condition.start.words), condition.start.curve.n)
 
 
 def nodes(comparison: Comparison, look: Look) -> Made | None:

@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 from folders import refused, write_run
 
-from rnn_research.compare import Comparison, compare
+from rnn_research.compare import Comparison, compare, explained_rates
 from rnn_research.compare.effects import Effect
 from rnn_research.records import runs
 
@@ -242,3 +242,22 @@ def test_the_order_of_conditions_is_that_of_all_runs_there_are(tmp_path: Path) -
     assert order(where=["model=c,a"]) == ["a", "c"]
     write_run(tmp_path / "b0", 0.5, seed=0, factors={"model": "b"}, start="2026-01-01T00:00:00+00:00", status="failed")
     assert order() == list(models)
+
+
+@pytest.mark.parametrize(
+    ("rates_of", "seeds", "why"),
+    [
+        ({"rnn": -0.1, "lstm": -0.1 + 2e-7}, 3, "all equal, of 6 runs"),  # to what float32 can tell
+        ({"rnn": -0.1, "lstm": -0.2}, 1, "no run is left to tell chance by, of 2 runs"),
+        ({"rnn": -0.1, "lstm": -0.2}, 3, ""),
+    ],
+)
+def test_nothing_is_explained_where_rates_are_equal_or_anything_would_explain_them(
+    rates_of: dict[str, float], seeds: int, why: str, tmp_path: Path
+) -> None:
+    for (model, rate), seed in itertools.product(rates_of.items(), range(seeds)):
+        rate += 1e-8 * seed
+        write_run(tmp_path / f"{model}{seed}", float(np.exp(rate)), seed=seed, factors={"model": model})
+    found = explained_rates(compare([tmp_path]))
+    assert found is not None
+    assert found.why == (f"{why} whose gradient one rate describes" if why else "")

@@ -64,6 +64,11 @@ def test_a_layer_in_which_it_vanishes_is_in_the_headline(tmp_path: Path) -> None
     for seed in range(3):
         layered(tmp_path / f"rnn{seed}", (0.5, 0.99), seed, "rnn")
         layered(tmp_path / f"lstm{seed}", (0.99, 0.99), seed, "lstm")
+        layered(tmp_path / f"gru{seed}", ((0.7, 0.8, 0.95)[seed], 0.99), seed, "gru")
     said = prose.verdict(compare([tmp_path]))
     assert "; layer 0 vanishes in rnn." in said
     assert "layer" not in prose.verdict(compare([tmp_path], where=["model=lstm"]))
+    unclear = compare([tmp_path], where=["model=gru"])
+    assert unclear.conditions[0].beside["layer 0"].verdict.word == "vanishes"
+    assert not unclear.conditions[0].beside["layer 0"].verdict.sure
+    assert "layer" not in prose.verdict(unclear)

@@ -186,6 +186,22 @@ def test_a_sparkline_is_the_curve_on_one_log_scale(plain: Comparison):
     assert scale.low == pytest.approx(np.log(0.6) * 31, rel=0.01) or scale.low == scale.high - sparkline.MOST
 
 
+@pytest.mark.parametrize("both", [True, False])
+def test_what_keeps_looks_neither_like_what_falls_nor_like_what_rises(plain: Comparison, both: bool):
+    found = plain.conditions[0].chosen
+    assert found is not None
+
+    def drawn_as(rate: float) -> Reading:
+        return dataclasses.replace(found, curve=dataclasses.replace(found.curve, mean=rate * (found.curve.x - 1.0)))
+
+    shown = [drawn_as(-2.0), drawn_as(1e-6), *([drawn_as(2.0)] if both else [])]
+    scale = sparkline.Scale(shown)
+    assert scale.high - scale.low <= sparkline.MOST * (1 + 1e-9)
+    drawn = [scale.drawn(one) for one in shown]
+    assert len(set(drawn[1])) == 1
+    assert [sparkline.LEVELS.index(text[-1]) for text in drawn] == ([0, 4, 7] if both else [0, 7])
+
+
 @pytest.mark.parametrize(("gamma", "sign"), [(1.0, "█"), (0.0, "0")])
 def test_what_keeps_is_flat_and_what_is_zero_is_said(tmp_path: Path, gamma: float, sign: str):
     write_run(tmp_path / "run", 1.0 if gamma else 0.9)

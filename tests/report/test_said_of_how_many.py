@@ -12,7 +12,7 @@ from optional import write_optional_tables
 
 from rnn_research.compare import Comparison, compare
 from rnn_research.compare.breakdown import answers_by_feature, bins, breakdown
-from rnn_research.report import foreseen, looks, norms, style
+from rnn_research.report import foreseen, looks, norms, style, vanishing
 from rnn_research.report import success as success_figure
 from rnn_research.statistics.censoring import reached_by
 from rnn_research.statistics.intervals import interval
@@ -40,6 +40,20 @@ def test_captions_say_how_many_seeds_the_figure_has(compared: Comparison) -> Non
         made = [make(compared, look) for make in (norms.clipping, foreseen.foreseen, success_figure.success)]
     captions = [one.caption for one in made if one is not None]
     assert ["n = 3 seeds" in captions[0], "n = 3 seeds" in captions[1], "n = 4 runs" in captions[2]] == [True] * 3
+
+
+def test_a_seed_whose_gradient_is_gone_is_not_in_the_curve_and_said_to_be_left_out(tmp_path: Path) -> None:
+    for seed in range(4):
+        folder = write_run(tmp_path / str(seed), 0.9, seed=seed)
+        if seed == 3:
+            table = np.load(folder / "probes" / "adjoint.npy")
+            table["hidden"] = np.where(table["distance"] > 0, 0.0, table["hidden"])
+            np.save(folder / "probes" / "adjoint.npy", table)
+    found = compare([tmp_path])
+    with style.styled():
+        made = vanishing.curves(found, looks.look(found))
+    assert made is not None
+    assert "n = 3 seeds a condition. 1 whose gradient is gone, overflows or underflows is in" in made.caption
 
 
 def test_the_share_solved_is_drawn_with_its_band(compared: Comparison) -> None:

@@ -172,6 +172,34 @@ def test_one_of_five_gone_is_said_in_the_cell():
     assert found.decay.law.name == "exponential"
 
 
+def test_one_of_five_gone_is_no_share_of_the_samples_and_the_sentence_has_the_seeds_words():
+    gone = np.where(np.arange(FAR) < 2, 0.0, -np.inf)
+    found = reading(*(-0.05 * D for _ in range(4)), gone)
+    assert "samples are exactly zero" not in found.verdict.reason
+    assert prose._arriving("rnn", [found], False) == "rnn (weakens 4, gone 1)"
+
+
+@pytest.mark.parametrize("rate", [0.0, 3e-9, -3e-9])
+def test_equal_seeds_that_keep_have_a_rate_of_zero_and_no_half_life(rate: float):
+    """Without an interval, as runs of a comparison are read."""
+    curves = [told(rate * (1 + k) * D)[0] for k in range(3)]
+    rates = [decay(one, resamples=0) for one in curves]
+    found = together(
+        [summary(one) for one in curves], rates, [verdict(*both) for both in zip(curves, rates, strict=True)]
+    )
+    assert found is not None
+    assert (as_text.rate(found), as_text.half_life(found), found.decay.half_life) == ("0", "–", float("inf"))
+    assert "rate 0 per application" in found.verdict.reason
+    assert "half-life" not in found.verdict.reason
+    assert "doubling" not in found.verdict.reason
+
+
+def test_of_a_part_or_a_layer_the_doubt_is_said_too():
+    found = reading(*(np.log(ratio) * D / 62 for ratio in (0.02, 0.05, 0.45)))
+    assert len(found.verdict.also) > 1
+    assert as_text.beside(found).endswith(", vanishes to grows?")
+
+
 # -- the law -------------------------------------------------------------------------------------------
 
 X = np.arange(1, 301)
