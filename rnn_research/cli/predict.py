@@ -224,9 +224,12 @@ def _write_likelihoods(out: IO[str], run: TrainedRun, items: Iterator[Item], for
     """Of a language model: how likely each file is, a row a file, by the metrics of the run's record."""
     names = ["bits", "perplexity", "position_accuracy", "loss"]
     names += [] if run.task.characters is None else ["bits_per_character"]
-    writer, header = csv.writer(out, lineterminator="\n"), form == "csv"
+    writer, header, empty = csv.writer(out, lineterminator="\n"), form == "csv", 0
     for item in items:
         found = run.text_likelihood(item.raw)
+        if not found.predicted:
+            empty += 1
+            continue
         values = {"predicted": found.predicted, **{name: getattr(found, name) for name in names}}
         shown = {name: value if isinstance(value, int) else f"{value:.7g}" for name, value in values.items()}
         if header:
@@ -238,6 +241,8 @@ def _write_likelihoods(out: IO[str], run: TrainedRun, items: Iterator[Item], for
             numbers = {name: float(value) for name, value in shown.items()}
             out.write(printable(json.dumps({"where": item.where, **numbers}, ensure_ascii=False)) + "\n")
         out.flush()
+    if empty:
+        print(f"rnn-predict: {empty} without a token to predict left out (a text needs two)", file=sys.stderr)
 
 
 @contextlib.contextmanager

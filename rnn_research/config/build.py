@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from rnn_research.cells.base import Cell
 from rnn_research.clipping.base import Clipping, Composed
@@ -28,6 +28,8 @@ from rnn_research.regularizers.base import Regularizer
 from rnn_research.structures import Layout
 
 __all__ = ["Parts", "UsageError", "build", "check", "construct"]
+ELSEWHERE = ("dir", "root_dir", "artifact_location")
+"""Arguments of loggers that would put their files into any other folder."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,10 @@ def _loggers(nodes: DictConfig | None) -> dict[str, Callable[..., Any]]:
     """Each is made once on trial, elsewhere: a package may be missing."""
     from tempfile import TemporaryDirectory
 
+    for name, node in (nodes or {}).items():
+        for key in ELSEWHERE:
+            if OmegaConf.is_dict(node) and node.get(key) is not None:
+                raise UsageError(f"logger.{name}.{key}: can't be set: its files lie in the run's folder; leave it out")
     loggers = make_each(nodes, "logger")
     for name in loggers:
         for key in ("name", "version", "sub_dir", "prefix"):

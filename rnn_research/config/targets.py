@@ -51,6 +51,7 @@ KINDS: dict[str, type] = {
     "scheduler": RateSchedule,
     "probe.*": Probe,
     "trainer": Trainer,
+    "trainer.profiler": Profiler,
     "logger.*": Logger,
 }
 """What a group's option makes, by its key."""
@@ -67,7 +68,6 @@ INSIDE: dict[type, tuple[str, ...]] = {
     torch.optim.Optimizer: ("torch.optim",),
     torch.optim.lr_scheduler.LRScheduler: ("torch.optim",),
     Metric: ("torchmetrics.classification", "torchmetrics.regression", "torchmetrics.aggregation"),
-    Profiler: ("lightning.pytorch.profilers",),
 }
 """What may stand deeper in a config, as an argument of another, and the modules that define it."""
 FUNCTIONS = {

@@ -17,6 +17,10 @@ PRECISIONS = ("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mi
 SHORT = ("32", "64", "16", "bf16", "transformer-engine", "transformer-engine-float16")
 """Precisions by other names; the last two need a package that says so itself."""
 PROFILERS = ("simple", "advanced", "pytorch")
+LIVE = {"schedule", "on_trace_ready", "activities", "experimental_config", "execution_trace_observer"} | {
+    "custom_trace_id_callback"
+}
+"""Arguments of torch's profiler that are objects and functions."""
 UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
 
 Check = Callable[[str, Any], object]
@@ -79,8 +83,24 @@ def _precision(name: str, value: Any) -> None:
 
 
 def _profiler(name: str, value: Any) -> None:
+    """By name; or a profiler that writes into its run's folder, with keys that a yaml has values for."""
     if not (isinstance(value, Mapping) and "_target_" in value):
         choice(name, value, PROFILERS)
+        return
+    if value.get("dirpath") is not None:
+        raise ValueError(
+            f"{name}.dirpath: given {value['dirpath']!r}, but a profile lies in its run's folder; leave it out"
+        )
+    file = value.get("filename")
+    if file is not None and not re.fullmatch(r"[\w-]+", str(file)):
+        raise ValueError(f"{name}.filename: given {file!r}, expected a name of letters, digits, _ and -")
+    if "_partial_" in value:
+        raise ValueError(f"{name}._partial_: given {value['_partial_']}, expected a whole profiler; leave it out")
+    kind = str(value["_target_"]).rpartition(".")[2]
+    if kind == "XLAProfiler":
+        raise ValueError(f"{name}._target_: given {value['_target_']!r}, which is of TPUs; expected another")
+    for key in {*map(str, value)} & LIVE if kind == "PyTorchProfiler" else ():
+        raise ValueError(f"{name}.{key}: can't be set, as no text stands for what it takes; leave it out")
 
 
 def _text(name: str, value: Any) -> None:

@@ -88,3 +88,10 @@ def test_samples_that_are_none_are_left_to_the_check() -> None:
     found = sizes_of({"num_layers": 1}, partial(RNN, hidden_size=4), 1, data, partial(torch.optim.SGD, lr=0.1), "32")
     assert found is not None
     assert found.longest == 0
+
+
+@pytest.mark.parametrize("key", building.ELSEWHERE)
+def test_a_loggers_files_lie_in_its_runs_folder(key: str) -> None:
+    """Said before the logger is made: some make their folder at once."""
+    with pytest.raises(UsageError, match=rf"^logger\.wandb\.{key}: can't be set"):
+        building._loggers(OmegaConf.create({"wandb": {key: "/somewhere"}}))

@@ -12,6 +12,7 @@ C = '__attribute__((constructor)) void f(void) { fclose(fopen("MARK", "w")); }'
 TOUCH = "{_target_: subprocess.run, args: [touch, MARK]}"
 GLOBAL = "# @package _global_\n"
 HYDRA = f"{GLOBAL}hydra:\n  "
+PROFILER = "_target_: lightning.pytorch.profilers."
 
 ATTACKS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     # the yaml's place, its text, the arguments that choose it
@@ -108,6 +109,33 @@ ATTACKS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "names that are paths": (
         "probe",
         "../../x:\n  _target_: rnn_research.probes.gradient_norm.GradientNorm\n",
+        (),
+    ),
+    "a profile elsewhere": (
+        "experiment",
+        f"{GLOBAL}trainer:\n  profiler: {{{PROFILER}SimpleProfiler, dirpath: MARK}}\n",
+        (),
+    ),
+    "a profile by a path": (
+        "experiment",
+        f"{GLOBAL}trainer:\n  profiler: {{{PROFILER}SimpleProfiler, filename: ../../x}}\n",
+        (),
+    ),
+    "a profile with a function": (
+        "experiment",
+        f"{GLOBAL}trainer:\n  profiler: {{{PROFILER}PyTorchProfiler, on_trace_ready: print}}\n",
+        (),
+    ),
+    "no whole profiler": (
+        "experiment",
+        f"{GLOBAL}trainer:\n  profiler: {{{PROFILER}SimpleProfiler, _partial_: true}}\n",
+        (),
+    ),
+    "a profiler of TPUs": ("experiment", f"{GLOBAL}trainer:\n  profiler: {{{PROFILER}XLAProfiler}}\n", ()),
+    "no profiler": (
+        "experiment",
+        f"{GLOBAL}trainer:\n  profiler:\n    _target_: torch.nn.modules.linear.Linear\n    in_features: 1\n"
+        "    out_features: 1\n",
         (),
     ),
     "a name with a dot": ("regularizer", "a.b:\n  _target_: rnn_research.regularizers.spectral.Spectral\n", ()),

@@ -374,7 +374,10 @@ def test_a_texts_metrics_are_those_that_were_recorded(
     record = runs.read(folder)
     tested = record.data["read"]["characters"]["test"]
     (path := tmp_path / "tested.txt").write_text(text[-tested:])
-    rows, _ = predicted([folder, path], capsys)
+    (empty := tmp_path / "empty.txt").write_text("")
+    rows, said = predicted([folder, path, empty], capsys)
+    assert "rnn-predict: 1 without a token to predict left out" in said
+    assert len(rows) == 1
     measured = {name.removeprefix("test_"): one for name, one in record.final.items() if name.startswith("test_")}
     assert set(rows[0]) == {"where", "predicted", *measured}
     for name, expected in measured.items():
