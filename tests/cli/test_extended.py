@@ -42,7 +42,7 @@ def by_seed(folder: Path, steps: int) -> dict[int, Path]:
     ("short", "long", "seeds"),
     [
         (["trainer.max_steps=7"], ["trainer.max_steps=26"], "0,1"),
-        (["trainer.max_steps=10"], ["trainer.max_steps=11"], "0"),
+        pytest.param(["trainer.max_steps=10"], ["trainer.max_steps=11"], "0", marks=pytest.mark.slow),
         (["trainer.max_steps=-1", "trainer.max_epochs=1"], ["trainer.max_steps=23", "trainer.max_epochs=3"], "0"),
         (["scheduler=step", "scheduler.every_n_steps=5", "keep_best=loss"], ["trainer.max_steps=12"], "0"),
     ],
