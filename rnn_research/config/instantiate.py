@@ -11,14 +11,15 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from rnn_research.checks import LARGEST, flag, nearest, number
 from rnn_research.config.groups import CONF, LISTS
@@ -85,7 +86,8 @@ def instantiate_node(node: Any, path: str, kind: type = object, **live: Any) -> 
     found = find(node._target_, path)
     _check_kind(isinstance(found, type) and not issubclass(found, kind), node._target_, path, kind)
     try:
-        made = instantiate(rest, _convert_="all", **live)
+        with _in_plain_values(rest):
+            made = instantiate(rest, **live)
     except InstantiationException as error:
         # Private, as OmegaConf has no public way to ask a node for its place in the config.
         failed, own = re.search(r"full_key: (\S+)", str(error)), str(node._get_full_key(None))
@@ -93,6 +95,18 @@ def instantiate_node(node: Any, path: str, kind: type = object, **live: Any) -> 
         raise UsageError(line(path + inner, error.__cause__ or error)) from error
     _check_kind(not isinstance(made, partial | kind), node._target_, path, kind)
     return made
+
+
+@contextmanager
+def _in_plain_values(node: DictConfig) -> Iterator[None]:
+    """Meanwhile the node says that its target takes no OmegaConf: given beside it, Hydra would merge the two first."""
+    with read_write(node), open_dict(node):
+        before, node["_convert_"] = node.pop("_convert_", None), "all"
+        try:
+            yield
+        finally:
+            del node["_convert_"]
+            node.update({"_convert_": before} if before else {})
 
 
 def make_each(nodes: DictConfig | None, path: str, kind: type = object) -> dict[str, Any]:
