@@ -22,6 +22,7 @@ from rnn_research.config import estimate, trainer_keys
 from rnn_research.config.extras import require_loggers
 from rnn_research.config.groups import REFUSED, TABLE
 from rnn_research.config.instantiate import check_keys, check_types, usage_error_at
+from rnn_research.config.sizes import sizes_of
 from rnn_research.config.targets import check_targets, check_trust, resolved
 from rnn_research.config.trainer import check_trainer, has_gpu, on_gpu
 from rnn_research.datasets.base import DataModule
@@ -165,7 +166,9 @@ def check_room(
     estimate.check_data(data)
     there = torch.cuda.mem_get_info()[0] if on_gpu(cfg.trainer) and torch.cuda.is_available() else None
     precision = str(cfg.trainer.get("precision") or 32)
-    estimate.check_model(plain(cfg.model), cell, children, data, optimizer, precision, there)
+    model = plain(cfg.model)
+    if found := sizes_of(model, cell, children, data, optimizer, precision):
+        estimate.check_model(found, model, data, there)
     estimate.check_sets(data, plain(cfg.trainer))
 
 

@@ -36,12 +36,9 @@ def from_environment(node: DictConfig | ListConfig, key: Any) -> bool:
 def _recorded(node: DictConfig | ListConfig, key: Any, written: Any) -> Any:
     if not _interpolates(written):  # as most: node by node it would take as long as composing
         return written
-    if OmegaConf.is_missing(node, key):
-        return "???"
     if OmegaConf.is_interpolation(node, key):
         return written if from_environment(node, key) else _plain(node[key])
-    value = node[key]
-    return recorded(value) if OmegaConf.is_config(value) else value
+    return recorded(node[key])
 
 
 def _interpolates(written: Any) -> bool:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from rnn_research.cells.base import Cell
 from rnn_research.config.resources import available, files, processes, size
-from rnn_research.config.sizes import Sizes, sizes_of
+from rnn_research.config.sizes import Sizes
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.streams import SampleStream
 from rnn_research.datasets.task import SPLITS
@@ -134,29 +133,17 @@ def check_workers(data: DataModule) -> None:
         )
 
 
-def check_model(
-    model: Mapping[str, Any],
-    cell: Callable[..., Cell],
-    children: int,
-    data: DataModule,
-    optimizer: Callable[..., torch.optim.Optimizer],
-    precision: str,
-    there: int | None = None,
-) -> None:
+def check_model(found: Sizes, model: Mapping[str, Any], data: DataModule, there: int | None = None) -> None:
     """The model, its gradients, the optimiser's state and a batch's states have room, and a step takes no minutes.
 
     Args:
-        model: the numbers of `Model`: num_layers, embedding_size, match_parameters.
-        cell: makes a layer's cell, given `input_size` and `max_children`.
-        precision: as lightning's Trainer takes it.
+        found: what the config's numbers come to.
+        model: the numbers of `Model`, one of which is to blame.
         there: bytes of the accelerator's memory; None: the CPU computes.
 
     Raises:
         TooMuch: they don't, or it does.
     """
-    found = sizes_of(model, cell, children, data, optimizer, precision)
-    if found is None:
-        return
     room = available() if there is None else there
     needed = found.item * found.parameters * (2 + found.states)
     if needed > room:

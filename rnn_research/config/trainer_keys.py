@@ -11,14 +11,16 @@ from functools import partial
 from typing import Any
 
 from rnn_research.checks import choice, flag, integer, number
+from rnn_research.config.instantiate import NAME
 from rnn_research.datasets.base import DataModule
 
 PRECISIONS = ("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed")
 SHORT = ("32", "64", "16", "bf16", "transformer-engine", "transformer-engine-float16")
 """Precisions by other names; the last two need a package that says so itself."""
 PROFILERS = ("simple", "advanced", "pytorch")
-LIVE = {"schedule", "on_trace_ready", "activities", "experimental_config", "execution_trace_observer"} | {
-    "custom_trace_id_callback"
+LIVE = {
+    *("schedule", "on_trace_ready", "activities"),
+    *("experimental_config", "execution_trace_observer", "custom_trace_id_callback"),
 }
 """Arguments of torch's profiler that are objects and functions."""
 UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
@@ -92,7 +94,7 @@ def _profiler(name: str, value: Any) -> None:
             f"{name}.dirpath: given {value['dirpath']!r}, but a profile lies in its run's folder; leave it out"
         )
     file = value.get("filename")
-    if file is not None and not re.fullmatch(r"[\w-]+", str(file)):
+    if file is not None and not NAME.fullmatch(str(file)):
         raise ValueError(f"{name}.filename: given {file!r}, expected a name of letters, digits, _ and -")
     if "_partial_" in value:
         raise ValueError(f"{name}._partial_: given {value['_partial_']}, expected a whole profiler; leave it out")
