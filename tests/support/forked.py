@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing import forkserver
 from pathlib import Path
@@ -63,6 +64,7 @@ class Forked:
             handle, name = tempfile.mkstemp(prefix="forked-")
             os.close(handle)
             out = Path(name)
+            weakref.finalize(self, out.unlink, missing_ok=True)
         self.out = out
         environment = dict(os.environ) | {"OMP_NUM_THREADS": "1"} if env is None else dict(env)
         given = function, arguments, str(folder), environment, tuple(ignored), str(out)
@@ -91,9 +93,7 @@ class Forked:
     def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
         """Nothing, and what it wrote to both streams; once it has ended."""
         self.wait(timeout)
-        said = self.out.read_bytes()
-        self.out.unlink()
-        return b"", said
+        return b"", self.out.read_bytes()
 
 
 def begun(script: str, folder: Path, env: Mapping[str, str] | None = None) -> Forked:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import python
 
 from rnn_research.unroll.compiled import cache, library
 
@@ -179,3 +180,11 @@ def test_what_a_killed_process_left_half_made_is_removed(kept: Path) -> None:
     os.utime(kept / ".making-old", (past, past))
     library.load("int number(void) { return 5; }", double=False)
     assert [path.name for path in kept.glob(".making-*")] == [".making-new"]
+
+
+def test_what_is_kept_for_one_process_alone_is_gone_with_it(tmp_path: Path) -> None:
+    """A worker of a sweep is such a process, too."""
+    script = "from rnn_research.unroll.compiled import library\nprint(library._private())"
+    folder = Path(python(script, tmp_path).strip())
+    assert folder.name.startswith("rnn_research-")
+    assert not folder.exists()

@@ -232,8 +232,8 @@ def _folder() -> Path:
 @functools.cache
 def _private() -> str:
     """A folder of this process, gone with it."""
-    import atexit
+    from multiprocessing.util import Finalize  # `atexit` is not heard in a process of multiprocessing
 
     folder = tempfile.mkdtemp(prefix="rnn_research-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Finalize(None, shutil.rmtree, (folder, True), exitpriority=0)
     return folder
