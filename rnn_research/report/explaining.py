@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from rnn_research.compare.explained import ExplainedRates
 from rnn_research.statistics.factors import Term
 
+ROUNDING = 1e-9
+
 
 def named(found: ExplainedRates, term: Term, names: Mapping[str, str]) -> str:
     """`model × clipping`, `model (varies with lr)`: the effects of factors that vary together can't be told apart."""
@@ -20,8 +22,11 @@ def named(found: ExplainedRates, term: Term, names: Mapping[str, str]) -> str:
 
 def of(found: ExplainedRates) -> str:
     """`at step 200, of 12 runs whose gradient one rate describes; p by Holm`: what the numbers are of; without p where
-    no term has one."""
+    no term has one. Where settings have unequally many runs, what two factors explain can be the same, or each can hide
+    the other: shares then need not add up, and where they are over 1 together that is said."""
     step = "" if found.step is None else f"at step {found.step:,}, "
     notes = "".join(f"; {note}" for note in found.notes)
     tested = "; p by Holm" if any(term.p == term.p for term in found.terms) else ""
-    return f"{step}of {found.n} runs whose gradient one rate describes, share of variance{tested}{notes}"
+    over = sum(term.share for term in found.terms) + (found.seeds if found.blocked else 0.0) > 1 + ROUNDING
+    overlap = "; shares overlap, since settings have unequally many runs" if over else ""
+    return f"{step}of {found.n} runs whose gradient one rate describes, share of variance{tested}{overlap}{notes}"

@@ -12,9 +12,11 @@ from optional import write_optional_tables
 
 from rnn_research.compare import Comparison, compare
 from rnn_research.compare.breakdown import answers_by_feature, bins, breakdown
-from rnn_research.report import foreseen, looks, norms, style, vanishing
+from rnn_research.compare.explained import ExplainedRates
+from rnn_research.report import explaining, foreseen, looks, norms, style, vanishing
 from rnn_research.report import success as success_figure
 from rnn_research.statistics.censoring import reached_by
+from rnn_research.statistics.factors import explained
 from rnn_research.statistics.intervals import interval
 
 RULE = {"metric": "accuracy", "bound": 0.9, "above": True}
@@ -98,3 +100,14 @@ def test_the_mean_of_the_largest_numbers_is_no_infinity() -> None:
         found = interval([1e308, 1.1e308, 1.2e308])
     assert found is not None
     assert found.mean == pytest.approx(1.1e308)
+
+
+@pytest.mark.parametrize(("apart", "overlap"), [(3, False), (1, True)])
+def test_shares_of_uneven_settings_that_are_over_one_together_are_said_to_overlap(apart: int, overlap: bool) -> None:
+    """The number is a - b: where a and b mostly go together each explains 75% of the little that is left."""
+    one, other = [0] * 3 + [1] * 3 + [0] * apart + [1] * apart, [0] * 3 + [1] * 3 + [1] * apart + [0] * apart
+    noise = np.random.default_rng(0).normal(0, 0.01, len(one))
+    found = explained(np.subtract(one, other) + noise, {"a": one, "b": other})
+    assert (sum(term.share for term in found.terms) > 1) == overlap
+    said = explaining.of(ExplainedRates(**vars(found), step=5))
+    assert ("; shares overlap" in said) == overlap
