@@ -151,16 +151,13 @@ class Composed(Clipping):
 
 def global_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
     """The L2 norm of all gradients together, accumulated in float64: squares of 1e-25 do not vanish."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not gradients:
+    present = [parameter for parameter in parameters if parameter.grad is not None]
+    if not present:
         return torch.zeros((), dtype=torch.float64)
-    if torch.float64 in {gradient.dtype for gradient in gradients}:
-        return l2_norm(torch.stack([l2_norm(gradient) for gradient in gradients]))
-    if gradients[0].is_cpu:  # there it is `vector_norm` of each, in one call; elsewhere it adds in another order
-        norms = torch._foreach_norm(gradients, 2, dtype=torch.float64)  # type: ignore[attr-defined]
-    else:
-        norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
-    return torch.linalg.vector_norm(torch.stack(norms))  # float64 holds the squares of all that float32 holds
+    gradient = side_by_side(present)  # one operation: as many as there are parameters take three times as long
+    if gradient.dtype == torch.float64:
+        return l2_norm(gradient)
+    return torch.linalg.vector_norm(gradient, dtype=torch.float64)  # which holds the squares of all that float32 holds
 
 
 def factor_to_bound(norm: Tensor, most: Tensor | float) -> Tensor:

@@ -75,7 +75,9 @@ class TrainingStep:
     ) -> Tensor:
         """Count one more batch. Returns what is to be differentiated: its loss, with what regularizers add, weighed
         among those that the step accumulates."""
-        self.parts = {name: replace(part, labels=labels) for name, part in parts.items()}
+        self.parts = parts
+        if self.regularizers:
+            self.parts = {name: replace(part, labels=labels) for name, part in parts.items()}
         self.inputs, self.loss, self.labels, self.terminal = inputs, loss, labels, terminal
         if self.recorded:
             loss.retain_grad()

@@ -141,7 +141,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         super().__init__(trainer, **limits)
         self.hooks = Hooks(trainer)
         self.automatic_optimization = LeanOptimization(trainer, self.hooks)
-        self._lean = self._indexed = self._validates = False
+        self._lean = self._indexed = self._validates = self._scheduled = False
 
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
         super().on_run_start(data_fetcher)
@@ -149,6 +149,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         self._lean = self._is_plain(data_fetcher)
         self._indexed = "batch_idx" in super()._build_kwargs(OrderedDict(), None, 0)
         self._validates = self.trainer.enable_validation
+        self._scheduled = bool(self.trainer.lr_scheduler_configs)
         if self._lean:
             data_fetcher._start_profiler = data_fetcher._stop_profiler = _nothing
 
@@ -159,8 +160,12 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     def update_lr_schedulers(self, interval: str, update_plateau_schedulers: bool) -> None:
         """Lightning looks first whether a step is done."""
-        if self.trainer.lr_scheduler_configs:
+        if self._scheduled:
             super().update_lr_schedulers(interval, update_plateau_schedulers)
+
+    def _should_accumulate(self) -> bool:
+        """Lightning looks first whether this is the last batch."""
+        return self.trainer.accumulate_grad_batches > 1 and super()._should_accumulate()
 
     def _is_plain(self, data_fetcher: _DataFetcher) -> bool:
         """Whether lightning would do nothing more at a batch than `advance` does."""

@@ -75,9 +75,12 @@ class StopRules(Callback):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: Model, outputs: Mapping[str, torch.Tensor], *rest: object
     ) -> None:
-        self.losses.append((self.position.before, outputs["loss"]))
-        if pl_module.device.type == "cpu" or len(self.losses) >= trainer.log_every_n_steps:  # type: ignore[attr-defined]
-            self._check_losses()  # elsewhere than on a CPU a look costs a wait
+        if pl_module.device.type == "cpu":
+            _check(self.position.before, float(outputs["loss"]))
+            return
+        self.losses.append((self.position.before, outputs["loss"]))  # here a look costs a wait
+        if len(self.losses) >= trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            self._check_losses()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         self._check_losses()
@@ -129,7 +132,10 @@ class StopRules(Callback):
         if self.losses:
             steps, losses = zip(*self.losses, strict=True)
             self.losses.clear()
-            values = torch.stack(losses).tolist() if len(losses) > 1 else map(float, losses)
-            for step, loss in zip(steps, values, strict=True):
-                if not math.isfinite(loss):
-                    raise Diverged(step, f"the loss became {loss}")
+            for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
+                _check(step, loss)
+
+
+def _check(step: int, loss: float) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(step, f"the loss became {loss}")
