@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from composed import GROUPS, ROUNDS, chosen, option_node
+from composed import GROUPS, ROUNDS, chosen, nodes, option_node
 from composed import choices as of_round
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError
-from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from rnn_research.config.compose import PRIMARY, Composer
 from rnn_research.config.composed_options import ALONE, ComposedOptions, read_typed, with_values
@@ -35,20 +35,6 @@ def quick(*overrides: str) -> DictConfig | None:
     """What is composed without Hydra as a whole."""
     typed = read_typed(overrides, [CONF])
     return with_values(Composer()._of_options(typed.choices), typed) if typed else None
-
-
-def nodes(node: Any, path: str = "") -> Iterator[tuple[Any, ...]]:
-    """All that OmegaConf knows of a config: each node's type, value, flags and declared types."""
-    about = {key: item for key, item in vars(node._metadata).items() if key != "resolver_cache"}  # the clock
-    value = node._value() if not isinstance(node, Container) or node._is_none() or node._is_missing() else None
-    value = value if not node._is_interpolation() else f"interpolation {value!r}"
-    yield path, type(node), value, sorted((key, repr(item)) for key, item in about.items())
-    if value is None and not node._is_none():
-        keys = list(node.keys()) if isinstance(node, DictConfig) else range(len(node))
-        yield path, list(keys)
-        for key in keys:
-            assert isinstance(node, (DictConfig, ListConfig))
-            yield from nodes(node._get_node(key), f"{path}.{key}")
 
 
 def leaves(config: DictConfig, group: str) -> list[str]:

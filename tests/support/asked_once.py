@@ -17,6 +17,7 @@ import hydra.version
 import omegaconf._utils
 import omegaconf.base
 import omegaconf.grammar_parser
+import quick_configs  # noqa: F401
 import yaml
 
 importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)

@@ -3,7 +3,8 @@
 jaxtyping's hook decorates every function with `jaxtyping.jaxtyped`, which checks arguments twice and results once, and
 binds every call to its signature: a step of training took three times as long. Put in its place, `jaxtyped` checks the
 same annotations in one pass, binds nothing, and keeps axes only where a signature names some. Of a function within a
-function, which is made anew at each call of that, the checks are written once.
+function, which is made anew at each call of that, the checks are written once. An array whose type and dtype were right
+before, and whose axes are plainly of the right sizes, is right: jaxtyping is asked of all others.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import beartype
 import jaxtyping
+from jaxtyping._array_types import _MetaAbstractArray, _NamedDim
+from jaxtyping._storage import get_shape_memo
 
 ROOMS = (
     "cells",
@@ -34,12 +37,46 @@ check = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, viola
 """Checks the types of a function's arguments and result at every call; an int is a float."""
 _jaxtyped: Any = jaxtyping.jaxtyped
 _axes = _jaxtyped("context")
+_annotated: Any = _MetaAbstractArray
+_says_jaxtyping = _annotated.__instancecheck__
+_right: dict[tuple[Any, Any], list[str]] = {}
+"""The names of all axes, by annotations and the dtypes of arrays that were right."""
 
 
 def install() -> None:
     """Check what is imported from `ROOMS` from now on."""
     jaxtyping.jaxtyped = jaxtyped  # type: ignore[assignment]
+    _annotated.__instancecheck__ = is_right
     jaxtyping.install_import_hook([f"rnn_research.{room}" for room in ROOMS], "checked.check")
+
+
+def is_right(annotation: Any, value: Any) -> bool:
+    """Whether an array is what an annotation says. What jaxtyping would keep of its axes is kept."""
+    if type(value) is not annotation.array_type:
+        return _says_jaxtyping(annotation, value)
+    kind, shape = (annotation, value.dtype), value.shape
+    axes = _right.get(kind)
+    if axes is not None and len(axes) == len(shape):
+        sizes, added = get_shape_memo()[0], []
+        for axis, size in zip(axes, shape):  # noqa: B905, of one length
+            if axis not in sizes:
+                sizes[axis] = size
+                added.append(axis)
+            elif sizes[axis] != size:
+                break
+        else:
+            return True
+        for axis in added:
+            del sizes[axis]
+    right = _says_jaxtyping(annotation, value)
+    if right and axes is None and all(map(_is_plain, annotation.dims)):
+        _right[kind] = [axis.name for axis in annotation.dims]
+    return right
+
+
+def _is_plain(axis: Any) -> bool:
+    """Whether an axis is a name and nothing else, as `2*n`, `*shape`, `...` or `_`."""
+    return isinstance(axis, _NamedDim) and not (axis.broadcastable or axis.treepath)
 
 
 def jaxtyped(given: Any = None, *, typechecker: Callable[[Any], Any]) -> Any:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import pickle
+from collections.abc import Iterator
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
 from rnn_research.cli import flags, sweep_options
 from rnn_research.cli.overrides import checked
@@ -33,6 +35,20 @@ def as_typed(arguments: list[str]) -> ComposedRun:
     line = flags.read(arguments)
     _, overrides = sweep_options.read(line.overrides)
     return Composer(tuple(line.folders), tuple(overrides)).run(checked(overrides, arguments))
+
+
+def nodes(node: Any, path: str = "") -> Iterator[tuple[Any, ...]]:
+    """All that OmegaConf knows of a config: each node's type, value, flags and declared types."""
+    about = {key: item for key, item in vars(node._metadata).items() if key != "resolver_cache"}  # the clock
+    value = node._value() if not isinstance(node, Container) or node._is_none() or node._is_missing() else None
+    value = value if not node._is_interpolation() else f"interpolation {value!r}"
+    yield path, type(node), value, sorted((key, repr(item)) for key, item in about.items())
+    if value is None and not node._is_none():
+        keys = list(node.keys()) if isinstance(node, DictConfig) else range(len(node))
+        yield path, list(keys)
+        for key in keys:
+            assert isinstance(node, (DictConfig, ListConfig))
+            yield from nodes(node._get_node(key), f"{path}.{key}")
 
 
 def compose_each_option() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import checked
+import numpy as np
 import pytest
 import torch
+from jaxtyping import Float, Int, Shaped
+from jaxtyping._storage import get_shape_memo
 
 import rnn_research
 from rnn_research.structures import Chain
@@ -37,6 +42,37 @@ def test_a_shape_that_is_not_the_signatures_is_refused() -> None:
         chain.terminal(torch.zeros(2, 2, 3, dtype=torch.int64))
     with pytest.raises(Exception, match=REFUSED):
         Chain(torch.tensor([2.0]))
+
+
+ANNOTATIONS: list[Any] = [
+    *(Float[np.ndarray, axes] for axes in ("", "n", "n n", "n 2", "n _", "... n", "*n", "#n")),
+    *(Int[torch.Tensor, axes] for axes in ("n", "m n")),
+    Shaped[torch.Tensor, "n m"],
+    Float[np.ndarray, "n"] | Float[np.ndarray, "n m"],
+]
+VALUES: list[Any] = [
+    *(np.zeros(shape) for shape in ((), (2,), (3,), (2, 2), (2, 3), (1,))),
+    *(torch.zeros(shape, dtype=torch.int64) for shape in ((2,), (2, 2), (3, 2))),
+    np.zeros(2, np.int64),
+    torch.zeros(2),
+    torch.nn.Parameter(torch.zeros(2, 2)),
+    "text",
+]
+
+
+def test_arrays_are_right_that_jaxtyping_says_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any two after each other in one call, whatever was right before; and what is kept of their axes is the same."""
+
+    def said(both: tuple[Any, Any]) -> list[Any]:
+        with checked._axes:
+            right = [isinstance(value, annotation) for annotation, value in both]
+            return [*right, *(dict(kept) for kept in get_shape_memo()[:2])]
+
+    every = list(itertools.product(itertools.product(ANNOTATIONS, VALUES), repeat=2))
+    here = [said(both) for both in every]
+    assert here == [said(both) for both in every]
+    monkeypatch.setattr(checked._annotated, "__instancecheck__", checked._says_jaxtyping)
+    assert here == [said(both) for both in every]
 
 
 def test_axes_of_one_name_are_of_one_size(tmp_path: Path) -> None:
