@@ -6,13 +6,15 @@ import dataclasses
 import json
 import math
 import os
+import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rnn_research.records import runs
+from rnn_research.records import checksum, encoding, runs
 from rnn_research.records.metrics_file import read_metrics
 from rnn_research.records.runs import DamagedRecord, RunRecord
 
@@ -338,6 +340,34 @@ def test_metrics_that_can_not_be_read_are_damaged(tmp_path: Path):
     (tmp_path / "metrics.csv").mkdir()
     with pytest.raises(DamagedRecord, match=r"metrics\.csv: damaged"):
         read_metrics(tmp_path)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "run.json": runs.read,
+    "metrics.csv": read_metrics,
+    "encoding.json": encoding.read,
+    "probes/clipping.npy": lambda folder: runs.read_table(folder, "clipping"),
+    "checkpoint.ckpt": lambda folder: checksum.check(folder / "checkpoint.ckpt"),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_pipe_or_device_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path, name: str):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("waited"))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1)
+        with pytest.raises((DamagedRecord, OSError), match="not a file"):
+            READERS[name](tmp_path)
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        with pytest.raises((DamagedRecord, OSError), match="not a file"):
+            READERS[name](tmp_path)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 def test_a_run_without_metrics_has_no_rows(tmp_path: Path):

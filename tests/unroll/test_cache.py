@@ -179,3 +179,18 @@ def test_what_a_killed_process_left_half_made_is_removed(kept: Path) -> None:
     os.utime(kept / ".making-old", (past, past))
     library.load("int number(void) { return 5; }", double=False)
     assert [path.name for path in kept.glob(".making-*")] == [".making-new"]
+
+
+@pytest.mark.parametrize("when", ["--version", "source.c"])
+def test_a_compiler_that_prints_no_text_is_said(kept: Path, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an encoding of its own, or garbage: what it prints is looked at, and nothing rests on it."""
+    script = kept.parent / "cc"
+    script.write_text(
+        "#!/bin/sh\necho 1.0\n"
+        f'case "$*" in *{when}*) printf "\\377\\376\\033[2J error\\n"; printf "\\377 error\\n" >&2; exit 1;; esac\n'
+    )
+    script.chmod(0o700)
+    monkeypatch.setenv("CC", str(script))
+    library._version_of.cache_clear()
+    with pytest.raises(library.Unavailable, match=r"--version failed|could not compile: \ufffd error"):
+        number()
