@@ -307,6 +307,22 @@ def test_a_negative_step_is_damaged(tmp_path: Path):
         runs.read_table(tmp_path, "adjoint")
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("sign", [0x110000, 0xFFFFFFFF, 0xD800])
+def test_text_of_what_are_no_signs_is_damaged(tmp_path: Path, sign: int, order: str):
+    """Python itself ends in a SystemError where it meets one, far from where it was read."""
+    rows = np.array([("test", 1.0), ("test", 2.0)], dtype=[("set", f"{order}U4"), ("loss", "<f8")])
+    runs.write_table(tmp_path, "answers", rows)
+    whole = runs.read_table(tmp_path, "answers")
+    assert whole is not None
+    assert whole["set"].tolist() == ["test", "test"]
+    path = tmp_path / "probes" / "answers.npy"
+    odd = sign.to_bytes(4, "little" if order == "<" else "big")
+    path.write_bytes(path.read_bytes()[: -rows.itemsize] + odd + path.read_bytes()[-rows.itemsize + 4 :])
+    with pytest.raises(DamagedRecord, match="column set: found bytes that are no text"):
+        runs.read_table(tmp_path, "answers")
+
+
 def test_a_field_of_metrics_too_long_for_csv_is_damaged(tmp_path: Path):
     (tmp_path / "metrics.csv").write_text(HEAD + "1,0,train,2.3," + "9" * 200_000 + "\n")
     with pytest.raises(DamagedRecord, match="field limit"):
