@@ -96,7 +96,7 @@ def test_another_users_cache_or_library_is_not_loaded(kept: Path, monkeypatch: p
     assert cache.read(made) is None
 
 
-@pytest.mark.parametrize("case", ["linked", "writable", "swapped", "a folder"])
+@pytest.mark.parametrize("case", ["linked", "writable", "swapped", "a folder", "a pipe"])
 def test_a_file_in_the_cache_that_is_not_what_was_made_is_not_loaded(kept: Path, case: str) -> None:
     (made,) = kept.glob("*.so")
     if case == "linked":
@@ -108,6 +108,9 @@ def test_a_file_in_the_cache_that_is_not_what_was_made_is_not_loaded(kept: Path,
         library.load("int number(void) { return 2; }", double=False)
         (other,) = set(kept.glob("*.so")) - {made}
         other.replace(made)
+    elif case == "a pipe":
+        made.unlink()
+        os.mkfifo(made)
     else:
         made.unlink()
         made.mkdir()
