@@ -8,6 +8,9 @@ import stat
 from pathlib import Path
 from typing import IO
 
+ANY = 1 << 62
+"""Bytes that no file has."""
+
 
 def opened(path: Path) -> IO[bytes]:
     """The file, to be read.
