@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from rnn_research.compare.scales import MetricScale, scaled_interval
+from rnn_research.records.printable import printable_values
 from rnn_research.statistics.intervals import Interval
 
 SET = "set"
@@ -85,6 +86,8 @@ def _grouped(values: np.ndarray, said: np.ndarray) -> AnswersByValue:
         raise ValueError("has a column that is neither numbers nor names")
     there = np.isfinite(values) if values.dtype.kind == "f" else np.ones(len(values), dtype=bool)
     value, first, where = np.unique(values[there], return_index=True, return_inverse=True)
+    if values.dtype.kind == "U" and not all(map(str.isprintable, value.tolist())):
+        return _grouped(np.array(printable_values(value.tolist()))[where], said)
     order = np.argsort(first) if values.dtype.kind == "U" else np.arange(len(value))
     count, total = np.bincount(where, minlength=len(value)), np.bincount(where, said[there], minlength=len(value))
     return AnswersByValue(value[order], count[order], total[order])

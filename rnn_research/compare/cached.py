@@ -24,8 +24,10 @@ from rnn_research.compare.optional_tables import COUNTERFACTUAL, SATURATION
 from rnn_research.compare.run_summary import GradientAtStep, RateSeries, RunDetail, RunSummary, Series, StrategyBins
 from rnn_research.compare.stamps import digest, sources, stamp
 from rnn_research.curves import CurveSummary, Decay, FarRatio, Law, SampleGroup, Verdict
-from rnn_research.records import runs
+from rnn_research.records import runs, whole_file
 
+LARGEST = 1 << 30
+"""Bytes of what is kept of a run."""
 PREFIX = ".comparison-"
 ROOMS = ("compare", "curves", "statistics", "records")
 """What reads a table: where their sources are others, it may come out as another summary."""
@@ -132,7 +134,7 @@ def _sum(body: bytes | memoryview) -> bytes:
 
 def _load(path: Path, state: str, kind: type[Kept]) -> Kept | None:
     try:
-        data = path.read_bytes() if path.is_file() else b""
+        data = whole_file.content(path, LARGEST)
         start = data.index(b"\n") + 1
         if _sum(memoryview(data)[start:]) != data[: start - 1]:
             return None

@@ -24,7 +24,7 @@ from rnn_research.compare.reading import ComparedRun
 from rnn_research.compare.run_summary import RunDetail
 from rnn_research.compare.select import Begun
 from rnn_research.compare.stamps import LOG
-from rnn_research.records import runs
+from rnn_research.records import runs, whole_file
 from rnn_research.records.printable import printable
 from rnn_research.statistics.intervals import Band, Interval, band, interval
 from rnn_research.statistics.paired import pair_differences
@@ -231,9 +231,7 @@ def _together(details: Sequence[RunDetail], step: int, part: str) -> Band | None
 def _tail(folder: Path) -> tuple[str, ...]:
     """The last lines of the run's log, of what of it is at the end; nothing where there is none."""
     try:
-        if not (folder / LOG).is_file():
-            return ()
-        with (folder / LOG).open("rb") as file:
+        with whole_file.opened(folder / LOG) as file:
             file.seek(max(0, file.seek(0, 2) - TAIL * LONGEST))
             text = file.read().decode("utf-8", "replace")
     except OSError:

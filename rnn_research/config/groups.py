@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from rnn_research.records import whole_file
+
 _INSTALLED = Path(__file__).parents[1] / "conf"
 CONF = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"
 """The project's configs: inside the package where it is installed from a wheel, beside it in a checkout."""
@@ -74,7 +76,7 @@ def options(folders: list[Path]) -> dict[str, dict[str, str]]:
     groups: dict[str, dict[str, str]] = {}
     for folder in folders:
         for path in sorted(folder.glob("*/*.yaml")):
-            if not path.stem.startswith("_") and path.parent.name != "hydra":
+            if not path.stem.startswith("_") and path.parent.name != "hydra" and path.is_file():
                 groups.setdefault(path.parent.name, {})[path.stem] = first_line(path)
     return groups
 
@@ -88,7 +90,7 @@ def has_option(folders: Iterable[Path], group: str, name: str) -> bool:
 def first_line(path: Path) -> str:
     """Return the first comment of a yaml that is not a Hydra directive."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = whole_file.content(path, whole_file.ANY).decode("utf-8", "replace")
     except OSError as error:
         return f"(can't be read: {error.strerror})"
     for line in text.splitlines():

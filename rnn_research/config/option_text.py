@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from rnn_research.config.groups import options
+from rnn_research.records import whole_file
 
 STAGE = "stage: "
 """Opens the comment line that says where a strategy or a regularizer acts."""
@@ -106,7 +107,7 @@ def _listed(value: Any) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return whole_file.content(path, whole_file.ANY).decode("utf-8", "replace")
     except OSError:
         return ""
 

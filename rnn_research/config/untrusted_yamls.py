@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rnn_research.errors import UsageError
+from rnn_research.records import whole_file
 
 ALLOWED = ("mode", "run.dir", "sweep.dir", "sweep.subdir", "sweeper.params", "job.name")
 """Hydra's keys that any yaml may set."""
@@ -34,7 +35,7 @@ def check_text(path: Path) -> None:
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = whole_file.text(path, whole_file.ANY)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: byte {error.start} is not UTF-8, expected a yaml") from error
     except OSError:  # Hydra tells it, if it is asked for

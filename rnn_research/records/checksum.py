@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from rnn_research.records import whole_file
+
 END = b"PK\x05\x06"
 """Begins a zip's last record, of 22 bytes, whose last two are the length of the comment that follows."""
 LABEL = b"sha256:"
@@ -63,10 +65,15 @@ def check(path: Path) -> None:
         Damaged: it has none, or another.
         OSError: it can't be read.
     """
-    content = path.read_bytes()
-    body, comment = content[:-COMMENT], content[-COMMENT:]
-    if not comment.startswith(LABEL):
-        raise DamagedCheckpoint("it has no checksum: cut short, or not written by this rnn_research")
-    found = hashlib.sha256(body).hexdigest()
-    if comment[len(LABEL) :] != found.encode():
+    found = hashlib.sha256()
+    with whole_file.opened(path) as file:
+        left = max(os.fstat(file.fileno()).st_size - COMMENT, 0)
+        file.seek(left)
+        if not (comment := file.read()).startswith(LABEL):
+            raise DamagedCheckpoint("it has no checksum: cut short, or not written by this rnn_research")
+        file.seek(0)
+        while left and (block := file.read(min(left, 1 << 20))):  # never all of it at once
+            found.update(block)
+            left -= len(block)
+    if comment[len(LABEL) :] != found.hexdigest().encode():
         raise DamagedCheckpoint("its checksum is not that of its content, which was changed since it was written")

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import IO, Any
 
-from rnn_research.records import runs
+from rnn_research.records import runs, whole_file
 
 ENCODING = "encoding.json"
 LARGEST = 1 << 28
@@ -35,9 +35,7 @@ def read(folder: Path) -> dict[str, Any]:
     """
     path = folder / ENCODING
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"{path.stat().st_size} bytes")
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(whole_file.text(path, LARGEST))
     except FileNotFoundError:
         raise runs.DamagedRecord(path, "not there; older runs have none: train it again") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -7,7 +7,11 @@ import operator
 from collections.abc import Sequence
 from pathlib import Path
 
+from rnn_research.records import whole_file
 from rnn_research.records.runs import METRICS, DamagedRecord
+
+LARGEST = 1 << 31
+"""Bytes of the file."""
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:
@@ -40,14 +44,24 @@ def values_at_validations(folder: Path, metric: str) -> list[tuple[int, float]]:
     return list({int(step): float(value) for split, step, value in rows if split == "val"}.items())
 
 
+def read_text(folder: Path) -> str:
+    """`metrics.csv` as it is; empty where there is none.
+
+    Raises:
+        OSError, ValueError: it can't be read, or is no file of a sensible size.
+    """
+    path = folder / METRICS
+    if not path.exists():
+        return ""
+    return whole_file.content(path, LARGEST).decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _rows(folder: Path, having: str = "") -> tuple[list[str], list[list[str]]]:
     """The header and the whole rows of `metrics.csv`, of those lines that have a text in them."""
     path = folder / METRICS
     try:
-        if path.exists() and not path.is_file():
-            raise OSError("not a file")
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    except OSError as error:
+        text = read_text(folder)
+    except (OSError, ValueError) as error:
         raise DamagedRecord(path, f"damaged ({error}); run it again") from None
     lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
     if having and '"' not in text:  # a quoted cell may have line breaks in it

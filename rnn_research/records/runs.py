@@ -30,7 +30,7 @@ from typing import IO, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from rnn_research.records import npy, version1, wellformed
+from rnn_research.records import npy, version1, wellformed, whole_file
 from rnn_research.records.identity import CHOSEN_BEFORE
 from rnn_research.records.wellformed import check_record
 
@@ -167,11 +167,7 @@ def read(folder: Path) -> RunRecord:
     """
     path = folder / RECORD
     try:
-        if path.exists() and not path.is_file():  # a pipe, or a device without an end, would be read for ever
-            raise ValueError("not a file")
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"{path.stat().st_size} bytes")
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(whole_file.text(path, LARGEST))
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedRecord(path, f"damaged ({error}); restore a copy or run it again") from None
     if not isinstance(raw, dict):
@@ -240,9 +236,7 @@ def read_table(folder: Path, name: str) -> np.ndarray | None:
     if not path.exists():
         return None
     try:
-        if not path.is_file():
-            raise ValueError("not a file")
-        with path.open("rb") as file:
+        with whole_file.opened(path) as file:
             if file.read(len(MAGIC)) != MAGIC:  # numpy would speak of pickles, and how to load them
                 raise ValueError("not a .npy file")
             file.seek(0)

@@ -6,6 +6,7 @@ It may come from anywhere. What is wrong with it is said in a `ValueError` or `T
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,8 +60,10 @@ def check_table(table: np.ndarray) -> None:
     """Raise a ValueError where a table's rows hold what no run can have written."""
     for name in table.dtype.names or ():
         if table.dtype[name].base.kind == "U":
-            for text in np.unique(table[name]).tolist():
-                text.encode("utf-8")
+            column = np.ascontiguousarray(table[name])
+            signs = column.view(f"{column.dtype.byteorder}u4")
+            if signs.size and (signs.max() > sys.maxunicode or ((signs >= 0xD800) & (signs < 0xE000)).any()):
+                raise ValueError(f"column {name}: found bytes that are no text")
         if name == "step" and (table.dtype[name].shape or table.dtype[name].kind not in "iu"):
             raise ValueError(f"column step: found {table.dtype[name]}, expected whole numbers")
         if name == "step" and len(table) and (table[name].min() < 0 or table[name].max() >= LARGEST):

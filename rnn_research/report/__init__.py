@@ -9,6 +9,7 @@ import numpy as np
 
 from rnn_research.compare import Comparison
 from rnn_research.compare.fingerprint import fingerprint
+from rnn_research.records import runs, whole_file
 from rnn_research.records.runs import replace_atomically
 from rnn_research.report import tables
 from rnn_research.report.page import Pictures, page
@@ -54,9 +55,9 @@ def write(comparison: Comparison, out: Path, figures: bool = True, look: str = "
 def _is_kept(out: Path, stamp: str) -> bool:
     """Whether `out` holds what was written for this stamp, every file as it was."""
     try:
-        last = json.loads((out / STAMP).read_text(encoding="utf-8"))
+        last = json.loads(whole_file.text(out / STAMP, runs.LARGEST))
         return last["stamp"] == stamp and last["files"] == _sizes(out)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
 
 

@@ -14,6 +14,7 @@ from rnn_research.compare.honesty import FEW_SAID, UNDERFLOW_SAID, few_distances
 from rnn_research.compare.single import BestRun, readings
 from rnn_research.compare.stamps import LOG
 from rnn_research.curves import Reading
+from rnn_research.records import whole_file
 from rnn_research.records.canonical import ABSENT
 from rnn_research.records.printable import printable
 from rnn_research.records.runs import RunRecord
@@ -250,9 +251,7 @@ def _number(value: float | None) -> str:
 def _log_end(path: Path, count: int) -> str:
     """The last lines of a log, each within the terminal; empty where there is none."""
     try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
+        with whole_file.opened(path) as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(file.tell() - TAIL, 0))
             text = file.read().decode("utf-8", errors="replace")

@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnn_research.errors import FolderInUse
+from rnn_research.records import whole_file
 from rnn_research.sweeps.observer import Observer
 
 NAME = ".claim-{}"
+LARGEST = 1 << 24  # bytes of a claim, which grows by one every few seconds
 JUST_MADE = 60.0  # seconds in which a claim may still be empty: it is written just after it is made
 
 
@@ -196,10 +198,8 @@ def _is_ours(held: Held) -> bool:
         made, _ = _read(held.path)
     except FileNotFoundError:
         return False
-    except OSError:  # a moment's trouble of a network
-        return True
     found = made is None or made.get("token") == held.token
-    return found and not held.path.with_name(NAME.format(number + 1)).exists()
+    return found and not os.path.lexists(held.path.with_name(NAME.format(number + 1)))
 
 
 def beat() -> list[Path]:
@@ -239,11 +239,16 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, int]:
     Raises:
         FileNotFoundError: it was given back.
     """
-    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = whole_file.content(path, LARGEST).decode("utf-8", "replace")
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError):  # no file, or a moment's trouble of a network
+        return None, 0
     try:
         made = json.loads(text.partition("\n")[0])
         return {**made, "host": str(made["host"]), "pid": int(made["pid"]), "started": made["started"]}, len(text)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None, len(text)
 
 
@@ -252,7 +257,7 @@ def _alive(path: Path, observer: Observer | None = None) -> str | None:
     try:
         made, size = _read(path)
         if made is None:
-            old = observer.silent(path, size) if observer else time.time() - path.stat().st_mtime > JUST_MADE
+            old = observer.silent(path, size) if observer else time.time() - path.lstat().st_mtime > JUST_MADE
             return "" if old else "it has not yet said which"
     except FileNotFoundError:
         return None

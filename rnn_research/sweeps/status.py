@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from rnn_research.records import runs
+from rnn_research.records import runs, whole_file
 from rnn_research.records.metrics_file import METRICS
 from rnn_research.sweeps import claims, store
 from rnn_research.sweeps.store import QueuedRun
@@ -73,41 +73,36 @@ def status(sweep: Path) -> list[RunStatus]:
 
 
 def _of(run: QueuedRun) -> RunStatus:
-    raw, reason = _raw(run.folder)
-    state = "damaged" if reason else "pending" if raw is None else str(raw["status"])
+    record, reason = _record(run.folder)
+    state = "damaged" if reason else "pending" if record is None else record.status
     owner = "" if state in (*store.FINAL, "failed") or not run.folder.exists() else claims.holder(run.folder)
     if owner:
         state = "running"
     elif state == "running":
         state, owner = "interrupted", "its process is gone"
-    found = raw or {}
-    step = int(found.get("steps") or 0)
+    step = record.steps if record else 0
     if not step and state in ("running", "interrupted"):
         step = last_step(run.folder)
-    final = found.get("final") or {}
+    final = record.final if record else {}
     wanted = [key for key in final if re.fullmatch(r"test_(accuracy|mse|loss)", key)]
-    metrics = {key: float(final[key]) for key in wanted} if state == "done" else None
-    limit = ((found.get("config") or {}).get("trainer") or {}).get("max_steps")
+    metrics = {key: final[key] for key in wanted} if state == "done" else None
+    trainer = record.config.get("trainer") if record else None
+    limit = trainer.get("max_steps") if isinstance(trainer, dict) else None
     steps = limit if isinstance(limit, int) and limit > 0 else None
-    why = str(found.get("error") or reason) if state in ("failed", "damaged") else ""
+    error = record.error if record else None
+    why = error or reason if state in ("failed", "damaged") else ""
     failures = store.failures(run.folder) if state == "failed" else 0
     return RunStatus(run.number, run.name, state, run.label, step, steps, metrics, owner, failures, why)
 
 
-def _raw(folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """A record as it stands, None where there is none; and what is wrong with it."""
-    try:
-        raw = json.loads((folder / runs.RECORD).read_bytes())
-        if isinstance(raw, dict) and raw.get("version") in (1, runs.VERSION) and raw.get("status") in runs.STATUSES:
-            return raw, ""
-        runs.read(folder)
-    except (FileNotFoundError, NotADirectoryError):
+def _record(folder: Path) -> tuple[runs.RunRecord | None, str]:
+    """A run's record, None where there is none; and what is wrong with it."""
+    if not os.path.lexists(folder / runs.RECORD):
         return None, ""
+    try:
+        return runs.read(folder), ""
     except runs.DamagedRecord as error:
-        return {}, error.reason
-    except (OSError, ValueError, RecursionError) as error:
-        return {}, f"damaged ({error})"
-    return {}, "damaged"
+        return None, error.reason
 
 
 def last_step(folder: Path) -> int:
@@ -119,7 +114,7 @@ def last_row(folder: Path) -> tuple[int, str, str]:
     """The step, the split and the loss of the last whole row of metrics.csv; 0 and nothing without one. Reads its end
     alone."""
     try:
-        with (folder / METRICS).open("rb") as file:
+        with whole_file.opened(folder / METRICS) as file:
             file.seek(max(0, file.seek(0, 2) - TAIL))
             lines = file.read().decode("utf-8", "replace").split("\n")[:-1]
     except OSError:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rnn_research.records import runs
+from rnn_research.records import runs, whole_file
 from rnn_research.sweeps import claims
 from rnn_research.sweeps.observer import Observer
 
@@ -76,7 +76,7 @@ class QueuedRun:
             DamagedQueue: it can't be read.
         """
         with reading(self.path):
-            return json.loads(self.path.read_text(encoding="utf-8").split("\n")[1])
+            return json.loads(whole_file.text(self.path, runs.LARGEST).split("\n")[1])
 
 
 def add(run: QueuedRun, spec: Mapping[str, Any]) -> bool:
@@ -128,8 +128,8 @@ def listed(sweep: Path) -> list[QueuedRun]:
 
 def _read(sweep: Path, path: Path) -> QueuedRun:
     with reading(path):
-        with path.open(encoding="utf-8") as file:
-            head = json.loads(file.readline(1 << 20))
+        with whole_file.opened(path) as file:
+            head = json.loads(file.readline(1 << 20).decode("utf-8"))
         version = head["version"]
         if version == VERSION:
             name, extends = (_within(str(head.get(key, ""))) for key in ("folder", "extends"))
@@ -197,12 +197,12 @@ def recorded(folder: Path) -> str:
         DamagedRecord: the record can't be read.
     """
     try:
-        raw = json.loads((folder / runs.RECORD).read_bytes())
+        raw = json.loads(whole_file.content(folder / runs.RECORD, runs.LARGEST))
         if raw["status"] in runs.STATUSES and raw["version"] in (1, runs.VERSION):
             return raw["status"]
     except (FileNotFoundError, NotADirectoryError):
         return "pending"
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         pass
     return runs.read(folder).status  # says what is wrong
 

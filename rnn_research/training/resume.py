@@ -6,6 +6,7 @@ stopped there and resumed takes the same steps, bit for bit, as training that wa
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,7 @@ from lightning.pytorch.loops.progress import _BatchProgress
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.carried import CarriedParts
 from rnn_research.models.model import Model
-from rnn_research.records import runs
+from rnn_research.records import metrics_file, runs
 from rnn_research.training.checkpoint_file import Unreadable, read_checkpoint
 from rnn_research.training.resumable import (
     NoCheckpoint,
@@ -98,10 +99,11 @@ class ResumedRun:
 
     def metrics(self) -> str:
         """The lines of metrics.csv that the run had written when the checkpoint was, with the header."""
-        path = self.folder / runs.METRICS
-        if not self.rows or not path.exists():
+        if not self.rows:
             return ""
-        return "".join(path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[: 1 + self.rows])
+        with contextlib.suppress(OSError, ValueError):
+            return "".join(metrics_file.read_text(self.folder).splitlines(keepends=True)[: 1 + self.rows])
+        return ""
 
     def check_metrics(self) -> None:
         """The rows of metrics that the checkpoint counts on are there.

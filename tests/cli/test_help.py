@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rnn_research.cli.help import STAGES, WIDTH, help_text
 from rnn_research.cli.sweep_options import HELP
 from rnn_research.clipping import BackwardStrategy
+from rnn_research.config import groups
 from rnn_research.config.groups import CONF, options
 from rnn_research.config.option_text import option_path, read_option, read_study
 from rnn_research.errors import UsageError
@@ -236,3 +239,16 @@ def test_the_commands_in_conf_compose_as_typed() -> None:
         if not any(name in re.split(r"[\[\],]", value) for value in chosen) and group != "trainer":
             wrong.append(f"{' '.join(arguments)}: does not choose {option}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_pipe_called_as_a_yaml_is_no_option_and_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "clipping").mkdir()
+    os.mkfifo(tmp_path / "clipping" / "half.yaml")
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("waited"))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1)
+        assert groups.options([tmp_path]) == {}
+        assert "can't be read" in groups.first_line(tmp_path / "clipping" / "half.yaml")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)

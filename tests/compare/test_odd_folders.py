@@ -260,3 +260,16 @@ def test_the_pages_curves_are_kept_too(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "out" / "comparison.html").unlink()
     monkeypatch.setattr(runs, "read_table", lambda *_: pytest.fail("read a table"))
     report.write(compare([tmp_path]), tmp_path / "out")
+
+
+def test_text_in_a_table_of_answers_reaches_page_and_files_as_codes(tmp_path: Path) -> None:
+    """Names of evaluation sets and features, as a terminal would obey them."""
+    folder = write_run(tmp_path / "run", distances=5)
+    rows = [("test", 1.0), ("\x1b[2J", 2.0), ("a\nb", 3.0)] * 2
+    runs.write_table(folder, runs.ANSWERS, np.array(rows, dtype=[("set", "U4"), ("loss", "f8")]))
+    assert main([str(tmp_path), "--no-figures", "--out", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
+    answers = (tmp_path / "out" / "answers.csv").read_text(encoding="utf-8")
+    assert "\x1b" not in page + answers
+    assert "\\x1b[2J" in page
+    assert "a\\nb" in answers

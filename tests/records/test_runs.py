@@ -6,13 +6,15 @@ import dataclasses
 import json
 import math
 import os
+import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rnn_research.records import runs
+from rnn_research.records import checksum, encoding, runs
 from rnn_research.records.metrics_file import read_metrics
 from rnn_research.records.runs import DamagedRecord, RunRecord
 
@@ -305,6 +307,22 @@ def test_a_negative_step_is_damaged(tmp_path: Path):
         runs.read_table(tmp_path, "adjoint")
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("sign", [0x110000, 0xFFFFFFFF, 0xD800])
+def test_text_of_what_are_no_signs_is_damaged(tmp_path: Path, sign: int, order: str):
+    """Python itself ends in a SystemError where it meets one, far from where it was read."""
+    rows = np.array([("test", 1.0), ("test", 2.0)], dtype=[("set", f"{order}U4"), ("loss", "<f8")])
+    runs.write_table(tmp_path, "answers", rows)
+    whole = runs.read_table(tmp_path, "answers")
+    assert whole is not None
+    assert whole["set"].tolist() == ["test", "test"]
+    path = tmp_path / "probes" / "answers.npy"
+    odd = sign.to_bytes(4, "little" if order == "<" else "big")
+    path.write_bytes(path.read_bytes()[: -rows.itemsize] + odd + path.read_bytes()[-rows.itemsize + 4 :])
+    with pytest.raises(DamagedRecord, match="column set: found bytes that are no text"):
+        runs.read_table(tmp_path, "answers")
+
+
 def test_a_field_of_metrics_too_long_for_csv_is_damaged(tmp_path: Path):
     (tmp_path / "metrics.csv").write_text(HEAD + "1,0,train,2.3," + "9" * 200_000 + "\n")
     with pytest.raises(DamagedRecord, match="field limit"):
@@ -338,6 +356,34 @@ def test_metrics_that_can_not_be_read_are_damaged(tmp_path: Path):
     (tmp_path / "metrics.csv").mkdir()
     with pytest.raises(DamagedRecord, match=r"metrics\.csv: damaged"):
         read_metrics(tmp_path)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "run.json": runs.read,
+    "metrics.csv": read_metrics,
+    "encoding.json": encoding.read,
+    "probes/clipping.npy": lambda folder: runs.read_table(folder, "clipping"),
+    "checkpoint.ckpt": lambda folder: checksum.check(folder / "checkpoint.ckpt"),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_pipe_or_device_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path, name: str):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("waited"))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1)
+        with pytest.raises((DamagedRecord, OSError), match="not a file"):
+            READERS[name](tmp_path)
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        with pytest.raises((DamagedRecord, OSError), match="not a file"):
+            READERS[name](tmp_path)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 def test_a_run_without_metrics_has_no_rows(tmp_path: Path):

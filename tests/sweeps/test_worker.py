@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import resource
 import shutil
+import signal
 import socket
 import time
 from dataclasses import asdict, dataclass
@@ -328,3 +330,62 @@ def test_upkeep(tmp_path: Path) -> None:
         assert [run.number for run in upkeep.to_reset(tmp_path)] == [1]
     assert all(upkeep.reset(run) for run in upkeep.to_reset(tmp_path))
     assert states(tmp_path) == ["done", "pending", "pending", "pending"]
+
+
+# -- records and claims of anybody -----------------------------------------------------------------------
+
+ODD: dict[str, Any] = {
+    "steps": ["x", 1e400, [1], -1],
+    "final": [[1], "x", {"test_loss": "x"}, {"test_loss": [1]}],
+    "config": ["x", {"trainer": "x"}, {"trainer": [1]}, {"trainer": {"max_steps": "x"}}],
+    "error": [5, {"a": 1}],
+}
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "running"])
+def test_the_state_of_a_record_with_any_values_is_told(tmp_path: Path, state: str) -> None:
+    """Wrong ones are damaged, whatever else is in the folder."""
+    cases = [(key, value) for key, values in ODD.items() for value in values]
+    for run, (key, value) in zip(queue(tmp_path, len(cases)), cases, strict=True):
+        run.folder.mkdir()
+        (run.folder / runs.RECORD).write_text(json.dumps({**asdict(record(run.name, state)), key: value}))
+    found = status(tmp_path)
+    as_json(tmp_path, found)
+    assert [one.line() for one in found]
+    held = {"done": "done", "failed": "failed", "running": "interrupted"}[state]
+    for one, (key, value) in zip(found, cases, strict=True):
+        assert one.state == (held if isinstance(value, dict) and key == "config" else "damaged"), (key, value)
+
+
+@pytest.mark.parametrize("name", [runs.RECORD, "metrics.csv", ".claim-0"])
+def test_a_pipe_in_a_runs_folder_holds_up_no_sweep(tmp_path: Path, name: str) -> None:
+    (run,) = queue(tmp_path, 1)
+    runs.write(record(run.name, "running"), run.folder)
+    (run.folder / name).unlink(missing_ok=True)
+    os.mkfifo(run.folder / name)
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("waited"))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1)
+        assert states(tmp_path) in (["damaged"], ["interrupted"], ["running"])
+        with contextlib.suppress(runs.DamagedRecord):
+            store.state(run)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("said", ["[" * 100_000, '{"host": "h", "pid": 1e400, "started": "x"}', "null"])
+def test_a_claim_may_say_anything(tmp_path: Path, said: str) -> None:
+    (tmp_path / ".claim-0").write_text(said)
+    assert claims.holder(tmp_path) == "it has not yet said which"
+    os.utime(tmp_path / ".claim-0", (0, 0))
+    assert claims.holder(tmp_path) == ""
+
+
+def test_a_record_nested_without_end_is_damaged(tmp_path: Path) -> None:
+    (run,) = queue(tmp_path, 1)
+    run.folder.mkdir()
+    (run.folder / runs.RECORD).write_text('{"a":' * 100_000)
+    with pytest.raises(runs.DamagedRecord):
+        store.state(run)
+    assert states(tmp_path) == ["damaged"]

@@ -97,7 +97,7 @@ def test_another_users_cache_or_library_is_not_loaded(kept: Path, monkeypatch: p
     assert cache.read(made) is None
 
 
-@pytest.mark.parametrize("case", ["linked", "writable", "swapped", "a folder"])
+@pytest.mark.parametrize("case", ["linked", "writable", "swapped", "a folder", "a pipe"])
 def test_a_file_in_the_cache_that_is_not_what_was_made_is_not_loaded(kept: Path, case: str) -> None:
     (made,) = kept.glob("*.so")
     if case == "linked":
@@ -109,6 +109,9 @@ def test_a_file_in_the_cache_that_is_not_what_was_made_is_not_loaded(kept: Path,
         library.load("int number(void) { return 2; }", double=False)
         (other,) = set(kept.glob("*.so")) - {made}
         other.replace(made)
+    elif case == "a pipe":
+        made.unlink()
+        os.mkfifo(made)
     else:
         made.unlink()
         made.mkdir()
@@ -188,3 +191,18 @@ def test_what_is_kept_for_one_process_alone_is_gone_with_it(tmp_path: Path) -> N
     folder = Path(python(script, tmp_path).strip())
     assert folder.name.startswith("rnn_research-")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("when", ["--version", "source.c"])
+def test_a_compiler_that_prints_no_text_is_said(kept: Path, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an encoding of its own, or garbage: what it prints is looked at, and nothing rests on it."""
+    script = kept.parent / "cc"
+    script.write_text(
+        "#!/bin/sh\necho 1.0\n"
+        f'case "$*" in *{when}*) printf "\\377\\376\\033[2J error\\n"; printf "\\377 error\\n" >&2; exit 1;; esac\n'
+    )
+    script.chmod(0o700)
+    monkeypatch.setenv("CC", str(script))
+    library._version_of.cache_clear()
+    with pytest.raises(library.Unavailable, match=r"--version failed|could not compile: \ufffd error"):
+        number()

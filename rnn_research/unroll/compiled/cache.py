@@ -49,7 +49,8 @@ def unsafe(folder: Path) -> str:
 def read(path: Path) -> bytes | None:
     """The content of a library, where the file is whole, this user's alone, and was made under this name."""
     try:
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe is not waited for
+        with open(os.open(path, flags), "rb") as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode) or _foreign(info, last=True):
                 return None

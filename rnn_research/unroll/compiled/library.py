@@ -163,6 +163,7 @@ def _compile(source: str, command: list[str], path: Path) -> None:
                 [*command, f"-I{HERE}", str(text), "-o", str(made), "-lm"],
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=TIMEOUT,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -198,7 +199,9 @@ def _compiler(cc: str | None) -> list[str]:
 @functools.cache
 def _version_of(command: tuple[str, ...]) -> str:
     try:
-        done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=TIMEOUT)
+        done = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, errors="replace", timeout=TIMEOUT
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{command[0]}: {error}") from error
     if done.returncode or not done.stdout:
