@@ -7,15 +7,12 @@ do the same with less. Composing a config takes less than half of the time.
 from __future__ import annotations
 
 import copy
-import functools
-from abc import ABCMeta
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import hydra._internal.defaults_list as defaults_list
-from hydra._internal import target_policy
 from hydra.core.config_store import ConfigStore
 from omegaconf import nodes
 from omegaconf.base import Box, Container, Metadata, Node
@@ -94,31 +91,11 @@ def _choices(overrides: Any, defaults: Iterable[Any], self_added: bool) -> Any:
     return None
 
 
-@functools.cache
-def _digest(*policy: Any) -> str:
-    return OWN[target_policy, "_target_policy_digest"](target_policy._TargetPolicySnapshot(*policy, ()))
-
-
-class _Plain(ABCMeta):
-    """Of OmegaConf's nodes, no class is registered as another's: which it is needs no search."""
-
-    __instancecheck__ = type.__instancecheck__
-
-
-def _with_subclasses(kind: type) -> Iterator[type]:
-    yield kind
-    for below in kind.__subclasses__():
-        yield from _with_subclasses(below)
-
-
 _put(Container, "_invalidate_flags_cache", _forget_flags)
 _put(Box, "_re_parent", _become_parent)
 _put(Metadata, "__deepcopy__", _copied_about)
 for _name in ("AnyNode", "BooleanNode", "BytesNode", "EnumNode", "FloatNode", "IntegerNode", "PathNode", "StringNode"):
     _put(getattr(nodes, _name), "__deepcopy__", _copied_value)
-for _kind in set(_with_subclasses(Node)):
-    _put(_kind, "__class__", _Plain)
 _put(defaults_list, "_create_interpolation_map", _choices)
 _put(ConfigStore, "__deepcopy__", lambda self, memo: self)
 """Each composing copied all that was ever stored."""
-_put(target_policy, "_target_policy_digest", lambda policy: _digest(*policy[:-1]))
