@@ -88,13 +88,13 @@ def count_samples(model: Any, batch: Batch, unrolled: Unrolled, split: str) -> t
     of the answers where that is not all of it. Counts the batch in the split's metrics."""
     objective, answers = model.objective, model.architecture.answers(model, batch, unrolled)
     target, labelled = objective.aligned(batch.target, answers), model.architecture.labelled(model, batch, unrolled)
-    weigh = objective.weighted if split == "train" else _unweighted
-    of_answers, positions = weigh(objective.losses(answers, target), target), None
+    positions = None
     if labelled is None:
-        loss, labels, terminal = of_answers.mean(), len(of_answers), None
+        loss, labels, terminal = objective.mean_loss(answers, target, split == "train"), answers.shape[0], None
     else:
+        weigh = objective.weighted if split == "train" else _unweighted
         outputs, targets = labelled
-        labels, terminal = len(targets), of_answers.sum()
+        labels, terminal = len(targets), weigh(objective.losses(answers, target), target).sum()
         losses = weigh(objective.losses(outputs, targets), targets)
         loss = losses.sum() / max(labels, 1)  # 0 where the batch has no label
         positions = (objective.predictions(outputs), targets) if labels else None

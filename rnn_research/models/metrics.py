@@ -12,27 +12,33 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 
-class MeanLoss(Metric):
+class MeanLoss:
     """The mean over labels of the loss, not over batches: a last, smaller batch weighs less.
 
     Not torchmetrics' `MeanMetric`, which drops NaN (a diverged model's loss would be the mean of what is left) or,
-    told not to, the weights.
+    told not to, the weights; nor a `Metric` at all, whose calls take longer than what is summed.
     """
 
-    total: Tensor
-    count: Tensor
-
     def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew."""
+        self.total = self.count = torch.zeros((), dtype=torch.float64)
 
     def update(self, means: Tensor, labels: Tensor) -> None:
-        self.total += (means.double() * labels).sum()
-        self.count += labels.sum()
+        """Add batches: each one's mean, over so many labels."""
+        self.total = self.total.to(means.device) + (means.double() * labels).sum()
+        self.count = self.count.to(means.device) + labels.sum()
 
     def compute(self) -> Tensor:
+        """The mean; NaN of no label."""
         return self.total / self.count
+
+    @property
+    def metric_state(self) -> dict[str, Tensor]:
+        """What is summed so far, by the name of its attribute."""
+        return {"total": self.total, "count": self.count}
 
 
 class WithinTolerance(Metric):
@@ -148,11 +154,12 @@ class RunningMetrics(nn.Module):
         for name, metric in self._metrics():
             for key, value in state["counted"][name].items():
                 setattr(metric, key, value)
-            metric._update_count = 1  # or torchmetrics would warn that nothing was counted
+            if isinstance(metric, Metric):
+                metric._update_count = 1  # or torchmetrics would warn that nothing was counted
         self._waiting = [tuple(batch) for batch in state["waiting"]]
 
-    def _metrics(self) -> list[tuple[str, Metric]]:
-        return [(name, one) for name, one in self.named_modules() if isinstance(one, Metric)]
+    def _metrics(self) -> list[tuple[str, MeanLoss | Metric]]:
+        return [("loss", self.loss), *((name, one) for name, one in self.named_modules() if isinstance(one, Metric))]
 
     def _count(self) -> None:
         if not self._waiting:

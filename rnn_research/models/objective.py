@@ -38,6 +38,11 @@ class Objective(ABC):
         """What is learnt from: the losses, each times the weight of its label's class where the task has weights."""
         return losses
 
+    def mean_loss(self, outputs: Tensor, targets: Tensor, weighted: bool) -> Tensor:
+        """The mean over the labels of `losses`, or of what is `weighted`."""
+        losses = self.losses(outputs, targets)
+        return (self.weighted(losses, targets) if weighted else losses).mean()
+
     @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:
         """What outputs say, detached."""
@@ -191,6 +196,12 @@ class Regression(Objective):
         """The mean over components; of one it is that, without the mean's own backward pass."""
         squares = nn.functional.mse_loss(outputs, targets, reduction="none")
         return squares.squeeze(-1) if squares.shape[-1] == 1 else squares.mean(-1)
+
+    def mean_loss(self, outputs: Tensor, targets: Tensor, weighted: bool) -> Tensor:
+        """Of one component the same number and gradient by one operation, where it were three."""
+        if outputs.shape[-1] == 1:
+            return nn.functional.mse_loss(outputs, targets)
+        return super().mean_loss(outputs, targets, weighted)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return outputs.detach()

@@ -26,6 +26,8 @@ class ProbeCallback(Callback):
     def __init__(self, probe: Probe, name: str = "") -> None:
         self.probe, self.name = probe, name
         self._parameters: dict[str, nn.Parameter] = {}
+        self._due = False
+        """Whether the probe measures at the step that is being taken."""
         self._terminal: dict[str, list[State]] = {}
         self._attended: list[State] = []
 
@@ -48,15 +50,16 @@ class ProbeCallback(Callback):
         self._parameters = dict(pl_module.named_parameters())  # a walk over all modules, which is not short
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
-        if self.probe.needs_adjoints and self.probe.due(trainer.global_step):
+        self._due = self.probe.due(trainer.global_step)
+        if self._due and self.probe.needs_adjoints:
             pl_module.step.recorded = True
 
     def on_before_backward(self, trainer: Trainer, pl_module: Model, loss: Tensor) -> None:  # type: ignore[override]
-        if self.probe.needs_terminal and pl_module.step.recorded and self.probe.due(trainer.global_step):
+        if self._due and self.probe.needs_terminal and pl_module.step.recorded:
             self._terminal, self._attended = terminal_adjoints(pl_module), attended_adjoints(pl_module)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Model, *rest: Any) -> None:  # type: ignore[override]
-        if self.probe.due(trainer.global_step):
+        if self._due:
             before = self._terminal, self._attended
             self.probe.observe(observation_of(pl_module, trainer.global_step, self._parameters, *before))
             self._terminal, self._attended = {}, []

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import isinf
 from typing import Any
 
 from lightning.fabric.utilities import move_data_to_device
@@ -54,6 +55,31 @@ def make_lean(trainer: Trainer) -> None:
     if type(plugin).pre_backward is Precision.pre_backward and type(plugin).post_backward is Precision.post_backward:
         plugin.pre_backward, plugin.post_backward = before, after  # type: ignore[method-assign]
     plugin._after_closure = after_closure  # type: ignore[assignment,method-assign]
+    if type(plugin) is Precision and type(trainer.strategy) is SingleDeviceStrategy:
+        _make_direct(trainer, hooks)
+
+
+def _make_direct(trainer: Trainer, hooks: Hooks) -> None:
+    """One device and one precision change nothing of a step: their strategy hands it to the model at once, where
+    lightning goes through the plugin, with a context for each."""
+    strategy, plugin = trainer.strategy, trainer.precision_plugin
+
+    def training_step(*arguments: Any) -> Any:
+        return trainer.lightning_module.training_step(*arguments)
+
+    def backward(loss: Tensor, optimizer: Optimizer | None, *arguments: Any, **named: Any) -> Tensor:
+        hooks.call("on_before_backward", loss)
+        trainer.lightning_module.backward(loss, *arguments, **named)
+        hooks.call("on_after_backward")
+        return loss.detach()
+
+    def optimizer_step(optimizer: Optimizer, closure: Callable[[], Any], model: Any = None, **named: Any) -> Any:
+        return optimizer.step(
+            closure=partial(plugin._wrap_closure, trainer.lightning_module, optimizer, closure), **named
+        )
+
+    strategy.training_step, strategy.backward = training_step, backward  # type: ignore[method-assign]
+    strategy.optimizer_step = optimizer_step  # type: ignore[method-assign]
 
 
 class Hooks:
@@ -142,6 +168,9 @@ class LeanEpochLoop(_TrainingEpochLoop):
         self.hooks = Hooks(trainer)
         self.automatic_optimization = LeanOptimization(trainer, self.hooks)
         self._lean = self._indexed = self._validates = self._scheduled = False
+        self._steps = self.automatic_optimization.optim_progress.optimizer.step.total
+        self._batches: float = 0
+        self._counted = 0
 
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
         super().on_run_start(data_fetcher)
@@ -150,13 +179,31 @@ class LeanEpochLoop(_TrainingEpochLoop):
         self._indexed = "batch_idx" in super()._build_kwargs(OrderedDict(), None, 0)
         self._validates = self.trainer.enable_validation
         self._scheduled = bool(self.trainer.lr_scheduler_configs)
+        self._batches = self.trainer.num_training_batches
+        self._counted = self._batches_between()
         if self._lean:
             data_fetcher._start_profiler = data_fetcher._stop_profiler = _nothing
+
+    def _batches_between(self) -> int:
+        """The batches of an epoch between two validations; 0: it is not they that say when one is due."""
+        trainer, every = self.trainer, self.trainer.val_check_batch
+        timed = getattr(trainer, "_val_check_time_interval", None) is not None
+        counts_all = trainer.check_val_every_n_epoch is None
+        return 0 if timed or counts_all or not self._lean or every is None or isinf(every) else int(every)
 
     @property
     def global_step(self) -> int:
         """Lightning asks the model who takes the steps."""
-        return self.automatic_optimization.optim_progress.optimizer_steps if self._lean else super().global_step
+        return self._steps.completed if self._lean else super().global_step
+
+    @property
+    def _is_training_done(self) -> bool:
+        """Lightning asks for each of these by a method of its own, twice a batch."""
+        if not self._lean:
+            return super()._is_training_done
+        taken, batches = self._steps.completed, self.batch_progress
+        enough = self.max_steps != -1 and taken >= self.max_steps
+        return enough or batches.current.ready == self._batches or batches.is_last_batch
 
     def update_lr_schedulers(self, interval: str, update_plateau_schedulers: bool) -> None:
         """Lightning looks first whether a step is done."""
@@ -189,6 +236,12 @@ class LeanEpochLoop(_TrainingEpochLoop):
             kwargs["batch_idx"] = batch_idx
         return kwargs
 
+    def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:
+        """Lightning asks first for what does not change within an epoch."""
+        if self._counted and self.batch_progress.current.ready % self._counted and not self.trainer.should_stop:
+            return False
+        return super()._should_check_val_fx(data_fetcher)
+
     def _should_check_val_epoch(self) -> bool:
         """Lightning looks at the class of the model again."""
         if not self._lean:
@@ -198,10 +251,10 @@ class LeanEpochLoop(_TrainingEpochLoop):
         return due and self._validates and trainer.limit_val_batches > 0
 
     def advance(self, data_fetcher: _DataFetcher) -> None:
-        if not self._lean or self.restarting:
+        if not self._lean or self._restarting:
             super().advance(data_fetcher)
             return
-        if self.val_loop.restarting:
+        if self.val_loop._restarting:
             self.val_loop.restarting = False
         batch, _, _ = next(data_fetcher)
         try:

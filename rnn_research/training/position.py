@@ -46,6 +46,7 @@ class PositionTracker(Callback):
         self.counted = BatchCounter()
         self.counters: dict[str, torch.Tensor] = {}
         """What strategies and regularizers had counted there."""
+        self._counting: list[tuple[str, torch.nn.Module]] = []
         self.step = 0
         """The steps that are done."""
         self.before = 0
@@ -59,9 +60,10 @@ class PositionTracker(Callback):
         return self.step != self.before
 
     def on_train_start(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
+        self._counting = resume.counting(pl_module)
         if self.earlier is None:
             self.place = TrainingPosition(generators=resume.generators(pl_module.device))
-            self.counters = resume.counters(pl_module)
+            self.counters = resume.counters(self._counting)
         else:
             self._go_on(self.earlier, trainer, pl_module)
 
@@ -79,7 +81,7 @@ class PositionTracker(Callback):
             trainer.training = True
         resume.restore(place, model.device)
         model.carried.restore("train", place.carried, list(model.cells), model.device)
-        self.counters = resume.counters(model)
+        self.counters = resume.counters(self._counting)
         log.info("resumed at step %d of %s", place.step, earlier.folder)
 
     def after_the_last_step(self, earlier: ResumedRun) -> None:
@@ -98,18 +100,18 @@ class PositionTracker(Callback):
         self.counted.in_epoch += 1
         self.counted.inside = False
         self.before = self.step
-        if trainer.global_step != self.step:
-            self._here(trainer, pl_module)
+        if (step := trainer.global_step) != self.step:
+            self._here(step, trainer, pl_module)
 
-    def _here(self, trainer: Trainer, model: Model) -> None:
+    def _here(self, step: int, trainer: Trainer, model: Model) -> None:
         """Training stands between two steps."""
-        self.step, counted = trainer.global_step, self.counted
+        self.step, counted = step, self.counted
         epoch, drawn = trainer.current_epoch, resume.generators(model.device)
         carried = model.carried.parts("train")
         self.place = TrainingPosition(
             self.step, epoch, counted.in_epoch, counted.batches, generators=drawn, carried=carried
         )
-        self.counters = resume.counters(model)
+        self.counters = resume.counters(self._counting)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Model) -> None:  # type: ignore[override]
         self.signals.holding = True  # until all have looked at it: `CheckpointWriter` is the last

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch.loops.progress import _BatchProgress
+from torch import nn
 
 from rnn_research.datasets.base import DataModule
 from rnn_research.models.carried import CarriedParts
@@ -148,14 +149,19 @@ def generators(device: torch.device) -> dict[str, Any]:
     return found
 
 
-def counters(model: Model) -> dict[str, torch.Tensor]:
-    """The single numbers that strategies and regularizers keep, by their names in the model's state: one may count
-    batches, and a batch that was interrupted is taken anew."""
+def counting(model: Model) -> list[tuple[str, nn.Module]]:
+    """The modules of strategies and regularizers, by their names in the model."""
+    return [named for part in ("clipping", "regularizers") for named in getattr(model, part).named_modules(prefix=part)]
+
+
+def counters(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, torch.Tensor]:
+    """The single numbers that such modules keep, by their names in the model's state: one may count batches, and a
+    batch that was interrupted is taken anew."""
     found = {}
-    for part in ("clipping", "regularizers"):
-        for name, value in getattr(model, part).named_buffers(part):
-            if value.numel() == 1:
-                found[name] = value.clone()
+    for name, module in modules:  # not `named_buffers`, which looks at the members of all modules at every step
+        for key, value in module._buffers.items():
+            if value is not None and value.numel() == 1:
+                found[f"{name}.{key}"] = value.clone()
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from rnn_research.config.groups import CONF
 from rnn_research.datasets.base import DataModule
 from rnn_research.datasets.task import SPLITS, Task
 from rnn_research.models import Model
-from rnn_research.models.metrics import MeanLoss, RunningMetrics
+from rnn_research.models.metrics import RunningMetrics
 from rnn_research.models.model import count_parameters
 from rnn_research.models.objective import objective_of
 from rnn_research.models.sizing import hidden_size_for
@@ -193,7 +194,7 @@ def test_a_tally_is_torchmetrics_batch_by_batch(name: str, batches: int) -> None
     ours, random = objective_of(task), torch.Generator().manual_seed(0)
     tally = RunningMetrics(ours.answer_metrics(), ours.position_metrics() if name == "classification" else None)
     for _ in range(2):  # then it starts anew
-        answers, positions, losses = ours.answer_metrics(), objective_of(STEPS).position_metrics(), MeanLoss()
+        answers, positions, losses = ours.answer_metrics(), objective_of(STEPS).position_metrics(), []
         for _ in range(batches):
             size = int(torch.randint(1, 9, (), generator=random))
             if name == "classification":
@@ -205,16 +206,32 @@ def test_a_tally_is_torchmetrics_batch_by_batch(name: str, batches: int) -> None
                 pair, nodes = 3 * torch.randn(2, size, 2, generator=random), None
             loss = torch.rand((), generator=random)
             answers.update(*pair)
-            losses.update(loss, torch.tensor(size))
+            losses += [float(loss)] * size
             if nodes is not None:
                 positions.update(*nodes)
             tally.add(loss, size, tuple(pair), None if nodes is None else tuple(nodes))
-        expected = {"loss": losses.compute(), **answers.compute()}
+        expected = {"loss": torch.tensor(losses).mean(), **answers.compute()}
         expected |= positions.compute() if name == "classification" else {}
         found = tally.measured()
         assert list(found) == list(expected)
         for key, value in expected.items():
             assert found[key] == pytest.approx(value.item(), rel=1e-6), key
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 32, 100])
+@pytest.mark.parametrize("components", [1, 2])
+def test_the_mean_squared_error_in_one_operation_has_the_same_bits(size: int, components: int) -> None:
+    """And the same gradient."""
+    objective, random = objective_of(replace(SUMS, output_size=components)), torch.Generator().manual_seed(size)
+    targets, found = torch.randn(size, components, generator=random), []
+    outputs = 9 * torch.randn(size, components, generator=random)
+    for mean in (lambda x: objective.mean_loss(x, targets, True), lambda x: objective.losses(x, targets).mean()):
+        given = outputs.clone().requires_grad_()
+        loss = mean(given)
+        loss.backward()
+        found.append((loss.detach(), given.grad))
+    ours, plain = found
+    assert all(torch.equal(one, other) for one, other in zip(ours, plain, strict=True))
 
 
 def test_a_tally_of_halves_sums_as_floats() -> None:
