@@ -32,16 +32,30 @@ class UpdateCaller:
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
+        self._same_each_time = type(cell).__module__.startswith("rnn_research.")  # others may look at what they read
         self._numbers: dict[int, bool] = {}  # by the number of previous states: whether the update makes numbers
 
     def __call__(self, projected: Tensor, *previous: State, step: StepFunction | None = None) -> State:
-        """The new state. `step`: what calls the cell's own; None: that itself."""
-        step = step or self.cell.step
+        """The new state. `step`: what calls the cell's own; None: that itself.
+
+        Raises:
+            ValueError: a part of it is not (nodes, hidden).
+        """
+        state = self._called(step or self.cell.step, projected, previous)
+        expected = (len(projected), self.cell.hidden_size)
+        if any(part.shape != expected for part in state):
+            raise ValueError(
+                f"{type(self.cell).__name__}.step: returned parts of shapes {[tuple(part.shape) for part in state]}, "
+                f"expected {expected} each, (nodes, hidden)"
+            )
+        return state
+
+    def _called(self, step: StepFunction, projected: Tensor, previous: tuple[State, ...]) -> State:
         if not torch.is_grad_enabled():
             return step(projected, *previous)
         arity, handed = len(previous), [projected, *(part for state in previous for part in state)]
         # Of a single part, nothing else can have read the number that it is.
-        if len(self.cell.state_names) == 1 or self._numbers.get(arity) is False:
+        if len(self.cell.state_names) == 1 or (self._same_each_time and self._numbers.get(arity) is False):
             if arity == 1:  # it is the previous state itself
                 return _apart(step(projected, *previous), handed)
             with telling_previous(handed.append):
@@ -52,6 +66,10 @@ class UpdateCaller:
         return _apart(state, handed)
 
 
+VALUES = ("__float__", "__int__", "__complex__", "__index__", "__array__", "item", "tolist", "numpy")
+"""What torch warns of, or refuses, for a variable."""
+
+
 class _Numbers(TorchFunctionMode):
     """Within it, what is made of no variable, and has the shape of a part, is a variable."""
 
@@ -60,6 +78,8 @@ class _Numbers(TorchFunctionMode):
         self.shape, self.made = shape, False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in VALUES:  # of what the update has detached, and is a variable here
+            args = (args[0].detach(), *args[1:])
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor):
             return self._variable(result, args)
@@ -84,14 +104,10 @@ def _apart(state: State, handed: list[Tensor]) -> State:
             part = part.detach().requires_grad_()
         elif any(part is one or (part._is_view() and _memory(part) == _memory(one)) for one in handed):
             part = part.view_as(part)
-        elif (first := next((one for one in parts if _same(one, part)), None)) is not None:
-            part = first.view_as(first)
+        elif any(part is one for one in state[: len(parts)]):
+            part = parts[next(k for k, one in enumerate(state) if one is part)].view_as(part)
         parts.append(part)
     return type(state)(*parts)
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one is other or (one.data_ptr() == other.data_ptr() and one.stride() == other.stride())
 
 
 def _memory(tensor: Tensor) -> int:

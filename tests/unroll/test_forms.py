@@ -10,7 +10,21 @@ from typing import Any
 import pytest
 import torch
 from equations import inputs_for
-from forms import FORMS, Form, Given, Gradients, Pair, by_sample, loop, random_form, samples_for, unrolled, weights_of
+from forms import (
+    FEATURES,
+    FORMS,
+    Form,
+    Given,
+    Gradients,
+    Pair,
+    by_sample,
+    loop,
+    random_form,
+    samples_for,
+    unrolled,
+    weights_of,
+)
+from odd_forms import ODD_FORMS
 from torch import Tensor, nn
 
 from rnn_research.cells import GRU, LSTM, RNN, Cell, Hidden
@@ -18,13 +32,14 @@ from rnn_research.structures import Chain
 from rnn_research.unroll import Intervention, unroll
 
 ENGINES = ("auto", "native", "torch", "reference")
+ALL = FORMS | ODD_FORMS
 RATE = 0.5
 HOLDER = SimpleNamespace(rates={"slow": [0.5]})
 
 
 def check(form: str | Form, kind: str, seed: int, engines: Sequence[str], **more: Any) -> None:
     """The adjoints and both parts of them against the loop; or an engine says that it can't, as auto never does."""
-    form = FORMS[form] if isinstance(form, str) else form
+    form = ALL[form] if isinstance(form, str) else form
     cell, samples = Given(form, seed), samples_for(kind, seed)
     inputs, weights = inputs_for(samples, 3, seed), weights_of(samples, len(cell.state_names), seed)
     full, direct = loop(cell, samples, inputs, weights), loop(cell, samples, inputs, weights, cut=True)
@@ -53,14 +68,14 @@ def compare(result: Any, expected: dict[str, Gradients]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["chain", "forest"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ALL)
 def test_adjoints_and_their_parts_of_any_form_are_a_loops(form: str, kind: str) -> None:
     check(form, kind, 1, ("auto", "reference"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ALL)
 def test_random_cases_of_every_form_are_right_or_refused_on_every_engine(form: str, seed: int) -> None:
     """Each with another structure, losses at every node, and norms taken in passing or not."""
     for kind in ("chain", "forest"):
@@ -90,6 +105,59 @@ def test_150_forms_at_random_are_right_or_refused_on_every_engine(seed: int) -> 
 def test_what_acts_inside_and_does_nothing_leaves_the_parts_as_they_are(form: str) -> None:
     """A norm that no adjoint has, on both engines that take one."""
     check(form, "chain", 1, ("native", "reference"), interventions=[Intervention(max_norm=1e9)])
+
+
+# What an update looks at
+
+
+class Looking(Given):
+    """`update` says what it does."""
+
+    def __init__(self, update: Callable[..., Any]) -> None:
+        super().__init__(FORMS["a peephole"])
+        self.form = self.form._replace(step=update)
+
+
+def _alone(cell: Any, x: Tensor, *previous: Any) -> Pair:
+    state = cell.summed(x, previous)
+    gate = torch.sigmoid if len(x) == 1 else torch.tanh
+    return Pair(gate(x + cell.recur(state.hidden)), torch.tanh(state.other + x))
+
+
+def _resetting(cell: Any, x: Tensor, *previous: Any) -> Pair:
+    """Part 1 counts; at 3 it is a number anew."""
+    count = cell.summed(x, previous).other + 1.0
+    if float(count.detach().mean()) == count.detach().numpy().max() == 3.0:
+        count = torch.full_like(x, 0.3)
+    return Pair(torch.tanh(x + 1.5 * count + cell.recur(cell.summed(x, previous).hidden)), count)
+
+
+def _one_row(cell: Any, x: Tensor, *previous: Any) -> Pair:
+    return Pair(torch.tanh(x + cell.recur(cell.summed(x, previous).hidden)), cell.peephole[None])
+
+
+def test_a_branch_for_the_number_of_nodes_is_not_compiled() -> None:
+    cell, inputs = Looking(_alone), torch.randn(1, 4, FEATURES, dtype=torch.float64)
+    result = unroll(cell, Chain(torch.tensor([4])), inputs)
+    assert result.top.engine.used == "reference"
+    assert "the update of numbers is another one" in result.top.engine.why
+
+
+def test_a_number_that_a_later_update_makes_is_a_variable_too() -> None:
+    """Its adjoint counts what the other part reads of it."""
+    cell, inputs = Looking(_resetting), torch.randn(1, 6, FEATURES, dtype=torch.float64)
+    result = unroll(cell, Chain(torch.tensor([6])), inputs)
+    result.hidden.sum().backward()
+    states, adjoints = result.states, result.adjoints
+    local = 1.5 * (1 - states.hidden[0, 2].square()) * adjoints.hidden[0, 2]  # through the h of the same step
+    later = adjoints.other[0, 3]  # and through the next count
+    torch.testing.assert_close(adjoints.other[0, 2], local + later, rtol=1e-12, atol=1e-12)
+
+
+def test_a_part_of_another_shape_is_refused() -> None:
+    inputs = torch.randn(2, 4, FEATURES, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"Looking.step: returned parts of shapes .*, expected \(2, 4\) each"):
+        unroll(Looking(_one_row), Chain(torch.tensor([4, 4])), inputs)
 
 
 # Random numbers, buffers and counters

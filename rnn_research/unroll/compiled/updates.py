@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from rnn_research.cells.base import Cell
-from rnn_research.unroll.compiled import library
+from rnn_research.unroll.compiled import library, proof
 from rnn_research.unroll.compiled.graph import Untraceable, tensors_of
 from rnn_research.unroll.compiled.schedule import Schedule
 from rnn_research.unroll.compiled.seen import seen
@@ -164,7 +164,11 @@ def _compile(cell: Cell, arities: Sequence[int], double: bool, intervenes: bool,
     missing = [arity for arity in arities if arity not in written]
     if missing:
         _check_growth(cell, max(missing), intervenes)
-    plans = {arity: UpdatePlan(trace(cell, arity, marks=intervenes)) for arity in missing}
+    traces = {arity: trace(cell, arity, marks=intervenes) for arity in missing}
+    if not _ours(cell):
+        for one in traces.values():
+            proof.check(cell, one)
+    plans = {arity: UpdatePlan(one) for arity, one in traces.items()}
     for plan in plans.values():
         if any(sum(mark in plan.within(roots) for roots in plan.roots) > 1 for mark in plan.marks):
             raise Untraceable("a marked pre-activation is read both before and after a product of the same update")
