@@ -81,7 +81,9 @@ def _numbers(cell: Cell, update: Update, arity: int, rows: int) -> list[Tensor]:
     parts = list(update(inputs.clone(), previous))
     weights = [draw(cell.hidden_size) for _ in parts]
     leaves = [inputs, *(part for one in given for part in one), *(one for one in tensors_of(cell) if one.requires_grad)]
-    gradients = torch.autograd.grad(parts, [*parts, *leaves], weights, allow_unused=True)
+    total = sum(((part * weight).sum() for part, weight in zip(parts, weights, strict=True)), inputs.new_zeros(()))
+    # Of one number: to be given the gradient of several, torch imports sympy, which takes as long as all of torch.
+    gradients = torch.autograd.grad(total, [*parts, *leaves], allow_unused=True)
     filled = [
         torch.zeros_like(one) if grad is None else grad for grad, one in zip(gradients, [*parts, *leaves], strict=True)
     ]
@@ -119,13 +121,10 @@ class TracedUpdate:
         """(nodes, hidden)"""
         if not isinstance(block, fx.Node):
             return self._inputs.new_full((len(self._inputs), self.hidden), block).requires_grad_().clone()
-        for node in self._missing(block):
+        for node in self._missing(block) if block not in self._known else ():
             leaf = leaf_of(node)
             if leaf is None:
-                operands = [
-                    self._known[one] if isinstance(one, fx.Node) else self._block(one) for one in operands_of(node)
-                ]
-                self._known[node] = OPERATIONS[name_of(node)].function(*operands)
+                self._known[node] = OPERATIONS[name_of(node)].function(*map(self._block, operands_of(node)))
             elif isinstance(leaf, ChildLeaf):
                 self._known[node] = self._previous[leaf.child][leaf.part]
             elif isinstance(leaf, TensorLeaf):
