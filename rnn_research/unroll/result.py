@@ -17,12 +17,7 @@ from rnn_research.structures import Chain, Forest
 from rnn_research.unroll.intervention import NormsByPoint
 from rnn_research.unroll.select import EngineChoice
 from rnn_research.unroll.unfolding import GRADIENTS, GateActivations, Unfolding
-from rnn_research.unroll.versions import Versions
-
-CHANGED = (
-    "adjoints: the cell's parameters have changed since this unroll; read direct and recurrent "
-    "before the optimiser's step"
-)
+from rnn_research.unroll.versions import CHANGED, Versions
 
 
 class LayerStates:

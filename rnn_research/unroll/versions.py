@@ -6,6 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+CHANGED = (
+    "adjoints: the cell's parameters have changed since this unroll; read direct and recurrent "
+    "before the optimiser's step"
+)
+
 
 def version(tensor: Tensor) -> int:
     """How often a tensor, or what it is a view of, has been changed in place."""

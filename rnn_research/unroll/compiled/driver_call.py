@@ -145,6 +145,7 @@ class DriverCall:
         self.compiled = compile_updates(cell, self.schedule.arities, dtype, intervention is not None)
         self.parts, self.hidden, self.initial = len(cell.state_names), cell.hidden_size, initial
         self.batch = len(structure) if isinstance(structure, Chain) else None
+        self._sizes: list[Any] = []
         self.table = self.compiled.table(self.schedule)
 
     def forward(
@@ -161,7 +162,7 @@ class DriverCall:
                 rows[:before] = initial[part]
             states.append(rows[before:])
         tape = buffer_pool.take(self.compiled.tape_size(plan, keep) * self.hidden, inputs.dtype)
-        tensors = [tensor.contiguous() for tensor in tensors]
+        tensors = self._of_known_size(tensors)
         inputs = _side_by_side(inputs)
         fold = self._fold(inputs, tensors, states, tape, keep)
         self._split(fold, inputs)
@@ -181,7 +182,7 @@ class DriverCall:
         plan, dtype = self.schedule, inputs.dtype
         before = plan.inner if self.initial else 0
         inputs = _side_by_side(inputs)
-        tensors = [tensor.contiguous() for tensor in tensors]
+        tensors = self._of_known_size(tensors)
         direct = [None if grad is None else _side_by_side(grad) for grad in direct]
         make = torch.zeros if plan.padded else torch.empty  # the driver clears each row before it adds to it
         with_initial = [make(before + plan.rows, self.hidden, dtype=dtype) for _ in range(self.parts)]
@@ -229,6 +230,21 @@ class DriverCall:
         fold.input = self._rows(inputs)
         return fold
 
+    def _of_known_size(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The cell's tensors, as the kernel reads them.
+
+        Raises:
+            RuntimeError: they have other shapes or another type than at first: the kernel would read beyond them.
+        """
+        sizes = [(tensor.dtype, tensor.shape) for tensor in tensors]
+        self._sizes = self._sizes or sizes
+        if sizes != self._sizes:
+            raise RuntimeError(
+                "backward: the cell's parameters have other shapes or another type than at the unroll (by `.float()`, "
+                "`.to(...)` or `.data = ...`); change them after the backward pass, and after its parts are read"
+            )
+        return [tensor.resolve_neg().contiguous() for tensor in tensors]
+
     def _split(self, fold: Any, inputs: Tensor) -> None:
         """Over threads, where there is enough for them."""
         fold.threads = self.compiled.threads(self.schedule, inputs.shape[-1])
@@ -266,4 +282,5 @@ class DriverCall:
 
 def _side_by_side(tensor: Tensor) -> Tensor:
     """With the features of a row side by side, as the kernel reads them."""
+    tensor = tensor.resolve_neg()  # what torch has negated may not be so in memory yet
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()

@@ -138,6 +138,12 @@ typedef void (*Update)(const Group *);
 #endif
 FUSES(vec, EACH_REAL, fused, horner)
 
+/* The first n lanes; 0 in the others. What is computed there of zeros (0 / 0) is no number. */
+INLINE vec first_lanes(vec v, long n) {
+    for (long k = n; k < LANES; k++) v[k] = 0;
+    return v;
+}
+
 /* Sums of squares in double: the square of 1e-25 is below float's range. Of a double it may be out of double's: there
    are two more sums, of what is small and of what is large, by powers of two that leave no square out of range. */
 #ifdef DOUBLE

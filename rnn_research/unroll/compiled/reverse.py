@@ -175,5 +175,5 @@ def _clamped(writer: SegmentWriter, name: str, lines: list[str], record: bool) -
     clamped = writer.pointer("clamped", "g->clamped", "double *const *")
     lines.append(f"const vec k{name} = limited({name}, {limit});")
     if record:
-        lines.append(f"if ({clamped}) square(&came, {name}), square(&left, k{name});")
+        lines.append(f"if ({clamped}) square(&came, first_lanes({name}, n)), square(&left, first_lanes(k{name}, n));")
     return f"k{name}"

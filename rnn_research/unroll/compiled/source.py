@@ -94,12 +94,12 @@ def _record(writer: SegmentWriter, plan: UpdatePlan, squares: list[str], after: 
         names = reverse(writer, plan.outputs, seeds, f"{letter}_", between)
         parts.append([names[node] for node in plan.outputs])
     inner, writer.lines = writer.lines, lines
-    inner += [f"square(&square{k + count}, {name});" for k, name in enumerate([*parts[0], *parts[1]])]
+    inner += [f"square(&square{k + count}, first_lanes({name}, n));" for k, name in enumerate([*parts[0], *parts[1]])]
     inner += [
         f"if (g->recurrent) store(g->recurrent[{part}] + g->row[i] * h + j, {name}, n);"
         for part, name in enumerate(parts[1])
     ]
-    writer.lines += [f"if (record) square(&square{k}, {name});" for k, name in enumerate(totals)]
+    writer.lines += [f"if (record) square(&square{k}, first_lanes({name}, n));" for k, name in enumerate(totals)]
     writer.lines.append("if (record > 1) {\n                " + "\n                ".join(inner) + "\n            }")
     squares += [f"square{k}" for k in range(3 * count)]
     after += [

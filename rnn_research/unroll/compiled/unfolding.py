@@ -15,6 +15,7 @@ from rnn_research.unroll.compiled.driver_call import DriverCall, DriverFunction,
 from rnn_research.unroll.compiled.graph import Untraceable, tensors_of
 from rnn_research.unroll.intervention import Intervention, NormsByPoint, unmarked
 from rnn_research.unroll.unfolding import GRADIENTS, GateActivations, PastUpdate, Record, Unfolding
+from rnn_research.unroll.versions import CHANGED
 
 
 class NativeUnfolding(Unfolding):
@@ -77,6 +78,7 @@ class NativeUnfolding(Unfolding):
 
     def recurrent(self) -> State:
         assert self.recorded is not None
+        self._check_weights()
         if self.intervention is None:
             return self._of(self._again(self._readouts(), Wanted(recurrent=True)).recurrent)
         wanted = [(one.direct, Wanted(recurrent=True, limits=one.limits)) for one in self.recorded.interventions]
@@ -129,6 +131,14 @@ class NativeUnfolding(Unfolding):
         place = torch.full((plan.rows,), -1)
         place[torch.from_numpy(plan.row[len(plan.row) - count :]).long()] = torch.arange(count)
         return GateActivations(self.driver_call.placed(place), values, [slot[gate] for gate in range(len(slot))])
+
+    def _check_weights(self) -> None:
+        """Raise RuntimeError where what is read again gives other states: what `.data` changes tells nobody."""
+        given = self.inputs.detach(), [part.detach() for part in self.initial], [one.detach() for one in self.tensors]
+        states, _ = self.driver_call.forward(*given, keep=False)
+        pairs = [(one, part.detach()) for one, part in zip(states, self._states, strict=True)]
+        if any(bool(((one != part) & ((one == one) | (part == part))).any()) for one, part in pairs):  # NaN is itself
+            raise RuntimeError(CHANGED)
 
     def _readouts(self) -> list[Tensor]:
         """The gradient that reached each part of the states from outside, times what its sum was scaled by."""

@@ -87,7 +87,7 @@ class _ExplicitPasses:
         self.buffers: list[Tensor] = []
 
     def found(self, back: _Gradients, weight: Tensor) -> BackwardPass:
-        before = self.row_order.before
+        before, weight = self.row_order.before, weight.clone()  # changed by `.data`, it would tell nobody
 
         def recurrent() -> list[Tensor]:
             with torch.no_grad():

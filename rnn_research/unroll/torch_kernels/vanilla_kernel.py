@@ -112,7 +112,7 @@ class _VanillaPasses:
         return adjoints, grad_preactivations
 
     def found(self, adjoints: Tensor, grad_preactivations: Tensor, weight: Tensor) -> BackwardPass:
-        before = self.row_order.before
+        before, weight = self.row_order.before, weight.clone()  # changed by `.data`, it would tell nobody
 
         def recurrent() -> list[Tensor]:
             with torch.no_grad():
