@@ -37,13 +37,16 @@ def draws() -> tuple[Any, ...]:
 @contextlib.contextmanager
 def undisturbed(cells: Iterable[Cell]) -> Iterator[None]:
     """A context in which the cells' updates can be run again without a trace. Afterwards the random numbers (torch's,
-    numpy's and Python's) are where they were, and the cells have their buffers and attributes."""
+    numpy's and Python's, and a cell's own `torch.Generator`) are where they were, and the cells have their buffers and
+    attributes."""
     cells = list(cells)
     devices = {parameter.device for cell in cells for parameter in cell.parameters()}
     drawn = [(device, random_state(device)) for device in devices or {torch.device("cpu")}]
     own, numpy = random.getstate(), sys.modules.get("numpy")
     numpys: Any = numpy.random.get_state() if numpy else None
     kept = [_kept(module) for cell in cells for module in cell.modules()]
+    held = [one for _, attributes, _ in kept for one in attributes.values()]
+    generators = [(one, one.get_state()) for one in held if isinstance(one, torch.Generator)]
     try:
         yield
     finally:
@@ -54,6 +57,8 @@ def undisturbed(cells: Iterable[Cell]) -> Iterator[None]:
             module._buffers.update(buffers)
         for device, states in drawn:
             set_random_state(device, states)
+        for generator, state in generators:
+            generator.set_state(state)
         random.setstate(own)
         if numpy:
             numpy.random.set_state(numpys)

@@ -21,9 +21,10 @@ PLAIN = ("shape", "dtype", "device", "ndim", "layout", "__len__", "size", "dim",
 
 VALUES = (
     *("item", "tolist", "numpy", "equal", "allclose", "is_nonzero"),
-    *("__bool__", "__int__", "__float__", "__index__", "__array__", "__contains__"),
+    *("__bool__", "__int__", "__float__", "__index__", "__array__", "__contains__", "__format__", "__repr__"),
+    *("__dlpack__", "untyped_storage", "storage", "data_ptr", "_version", "grad"),
 )
-"""What makes numbers of the cell's tensors: the code would keep them while the tensors change."""
+"""What makes numbers, or text, of the cell's tensors: the code would keep them while the tensors change."""
 
 SYNONYMS = {
     "true_divide": "div",

@@ -2,18 +2,25 @@
 
 Read are attributes, of the cell and its modules and of their classes; what functions of the user's name (globals, and
 through them attributes of modules and of objects), close over, and have as defaults. Libraries are taken to stay as
-they are. Found by what the code names, not by running it: more may be seen than is read. What can't be seen into (an
-object of C without attributes) counts by its type.
+they are; an object of a library's class counts by what it holds. Found by what the code names, not by running it: more
+may be seen than is read. What can't be seen into (an object of C without attributes) counts by its type.
 """
 
 from __future__ import annotations
 
+import array
+import collections
+import contextvars
+import datetime
+import decimal
+import fractions
 import functools
+import logging
 import os
-import sys
+import pathlib
 import types
+import uuid
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,36 +28,37 @@ import torch
 from torch import Tensor, nn
 
 from rnn_research.cells.base import Cell
+from rnn_research.unroll.compiled.named import OWN, Place, attributes, content, defaults, of_library, parts, places
 
-LIBRARIES = frozenset(
-    {*sys.stdlib_module_names, "torch", "numpy", "rnn_research", "lightning", "jaxtyping", "beartype"}
-)
-OWN = frozenset(vars(nn.Module())) - {"training"}
-"""Of every module; its parameters, buffers and modules are seen elsewhere."""
-DEEP = 8
+DEEP = 40
 """How far into objects within objects it is looked."""
-MOST = 1000
-"""Places that are looked at, at most."""
-
-Place = tuple[dict[str, Any], str]
-"""A name in a namespace."""
+MOST = 2000
+"""Objects that are looked at, at most: what has a whole program hanging from it counts by its type from there on."""
 
 _PLACES: weakref.WeakKeyDictionary[Cell, tuple[Any, list[Place]]] = weakref.WeakKeyDictionary()
 
 
 def seen(cell: Cell) -> tuple[Any, ...]:
     """What can be compared with another time's, and hashed. It keeps no cell alive."""
-    last, places = _PLACES.get(cell, (None, []))
-    found = _Look().at(cell, places)
+    last, known = _PLACES.get(cell, (None, []))
+    found = _Look().at(cell, known)
     if found != last:  # other code may name other things
-        places = list(_places(cell))
-        found = _Look().at(cell, places)
-        _PLACES[cell] = found, places
+        known = places(cell)
+        found = _Look().at(cell, known)
+        _PLACES[cell] = found, known
     return found
 
 
 SIMPLE = frozenset({type(None), bool, int, float, str, bytes, complex, torch.dtype, torch.device, torch.Size})
 """Types of values that are equal as long as they do the same."""
+FIXED = (
+    *(range, slice, fractions.Fraction, decimal.Decimal, uuid.UUID, pathlib.PurePath),
+    *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo),
+)
+"""Types of values that say all of themselves, and never change."""
+NUMBERS = (int, float, complex, str, bytes)
+CLOSED = (types.ModuleType, logging.Logger, logging.Handler, torch.Generator)
+"""What is not looked into: of a module what code names is seen by itself, and the others compute nothing."""
 
 
 class _Look:
@@ -59,21 +67,23 @@ class _Look:
     def __init__(self) -> None:
         self.known: set[int] = set()
 
-    def at(self, cell: Cell, places: list[Place]) -> tuple[Any, ...]:
+    def at(self, cell: Cell, known: list[Place]) -> tuple[Any, ...]:
         own = tuple([self.module(module) for module in ([cell] if not cell._modules else cell.modules())])
-        return own, tuple([self.plain(space.get(name)) for space, name in places])
+        return own, tuple([self.plain(space.get(name)) for space, name in known])
 
     def module(self, module: nn.Module) -> Any:
         plain = self.plain
-        attributes = tuple([(name, plain(value)) for name, value in vars(module).items() if name not in OWN])
+        held = tuple([(name, plain(value)) for name, value in vars(module).items() if name not in OWN])
         if not (module._forward_hooks or module._forward_pre_hooks):
-            return attributes, self.of(type(module))
-        return attributes, self.of(type(module)), plain(module._forward_hooks), plain(module._forward_pre_hooks)
+            return held, self.of(type(module))
+        return held, self.of(type(module)), plain(module._forward_hooks), plain(module._forward_pre_hooks)
 
     def of(self, kind: type) -> Any:
-        """The attributes of a class and those it inherits."""
+        """The attributes of a class and those it inherits, and of its metaclass."""
         libraries, others = _ancestors(kind)
         own = [(name, self.plain(value)) for one in others for name, value in vars(one).items() if name[:2] != "__"]
+        if not of_library(type(kind)):
+            own.append(("", self.plain(type(kind))))
         return tuple([id(value) for one in libraries for value in vars(one).values()]), tuple(own)
 
     def plain(self, value: Any, depth: int = 0) -> Any:
@@ -85,7 +95,9 @@ class _Look:
             return kind, value.shape, value.dtype, value.requires_grad
         if isinstance(value, np.ndarray | np.generic):
             return kind, value.dtype.str, value.shape, value.tobytes()
-        if depth > DEEP or id(value) in self.known:
+        if isinstance(value, FIXED):
+            return kind, repr(value)
+        if depth > DEEP or id(value) in self.known or len(self.known) > MOST:
             return kind
         self.known.add(id(value))
         return self._callable(value, depth + 1) or self._holder(value, depth + 1)
@@ -93,139 +105,50 @@ class _Look:
     def _callable(self, value: Any, depth: int) -> Any:
         """Of functions, what is like them, and classes; None: it is none of these."""
         if isinstance(value, types.FunctionType):
-            held = [_content(cell) for cell in value.__closure__ or ()]
-            more = [*held, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).items(), *vars(value).items()]
-            return weakref.ref(value), *[self.plain(one, depth) for one in more]
+            held = [*map(content, value.__closure__ or ()), *defaults(value), *vars(value).items()]
+            code = weakref.ref(value), weakref.ref(value.__code__)
+            return *code, *[self.plain(one, depth) for one in held]
         if isinstance(value, types.BuiltinFunctionType):
-            return (weakref.ref(value),)
+            return weakref.ref(value), *[self.plain(one, depth) for one in parts(value)]
         if isinstance(value, type):
-            return (weakref.ref(value),) if _of_library(value) else (weakref.ref(value), self.of(value))
+            return (weakref.ref(value),) if of_library(value) else (weakref.ref(value), self.of(value))
         if isinstance(value, functools.partial | types.MethodType | staticmethod | classmethod | property):
-            return type(value), *[self.plain(one, depth) for one in _parts(value)]
+            return type(value), *[self.plain(one, depth) for one in parts(value)]
+        if isinstance(value, weakref.ReferenceType):
+            return type(value), self.plain(value(), depth)
+        if isinstance(value, contextvars.ContextVar):
+            return type(value), self.plain(value.get(None), depth)
         return None
 
     def _holder(self, value: Any, depth: int) -> Any:
-        """Of collections and of objects, by what they hold; an object of a library's class by its type alone."""
-        plain = self.plain
+        """Of collections and of objects, by what they hold."""
         if value is os.environ:
             return type(value), tuple(sorted(value.items()))
-        if isinstance(value, set | frozenset):
-            return type(value), frozenset([plain(one, depth) for one in value])
-        if isinstance(value, tuple | list):
-            return type(value), *[plain(one, depth) for one in value]
-        if isinstance(value, dict | types.MappingProxyType):
-            return type(value), *[(plain(key, depth), plain(one, depth)) for key, one in value.items()]
-        if isinstance(value, types.ModuleType | nn.Module) or not _open(value):
+        if isinstance(value, nn.Module):  # not among the cell's own
+            return type(value), *[self.module(one) for one in value.modules()]
+        if isinstance(value, CLOSED):
             return type(value)
-        return type(value), *[(name, plain(one, depth)) for name, one in _attributes(value)]
+        found = self._content(value, depth)
+        if found and of_library(type(value)):
+            return type(value), *found
+        return type(value), *found, *[(name, self.plain(one, depth)) for name, one in attributes(value)]
+
+    def _content(self, value: Any, depth: int) -> list[Any]:
+        """The members of a collection, the number that an object is, and the bytes that one has; of another nothing."""
+        plain = self.plain
+        if isinstance(value, set | frozenset):
+            return [frozenset([plain(one, depth) for one in value])]
+        if isinstance(value, tuple | list | collections.deque):
+            return [plain(one, depth) for one in value]
+        if isinstance(value, dict | types.MappingProxyType):
+            return [(plain(key, depth), plain(one, depth)) for key, one in value.items()]
+        if isinstance(value, bytearray | array.array | memoryview):
+            return [bytes(value)]
+        return [kind.__repr__(value) for kind in NUMBERS if isinstance(value, kind)]  # type: ignore[arg-type]
 
 
 @functools.cache
 def _ancestors(kind: type) -> tuple[list[type], list[type]]:
     """Of this package, and of the user's. Not of other libraries."""
     known = [one for one in kind.__mro__ if one.__module__.partition(".")[0] == "rnn_research"]
-    return known, [one for one in kind.__mro__ if not _of_library(one)]
-
-
-def _content(held: types.CellType) -> Any:
-    try:
-        return held.cell_contents
-    except ValueError:  # empty yet
-        return None
-
-
-def _open(value: Any) -> bool:
-    return isinstance(value, types.SimpleNamespace) or not _of_library(type(value))
-
-
-def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    yield from getattr(value, "__dict__", {}).items()
-    for one in type(value).__mro__:
-        slots = vars(one).get("__slots__", ())
-        for name in [slots] if isinstance(slots, str) else slots:
-            if hasattr(value, name) and name not in ("__dict__", "__weakref__"):
-                yield name, getattr(value, name)
-
-
-@functools.cache
-def _library(name: str | None) -> bool:
-    if not name or name.partition(".")[0] in LIBRARIES:
-        return True
-    return "site-packages" in (getattr(sys.modules.get(name), "__file__", None) or "")
-
-
-@functools.cache
-def _of_library(kind: type) -> bool:
-    """Whether a class is a library's. One that `type(name, bases, ...)` made says that it is of the module `abc`."""
-    home, top = sys.modules.get(kind.__module__), kind.__qualname__.partition(".")[0]
-    return _library(kind.__module__) and (home is None or "<locals>" in kind.__qualname__ or hasattr(home, top))
-
-
-# What code names
-
-
-def _places(cell: Cell) -> Iterator[Place]:
-    """The global names, and those of modules, that functions of the user's read which the cell can reach."""
-    front: list[Any] = [one for module in cell.modules() for one in (type(module), *_values(module))]
-    known: set[int] = set()
-    count = 0
-    while front:
-        value = front.pop()
-        if id(value) in known or isinstance(value, int | float | str | bytes | Tensor | np.ndarray | None):
-            continue
-        known.add(id(value))
-        if isinstance(value, types.FunctionType) and not _library(value.__globals__.get("__name__")):
-            for place in _named(value):
-                count += 1
-                if count > MOST:
-                    return
-                yield place
-                front.append(place[0][place[1]])
-        front += _parts(value)
-
-
-def _values(module: nn.Module) -> list[Any]:
-    return [value for name, value in vars(module).items() if name not in OWN]
-
-
-def _parts(value: Any) -> list[Any]:
-    """What an object is made of, as far as functions may be among it."""
-    if isinstance(value, types.FunctionType):
-        return [*map(_content, value.__closure__ or ()), *(value.__defaults__ or ()), *vars(value).values()]
-    if isinstance(value, type):
-        return [] if _of_library(value) else [one for base in value.__mro__ for one in vars(base).values()]
-    if isinstance(value, types.MethodType):
-        return [value.__func__, value.__self__]
-    if isinstance(value, staticmethod | classmethod):
-        return [value.__func__]
-    if isinstance(value, property):
-        return [value.fget]
-    if isinstance(value, functools.partial):
-        return [value.func, *value.args, *value.keywords.values()]
-    if isinstance(value, tuple | list | set | frozenset):
-        return list(value)
-    if isinstance(value, dict):
-        return list(value.values())
-    if isinstance(value, types.ModuleType | nn.Module) or not _open(value):
-        return []
-    return [type(value), *(one for _, one in _attributes(value))]
-
-
-def _named(function: types.FunctionType) -> Iterator[Place]:
-    names, space = set(_names(function.__code__)), function.__globals__
-    if names & {"environ", "getenv"}:
-        yield os.__dict__, "environ"
-    for name in sorted(names & space.keys()):
-        value = space[name]
-        if isinstance(value, types.ModuleType):
-            if not _library(value.__name__):
-                yield from ((vars(value), one) for one in sorted(names & vars(value).keys()))
-        elif not (isinstance(value, type) and _of_library(value)):
-            yield space, name
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
+    return known, [one for one in kind.__mro__ if not of_library(one)]

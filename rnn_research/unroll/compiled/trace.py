@@ -25,6 +25,7 @@ from rnn_research.unroll.compiled.graph import (
     name_of,
     operands_of,
 )
+from rnn_research.unroll.compiled.named import unsteady
 from rnn_research.unroll.compiled.operations import Value
 from rnn_research.unroll.compiled.seen import seen
 from rnn_research.unroll.compiled.symbols import Input, Symbol
@@ -42,6 +43,8 @@ def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
     Raises:
         Untraceable: it does something other than products with its weights and elementwise operations.
     """
+    if named := unsteady(cell):
+        raise Untraceable(f"the update's code names `{named}`, which gives another answer at another time")
     with torch.inference_mode(False), undisturbed([cell]):
         before, drawn = seen(cell), draws()
         tracer, blocks = _traced(cell, arity, marks)
