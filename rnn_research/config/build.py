@@ -98,6 +98,7 @@ def _data(cfg: DictConfig, cell: partial[Cell]) -> DataModule:
     data.checked = False  # making the first samples may take more memory than there is
     with usage_error_at("dataset"):
         task = data.task
+        data.check_shape()
     data.layout = _layout(cfg, task.has_parse, cell.func.reads_children)  # type: ignore[attr-defined]
     data.order_seed = cfg.seed
     return data

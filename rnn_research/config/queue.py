@@ -13,7 +13,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from rnn_research.config.compose import ComposedRun
+from rnn_research.config.compose import ComposedRun, in_hydra
+from rnn_research.config.environment import untyped
 from rnn_research.config.short_keys import register
 from rnn_research.config.similar import OF_HYDRA, SimilarRun, as_plain, values_of_run
 from rnn_research.errors import UsageError
@@ -159,7 +160,15 @@ class QueueTrainer:
                 f"{run.path}: the run takes code from {', '.join(map(str, own))}; add --trust if you know who made it"
             )
         with store.reading(run.path, OmegaConfBaseException):
-            return as_composed(values)
+            composed = as_composed(values)
+        if not self.trust:
+            with in_hydra(composed.config):
+                key = untyped(composed.config, ())
+            if key:
+                raise NotTrusted(
+                    f"{run.path}: {key} reads the environment of this machine; add --trust if you know who made it"
+                )
+        return composed
 
 
 def _folders(given: Any) -> list[str]:
