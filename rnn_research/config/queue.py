@@ -101,6 +101,8 @@ def as_composed(values: dict[str, Any]) -> ComposedRun:
     register()
     if values["hydra"].keys() != set(OF_HYDRA) or not check_of(HydraConf, _of_hydra)(values["hydra"]):
         raise TypeError("hydra's part of the config has other keys or types than hydra's")
+    for key in ("overrides", "long"):
+        _texts(values[key], key)
     config = OmegaConf.create({**values["config"], "hydra": values["hydra"]})
     OmegaConf.set_struct(config, True)
     assert isinstance(config, DictConfig)
@@ -154,7 +156,7 @@ class QueueTrainer:
     def _spec(self, run: QueuedRun) -> ComposedRun:
         values = run.spec()
         with store.reading(run.path):
-            own = [*_folders(values["folders"]), *(values["config"].get("trust") or ())]
+            own = [*_texts(values["folders"], "folders"), *(values["config"].get("trust") or ())]
         if own and not self.trust:
             raise NotTrusted(
                 f"{run.path}: the run takes code from {', '.join(map(str, own))}; add --trust if you know who made it"
@@ -171,9 +173,9 @@ class QueueTrainer:
         return composed
 
 
-def _folders(given: Any) -> list[str]:
+def _texts(given: Any, what: str) -> list[str]:
     if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
-        raise TypeError(f"folders is {str(given)[:80]!r}, expected a list of paths")
+        raise TypeError(f"{what} is {str(given)[:80]!r}, expected a list of texts")
     return given
 
 

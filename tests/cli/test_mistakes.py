@@ -11,13 +11,15 @@ import io
 import os
 import pwd
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command import SMALL, last, rnn_train, server
+from command import COMMAND, SMALL, last, rnn_train, server, started
+from folders import write_run
 from fuzz import GIVEN, LISTS, OUTCOMES, TOP, TRAINER, WRONG, fuzz, judge, keys_of, options_of, report
 
 from rnn_research import checks
@@ -413,6 +415,35 @@ def test_what_nobody_reads_is_dropped() -> None:
     for _ in range(3):
         print("x" * 100_000, file=forgiving_stream, flush=True)
     stream.close()
+
+
+def test_a_full_disk_behind_what_is_printed_costs_no_training(here: Path) -> None:
+    with started(*SMALL, "engine=reference", "hydra.run.dir=run", folder=here, out=Path("/dev/full")) as command:
+        assert command.wait() == 0
+    assert runs.read(here / "run").status == "done"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]])
+def test_what_was_asked_to_be_printed_and_has_no_room_is_one_line(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "rnn-train: <stdout>: can't be written (No space left on device); give it room\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_so_is_a_comparison(here: Path) -> None:
+    write_run(here / "runs" / "0")
+    command = [sys.executable, "-m", "rnn_research.cli.compare", "runs", "--no-figures"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "rnn-compare: error: <stdout>: can't be written (No space left on device); give it room"
+    assert (done.returncode, done.stderr.splitlines()[-1], "Traceback" in done.stderr) == (2, said, False)
+
+
+def test_hydras_help_is_the_same_beside_options(here: Path) -> None:
+    alone, beside = (rnn_train("--hydra-help", *more) for more in ([], ["model=lstm"]))
+    assert beside == alone
+    assert beside.code == 0
 
 
 def test_other_errors_of_writing_are_told() -> None:

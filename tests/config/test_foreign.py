@@ -264,11 +264,11 @@ def test_a_yaml_from_elsewhere_reads_nothing_of_the_environment(case: str, here:
 def test_what_is_typed_reads_the_environment_beside_a_yaml_from_elsewhere(here: Path) -> None:
     """Also where the yaml takes it up; a queue that does needs a word for it on another's machine."""
     arguments = choose(here, "experiment", f"{GLOBAL}threads: ${{mine}}\n")
-    typed = ["+mine=${oc.env:MINE}", "engine=reference", "trainer.max_steps=1", "hydra.sweep.dir=s"]
+    typed = ["+mine='${oc.decode:${oc.env:MINE}}'", "engine=reference", "trainer.max_steps=1", "hydra.sweep.dir=s"]
     ended = rnn_train(*arguments, *SMALL, *typed, "seed=0,1", "-m", env={"MINE": "1"})
     assert ended.code == 0, ended.err
     record = json.loads(next(here.rglob("run.json")).read_text())
-    assert (record["config"]["mine"], record["config"]["threads"]) == ("${oc.env:MINE}", "${mine}")
+    assert (record["config"]["mine"], record["config"]["threads"]) == ("${oc.decode:${oc.env:MINE}}", "${mine}")
 
 
 def test_a_queue_reads_nothing_of_the_environment(here: Path) -> None:

@@ -277,6 +277,8 @@ def test_a_queue_nested_beyond_reading_is_damaged(deep: int, tmp_path: Path) -> 
         {"folders": [], "config": {"trust": 5}},
         {"folders": [], "config": {}},
         {"folders": [], "config": {}, "hydra": {}, "overrides": [], "long": []},
+        {**as_plain(Composer().run(["dataset=adding"])), "overrides": ["seed=1", 10**39]},
+        {**as_plain(Composer().run(["dataset=adding"])), "long": [None]},
     ],
 )
 def test_what_a_queue_says_of_a_run_is_checked(spec: dict[str, Any], tmp_path: Path) -> None:
