@@ -225,6 +225,7 @@ def _check_validated(limits: Mapping[str, Any], model: Model, run: RunSpec) -> N
         "scheduler": model.scheduler.metric,
         "stop_when": run.stop_when and run.stop_when.metric,
         "keep_best": run.keep_best if run.keep_best != "auto" else None,
+        "stop_when_solved": "whether the task is solved" if run.stop_when_solved else None,
     }
     for key, metric in asked.items():
         if metric is not None and limits.get("limit_val_batches") == 0:

@@ -25,7 +25,9 @@ from fuzz import GIVEN, LISTS, OUTCOMES, TOP, TRAINER, WRONG, fuzz, judge, keys_
 from rnn_research import checks
 from rnn_research.cli.console import Forgiving, forgiving
 from rnn_research.config import resources
+from rnn_research.config.estimate import TooMuch, check_workers
 from rnn_research.datasets import known
+from rnn_research.datasets.adding import Adding
 from rnn_research.datasets.sampling import Batches
 from rnn_research.records import runs
 from rnn_research.unroll.compiled import library
@@ -82,6 +84,7 @@ LINES = [
     ("resume=[a]", "resume: given ['a'], expected a folder's path"),
     ("seed=0,", "seed: given '0,', expected a number"),
     ("--package model", "--package: given model", "add --cfg job"),
+    ("--resolve", "--resolve: given, which tells --cfg how to print", "add --cfg job"),
     ("model=glob(*)", "model: given several values", "-m for a sweep"),
     ("-m hydra.run.dir=x seed=0,1", "hydra.run.dir: given, but this is a sweep", "hydra.sweep.dir=FOLDER"),
     ("hydra.sweep.dir=x", "hydra.sweep.dir: given, but this is one run", "hydra.run.dir=FOLDER"),
@@ -125,6 +128,10 @@ LIGHTNING = [
     (
         "+trainer.overfit_batches=0.0001",
         "trainer.overfit_batches: given 0.0001, not supported",
+    ),
+    (
+        "dataset=adding +trainer.limit_val_batches=0 stop_when_solved=true",
+        "stop_when_solved: looks at whether the task is solved, but trainer.limit_val_batches=0 leaves no validation",
     ),
     ("+trainer.limit_val_batches=0.0001", "trainer.limit_val_batches: given 0.0001, which is less than one", "of val"),
     ("+trainer.limit_test_batches=0.0001", "trainer.limit_test_batches: given 0.0001", "of test"),
@@ -385,7 +392,7 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path(library._folder()).is_dir()
     with pytest.raises(ValueError, match=r"dataset\.cache: given none, and this user has no home"):
         known.PublishedData("x", (), bool, "", "", "", "").folder(None)
-    with pytest.raises(ValueError, match=r"root: given ~/x, but there is no such home folder"):
+    with pytest.raises(ValueError, match=r"root: given '~/x', but there is no such home folder"):
         checks.path_of("root", "~/x")
 
 
@@ -421,6 +428,12 @@ def test_a_full_disk_behind_what_is_printed_costs_no_training(here: Path) -> Non
     with started(*SMALL, "engine=reference", "hydra.run.dir=run", folder=here, out=Path("/dev/full")) as command:
         assert command.wait() == 0
     assert runs.read(here / "run").status == "done"
+
+
+def test_processes_that_take_most_of_a_minute_to_start_are_refused() -> None:
+    """300 were not, and took one."""
+    with pytest.raises(TooMuch, match="num_workers: given 300, expected fewer: to start and to end them takes about"):
+        check_workers(Adding(length=4, train_size=8, val_size=4, test_size=4, num_workers=300))
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]])

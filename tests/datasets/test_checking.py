@@ -316,6 +316,7 @@ def test_data_that_share_samples_on_purpose_are_taken(tmp_path: Path, monkeypatc
         ({"output_size": 3.0}, r"task: output_size: given 3\.0, expected an integer >= 1"),
         ({"input_size": 0}, "task: input_size: given 0, expected an integer >= 1"),
         ({"tolerance": -1.0}, r"task: tolerance: given -1\.0, expected a number >= 0"),
+        ({"classes": ("a", "b", "a")}, "task: classes: given 'a' twice, expected a name of its own for each class"),
         ({"classes": ("a", "b")}, "task: classes: given 2 names, expected one for each of 3"),
         ({"class_weights": (1.0, 2.0)}, "task: class_weights: given 2, expected one for each of 3"),
         ({"class_weights": (1.0, 2.0, np.nan)}, "task: class_weights: given nan, expected a number >= 0"),
