@@ -116,7 +116,7 @@ def path_of(name: str, value: Any) -> Path:
     try:
         return Path(str(value)).expanduser()
     except RuntimeError:
-        raise ValueError(f"{name}: given {value}, but there is no such home folder; give the path in full") from None
+        raise ValueError(f"{name}: given {value!r}, but there is no such home folder; give the path in full") from None
 
 
 def word(name: str, value: Any) -> str | None:

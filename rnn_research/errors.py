@@ -4,7 +4,11 @@ from __future__ import annotations
 
 
 class UsageError(Exception):
-    """A mistake in what the user asked for: one line with what was given, what was expected, and the repair."""
+    """A mistake in what the user asked for: one line with what was given, what was expected, and the repair. A line's
+    end in a value is written as a code: what stands behind it can't pass for a line of its own."""
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*(one.replace("\n", "\\n") if isinstance(one, str) else one for one in said))
 
 
 class Incompatible(UsageError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from rnn_research.cli.console import forgiving
+from rnn_research.cli.console import STREAMS, forgiving
 from rnn_research.errors import UsageError
 from rnn_research.records.printable import printable
 
@@ -24,12 +25,21 @@ class PlainParser(argparse.ArgumentParser):
 
 def leaving(name: str, work: Callable[[], None]) -> int:
     """Do a command's work, and return its exit code: 0, 2 after one line on stderr, or 130 after Ctrl-C."""
-    with forgiving():
-        try:
-            work()
-        except UsageError as error:
-            print(printable(f"{name}: error: {' '.join(str(error).split())}"), file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            return INTERRUPTED
+    try:
+        with forgiving():
+            try:
+                work()
+            except UsageError as error:
+                print(printable(f"{name}: error: {' '.join(str(error).split())}"), file=sys.stderr)
+                return 2
+            except KeyboardInterrupt:
+                return INTERRUPTED
+    except OSError as error:
+        if error.filename not in STREAMS:
+            raise
+        with contextlib.suppress(OSError):
+            print(
+                f"{name}: error: {error.filename}: can't be written ({error.strerror}); give it room", file=sys.stderr
+            )
+        return 2
     return 0

@@ -18,6 +18,10 @@ from typing import Any
 
 GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
 """The reader of a pipe, a terminal, a connection."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The disk on which a file lies."""
+STREAMS = ("<stdout>", "<stderr>")
+"""What an error in writing there has as its file's name."""
 PLAIN = {
     "±": "+-",
     "×": "x",
@@ -63,10 +67,14 @@ codecs.register_error("rnn_research.plain", _plain)
 
 
 class Forgiving:
-    """A text stream whose reader may go away."""
+    """A text stream whose reader may go away.
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    Args:
+        full: whether what has no room on a disk is dropped too; else it is an OSError, once.
+    """
+
+    def __init__(self, stream: Any, full: bool = False) -> None:
+        self._stream, self._dropped = stream, (*GONE, *(FULL if full else ()))
 
     def write(self, text: str) -> int:
         """Write, or drop what nobody reads."""
@@ -90,12 +98,14 @@ class Forgiving:
 
     def _drop(self, error: OSError) -> None:
         """Let what was buffered, and all that comes, go nowhere."""
-        if error.errno not in GONE:
+        if error.errno in (*GONE, *FULL):
+            with contextlib.suppress(OSError):  # one in memory has no number
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
+        if error.errno not in self._dropped:
             error.filename = error.filename or getattr(self._stream, "name", None)
             raise error
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -107,14 +117,18 @@ def on_terminal(stream: Any) -> bool:
 
 
 @contextlib.contextmanager
-def forgiving() -> Iterator[None]:
-    """Within, stdout and stderr drop what nobody reads, and write every text in whatever encoding they have."""
+def forgiving(full: bool = False) -> Iterator[None]:
+    """Within, stdout and stderr drop what nobody reads, and write every text in whatever encoding they have.
+
+    Args:
+        full: see `Forgiving`.
+    """
     _open_all()
     before = sys.stdout, sys.stderr
     for stream in before:
         with contextlib.suppress(AttributeError, ValueError, OSError):  # a test's has no encoding
             stream.reconfigure(errors="rnn_research.plain")  # type: ignore[attr-defined]
-    sys.stdout, sys.stderr = (stream and Forgiving(stream) for stream in before)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = (stream and Forgiving(stream, full) for stream in before)  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -69,6 +69,8 @@ def read(arguments: list[str]) -> CommandLine:
         _check(argument, refuse)
     if found.package and not found.cfg:
         refuse(f"--package: given {found.package}, which tells --cfg what to print; add --cfg job")
+    if found.resolve and not found.cfg:
+        refuse("--resolve: given, which tells --cfg how to print; add --cfg job")
     if found.cfg and found.multirun:
         refuse("--cfg: given with --multirun, expected one config to print; leave out -m and the sweep")
     asked = [flag for flag in TO_HYDRA if getattr(found, flag)]

@@ -16,7 +16,15 @@ from typing import Any
 from rnn_research.records.printable import printable
 from rnn_research.training.signals import STOPPING, insisting
 
-PARTS = ("clipping", "config.estimate", "config.notices", "regularizers", "training.loggers", "unroll.compiled")
+PARTS = (
+    "clipping",
+    "config.estimate",
+    "config.notices",
+    "regularizers",
+    "training.go_on.code",
+    "training.loggers",
+    "unroll.compiled",
+)
 SAID = tuple(f"rnn_research.{part}" for part in PARTS)
 """Loggers whose warnings are of what the user asked for, or waits for."""
 TOLD = tuple(f"rnn_research.datasets.{part}" for part in ("download", "licences", "transfer"))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnn_research.cli import flags, sweep_options
-from rnn_research.cli.console import forgiving, on_terminal
+from rnn_research.cli.console import STREAMS, forgiving, on_terminal
 from rnn_research.cli.errors import composition_error, os_error
 from rnn_research.cli.help import help_text
 from rnn_research.cli.process import answering, leave, noticed, stopping, uncollected
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from rnn_research.cli.sweep_options import SweepOptions
     from rnn_research.config.compose import ComposedRun, Composer
 
+ASKED = {"--help", "-h", "--version", "--cfg", "-c", "--info", "-i", "--hydra-help"}
+"""Flags that ask for what is printed, and for no training."""
+
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point of `rnn-train`. Exits with 0; 1 where a run failed; 2 for a mistake in what was asked for, or output
@@ -38,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     atexit.register(gc.freeze)  # python's last look for garbage costs a second, once lightning is imported
     heard: list[int] = []
     code = 0
-    with forgiving(), answering(leave):
+    with forgiving(full=not ASKED & {argument.partition("=")[0] for argument in arguments}), answering(leave):
         try:
             _check_folders(arguments)
             if "--help" in arguments or "-h" in arguments:
@@ -47,6 +50,11 @@ def main(argv: list[str] | None = None) -> None:
                 code = _answer(arguments, heard)
         except UsageError as error:
             say(refusal(error))
+            sys.exit(2)
+        except OSError as error:
+            if error.filename not in STREAMS:
+                raise
+            say(f"{error.filename}: can't be written ({error.strerror}); give it room")
             sys.exit(2)
         except KeyboardInterrupt as interrupt:
             say(str(interrupt) or "interrupted")
@@ -107,7 +115,7 @@ def _answer(arguments: list[str], heard: list[int]) -> int:
     except UsageError:
         raise
     except Exception as error:
-        if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
+        if os.environ.get("HYDRA_FULL_ERROR", "0") == "1" or getattr(error, "filename", None) in STREAMS:
             raise
         written = isinstance(error, OSError) and not isinstance(error, HydraException)  # some of Hydra's are both
         text = os_error(error, None) if written else composition_error(error, arguments)
@@ -146,7 +154,8 @@ def _hydra_answers(line: flags.CommandLine) -> int:
         if len(shells) != 1 or len(line.overrides) != 1:
             raise UsageError("--shell-completion: expected install=SHELL or uninstall=SHELL, as install=bash")
     register()
-    long = Composer(tuple(line.folders)).run(line.overrides).long if "--info" in str(line.to_hydra) else line.overrides
+    long = [] if "--hydra-help" in line.to_hydra else line.overrides  # which depends on none
+    long = Composer(tuple(line.folders)).run(line.overrides).long if "--info" in str(line.to_hydra) else long
     before, sys.argv = sys.argv, [sys.argv[0], *line.to_hydra, *long]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(lambda _: None)()

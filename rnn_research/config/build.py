@@ -98,6 +98,7 @@ def _data(cfg: DictConfig, cell: partial[Cell]) -> DataModule:
     data.checked = False  # making the first samples may take more memory than there is
     with usage_error_at("dataset"):
         task = data.task
+        data.check_shape()
     data.layout = _layout(cfg, task.has_parse, cell.func.reads_children)  # type: ignore[attr-defined]
     data.order_seed = cfg.seed
     return data
@@ -138,7 +139,12 @@ def _optimizer(node: DictConfig) -> Callable[..., torch.optim.Optimizer]:
     with usage_error_at("optimizer"):
         parameter = torch.nn.Parameter(torch.zeros(1))
         parameter.grad = torch.zeros(1)
-        unmade([parameter]).step()  # some tell a wrong value only then
+        try:
+            unmade([parameter]).step()  # some tell a wrong value only then
+        except RuntimeError as error:  # a number that no float32 holds
+            given = {key: value for key, value in unmade.keywords.items() if isinstance(value, float)}
+            key = max(given, key=lambda name: abs(given[name]), default="")
+            raise ValueError(f"{key}: given {given.get(key)}, expected another value ({error})") from error
     return unmade
 
 

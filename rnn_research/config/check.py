@@ -80,7 +80,7 @@ def _check_names(cfg: DictConfig) -> None:
                 )
             raise UsageError(f"{key}: missing, expected {key}={'OPTION' if key in GROUPS else 'VALUE'}")
     for key in GROUPS:
-        if TABLE[key].required and not OmegaConf.is_dict(cfg[key]):
+        if (TABLE[key].required or cfg.get(key) is not None) and not OmegaConf.is_dict(cfg[key]):
             raise UsageError(f"{key}: given {cfg[key]!r}, expected one of its options")
 
 
@@ -132,8 +132,9 @@ def early_ending(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _check_optimizer(node: DictConfig) -> None:
-    if "_target_" in node:
-        check_types(node, "optimizer")
+    if "_target_" not in node:
+        raise UsageError(f"optimizer: given {node}, expected a mapping with a _target_ (an option of the group)")
+    check_types(node, "optimizer")
     with usage_error_at("optimizer"):
         number("lr", node.get("lr", 0.0), least=0)
 
@@ -224,6 +225,7 @@ def _check_validated(limits: Mapping[str, Any], model: Model, run: RunSpec) -> N
         "scheduler": model.scheduler.metric,
         "stop_when": run.stop_when and run.stop_when.metric,
         "keep_best": run.keep_best if run.keep_best != "auto" else None,
+        "stop_when_solved": "whether the task is solved" if run.stop_when_solved else None,
     }
     for key, metric in asked.items():
         if metric is not None and limits.get("limit_val_batches") == 0:

@@ -31,7 +31,7 @@ from rnn_research.config.groups import CONF
 from rnn_research.config.kept_yamls import KeptYamls, as_files, keep
 from rnn_research.config.parsed_overrides import parsed
 from rnn_research.config.short_keys import needs_options, register, written_out
-from rnn_research.config.untrusted_yamls import ALLOWED, check_hydra, check_swept, check_trust
+from rnn_research.config.untrusted_yamls import ALLOWED, check_environment, check_hydra, check_swept, check_trust
 from rnn_research.errors import UsageError
 
 PRIMARY = "train"
@@ -166,7 +166,7 @@ class Composer:
         of_hydra = [text for text in overrides if text.lstrip("+~").startswith(("hydra.", "hydra/"))]
         of_hydra = [text for text in of_hydra if not text.lstrip("+~").startswith(ANYBODYS)]
         sweeper: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
-        check_swept(sweeper.get("params") or {}, _trusts(trust))
+        check_swept(sweeper.get("params") or {}, _trusts(trust, "hydra"))
         if not self.folders and not of_hydra and all("@" not in text for text in overrides):
             return
         typed = [text for text in overrides if text.lstrip("+").startswith("trust=")]
@@ -176,7 +176,10 @@ class Composer:
             own = _plain(tuple(of_hydra))
         except HydraException:  # an option of Hydra's groups that a user's folder has
             own = _plain(())
-        check_hydra(config, own, _plain(()), _trusts(trust))
+        check_hydra(config, own, _plain(()), _trusts(trust, "hydra"))
+        if not _trusts(trust, "environment"):
+            with in_hydra(config):
+                check_environment(config, self.given)
 
 
 class UsersFolders(SearchPathPlugin):
@@ -231,13 +234,13 @@ def _plain(overrides: tuple[str, ...]) -> Mapping[str, Any]:
     return OmegaConf.to_container(config.hydra, resolve=False)  # type: ignore[return-value]
 
 
-def _trusts(typed: Sequence[str]) -> bool:
-    """Whether the command line says `trust=[hydra]`, in one list or in each of several to sweep over."""
+def _trusts(typed: Sequence[str], word: str) -> bool:
+    """Whether the command line says `trust=[WORD]`, in one list or in each of several to sweep over."""
     for text in typed:
         override = parsed(text)
         if override is not None:
             values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
-            return any(isinstance(value, list) and "hydra" in map(str, value) for value in values)
+            return any(isinstance(value, list) and word in map(str, value) for value in values)
     return False
 
 

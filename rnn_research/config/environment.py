@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers import oc
+
+REPEATED = ("hydra.overrides.", "hydra.job.override_dirname")
+"""Keys in which Hydra repeats what was typed, whatever else was given for them."""
 
 
 def recorded(node: DictConfig | ListConfig, without: Collection[str] = ()) -> Any:
@@ -31,6 +34,49 @@ def from_environment(node: DictConfig | ListConfig, key: Any) -> bool:
     with _watched() as read:
         _plain(node[key])
     return bool(read)
+
+
+def untyped(config: DictConfig, typed: Sequence[str]) -> str:
+    """The key of a value that reads the environment, and that nobody typed; empty where none does.
+
+    Args:
+        config: composed, not resolved.
+        typed: what was typed; a value that stands in one of these texts was.
+    """
+
+    def is_typed(text: str) -> bool:
+        return any(text in one for one in typed)
+
+    def env(key: str, *default: Any, _node_: Any) -> Any:
+        name = _node_._get_full_key(None)
+        if not (is_typed(str(_node_._value())) or name.startswith(REPEATED)):
+            read.append(name)
+        return oc.env(key, *default)
+
+    read = list[str]()
+    found = list(_interpolations(OmegaConf.to_container(config, resolve=False), ()))
+    for path, text in found:
+        name = ".".join(map(str, path))
+        if "oc.env" in text and not (is_typed(text) or name.startswith(REPEATED)):
+            return name
+    for path, _ in found:  # the name of what reads may be put together
+        with _resolving(env), suppress(Exception):  # what can't be resolved is told by who needs it
+            node: Any = config
+            for key in path[:-1]:
+                node = node._get_node(key)
+            _plain(node[path[-1]])
+        if read:
+            return read[0]
+    return ""
+
+
+def _interpolations(plain: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Every text in nested values that may be an interpolation, with its keys."""
+    if isinstance(plain, str) and "${" in plain:
+        yield path, plain
+    items = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
+    for key, value in items:
+        yield from _interpolations(value, (*path, key))
 
 
 def _recorded(node: DictConfig | ListConfig, key: Any, written: Any) -> Any:
@@ -62,8 +108,15 @@ def _watched() -> Iterator[list[str]]:
         read.append(key)
         return oc.env(key, *default)
 
+    with _resolving(env):
+        yield read
+
+
+@contextmanager
+def _resolving(env: Any) -> Iterator[None]:
+    """Let `env` answer what is asked of the environment."""
     OmegaConf.register_new_resolver("oc.env", env, replace=True)
     try:
-        yield read
+        yield
     finally:
         OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)

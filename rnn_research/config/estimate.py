@@ -29,7 +29,7 @@ PATIENCE = 60.0
 """Seconds that one step, or making the first samples, may take at the least; so long nothing is said."""
 DRAWING = 600.0
 """Seconds that drawing the samples of one validation or test may take: what is computed of them comes on top."""
-WORKER_MEMORY, WORKER_SECONDS, WORKER_FILES = 8 << 20, 0.03, 4
+WORKER_MEMORY, WORKER_SECONDS, WORKER_FILES = 8 << 20, 0.06, 4
 """Of a process that makes batches: what it has for itself, what starting and ending it takes, its pipes here."""
 
 

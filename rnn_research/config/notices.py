@@ -72,6 +72,9 @@ def _of_model(asked: Mapping[str, Any], data: DataModule, model: Model) -> Itera
     usual = inspect.signature(Model).parameters["embedding_size"].default
     if not data.task.tokens and data.task.kind != "sequence" and asked.get("embedding_size", usual) != usual:
         yield f"model.embedding_size={asked['embedding_size']}: does nothing, since the data are no tokens"
+    frames = inspect.signature(Model).parameters["frame_features"].default
+    if data.task.frame is None and asked.get("frame_features", frames) != frames:
+        yield f"model.frame_features={asked['frame_features']}: does nothing, since the data are no images"
     if (vectors := data.task.vectors) is not None and asked.get("embedding_size", usual) not in (
         usual,
         vectors.shape[1],
@@ -101,6 +104,8 @@ def _of_training(cfg: Mapping[str, Any], regularizers: ModuleMapping, probes: Ma
     for name, one in regularizers.items():
         if one.weight == 0:
             yield f"regularizer={name}: its weight is 0, so that it is measured and changes nothing"
+        elif getattr(one, "alpha", None) == 0:
+            yield f"regularizer={name}: its alpha is 0, so that it is measured and changes nothing"
     for key, usual in (("stop_when_patience", 10), ("stop_when_min_delta", 0.0)):
         if cfg.get("stop_when") is None and cfg.get(key, usual) != usual:
             yield f"{key}={cfg[key]}: does nothing without stop_when=METRIC"
@@ -109,6 +114,9 @@ def _of_training(cfg: Mapping[str, Any], regularizers: ModuleMapping, probes: Ma
         yield "optimizer.lr=0: nothing is learnt"
     if 0 < steps <= (warmup := cfg["scheduler"].get("warmup_steps") or 0):
         yield f"scheduler.warmup_steps={warmup}: the run ends before the whole learning rate is reached"
+    if 0 < steps <= (cfg["scheduler"].get("every_n_steps") or 0):
+        every = cfg["scheduler"]["every_n_steps"]
+        yield f"scheduler.every_n_steps={every}: does nothing, since the run ends before the rate is changed"
     if optimizer.get("dampening") and not optimizer.get("momentum"):
         yield f"optimizer.dampening={optimizer['dampening']}: does nothing without momentum"
 

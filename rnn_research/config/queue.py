@@ -13,7 +13,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from rnn_research.config.compose import ComposedRun
+from rnn_research.config.compose import ComposedRun, in_hydra
+from rnn_research.config.environment import untyped
 from rnn_research.config.short_keys import register
 from rnn_research.config.similar import OF_HYDRA, SimilarRun, as_plain, values_of_run
 from rnn_research.errors import UsageError
@@ -100,6 +101,8 @@ def as_composed(values: dict[str, Any]) -> ComposedRun:
     register()
     if values["hydra"].keys() != set(OF_HYDRA) or not check_of(HydraConf, _of_hydra)(values["hydra"]):
         raise TypeError("hydra's part of the config has other keys or types than hydra's")
+    for key in ("overrides", "long"):
+        _texts(values[key], key)
     config = OmegaConf.create({**values["config"], "hydra": values["hydra"]})
     OmegaConf.set_struct(config, True)
     assert isinstance(config, DictConfig)
@@ -153,18 +156,26 @@ class QueueTrainer:
     def _spec(self, run: QueuedRun) -> ComposedRun:
         values = run.spec()
         with store.reading(run.path):
-            own = [*_folders(values["folders"]), *(values["config"].get("trust") or ())]
+            own = [*_texts(values["folders"], "folders"), *(values["config"].get("trust") or ())]
         if own and not self.trust:
             raise NotTrusted(
                 f"{run.path}: the run takes code from {', '.join(map(str, own))}; add --trust if you know who made it"
             )
         with store.reading(run.path, OmegaConfBaseException):
-            return as_composed(values)
+            composed = as_composed(values)
+        if not self.trust:
+            with in_hydra(composed.config):
+                key = untyped(composed.config, ())
+            if key:
+                raise NotTrusted(
+                    f"{run.path}: {key} reads the environment of this machine; add --trust if you know who made it"
+                )
+        return composed
 
 
-def _folders(given: Any) -> list[str]:
+def _texts(given: Any, what: str) -> list[str]:
     if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
-        raise TypeError(f"folders is {str(given)[:80]!r}, expected a list of paths")
+        raise TypeError(f"{what} is {str(given)[:80]!r}, expected a list of texts")
     return given
 
 

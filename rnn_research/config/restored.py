@@ -60,14 +60,27 @@ def layout_of(name: Any) -> Layout:
     return LAYOUTS[name]()
 
 
-def model_of(record: runs.RunRecord, task: Task, layout: Layout, trust: Sequence[str]) -> Model:
-    """A model as the run made it, with weights of its own."""
+def model_of(
+    record: runs.RunRecord, task: Task, layout: Layout, trust: Sequence[str], weights: Mapping[str, torch.Tensor]
+) -> Model:
+    """A model as the run made it, with weights of its own.
+
+    Args:
+        weights: those that it will have: a model of more layers, or larger ones, is made of none.
+
+    Raises:
+        UsageError: the record describes none, or another than that of the weights, or names what is not trusted.
+    """
     named = renamed({key: record.config.get(key) for key in ("model", "architecture")})
+    for key, value in named.items():
+        if not isinstance(value, Mapping) and (key == "model" or value is not None):
+            raise UsageError(f"{record.name}: {runs.RECORD}: config.{key} is {str(value)[:80]!r}, expected a mapping")
     cfg = resolved(OmegaConf.create({**named, "trust": list(trust)}))
-    check_targets(cfg, ())
+    check_targets(cfg, (), "--trust {}")
     sizes = record.actual.get("hidden_sizes")
+    _check_sizes(record.name, cfg.model, sizes, task, weights)
     if sizes and OmegaConf.select(cfg, "model.cell") is not None:
-        OmegaConf.update(cfg, "model.cell.hidden_size", int(sizes[0]), force_add=True)
+        OmegaConf.update(cfg, "model.cell.hidden_size", sizes[0], force_add=True)
         OmegaConf.update(cfg, "model.match_parameters", None, force_add=True)
     cell: partial[Cell] = instantiate_node(cfg.model.get("cell"), "model.cell", Cell)
     architecture = instantiate_node(cfg.get("architecture"), "architecture", Architecture)
@@ -81,6 +94,25 @@ def model_of(record: runs.RunRecord, task: Task, layout: Layout, trust: Sequence
             max_children=layout.max_children(task.max_children),
             position_targets=layout.position_targets(task.step_targets, task.tree_targets),
         )
+
+
+def _check_sizes(name: str, model: Any, sizes: Any, task: Task, weights: Mapping[str, torch.Tensor]) -> None:
+    """Sizes that the weights can have: of others a model might have no end."""
+    tensors = [one for one in weights.values() if isinstance(one, torch.Tensor)]
+    widest = max((size for one in tensors for size in one.shape), default=0)
+    if sizes is not None and not (isinstance(sizes, list) and all(type(size) is int and size > 0 for size in sizes)):
+        raise UsageError(
+            f"{name}: {runs.RECORD}: actual.hidden_sizes is {str(sizes)[:80]!r}, expected a list of whole numbers"
+        )
+    hidden = sizes[0] if sizes else OmegaConf.select(model, "cell.hidden_size")
+    found = {"num_layers": (model.get("num_layers"), len(tensors)), "hidden_size": (hidden, widest)}
+    if task.tokens and task.vectors is None:
+        found["embedding_size"] = model.get("embedding_size"), widest
+    for key, (given, most) in found.items():
+        if isinstance(given, int) and given > most:
+            raise UsageError(
+                f"{name}: {runs.RECORD}: {key} is {given}, but its weights have at most {most}; copy it again"
+            )
 
 
 def weights_of(folder: Path, record: runs.RunRecord, weights: str) -> Mapping[str, torch.Tensor]:

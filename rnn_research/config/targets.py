@@ -120,12 +120,13 @@ def _put_in(node: DictConfig | ListConfig, plain: Any, written: Any) -> None:
             node[key] = value
 
 
-def check_targets(cfg: DictConfig, folders: Iterable[Path]) -> None:
+def check_targets(cfg: DictConfig, folders: Iterable[Path], word: str = "trust=[{}]") -> None:
     """Every `_target_` may be called where it stands: see the module.
 
     Args:
         cfg: a resolved config.
         folders: the user's own config folders.
+        word: how the command line says that a package is trusted.
 
     Raises:
         UsageError: says which may not, and what to do.
@@ -133,7 +134,7 @@ def check_targets(cfg: DictConfig, folders: Iterable[Path]) -> None:
     trusted = _trust(cfg.get("trust"))
     ours = {*_own(folders), *trusted}
     for key, node in _nodes(OmegaConf.to_container(cfg), ""):
-        _check(node["_target_"], key, ours)
+        _check(node["_target_"], key, ours, word)
         for name in [str(name) for name in node if str(name).startswith("_") and name not in SPECIAL]:
             raise UsageError(f"{key}.{name}: unknown, expected the arguments by their names, or {', '.join(SPECIAL)}")
 
@@ -151,7 +152,7 @@ def _trust(given: Any) -> list[str]:
     return list(given)
 
 
-def _check(target: Any, key: str, ours: set[str]) -> None:
+def _check(target: Any, key: str, ours: set[str], word: str) -> None:
     path = f"{key}._target_"
     if not isinstance(target, str) or not DOTTED.fullmatch(target):
         raise UsageError(f"{path}: given {target!r}, expected the dotted name of a class, as module.Class")
@@ -168,7 +169,7 @@ def _check(target: Any, key: str, ours: set[str]) -> None:
         expected = f"a class of {', '.join(TRUSTED)} that fits there"
     raise UsageError(
         f"{path}: given {target!r}, expected {expected}, or what a file of a --config-dir defines; if you trust that "
-        f"package, add trust=[{package if found is None else home}] on the command line"
+        f"package, add {word.format(package if found is None else home)} on the command line"
     )
 
 

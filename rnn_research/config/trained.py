@@ -261,8 +261,9 @@ def load(folder: str | Path, weights: str = "measured", trust: Sequence[str] = (
     with usage_error_at(str(folder)):
         task, layout = task_of(kept["task"]), layout_of(kept.get("structure"))
         encoder = None if kept.get("encoder") is None else encoder_of(kept["encoder"])
-    model = model_of(record, task, layout, trust)
-    fill(model, weights_of(folder, record, weights), folder)
+    held = weights_of(folder, record, weights)
+    model = model_of(record, task, layout, trust, held)
+    fill(model, held, folder)
     model.eval()
     return TrainedRun(record, model, encoder, layout)
 

@@ -102,10 +102,11 @@ def _check_device(accelerator: Any, devices: Any, nodes: Any) -> None:
     listed = OmegaConf.is_list(devices) and len(devices) == 1
     if isinstance(devices, bool) or (devices != 1 and not listed):
         raise ValueError(
-            f"devices: given {devices}, expected 1, or a list with the number of one GPU, as [0]: a run has one device"
+            f"devices: given {devices!r}, expected 1, or a list with the number of one GPU, as [0]: a run has one "
+            "device"
         )
     if nodes != 1:
-        raise ValueError(f"num_nodes: given {nodes}, expected 1: a run has one device")
+        raise ValueError(f"num_nodes: given {nodes!r}, expected 1: a run has one device")
 
 
 @contextmanager

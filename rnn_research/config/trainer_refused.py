@@ -37,7 +37,7 @@ def check_meaning(given: dict[str, Any]) -> None:
     for key, value in given.items():
         harmless, why = REFUSED.get(key, ((value,), ""))
         if not any(type(value) is type(one) and value == one for one in harmless):
-            raise ValueError(f"{key}: given {value}, not supported: {why}")
+            raise ValueError(f"{key}: given {value!r}, not supported: {why}")
     if isinstance(given.get("val_check_interval"), str | dict):
         raise ValueError(
             f"val_check_interval: given {given['val_check_interval']!r}, a time by the clock, at which no second run "

@@ -7,13 +7,14 @@ what the command line alone gives, wherever a yaml puts itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from rnn_research.config.environment import untyped
 from rnn_research.errors import UsageError
 from rnn_research.records import whole_file
 
@@ -125,6 +126,20 @@ def check_trust(config: Any, typed: Any) -> None:
         raise UsageError(
             "trust: given in a yaml, expected on the command line alone: what is trusted is the user's word, as "
             "trust=[PACKAGE]"
+        )
+
+
+def check_environment(config: DictConfig, typed: Sequence[str]) -> None:
+    """Check that a composed config reads of the environment what the command line says: a password there could be sent
+    to anybody, as a part of an address.
+
+    Raises:
+        UsageError: a yaml reads some.
+    """
+    if key := untyped(config, typed):
+        raise UsageError(
+            f"{key}: reads the environment, which a yaml from elsewhere can't; give the value on the command line, or, "
+            "if you trust the yaml, add trust=[environment]"
         )
 
 

@@ -101,6 +101,18 @@ class DataModule(LightningDataModule, ABC):
         Raises:
             ValueError: a split is missing, or a sample does not fit: names it by its number in its split.
         """
+        self.check_shape()
+        task, sets = self._load()
+        for name, samples in sets.items():
+            block = samples.block(0) if isinstance(samples, SampleStream) and len(samples) else samples
+            check_samples(name, block, task, _checked_count(samples))
+
+    def check_shape(self) -> None:
+        """Look at what was loaded, and at no sample yet: the task has a meaning, and every split is there.
+
+        Raises:
+            ValueError: it has none, or one is missing or no sequence.
+        """
         task, sets = self._load()
         check_task(task)
         for split, samples in sets.items():
@@ -108,9 +120,6 @@ class DataModule(LightningDataModule, ABC):
                 raise ValueError(f"{split}: given a {type(samples).__name__}, expected a sequence; use list(...)")
         if missing := [split for split in SPLITS if split not in sets]:
             raise ValueError(f"load: gives no {' and no '.join(missing)}, expected samples of {', '.join(SPLITS)}")
-        for name, samples in sets.items():
-            block = samples.block(0) if isinstance(samples, SampleStream) and len(samples) else samples
-            check_samples(name, block, task, _checked_count(samples))
 
     def check_labelled(self) -> None:
         """Raise a ValueError where no sample of a split that is learnt from or chosen by has a label."""

@@ -25,6 +25,8 @@ def check_task(task: Task) -> None:
         number("task: tolerance", task.tolerance, least=0.0)
     if task.classes is not None and len(task.classes) != task.output_size:
         raise ValueError(f"task: classes: given {len(task.classes)} names, expected one for each of {task.output_size}")
+    if twice := [name for name in task.classes or () if task.classes.count(name) > 1]:  # type: ignore[union-attr]
+        raise ValueError(f"task: classes: given {twice[0]!r} twice, expected a name of its own for each class")
     if task.class_weights is not None:
         _check_weights(task.class_weights, task)
     if task.characters is not None and len(task.characters) != 3:

@@ -10,14 +10,18 @@ from pathlib import Path
 
 from rnn_research.records import runs
 from rnn_research.records.half_written import half_written
-from rnn_research.sweeps import claims, store
+from rnn_research.sweeps import claims, links, store
 from rnn_research.sweeps.export import contents, pack
 from rnn_research.sweeps.store import QueuedRun
 
 
 def to_retry(sweep: Path) -> list[QueuedRun]:
-    """The runs that failed."""
-    return [run for run in store.listed(sweep) if _state(run) == "failed"]
+    """The runs that failed.
+
+    Raises:
+        UsageError: a run's folder is a link.
+    """
+    return [run for run in _own(sweep) if _state(run) == "failed"]
 
 
 def retry(run: QueuedRun) -> None:
@@ -26,9 +30,13 @@ def retry(run: QueuedRun) -> None:
 
 
 def to_reset(sweep: Path, all_of: bool = False) -> list[QueuedRun]:
-    """The runs to begin anew: that failed, diverged or stopped, or whose record is damaged; or all."""
+    """The runs to begin anew: that failed, diverged or stopped, or whose record is damaged; or all.
+
+    Raises:
+        UsageError: a run's folder is a link.
+    """
     states = (*store.STATES, "damaged") if all_of else ("failed", "diverged", "interrupted", "damaged")
-    found = [run for run in store.listed(sweep) if _state(run) in states]
+    found = [run for run in _own(sweep) if _state(run) in states]
     return [run for run in found if run.folder.exists() and not claims.holder(run.folder)]
 
 
@@ -42,11 +50,16 @@ def keep(sweep: Path, replaced: Collection[QueuedRun]) -> Path:
 
 
 def reset(run: QueuedRun, still: Callable[[], bool] = lambda: True) -> bool:
-    """Remove all that a run has left, so that it is pending again. Returns False where another has it just now.
+    """Remove all that a run has left, so that it is pending again: of links in its folder, the links. Returns False
+    where another has it just now.
 
     Args:
         still: whether it is to be done, asked when nobody else has the run.
+
+    Raises:
+        UsageError: its folder is a link; nothing was removed.
     """
+    links.check_way(run)
     try:
         with claims.claimed(run.folder):
             if not still():
@@ -63,9 +76,15 @@ def reset(run: QueuedRun, still: Callable[[], bool] = lambda: True) -> bool:
 
 def to_collect(sweep: Path, checkpoints: bool = False) -> Iterator[Path]:
     """Files that nothing needs any more: half written, claims of processes that are gone, the older checkpoint of runs
-    that are done; with `checkpoints`, all checkpoints of these, after which they can't be trained on."""
+    that are done; with `checkpoints`, all checkpoints of these, after which they can't be trained on.
+
+    Raises:
+        UsageError: a run's folder is a link, or has one that leads out of it.
+    """
+    todo = _own(sweep)
     yield from (sweep / store.QUEUE).glob(".*.json.*")
-    for run in store.listed(sweep):
+    for run in todo:
+        links.check_inside(run)
         if not run.folder.exists() or claims.holder(run.folder):
             continue
         yield from half_written(run.folder)
@@ -73,6 +92,14 @@ def to_collect(sweep: Path, checkpoints: bool = False) -> Iterator[Path]:
             yield from run.folder.glob(claims.NAME.format("*"))
             kept = (runs.PREVIOUS, runs.CHECKPOINT) if checkpoints else (runs.PREVIOUS,)
             yield from (run.folder / name for name in kept if (run.folder / name).exists())
+
+
+def _own(sweep: Path) -> list[QueuedRun]:
+    """The runs of a sweep, none of whose folders is a link."""
+    found = store.listed(sweep)
+    for run in found:
+        links.check_way(run)
+    return found
 
 
 def _state(run: QueuedRun) -> str:

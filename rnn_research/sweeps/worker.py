@@ -10,7 +10,7 @@ from typing import Protocol
 from rnn_research.errors import Incompatible, UsageError
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
-from rnn_research.sweeps import claims, heart, store
+from rnn_research.sweeps import claims, heart, links, store
 from rnn_research.sweeps.folders import first_missing, remove_empty
 from rnn_research.sweeps.observer import Observer
 from rnn_research.sweeps.store import QueuedRun
@@ -158,6 +158,10 @@ def _take(
     """
     if not _is_left(run, rules):
         return None
+    try:
+        links.check_inside(run)
+    except UsageError as error:
+        return Event("refused", run, error=error)
     top, start = first_missing(run.folder), time.monotonic()
     mark = store.progress(run.folder)
     claims.claim(run.folder, observer, mark)

@@ -19,6 +19,8 @@ from rnn_research.training import resume
 from rnn_research.training.spec import RunSpec
 
 log = logging.getLogger(__name__)
+notices = logging.getLogger(f"{__name__}.code")
+"""Shown on the terminal: the user named the run to go on from."""
 
 
 def find_earlier(run: RunSpec, data: DataModule, model: Model, facts: Mapping[str, Any]) -> resume.ResumedRun | None:
@@ -47,13 +49,15 @@ def find_earlier(run: RunSpec, data: DataModule, model: Model, facts: Mapping[st
     if run.resume_from is not None:
         _check_over(run.resume_from)
         try:
-            return resume.load(run.resume_from, data, model, run.seed, run.config, facts)
+            found = resume.load(run.resume_from, data, model, run.seed, run.config, facts)
         except resume.NoCheckpoint as error:
             previous = run.resume_from / runs.PREVIOUS
             if not previous.is_file():
                 raise
             log.warning("%s; taking %s", error, previous)
-            return resume.load(previous, data, model, run.seed, run.config, facts)
+            found = resume.load(previous, data, model, run.seed, run.config, facts)
+        _say_other_code(found, run, notices)
+        return found
     return None
 
 
@@ -74,9 +78,9 @@ def _extended(run: RunSpec, data: DataModule, model: Model, facts: Mapping[str, 
     return found
 
 
-def _say_other_code(found: resume.ResumedRun, run: RunSpec) -> None:
+def _say_other_code(found: resume.ResumedRun, run: RunSpec, where: logging.Logger = log) -> None:
     if whose := changed(found.record.sources, sources(run.folders)):
-        log.warning("%s code is another than at the steps before %d", " and ".join(whose), found.place.step)
+        where.warning("%s code is another than at the steps before %d", " and ".join(whose), found.place.step)
 
 
 def _check_over(given: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rnn_research.records.printable import printable
 
@@ -13,7 +15,12 @@ LOG = "run.log"
 
 
 class _LogFile(logging.FileHandler):
-    """A log that can't be written stops nothing, and says nothing: the run's other files will."""
+    """A log that can't be written stops nothing, and says nothing: the run's other files will. A link in its place is
+    not followed."""
+
+    def _open(self) -> Any:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        return os.fdopen(os.open(self.baseFilename, flags, 0o666), "a", encoding=self.encoding)
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):

@@ -130,6 +130,17 @@ def other_code(folder: Path) -> None:
         (run / runs.RECORD).write_text(json.dumps(record))
 
 
+def test_a_run_that_goes_on_from_one_of_other_code_says_so(here: Path) -> None:
+    ended = rnn_train(*SMALL, "engine=reference", "hydra.run.dir=r")
+    assert ended.code == 0, ended.err
+    other_code(here / "r")
+    ended = rnn_train(*SMALL, "engine=reference", "hydra.run.dir=b", "resume=r", "trainer.max_steps=5")
+    assert (ended.code, "rnn-train: rnn_research's code is another than at the steps before 3" in ended.err) == (
+        0,
+        True,
+    )
+
+
 def test_runs_of_other_code_are_said_and_trained_anew_if_asked(here: Path) -> None:
     sweep("seed=0,1", "hydra.sweep.dir=s")
     before = kept_of_all(here / "s")

@@ -11,19 +11,23 @@ import io
 import os
 import pwd
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command import SMALL, last, rnn_train, server
+from command import COMMAND, SMALL, last, rnn_train, server, started
+from folders import write_run
 from fuzz import GIVEN, LISTS, OUTCOMES, TOP, TRAINER, WRONG, fuzz, judge, keys_of, options_of, report
 
 from rnn_research import checks
 from rnn_research.cli.console import Forgiving, forgiving
 from rnn_research.config import resources
+from rnn_research.config.estimate import TooMuch, check_workers
 from rnn_research.datasets import known
+from rnn_research.datasets.adding import Adding
 from rnn_research.datasets.sampling import Batches
 from rnn_research.records import runs
 from rnn_research.unroll.compiled import library
@@ -80,6 +84,7 @@ LINES = [
     ("resume=[a]", "resume: given ['a'], expected a folder's path"),
     ("seed=0,", "seed: given '0,', expected a number"),
     ("--package model", "--package: given model", "add --cfg job"),
+    ("--resolve", "--resolve: given, which tells --cfg how to print", "add --cfg job"),
     ("model=glob(*)", "model: given several values", "-m for a sweep"),
     ("-m hydra.run.dir=x seed=0,1", "hydra.run.dir: given, but this is a sweep", "hydra.sweep.dir=FOLDER"),
     ("hydra.sweep.dir=x", "hydra.sweep.dir: given, but this is one run", "hydra.run.dir=FOLDER"),
@@ -123,6 +128,10 @@ LIGHTNING = [
     (
         "+trainer.overfit_batches=0.0001",
         "trainer.overfit_batches: given 0.0001, not supported",
+    ),
+    (
+        "dataset=adding +trainer.limit_val_batches=0 stop_when_solved=true",
+        "stop_when_solved: looks at whether the task is solved, but trainer.limit_val_batches=0 leaves no validation",
     ),
     ("+trainer.limit_val_batches=0.0001", "trainer.limit_val_batches: given 0.0001, which is less than one", "of val"),
     ("+trainer.limit_test_batches=0.0001", "trainer.limit_test_batches: given 0.0001", "of test"),
@@ -383,7 +392,7 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path(library._folder()).is_dir()
     with pytest.raises(ValueError, match=r"dataset\.cache: given none, and this user has no home"):
         known.PublishedData("x", (), bool, "", "", "", "").folder(None)
-    with pytest.raises(ValueError, match=r"root: given ~/x, but there is no such home folder"):
+    with pytest.raises(ValueError, match=r"root: given '~/x', but there is no such home folder"):
         checks.path_of("root", "~/x")
 
 
@@ -413,6 +422,41 @@ def test_what_nobody_reads_is_dropped() -> None:
     for _ in range(3):
         print("x" * 100_000, file=forgiving_stream, flush=True)
     stream.close()
+
+
+def test_a_full_disk_behind_what_is_printed_costs_no_training(here: Path) -> None:
+    with started(*SMALL, "engine=reference", "hydra.run.dir=run", folder=here, out=Path("/dev/full")) as command:
+        assert command.wait() == 0
+    assert runs.read(here / "run").status == "done"
+
+
+def test_processes_that_take_most_of_a_minute_to_start_are_refused() -> None:
+    """300 were not, and took one."""
+    with pytest.raises(TooMuch, match="num_workers: given 300, expected fewer: to start and to end them takes about"):
+        check_workers(Adding(length=4, train_size=8, val_size=4, test_size=4, num_workers=300))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]])
+def test_what_was_asked_to_be_printed_and_has_no_room_is_one_line(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "rnn-train: <stdout>: can't be written (No space left on device); give it room\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_so_is_a_comparison(here: Path) -> None:
+    write_run(here / "runs" / "0")
+    command = [sys.executable, "-m", "rnn_research.cli.compare", "runs", "--no-figures"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "rnn-compare: error: <stdout>: can't be written (No space left on device); give it room"
+    assert (done.returncode, done.stderr.splitlines()[-1], "Traceback" in done.stderr) == (2, said, False)
+
+
+def test_hydras_help_is_the_same_beside_options(here: Path) -> None:
+    alone, beside = (rnn_train("--hydra-help", *more) for more in ([], ["model=lstm"]))
+    assert beside == alone
+    assert beside.code == 0
 
 
 def test_other_errors_of_writing_are_told() -> None:

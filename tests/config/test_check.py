@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 from composed import composed
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 from small import SEQUENCES, Given, sequences
 
 from rnn_research.cells import RNN
 from rnn_research.config import build as building
 from rnn_research.config import estimate
 from rnn_research.config.build import build, check, construct
+from rnn_research.config.compose import Composer
 from rnn_research.config.sizes import sizes_of
 from rnn_research.datasets.adding import Adding
 from rnn_research.errors import UsageError
@@ -51,6 +52,25 @@ def test_a_mistake_is_said_before_anything_is_built(override: str, monkeypatch: 
         said.append(str(refused.value))
     assert said[0].startswith(MISTAKES[override])
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("value", [["a"], "x", 5])
+@pytest.mark.parametrize("group", ["probe", "logger", "init", "regularizer", "optimizer", "clipping"])
+def test_a_group_that_is_no_mapping_is_told(group: str, value: Any) -> None:
+    """As a stranger's queue may have it."""
+    cfg = Composer().run(["dataset=adding"]).task
+    with open_dict(cfg):
+        cfg[group] = value
+    with pytest.raises(UsageError, match=rf"^{group}: given .*, expected one of its options"):
+        check(cfg)
+
+
+def test_an_optimizer_without_a_class_is_told() -> None:
+    cfg = Composer().run(["dataset=adding"]).task
+    with open_dict(cfg):
+        cfg.optimizer = {"a": {}}
+    with pytest.raises(UsageError, match=r"^optimizer: given .*, expected a mapping with a _target_"):
+        check(cfg)
 
 
 def test_what_is_checked_is_what_is_made() -> None:

@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 from command import SMALL, rnn_train
 
+from rnn_research.config.compose import Composer
+from rnn_research.config.queue import NotTrusted, QueueTrainer
+from rnn_research.config.similar import as_plain
+from rnn_research.sweeps import store
+from rnn_research.sweeps.store import QueuedRun
+
 C = '__attribute__((constructor)) void f(void) { fclose(fopen("MARK", "w")); }'
 TOUCH = "{_target_: subprocess.run, args: [touch, MARK]}"
 GLOBAL = "# @package _global_\n"
@@ -212,7 +218,7 @@ def test_what_came_from_the_environment_is_used_and_not_written_down(swept: bool
         yaml += "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      logger.csv.prefix: ${token}\n"
         yaml = yaml.replace("    version:", "    prefix: ''\n    version:")
     arguments = choose(here, "experiment", yaml)
-    ended = rnn_train(*arguments, *SMALL, "trainer.max_steps=1")
+    ended = rnn_train(*arguments, *SMALL, "trainer.max_steps=1", "trust=[environment]")
     assert ended.code == 0, ended.err
     (path,) = here.rglob("run.json")
     record = json.loads(path.read_text())
@@ -221,6 +227,57 @@ def test_what_came_from_the_environment_is_used_and_not_written_down(swept: bool
     assert (path.parent / "chain" / "x-chain").is_dir()  # it is used
     assert "x-chain" not in path.read_text()
     assert ("logger.csv.prefix=${token}" in record["overrides"]) == swept
+
+
+SECRET = "rnn-research-secret"
+READS = {
+    "plainly": ("dataset", "_target_: x\nurl: 'http://HOST/${oc.env:SECRET}/x'\n", "dataset.url"),
+    "in a list": ("logger", "x:\n  tags: [a, '${oc.env:SECRET}']\n", "logger.x.tags.1"),
+    "with a default": ("experiment", f"{GLOBAL}threads: ${{oc.env:SECRET,1}}\n", "threads"),
+    "decoded": ("clipping", "a: '${oc.decode:\"${oc.env:SECRET}\"}'\n", "clipping.a"),
+    "by another's name": ("experiment", f"{GLOBAL}a: oc\nb: ${{${{a}}.env:SECRET}}\n", "b"),
+    "escaped": ("experiment", f"{GLOBAL}a: '\\${{oc.env:SECRET}}'\n", "a"),
+    "in a folder's name": ("experiment", f"{HYDRA}run:\n    dir: x-${{oc.env:SECRET}}\n", "hydra.run.dir"),
+    "swept": (
+        "experiment",
+        f"{HYDRA}mode: MULTIRUN\n  sweeper:\n    params: {{dataset.root: '${{oc.env:SECRET}}'}}\n",
+        "hydra.sweeper.params.dataset.root",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", READS)
+def test_a_yaml_from_elsewhere_reads_nothing_of_the_environment(case: str, here: Path) -> None:
+    """A server of a stranger's would be sent it, as a part of an address."""
+    place, text, key = READS[case]
+    arguments = choose(here, place, text)
+    small = [one for one in SMALL if place != "dataset" or not one.startswith("dataset")]
+    ended = rnn_train(*arguments, *small, env={"SECRET": SECRET})
+    said = f"rnn-train: {key}: reads the environment, which a yaml from elsewhere can't"
+    assert (ended.code, ended.err.count("\n")) == (2, 1), ended.err
+    assert said in ended.err
+    assert SECRET not in ended.err
+    assert [path.name for path in here.iterdir()] == ["own"]
+    assert "reads the environment" not in rnn_train(*arguments, *small, "trust=[environment]", "+no=1", "--cfg=job").err
+
+
+def test_what_is_typed_reads_the_environment_beside_a_yaml_from_elsewhere(here: Path) -> None:
+    """Also where the yaml takes it up; a queue that does needs a word for it on another's machine."""
+    arguments = choose(here, "experiment", f"{GLOBAL}threads: ${{mine}}\n")
+    typed = ["+mine='${oc.decode:${oc.env:MINE}}'", "engine=reference", "trainer.max_steps=1", "hydra.sweep.dir=s"]
+    ended = rnn_train(*arguments, *SMALL, *typed, "seed=0,1", "-m", env={"MINE": "1"})
+    assert ended.code == 0, ended.err
+    record = json.loads(next(here.rglob("run.json")).read_text())
+    assert (record["config"]["mine"], record["config"]["threads"]) == ("${oc.decode:${oc.env:MINE}}", "${mine}")
+
+
+def test_a_queue_reads_nothing_of_the_environment(here: Path) -> None:
+    spec = as_plain(Composer().run(["dataset=adding", "+mine=${oc.env:HOME}"]))
+    run = QueuedRun(here, "0" * 20, "run", 0, "")
+    store.add(run, spec)
+    with pytest.raises(NotTrusted, match=r"mine reads the environment of this machine; add --trust"):
+        QueueTrainer()._spec(run)
+    assert as_plain(QueueTrainer(trust=True)._spec(run)) == spec
 
 
 def test_no_sign_reaches_the_terminal_that_it_would_obey(here: Path) -> None:

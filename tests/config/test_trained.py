@@ -236,6 +236,33 @@ def test_a_strangers_config_executes_nothing(
             load(changed(folder, tmp_path / str(number), **{key: target}))
 
 
+def test_what_is_to_be_trusted_is_said_as_the_command_takes_it(
+    trained: Callable[..., tuple[Path, Path]], tmp_path: Path
+) -> None:
+    other = changed(trained("trec")[0], tmp_path / "own", config__model__cell___target_="cells_mine.Mine")
+    with pytest.raises(UsageError, match=r"add --trust cells_mine on the command line$"):
+        load(other)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("actual__hidden_sizes", value) for value in ({"": 1}, ".inf", [1e400], [{"": 1}], ["x"], [0], 5, [2**40])),
+        *(("config__model", value) for value in ("x", [None], None)),
+        ("config", {"": 1}),
+        ("config__model__num_layers", 2**31),
+        ("config__architecture", "x"),
+    ],
+)
+def test_what_anyone_may_have_written_of_the_model_is_refused(
+    key: str, value: Any, trained: Callable[..., tuple[Path, Path]], tmp_path: Path
+) -> None:
+    """In one line and at once."""
+    with pytest.raises(UsageError, match=r"run\.json") as error:
+        load(changed(trained("trec")[0], tmp_path / "other", **{key: value}))
+    assert "\n" not in str(error.value)
+
+
 class Executed:
     def __reduce__(self) -> Any:
         return os.mkdir, ("executed",)

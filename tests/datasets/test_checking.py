@@ -128,6 +128,50 @@ def test_a_split_that_is_missing_or_empty() -> None:
             Given(SEQUENCES, sets).task  # noqa: B018
 
 
+SPLITLESS = """
+from rnn_research.datasets.base import DataModule
+from rnn_research.datasets.task import Task
+import numpy as np
+from rnn_research.structures import Sample
+
+class Mine(DataModule):
+    def __init__(self, case, batch_size=4):
+        super().__init__(batch_size)
+        self.case = case
+
+    def load(self):
+        sets = {
+            name: [Sample(np.full((4, 2), 9.0 * a + b, dtype=np.float32), b % 3) for b in range(9)]
+            for a, name in enumerate(("train", "val", "test"))
+        }
+        wrong = {"no test": {"test": None}, "no train": {"train": None}, "no list": {"val": iter(())}}
+        sets = {name: one for name, one in (sets | wrong.get(self.case, {})).items() if one is not None}
+        return Task("kind" if self.case == "a kind" else "classification", input_size=2, output_size=3), sets
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("no test", "gives no test, expected samples of train, val, test"),
+        ("no train", "gives no train, expected samples"),
+        ("no list", "val: given a list_iterator, expected a sequence; use list(...)"),
+        ("a kind", "kind: given 'kind', expected one of"),
+    ],
+)
+def test_what_was_loaded_is_looked_at_before_any_estimate(
+    case: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own" / "dataset").mkdir(parents=True)
+    (tmp_path / "own" / "splitless.py").write_text(SPLITLESS.replace("iter(())", "iter([])"))
+    (tmp_path / "own" / "dataset" / "mine.yaml").write_text(f"_target_: splitless.Mine\ncase: {case}\n")
+    ended = rnn_train("--config-dir", "own", "dataset=mine", "model.cell.hidden_size=4", "trainer.max_steps=1")
+    assert (ended.code, ended.err.count("\n")) == (2, 1), ended.err
+    assert said in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
 def test_data_that_fit_are_taken_in_any_memory_layout() -> None:
     odd = [replace(s, inputs=np.asfortranarray(np.repeat(s.inputs, 2, 0)[::-2])) for s in sequences(9)]
     double = [replace(s, inputs=s.inputs.astype(np.float64), target=np.int64(1)) for s in sequences(9)]
@@ -272,6 +316,7 @@ def test_data_that_share_samples_on_purpose_are_taken(tmp_path: Path, monkeypatc
         ({"output_size": 3.0}, r"task: output_size: given 3\.0, expected an integer >= 1"),
         ({"input_size": 0}, "task: input_size: given 0, expected an integer >= 1"),
         ({"tolerance": -1.0}, r"task: tolerance: given -1\.0, expected a number >= 0"),
+        ({"classes": ("a", "b", "a")}, "task: classes: given 'a' twice, expected a name of its own for each class"),
         ({"classes": ("a", "b")}, "task: classes: given 2 names, expected one for each of 3"),
         ({"class_weights": (1.0, 2.0)}, "task: class_weights: given 2, expected one for each of 3"),
         ({"class_weights": (1.0, 2.0, np.nan)}, "task: class_weights: given nan, expected a number >= 0"),

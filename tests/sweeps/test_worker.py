@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import multiprocessing
 import os
 import resource
@@ -17,10 +18,13 @@ from typing import Any
 
 import pytest
 from folders import write_run
+from omegaconf import OmegaConf
 
+from rnn_research.cli import sweep_folder
 from rnn_research.config.compose import ComposedRun, Composer
 from rnn_research.config.queue import QueueTrainer
 from rnn_research.config.similar import as_plain
+from rnn_research.config.trainer import check_trainer
 from rnn_research.errors import UsageError
 from rnn_research.records import runs
 from rnn_research.records.runs import RunRecord
@@ -29,6 +33,7 @@ from rnn_research.sweeps.observer import Observer
 from rnn_research.sweeps.status import as_json, counted, status
 from rnn_research.sweeps.store import QueuedRun
 from rnn_research.sweeps.worker import MOST_DEATHS, Event, Rules, work
+from rnn_research.training.logs import logged
 
 
 def record(name: str, state: str = "done") -> RunRecord:
@@ -272,6 +277,8 @@ def test_a_queue_nested_beyond_reading_is_damaged(deep: int, tmp_path: Path) -> 
         {"folders": [], "config": {"trust": 5}},
         {"folders": [], "config": {}},
         {"folders": [], "config": {}, "hydra": {}, "overrides": [], "long": []},
+        {**as_plain(Composer().run(["dataset=adding"])), "overrides": ["seed=1", 10**39]},
+        {**as_plain(Composer().run(["dataset=adding"])), "long": [None]},
     ],
 )
 def test_what_a_queue_says_of_a_run_is_checked(spec: dict[str, Any], tmp_path: Path) -> None:
@@ -389,3 +396,65 @@ def test_a_record_nested_without_end_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(runs.DamagedRecord):
         store.state(run)
     assert states(tmp_path) == ["damaged"]
+
+
+def ended_with(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
+    with pytest.raises(SystemExit) as ended:
+        sweep_folder.main(arguments)
+    return ended.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [["reset", "--all", "--yes"], ["retry", "--yes"], ["gc", "--yes"], ["work"]])
+@pytest.mark.parametrize("linked", ["run0", "above", "queue"])
+def test_no_command_follows_a_link_out_of_a_sweep(
+    linked: str, verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder of a run, one above it, or the queue: what is removed or written there lies elsewhere."""
+    name, target, sweep = ("above/run0" if linked == "above" else "run0"), tmp_path / "home", tmp_path / "sweep"
+    store.add(QueuedRun(sweep, "0" * 20, name, 0, "seed=0"), {"config": {"seed": 0}})
+    if linked == "queue":
+        (sweep / "queue").rename(target)
+    else:
+        place = target / Path(name).name if linked == "above" else target
+        runs.write(record("run0", "done" if verb[0] == "gc" else "failed"), place)
+        for kept in ("checkpoint.previous.ckpt", "private"):
+            (place / kept).write_text("mine")
+    (sweep / linked).symlink_to(target)
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    code, said = ended_with([verb[0], str(sweep), *verb[1:]], capsys)
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+    if (linked, verb[0]) != ("queue", "work"):
+        assert f"{sweep / linked}: is a link, expected a sweep's own folders and files" in said
+        assert (code, said.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["run.log", "probes", "metrics.csv", ".failures", "csv/x.csv"])
+def test_a_run_whose_folder_has_a_link_out_of_it_is_refused(name: str, tmp_path: Path) -> None:
+    (run,) = queue(tmp_path / "sweep", 1)
+    (run.folder / name).parent.mkdir(parents=True)
+    (run.folder / name).symlink_to(tmp_path / "bashrc")
+    (run.folder / "inside").symlink_to(run.folder / "there")  # as wandb makes them
+    told = list[Event]()
+    assert work([run], Writes({}), Rules(), told.append) == 0
+    assert [event.what for event in told] == ["refused"]
+    assert f"{run.folder / name}: is a link out of the run's folder" in str(told[0].error)
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
+    assert upkeep.reset(run)  # of the link itself
+    assert work([run], Writes({}), Rules(), told.append) == 1
+
+
+def test_a_log_is_never_written_by_way_of_a_link(tmp_path: Path) -> None:
+    (tmp_path / "run.log").symlink_to(tmp_path / "bashrc")
+    with logged(tmp_path):
+        logging.getLogger("rnn_research").warning("one")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.log"]
+
+
+def test_a_value_in_an_error_begins_no_line() -> None:
+    assert str(UsageError("key: given x\ntouch y")) == r"key: given x\ntouch y"
+    with pytest.raises(UsageError) as refused:
+        check_trainer(OmegaConf.create({"_target_": "lightning.pytorch.Trainer", "devices": "x\ntouch y"}))
+    raised: BaseException | None = refused.value
+    while raised is not None:  # a log has the errors behind it too
+        assert "\n" not in str(raised)
+        raised = raised.__cause__ or raised.__context__

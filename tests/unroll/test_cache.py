@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from forked import python
@@ -44,6 +45,34 @@ def test_a_cache_is_made_for_this_user_alone(kept: Path) -> None:
     assert kept.stat().st_mode & 0o777 == 0o700
     assert made.stat().st_mode & 0o077 == 0
     assert not list(kept.glob(".making-*"))
+
+
+FAKE = """#!/bin/sh
+case "$*" in *--version*) exec cc --version ;; *{folder}*) {does} ;; esac
+exec cc "$@"
+"""
+
+
+@pytest.mark.parametrize("does", ["echo 'ld: final link failed: No space left on device' >&2; exit 1", "exit 1"])
+def test_where_the_cache_is_full_it_is_compiled_for_this_process(
+    kept: Path, does: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A linker may say so, or the disk alone tell."""
+    fake = tmp_path / "cc"
+    fake.write_text(FAKE.format(folder=kept, does=does))
+    fake.chmod(0o755)
+    monkeypatch.setenv("CC", str(fake))
+    if "space" not in does:
+        monkeypatch.setattr(library.shutil, "disk_usage", lambda path: SimpleNamespace(free=40_000))
+    before = sorted(kept.iterdir())
+    assert number() == 1
+    assert sorted(kept.iterdir()) == before
+
+
+def test_what_is_no_folder_is_said_to_be_none() -> None:
+    assert (
+        cache.unsafe(Path(os.devnull)) == f"{os.devnull} is no folder; give RNN_RESEARCH_CACHE=FOLDER, or leave it out"
+    )
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o702])

@@ -36,6 +36,8 @@ def unsafe(folder: Path) -> str:
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
+        if not folder.is_dir():
+            return f"{folder} is no folder; give RNN_RESEARCH_CACHE=FOLDER, or leave it out"
         for path in _visited(folder):
             info, last = path.lstat(), path.resolve() == folder.resolve()
             if why := _foreign(info, last):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -38,6 +40,9 @@ hides NaN and (by a start file) makes the whole process flush subnormal numbers 
 with an addition but where kernel.h says so, as a compiler fuses one copy of the same code and not the other."""
 HERE = Path(__file__).parent
 TIMEOUT = 120  # seconds for one file: an update compiles in about one
+FULL = re.compile("No space left|quota exceeded", re.IGNORECASE)
+"""What a compiler says of a folder without room; some linkers say nothing of it."""
+ROOM = 1 << 20  # bytes that a library takes at the most, with what is made on the way
 
 
 class Unavailable(Exception):
@@ -118,8 +123,11 @@ def _load(source: str, double: bool, level: str, cc: str | None, extra: str, fol
     else:
         found = _open(path) or _made(source, [*compiler, *flags], path)
     if found is None:  # the folder can't be written to, or not loaded from: for this process alone
-        path = Path(_private()) / path.name
-        _compile(source, [*compiler, *flags], path)
+        try:
+            path = Path(_private()) / path.name
+            _compile(source, [*compiler, *flags], path)
+        except OSError as error:
+            raise Unavailable(f"{path.parent} can't be written to ({error.strerror or error})") from error
         found = _open(path)
     if found is None:
         raise Unavailable(f"{path} can't be loaded")
@@ -154,6 +162,12 @@ def _open(path: Path) -> ctypes.CDLL | None:
 
 
 def _compile(source: str, command: list[str], path: Path) -> None:
+    """Compile into a file that appears whole.
+
+    Raises:
+        OSError: the folder can't be written to, or is full.
+        Unavailable: it does not compile.
+    """
     said = cache.saying(f"compiling native code for this machine: once, it is kept in {path.parent}")
     with said, tempfile.TemporaryDirectory(dir=path.parent, prefix=".making-") as folder:
         text, made = Path(folder) / "source.c", Path(folder) / "library.so"
@@ -168,6 +182,8 @@ def _compile(source: str, command: list[str], path: Path) -> None:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Unavailable(f"{command[0]}: {error}") from error
+        if done.returncode and (FULL.search(done.stderr) or shutil.disk_usage(folder).free < ROOM):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent))
         if done.returncode or not made.exists():
             first = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
             raise Unavailable(f"{command[0]} could not compile: {first.strip()}")
