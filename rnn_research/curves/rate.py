@@ -59,7 +59,7 @@ class Decay:
     aic_exponential: float
     aic_power: float
     beyond: dict[str, int] = field(default_factory=dict)
-    """Of several seeds, how many are `gone` or `overflowed`: they have no rate, and are not in its mean."""
+    """Of several seeds, how many are `gone` or `overflowed`: they are not in the mean rate of those that arrive."""
     seeds: int = 1
     sunk: int = 0
     """Of several seeds, how many sink below what float32 holds, so that F is of the others."""

@@ -97,22 +97,31 @@ def _decay(shared: Band, decays: Sequence[Decay]) -> Decay:
     x, y = shared.x[inside], shared.mean[inside]
     half = (shared.high - shared.mean)[inside] / (t_quantile(len(decays) - 1) if len(decays) > 1 else 1)
     error = float(np.sqrt(np.mean(half[np.isfinite(half)] ** 2))) if np.isfinite(half).any() else 0.0
-    measured = [decay for decay in decays if np.isfinite(decay.rate) and not decay.bounded]
+    measured = _measured(decays)
     return replace(
         first,
         **_rate(decays, measured),
-        r_squared=_mean([decay.r_squared for decay in decays]),
+        r_squared=_mean([decay.r_squared for decay in measured]),
         horizon=horizon(x, y, first.fraction, whole.log),
         far=whole,
         law=_law(x, y, error, measured),
-        used=max(decay.used for decay in decays) if whole.ratio > 0 else first.used,
+        used=max(decay.used for decay in measured or decays) if whole.ratio > 0 else first.used,
         left_out="; ".join(dict.fromkeys(decay.left_out for decay in decays if decay.left_out)),
-        power=_mean([decay.power for decay in decays]),
-        aic_exponential=float(np.nansum([decay.aic_exponential for decay in decays])),
-        aic_power=float(np.nansum([decay.aic_power for decay in decays])),
+        power=_mean([decay.power for decay in measured]),
+        aic_exponential=float(np.nansum([decay.aic_exponential for decay in measured])),
+        aic_power=float(np.nansum([decay.aic_power for decay in measured])),
         seeds=len(decays),
         sunk=sum(decay.far.under for decay in decays) if not whole.under else 0,
     )
+
+
+def _measured(decays: Sequence[Decay]) -> list[Decay]:
+    """The decays whose rates have a mean: of the seeds that arrive with some gradient, as the far ratio and the law are,
+    and only where none does of those that are gone or overflow."""
+    fitted = [decay for decay in decays if np.isfinite(decay.rate) and not decay.bounded]
+    if any(0 < decay.far_ratio < np.inf for decay in decays):
+        return [decay for decay in fitted if 0 < decay.far_ratio < np.inf]
+    return fitted
 
 
 def _law(x: np.ndarray, y: np.ndarray, error: float, measured: Sequence[Decay]) -> Law:
@@ -169,6 +178,7 @@ def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
     """The geometric mean of the seeds' far ratios that are neither zero nor infinite, with Student's interval; its
     standard error is at least what the samples alone would give it."""
     fars = [decay.far for decay in decays]
+    arriving = [far for far in fars if 0 < far.ratio < np.inf] or fars
     logs = np.array([far.log for far in fars])
     there = np.isfinite(logs)
     first, last = max(far.first for far in fars), min(far.last for far in fars)
@@ -199,11 +209,11 @@ def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
         first=first,
         last=last,
         **extremes(shared.x[inside], shared.mean[inside], float(np.log(value)) if value > 0 else -np.inf),
-        gone=float(np.mean([far.gone for far in fars if far.ratio > 0] or [far.gone for far in fars])),
+        gone=float(np.mean([far.gone for far in arriving])),
         zero_from=int(np.median(zeros)) if len(zeros) > len(fars) / 2 else None,
-        falls=_group([far.falls for far in fars]),
-        keeps=_group([far.keeps for far in fars]),
-        rises=_group([far.rises for far in fars]),
+        falls=_group([far.falls for far in arriving]),
+        keeps=_group([far.keeps for far in arriving]),
+        rises=_group([far.rises for far in arriving]),
         differ=sum(far.differ for far in fars) > len(fars) / 2,
     )
 

@@ -224,7 +224,7 @@ def _law(decay: Decay) -> str:
 
 
 def beyond(decay: Decay) -> str:
-    """How many of the seeds have no rate, since they left float32 at once: `; 1 of 5 gone`."""
+    """How many of the seeds are not in the rate, since they are gone or overflow: `; 1 of 5 gone`."""
     return "".join(f"; {count} of {decay.seeds} {what}" for what, count in decay.beyond.items() if count)
 
 

@@ -179,6 +179,30 @@ def test_one_of_five_gone_is_no_share_of_the_samples_and_the_sentence_has_the_se
     assert prose._arriving("rnn", [found], False) == "rnn (weakens 4, gone 1)"
 
 
+@pytest.mark.parametrize(
+    ("odd", "what"),
+    [
+        (np.where(np.arange(FAR) < 11, 0.0, -np.inf), "gone"),
+        (np.where(np.arange(FAR) < 6, 15 * D, np.inf), "overflowed"),
+    ],
+)
+def test_a_seed_that_had_a_rate_before_it_was_gone_or_overflowed_is_not_in_that_of_the_others(odd, what: str):
+    found = reading(*(-0.05 * D for _ in range(4)), odd)
+    alone = reading(*(-0.05 * D for _ in range(4)))
+    assert found.decay.rate == pytest.approx(-0.05)
+    assert as_text.rate(found) == f"{as_text.rate(alone)}; 1 of 5 {what}"
+    assert (as_text.half_life(found), as_text.far(found)) == (as_text.half_life(alone), as_text.far(alone))
+    assert f"per application, half-life 14; 1 of 5 {what}" in found.verdict.reason
+    assert "samples: " not in found.verdict.reason
+
+
+def test_where_every_seed_is_gone_the_rate_is_that_before():
+    rates = (-0.05, -0.06, -0.07)
+    found = reading(*(np.where(np.arange(FAR) < 21, rate * D, -np.inf) for rate in rates))
+    assert found.decay.rate == pytest.approx(-0.06)
+    assert "rate -0.060 [-0.085, -0.035] per application before" in found.verdict.reason
+
+
 @pytest.mark.parametrize("rate", [0.0, 3e-9, -3e-9])
 def test_equal_seeds_that_keep_have_a_rate_of_zero_and_no_half_life(rate: float):
     """Without an interval, as runs of a comparison are read."""
