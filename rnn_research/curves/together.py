@@ -51,9 +51,10 @@ class Reading:
 def together(curves: Sequence[CurveSummary], decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Reading | None:
     """The reading of a condition from its seeds'; None where there is no seed, or they share no distance.
 
-    A seed without any gradient counts with its word alone; the curve is of the others.
+    A seed without any gradient, or too short for a verdict, counts with its word alone; the curve is of the others.
     """
     speaking = [index for index, curve in enumerate(curves) if len(curve.distance)] or list(range(len(curves)))
+    speaking = [index for index in speaking if verdicts[index].word != "too short"] or speaking
     arriving = [index for index in speaking if 0 < decays[index].far_ratio < np.inf and not decays[index].far.under]
     drawn = arriving or speaking  # what sinks out of float32 is counted, and not averaged with what doesn't
     shared = _band([curves[index].distance for index in drawn], [curves[index].log for index in drawn])
@@ -254,7 +255,7 @@ def _of_any(common: Verdict, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
 def _disagree(common: Verdict, decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> bool:
     """Whether two seeds' words, each sure, are no neighbours, and their far ratios far apart; or one is gone, or
     without a gradient, where the others are not about to vanish."""
-    if any(verdict.word in ("no gradient", "too short") for verdict in verdicts):
+    if any(verdict.word == "no gradient" for verdict in verdicts):
         return True
     if any(verdict.word == "gone" for verdict in verdicts):
         return "vanishes" not in (common.word, *common.also)

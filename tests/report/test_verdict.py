@@ -136,6 +136,70 @@ def test_middle_words():
     assert list(words.values()) == ["vanishes", "weakens", "weakens", "keeps", "keeps", "grows", "explodes"]
 
 
+# -- samples of unequal length ---------------------------------------------------------------------------
+
+
+def of_lengths(lengths: np.ndarray, log: np.ndarray) -> np.ndarray:
+    """Samples that follow `log` (distance, or sample and distance) to their own last distance."""
+    return np.where(np.arange(log.shape[-1]) < np.asarray(lengths)[:, None], log, np.nan)
+
+
+LONG = np.arange(100) - 1.0
+
+
+@pytest.mark.parametrize(
+    ("log", "word"),
+    [
+        (-0.08 * LONG, "vanishes"),
+        (-(LONG**2) / 800, "vanishes"),  # the slope goes with the length: long samples are the steepest
+        (-0.1 * np.maximum(LONG - 15, 0), "vanishes"),
+        (-0.3 * np.minimum(LONG, 8) - 0.01 * LONG, "weakens"),  # and here the short ones
+        (0 * LONG, "keeps"),
+    ],
+)
+def test_samples_of_one_law_have_its_word_whatever_their_lengths(log: np.ndarray, word: str):
+    random = np.random.default_rng(3)
+    for _ in range(12):
+        parts = [of_lengths(random.integers(8, 100, size=SAMPLES), log) for _ in range(3)]
+        found = reading(*parts)
+        assert found.words == (word,) * 3
+        assert found.verdict.word == word
+        assert not found.decay.far.differ
+        assert max(group.share for group in (found.decay.far.falls, found.decay.far.keeps)) == 1
+
+
+def test_the_quarter_of_the_samples_that_is_long_is_judged_by_its_own_middle_half():
+    log = np.where(np.arange(SAMPLES)[:, None] < 24, 0.0, -0.1) * LONG
+    _, rate, said = told(of_lengths(np.where(np.arange(SAMPLES) < 24, 10, 100), log))
+    assert said.headline == "vanishes over 98"
+    assert rate.rate == pytest.approx(-0.1)
+    assert rate.used == 99
+
+
+@pytest.mark.parametrize("long", [60, 8])
+def test_samples_that_differ_in_length_alone_do_not_differ(long: int):
+    """h = 0.9 h' + W x: over 4 applications 0.66 is kept, over 58 next to nothing."""
+    lengths = np.where(np.arange(SAMPLES) % 2, 6, long)
+    _, rate, said = told(of_lengths(lengths, np.log(0.9) * LONG))
+    assert said.word == ("vanishes" if long == 60 else "keeps")
+    assert [group.share for group in (rate.far.falls, rate.far.keeps)] == [long == 60, long == 8]
+    assert "samples" not in said.reason
+
+
+def test_samples_of_unequal_length_that_do_differ_are_told_apart():
+    slopes = np.where(np.arange(SAMPLES) % 2, -0.1, 0.1)[:, None]
+    lengths = np.random.default_rng(0).integers(40, 100, size=SAMPLES)
+    assert told(of_lengths(lengths, slopes * LONG))[2].word == "samples differ"
+
+
+def test_a_seed_that_is_too_short_for_a_verdict_is_counted_and_does_not_disagree():
+    found = reading(-0.1 * D, -0.101 * D, -0.1 * np.arange(3.0))
+    assert found.words == ("vanishes", "vanishes", "too short")
+    assert (found.verdict.word, found.verdict.length) == ("vanishes", 62)
+    assert "seeds: vanishes in 2, too short in 1" in found.verdict.reason
+    assert reading(-0.1 * np.arange(3.0), -0.1 * np.arange(3.0)).verdict.word == "too short"
+
+
 # -- seeds ---------------------------------------------------------------------------------------------
 
 
