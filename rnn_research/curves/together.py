@@ -30,6 +30,9 @@ from rnn_research.statistics.intervals import (
     t_quantile,
 )
 
+TWO_SIDED = 1.96
+"""Standard errors on either side that hold 95% of a normal distribution."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -117,8 +120,8 @@ def _decay(shared: Band, decays: Sequence[Decay]) -> Decay:
 
 
 def _measured(decays: Sequence[Decay]) -> list[Decay]:
-    """The decays whose rates have a mean: of the seeds that arrive with some gradient, as the far ratio and the law are,
-    and only where none does of those that are gone or overflow."""
+    """The decays whose rates have a mean: of the seeds where some gradient arrives, as the far ratio and the law are;
+    where none does, of those that are gone or overflow."""
     fitted = [decay for decay in decays if np.isfinite(decay.rate) and not decay.bounded]
     if any(0 < decay.far_ratio < np.inf for decay in decays):
         return [decay for decay in fitted if 0 < decay.far_ratio < np.inf]
@@ -176,8 +179,8 @@ def _to_common(curves: Sequence[CurveSummary], decays: Sequence[Decay]) -> list[
 
 
 def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
-    """The geometric mean of the seeds' far ratios that are neither zero nor infinite, with Student's interval; its
-    standard error is at least what the samples alone would give it."""
+    """The geometric mean of the seeds' far ratios that are neither zero nor infinite, with Student's interval;
+    neither side is narrower than what the samples alone leave open there."""
     fars = [decay.far for decay in decays]
     arriving = [far for far in fars if 0 < far.ratio < np.inf] or fars
     logs = np.array([far.log for far in fars])
@@ -190,15 +193,19 @@ def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
     there = measured if measured.any() else there
     if there.any():
         mean, count = float(logs[there].mean()), int(there.sum())
-        error = float(np.sqrt(np.mean([far.error**2 for far, ok in zip(fars, there, strict=True) if ok]) / count))
+        own = [far for far, ok in zip(fars, there, strict=True) if ok]
+        error, below, above = (
+            float(np.sqrt(np.mean(np.square(each)) / count))
+            for each in zip(*((far.error, far.below, far.above) for far in own), strict=True)
+        )
         if count >= SEEDS:
-            half = max(float(half_width(logs[there])), t_quantile(count - 1) * error)
-            low, high = ratio(mean - half), ratio(mean + half)
+            half, few = float(half_width(logs[there])), t_quantile(count - 1) / TWO_SIDED
+            low, high = ratio(mean - max(half, few * below)), ratio(mean + max(half, few * above))
         elif count == 1:
-            low, high = next((far.low, far.high) for far, ok in zip(fars, there, strict=True) if ok)
+            low, high = own[0].low, own[0].high
         value = ratio(mean)
     else:
-        error = 0.0
+        error = below = above = 0.0
         value = float(np.median([far.ratio for far in fars])) if all(far.ratio == far.ratio for far in fars) else np.nan
     zeros = [far.zero_from for far in fars if far.zero_from is not None]
     return FarRatio(
@@ -206,6 +213,8 @@ def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
         low=low,
         high=high,
         error=error,
+        below=below,
+        above=above,
         under=all(far.under or far.ratio == 0 for far in fars) and any(far.under for far in fars),
         first=first,
         last=last,

@@ -148,14 +148,14 @@ def far_end(distance: np.ndarray, log: Float[np.ndarray, "... distance"]) -> np.
     return _moved(distance[end], log[..., end])
 
 
-def _window(count: int) -> int:
+def window(count: int) -> int:
     """So many of the last distances are a far end: a tenth, and at least 3."""
     return max(FEWEST, int(np.ceil(TENTH * count)))
 
 
 def _end(count: int) -> np.ndarray:
     """The last tenth of so many indices, at least 3; of many a few, evenly spread."""
-    first = max(count - _window(count), 0)
+    first = max(count - window(count), 0)
     return first + thinned(count - first, FAR_PAIRED) if count else np.arange(0)
 
 
@@ -186,7 +186,7 @@ def _ends(curve: Curve) -> tuple[int, int]:
     if not len(alive):
         return int(beyond[0]), int(beyond[-1])
     dead = int(np.sum(beyond > alive[-1]))  # too few to say that the gradient is gone: it is judged where it still is
-    last = alive[-1] if dead < _window(len(beyond)) else beyond[-1]
+    last = alive[-1] if dead < window(len(beyond)) else beyond[-1]
     return int(alive[0]), int(last)
 
 

@@ -75,6 +75,22 @@ def test_one_distance_makes_no_word_no_horizon_and_no_rate(at: int, ratio: float
     assert rate.far_ratio == pytest.approx(1)
 
 
+@pytest.mark.parametrize("at", [(2, 3), (30, 31), (55, 56), (60, 61), (61, 62), (62, 63), (2, 3, 62, 63)])
+@pytest.mark.parametrize("log", [np.log(1e-5), np.log(1e5)])
+def test_two_distances_make_no_way_down_or_up(at: tuple[int, ...], log: float):
+    odd = np.where(np.isin(np.arange(FAR), at), log, 0.0)
+    for said in (told(odd)[2], reading(odd, odd, odd).verdict):
+        assert said.word == "keeps"
+        assert "on the way" not in said.reason
+
+
+@pytest.mark.parametrize("end", [10, 30, 50, 57])
+@pytest.mark.parametrize(("log", "word"), [(-11.0, "falls and rises"), (11.0, "rises and falls")])
+def test_five_distances_before_the_last_tenth_do(end: int, log: float, word: str):
+    places = np.arange(FAR)
+    assert told(np.where((places > end - 5) & (places <= end), log, 0.0))[2].word == word
+
+
 def test_one_distance_at_200_times_leaves_the_half_life_what_it_is():
     _, rate, said = told(-0.0126 * D + with_one(20, np.log(200)))
     assert said.word == "weakens"
@@ -226,6 +242,21 @@ def test_seeds_whose_samples_are_unsure_are_not_surer_together_than_these():
     two = reading(walks, walks)
     assert np.isnan([two.decay.far.low, two.decay.far.high]).all()
     assert two.verdict.borderline
+
+
+def test_a_few_samples_that_fall_open_the_interval_downwards_alone():
+    """None of the samples rises, so no seed's may."""
+    random = np.random.default_rng(0)
+    parts = []
+    for _ in range(5):
+        log = 0.02 * np.cumsum(random.normal(size=(SAMPLES, FAR)), axis=1)
+        parts.append(np.where(np.arange(SAMPLES)[:, None] < 7, log - D, log))
+    for found in (reading(*parts), reading(*parts[:2])):
+        assert found.verdict.word == "keeps"
+        assert set(found.verdict.also) <= {"weakens", "vanishes"}
+        assert found.verdict.also
+    far = reading(*parts).decay.far
+    assert far.low < 0.1 < 0.9 < far.ratio < far.high < 1.2
 
 
 def test_one_of_five_gone_is_said_in_the_cell():
