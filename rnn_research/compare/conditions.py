@@ -19,6 +19,8 @@ from rnn_research.statistics.intervals import Band, Interval, band, interval
 from rnn_research.statistics.intervals import at as at_x
 
 NAN = float("nan")
+LENGTHS_APART = 1.25
+"""Words over lengths of which one is more than so many times the other are not compared without saying so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,15 @@ class Condition:
     def read(self) -> int:
         """Of how many seeds `chosen` is: those whose table could be read at that step."""
         return 0 if self.chosen is None else len(self.chosen.words)
+
+    @property
+    def lengths(self) -> tuple[int, int] | None:
+        """Over how many applications the words of `start` and of `chosen` are, where the longer is more than
+        `LENGTHS_APART` times the shorter: not training alone makes them differ."""
+        if not (self.start and self.chosen):
+            return None
+        first, last = self.start.verdict.length, self.chosen.verdict.length
+        return (first, last) if max(first, last) > LENGTHS_APART * min(first, last) > 0 else None
 
     @property
     def parameters(self) -> tuple[int, ...]:

@@ -60,6 +60,7 @@ def caveats(comparison: Comparison) -> list[Caveat]:
         *_lacking(comparison),
         *_surroundings(comparison),
         *_steps(comparison),
+        *_lengths(comparison),
         *_seeds(comparison),
         *_metric(comparison),
         *_parameters(comparison),
@@ -169,6 +170,18 @@ def _steps(comparison: Comparison) -> Iterator[Caveat]:
     yield Caveat("different steps", f"{within}, {seen[0]:,} to {seen[-1]:,} ({repair}){named}", mixed)
 
 
+def _lengths(comparison: Comparison) -> Iterator[Caveat]:
+    """Words of two steps whose batches have sequences of other lengths."""
+    lengths = {comparison.label(c): c.lengths for c in comparison.conditions if c.lengths}
+    if lengths:
+        first, last = next(iter(lengths.values()))
+        said = f"words of two steps are over different lengths, {first} and {last} applications, as their batches are: "
+        names = tuple(lengths)
+        yield Caveat(
+            "different lengths", f"{said}they differ by that too, not by training alone: {_labels(names)}", names
+        )
+
+
 def _seeds(comparison: Comparison) -> Iterator[Caveat]:
     seeds = {comparison.label(c): {run.record.seed for run in c.runs} for c in comparison.conditions}
     counts = [len(own) for own in seeds.values()]
@@ -253,10 +266,7 @@ def _parameters(comparison: Comparison) -> Iterator[Caveat]:
 
 
 def _rates(comparison: Comparison) -> Iterator[Caveat]:
-    kinds = (
-        ("few distances", few_distances, FEW_SAID),
-        ("near underflow", near_underflow, UNDERFLOW_SAID),
-    )
+    kinds = (("few distances", few_distances, FEW_SAID), ("near underflow", near_underflow, UNDERFLOW_SAID))
     for kind, holds, said in kinds:
         marked = [c for c in comparison.conditions if c.chosen is not None and holds(c.chosen)]
         names = tuple(comparison.label(c) for c in marked)

@@ -21,6 +21,10 @@ class FarRatio:
     high: float
     error: float
     """Standard error of log F over samples; of several seeds that of their mean, from samples alone."""
+    below: float
+    above: float
+    """How far below and above log F the samples alone leave it open (95%), each side for itself: where a few samples
+    are of another kind they pull it to their side alone. 0 where there is no interval over samples."""
     under: bool
     """Whether the norms have sunk below what float32 holds there: `ratio` is only a bound, F is at most that."""
     first: int

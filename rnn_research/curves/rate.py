@@ -18,6 +18,7 @@ from rnn_research.curves.typical import (
     central,
     drawn,
     typical,
+    window,
 )
 from rnn_research.statistics.slopes import median, theil_sen, thinned
 
@@ -59,7 +60,7 @@ class Decay:
     aic_exponential: float
     aic_power: float
     beyond: dict[str, int] = field(default_factory=dict)
-    """Of several seeds, how many are `gone` or `overflowed`: they have no rate, and are not in its mean."""
+    """Of several seeds, how many are `gone` or `overflowed`: they are not in the mean rate of those that arrive."""
     seeds: int = 1
     sunk: int = 0
     """Of several seeds, how many sink below what float32 holds, so that F is of the others."""
@@ -151,6 +152,8 @@ def far(seen: Typical) -> FarRatio:
     return FarRatio(
         *map(ratio, (seen.far, seen.low, seen.high)),
         error=seen.error,
+        below=_open(seen.far - seen.low),
+        above=_open(seen.high - seen.far),
         under=seen.under,
         first=int(seen.distance[seen.origin]) if there else 0,
         last=int(seen.distance[seen.last]) if there else 0,
@@ -164,15 +167,24 @@ def far(seen: Typical) -> FarRatio:
     )
 
 
+def _open(gap: float) -> float:
+    return max(float(gap), 0.0) if np.isfinite(gap) else 0.0
+
+
 def extremes(distance: np.ndarray, log: np.ndarray, far: float) -> dict[str, tuple[int, float]]:
-    """The `lowest` and the `highest` of what is finite after a running median, each (distance, ratio); at the end
-    `far` counts, since no distance stands on the other side."""
+    """The `lowest` and the `highest`, each (distance, ratio): of the start, of what is finite on the way after a
+    running median of five distances, and of the far end, where `far` stands for the whole last tenth. So a distance or
+    two that their neighbours don't follow are none, near the ends as between them."""
     kept = np.isfinite(log)
     if not kept.any():
         return {"lowest": (0, float("nan")), "highest": (0, float("nan"))}
     x, y = distance[kept], smoothed(log[kept])
-    y[-1] = far if np.isfinite(far) and kept[-1] else y[-1]
-    low, high = int(y.argmin()), int(y.argmax())
+    ended = kept[-1] and np.isfinite(far)
+    full = np.arange(2, min(len(x) - 2, int(kept[: -window(len(log))].sum()) if ended else len(x)))
+    if ended:
+        y[-1] = far
+    way = np.concatenate([[0], full, [len(x) - 1]])
+    low, high = (int(way[find(y[way])]) for find in (np.argmin, np.argmax))
     return {"lowest": (int(x[low]), ratio(y[low])), "highest": (int(x[high]), ratio(y[high]))}
 
 

@@ -30,6 +30,9 @@ from rnn_research.statistics.intervals import (
     t_quantile,
 )
 
+TWO_SIDED = 1.96
+"""Standard errors on either side that hold 95% of a normal distribution."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -51,9 +54,10 @@ class Reading:
 def together(curves: Sequence[CurveSummary], decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> Reading | None:
     """The reading of a condition from its seeds'; None where there is no seed, or they share no distance.
 
-    A seed without any gradient counts with its word alone; the curve is of the others.
+    A seed without any gradient, or too short for a verdict, counts with its word alone; the curve is of the others.
     """
     speaking = [index for index, curve in enumerate(curves) if len(curve.distance)] or list(range(len(curves)))
+    speaking = [index for index in speaking if verdicts[index].word != "too short"] or speaking
     arriving = [index for index in speaking if 0 < decays[index].far_ratio < np.inf and not decays[index].far.under]
     drawn = arriving or speaking  # what sinks out of float32 is counted, and not averaged with what doesn't
     shared = _band([curves[index].distance for index in drawn], [curves[index].log for index in drawn])
@@ -97,22 +101,31 @@ def _decay(shared: Band, decays: Sequence[Decay]) -> Decay:
     x, y = shared.x[inside], shared.mean[inside]
     half = (shared.high - shared.mean)[inside] / (t_quantile(len(decays) - 1) if len(decays) > 1 else 1)
     error = float(np.sqrt(np.mean(half[np.isfinite(half)] ** 2))) if np.isfinite(half).any() else 0.0
-    measured = [decay for decay in decays if np.isfinite(decay.rate) and not decay.bounded]
+    measured = _measured(decays)
     return replace(
         first,
         **_rate(decays, measured),
-        r_squared=_mean([decay.r_squared for decay in decays]),
+        r_squared=_mean([decay.r_squared for decay in measured]),
         horizon=horizon(x, y, first.fraction, whole.log),
         far=whole,
         law=_law(x, y, error, measured),
-        used=max(decay.used for decay in decays) if whole.ratio > 0 else first.used,
+        used=max(decay.used for decay in measured or decays) if whole.ratio > 0 else first.used,
         left_out="; ".join(dict.fromkeys(decay.left_out for decay in decays if decay.left_out)),
-        power=_mean([decay.power for decay in decays]),
-        aic_exponential=float(np.nansum([decay.aic_exponential for decay in decays])),
-        aic_power=float(np.nansum([decay.aic_power for decay in decays])),
+        power=_mean([decay.power for decay in measured]),
+        aic_exponential=float(np.nansum([decay.aic_exponential for decay in measured])),
+        aic_power=float(np.nansum([decay.aic_power for decay in measured])),
         seeds=len(decays),
         sunk=sum(decay.far.under for decay in decays) if not whole.under else 0,
     )
+
+
+def _measured(decays: Sequence[Decay]) -> list[Decay]:
+    """The decays whose rates have a mean: of the seeds where some gradient arrives, as the far ratio and the law are;
+    where none does, of those that are gone or overflow."""
+    fitted = [decay for decay in decays if np.isfinite(decay.rate) and not decay.bounded]
+    if any(0 < decay.far_ratio < np.inf for decay in decays):
+        return [decay for decay in fitted if 0 < decay.far_ratio < np.inf]
+    return fitted
 
 
 def _law(x: np.ndarray, y: np.ndarray, error: float, measured: Sequence[Decay]) -> Law:
@@ -166,9 +179,10 @@ def _to_common(curves: Sequence[CurveSummary], decays: Sequence[Decay]) -> list[
 
 
 def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
-    """The geometric mean of the seeds' far ratios that are neither zero nor infinite, with Student's interval; its
-    standard error is at least what the samples alone would give it."""
+    """The geometric mean of the seeds' far ratios that are neither zero nor infinite, with Student's interval;
+    neither side is narrower than what the samples alone leave open there."""
     fars = [decay.far for decay in decays]
+    arriving = [far for far in fars if 0 < far.ratio < np.inf] or fars
     logs = np.array([far.log for far in fars])
     there = np.isfinite(logs)
     first, last = max(far.first for far in fars), min(far.last for far in fars)
@@ -179,15 +193,19 @@ def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
     there = measured if measured.any() else there
     if there.any():
         mean, count = float(logs[there].mean()), int(there.sum())
-        error = float(np.sqrt(np.mean([far.error**2 for far, ok in zip(fars, there, strict=True) if ok]) / count))
+        own = [far for far, ok in zip(fars, there, strict=True) if ok]
+        error, below, above = (
+            float(np.sqrt(np.mean(np.square(each)) / count))
+            for each in zip(*((far.error, far.below, far.above) for far in own), strict=True)
+        )
         if count >= SEEDS:
-            half = max(float(half_width(logs[there])), t_quantile(count - 1) * error)
-            low, high = ratio(mean - half), ratio(mean + half)
+            half, few = float(half_width(logs[there])), t_quantile(count - 1) / TWO_SIDED
+            low, high = ratio(mean - max(half, few * below)), ratio(mean + max(half, few * above))
         elif count == 1:
-            low, high = next((far.low, far.high) for far, ok in zip(fars, there, strict=True) if ok)
+            low, high = own[0].low, own[0].high
         value = ratio(mean)
     else:
-        error = 0.0
+        error = below = above = 0.0
         value = float(np.median([far.ratio for far in fars])) if all(far.ratio == far.ratio for far in fars) else np.nan
     zeros = [far.zero_from for far in fars if far.zero_from is not None]
     return FarRatio(
@@ -195,15 +213,17 @@ def _far(shared: Band, decays: Sequence[Decay]) -> FarRatio:
         low=low,
         high=high,
         error=error,
+        below=below,
+        above=above,
         under=all(far.under or far.ratio == 0 for far in fars) and any(far.under for far in fars),
         first=first,
         last=last,
         **extremes(shared.x[inside], shared.mean[inside], float(np.log(value)) if value > 0 else -np.inf),
-        gone=float(np.mean([far.gone for far in fars if far.ratio > 0] or [far.gone for far in fars])),
+        gone=float(np.mean([far.gone for far in arriving])),
         zero_from=int(np.median(zeros)) if len(zeros) > len(fars) / 2 else None,
-        falls=_group([far.falls for far in fars]),
-        keeps=_group([far.keeps for far in fars]),
-        rises=_group([far.rises for far in fars]),
+        falls=_group([far.falls for far in arriving]),
+        keeps=_group([far.keeps for far in arriving]),
+        rises=_group([far.rises for far in arriving]),
         differ=sum(far.differ for far in fars) > len(fars) / 2,
     )
 
@@ -244,7 +264,7 @@ def _of_any(common: Verdict, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
 def _disagree(common: Verdict, decays: Sequence[Decay], verdicts: Sequence[Verdict]) -> bool:
     """Whether two seeds' words, each sure, are no neighbours, and their far ratios far apart; or one is gone, or
     without a gradient, where the others are not about to vanish."""
-    if any(verdict.word in ("no gradient", "too short") for verdict in verdicts):
+    if any(verdict.word == "no gradient" for verdict in verdicts):
         return True
     if any(verdict.word == "gone" for verdict in verdicts):
         return "vanishes" not in (common.word, *common.also)

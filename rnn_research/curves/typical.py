@@ -34,9 +34,9 @@ REACHED, FEW_SAMPLES = 0.25, 5
 class Typical:
     """The typical curve of one run, its far end, and its samples.
 
-    `log` is log(n_d / n_1) over `distance`, of the middle half of the samples: ordered by their own slope, a quarter
-    at each end is left out, so that up to a quarter of odd samples don't move it. -inf where more than half of the
-    samples are exactly zero, inf where more than half are infinite.
+    `log` is log(n_d / n_1) over `distance`, of the middle half of the samples that reach the farthest distance judged:
+    ordered by their own slope, a quarter at each end is left out, so that up to a quarter of odd ones don't move it.
+    -inf where more than half of the samples are exactly zero, inf where more than half are infinite.
     """
 
     distance: np.ndarray
@@ -48,7 +48,7 @@ class Typical:
     weight: Float[np.ndarray, " sample"]
     """How much each sample counts."""
     score: Float[np.ndarray, " sample"]
-    """Each sample's own log far ratio per application, by which they are ordered."""
+    """Each sample's own log far ratio per application, by which they are ordered; NaN where it ends before."""
     far: float
     """log F: the typical norm at the farthest distance judged over that at distance 1, by the median of the last tenth
     of the distances (at least 3) along its own slope. -inf: exactly zero; NaN: there is none."""
@@ -66,7 +66,7 @@ class Typical:
     falls: SampleGroup
     keeps: SampleGroup
     rises: SampleGroup
-    """Samples by their own far ratio: below 1/2, between, above 2."""
+    """Samples that reach the farthest distance judged, by their own far ratio there: below 1/2, between, above 2."""
     differ: bool
     """Whether two of these are a quarter of the samples or more, and apart: with no samples between them."""
 
@@ -148,14 +148,14 @@ def far_end(distance: np.ndarray, log: Float[np.ndarray, "... distance"]) -> np.
     return _moved(distance[end], log[..., end])
 
 
-def _window(count: int) -> int:
+def window(count: int) -> int:
     """So many of the last distances are a far end: a tenth, and at least 3."""
     return max(FEWEST, int(np.ceil(TENTH * count)))
 
 
 def _end(count: int) -> np.ndarray:
     """The last tenth of so many indices, at least 3; of many a few, evenly spread."""
-    first = max(count - _window(count), 0)
+    first = max(count - window(count), 0)
     return first + thinned(count - first, FAR_PAIRED) if count else np.arange(0)
 
 
@@ -186,13 +186,13 @@ def _ends(curve: Curve) -> tuple[int, int]:
     if not len(alive):
         return int(beyond[0]), int(beyond[-1])
     dead = int(np.sum(beyond > alive[-1]))  # too few to say that the gradient is gone: it is judged where it still is
-    last = alive[-1] if dead < _window(len(beyond)) else beyond[-1]
+    last = alive[-1] if dead < window(len(beyond)) else beyond[-1]
     return int(alive[0]), int(last)
 
 
 def _of_samples(curve: Curve, origin: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each sample's own log far ratio, at the end of its own distances, and that per application; NaN where it has
-    fewer than two of them."""
+    """Each sample's own log far ratio, and that per application; NaN where it ends before the farthest distance judged,
+    or has fewer than two. Of ratios over different lengths one law gives as many: they tell no samples apart."""
     own = np.full(len(curve.log_norm), np.nan)
     score = own.copy()
     x = curve.distance[origin : last + 1].astype(np.float64)
@@ -203,11 +203,12 @@ def _of_samples(curve: Curve, origin: int, last: int) -> tuple[np.ndarray, np.nd
         return own, own / (x[-1] - x[0]) if len(x) > 1 else score
     there = curve.there[:, origin : last + 1]
     log = np.where(curve.zero, -np.inf, np.where(curve.infinite, np.inf, curve.log_norm))[:, origin : last + 1]
+    long = curve.there[:, last:].any(1) if last >= 0 else np.zeros(len(own), dtype=bool)
     patterns, which = np.unique(there, axis=0, return_inverse=True)
     for number, pattern in enumerate(patterns):
-        if pattern.sum() < 2:
+        rows = np.flatnonzero((which.ravel() == number) & long)
+        if pattern.sum() < 2 or not len(rows):
             continue
-        rows = np.flatnonzero(which.ravel() == number)
         mine = log[rows][:, pattern]
         own[rows] = far_end(x[pattern], mine) - _start(mine)
         score[rows] = own[rows] / (x[pattern][-1] - x[pattern][0])

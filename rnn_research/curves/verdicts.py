@@ -15,8 +15,6 @@ from rnn_research.curves.typical import FEWEST
 
 MENTIONED = 0.05
 """Samples of another class than the rest are said where they are so many."""
-TWO_SIDED = 1.96
-"""Standard errors on either side that hold 95% of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +153,8 @@ def _word(far: FarRatio) -> tuple[str, tuple[str, ...]]:
         deeper = fell and (not rose or far.lowest[1] * far.highest[1] < 1)
         return ("falls and rises" if deeper else "rises and falls"), ()
     with np.errstate(divide="ignore"):
-        wide = TWO_SIDED * far.error  # of two seeds, which give no interval: what their samples leave open
-        open_ends = zip((far.low, far.high), (far.log - wide, far.log + wide), strict=True)
+        # of two seeds, which give no interval, what their samples leave open
+        open_ends = zip((far.low, far.high), (far.log - far.below, far.log + far.above), strict=True)
         low, high = (float(np.log(end)) if np.isfinite(end) else open_end for end, open_end in open_ends)
     reached = range(rung(min(low, far.log - MARGIN)), rung(max(high, far.log + MARGIN)) + 1)
     at = rung(far.log)
@@ -224,7 +222,7 @@ def _law(decay: Decay) -> str:
 
 
 def beyond(decay: Decay) -> str:
-    """How many of the seeds have no rate, since they left float32 at once: `; 1 of 5 gone`."""
+    """How many of the seeds are not in the rate, since they are gone or overflow: `; 1 of 5 gone`."""
     return "".join(f"; {count} of {decay.seeds} {what}" for what, count in decay.beyond.items() if count)
 
 

@@ -173,7 +173,7 @@ def glossary(comparison: Comparison) -> dict[str, str]:
         "Rate": "b of log n = a + b d from distance 1 on, in nats per application: the Theil-Sen median of pairwise "
         f"slopes. Given only where one exponential fits. Norms under {FLOOR:g}, and distances where the typical norm "
         "is, are left out, since float32 underflows there. The 95% interval is over seeds (Student's t); with one "
-        "seed, over samples (bootstrap). Seeds whose gradient is gone, or overflows, at once have no rate: they are "
+        "seed, over samples (bootstrap). Seeds whose gradient is gone, or overflows, are not in it: they are "
         "counted.",
         "Half-life": "ln 2 / |b|: the applications that halve the norm. Not given where b may be zero, or is none.",
         "Horizon": f"The first distance with less than {comparison.fraction:g} of the norm at distance 1, where most "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 from folders import STEPS, write_run
 
 from rnn_research import report
@@ -50,6 +51,22 @@ def test_each_kind_of_run_left_out_is_counted_with_its_reason(tmp_path: Path):
     assert found["failed"] == "2 runs left out, failed, ValueError: boom (2): bad1, bad2"
     assert found["repeated"].endswith("a later run has the same condition and seed: again")
     assert found["damaged"].startswith("1 run left out, can't be read, damaged")
+
+
+def test_words_of_two_steps_over_different_lengths_are_said(tmp_path: Path):
+    """As where a batch has sequences of one length (`bucket=true`): one law weakens over 4 and vanishes over 31."""
+    for folder in seeds(tmp_path):
+        table = np.load(folder / "probes" / "adjoint.npy")
+        assert "different lengths" not in said(compare([tmp_path]))
+        runs.write_table(folder, "adjoint", table[(table["step"] > table["step"].min()) | (table["distance"] < 27)])
+        assert "different lengths" not in said(compare([tmp_path]))
+    for folder in tmp_path.iterdir():
+        table = np.load(folder / "probes" / "adjoint.npy")
+        runs.write_table(folder, "adjoint", table[(table["step"] > table["step"].min()) | (table["distance"] < 6)])
+    assert said(compare([tmp_path]))["different lengths"] == (
+        "words of two steps are over different lengths, 4 and 31 applications, as their batches are: they differ by "
+        "that too, not by training alone: all runs"
+    )
 
 
 def test_diverged_runs_are_counted_by_condition(tmp_path: Path):

@@ -75,6 +75,22 @@ def test_one_distance_makes_no_word_no_horizon_and_no_rate(at: int, ratio: float
     assert rate.far_ratio == pytest.approx(1)
 
 
+@pytest.mark.parametrize("at", [(2, 3), (30, 31), (55, 56), (60, 61), (61, 62), (62, 63), (2, 3, 62, 63)])
+@pytest.mark.parametrize("log", [np.log(1e-5), np.log(1e5)])
+def test_two_distances_make_no_way_down_or_up(at: tuple[int, ...], log: float):
+    odd = np.where(np.isin(np.arange(FAR), at), log, 0.0)
+    for said in (told(odd)[2], reading(odd, odd, odd).verdict):
+        assert said.word == "keeps"
+        assert "on the way" not in said.reason
+
+
+@pytest.mark.parametrize("end", [10, 30, 50, 57])
+@pytest.mark.parametrize(("log", "word"), [(-11.0, "falls and rises"), (11.0, "rises and falls")])
+def test_five_distances_before_the_last_tenth_do(end: int, log: float, word: str):
+    places = np.arange(FAR)
+    assert told(np.where((places > end - 5) & (places <= end), log, 0.0))[2].word == word
+
+
 def test_one_distance_at_200_times_leaves_the_half_life_what_it_is():
     _, rate, said = told(-0.0126 * D + with_one(20, np.log(200)))
     assert said.word == "weakens"
@@ -136,6 +152,70 @@ def test_middle_words():
     assert list(words.values()) == ["vanishes", "weakens", "weakens", "keeps", "keeps", "grows", "explodes"]
 
 
+# -- samples of unequal length ---------------------------------------------------------------------------
+
+
+def of_lengths(lengths: np.ndarray, log: np.ndarray) -> np.ndarray:
+    """Samples that follow `log` (distance, or sample and distance) to their own last distance."""
+    return np.where(np.arange(log.shape[-1]) < np.asarray(lengths)[:, None], log, np.nan)
+
+
+LONG = np.arange(100) - 1.0
+
+
+@pytest.mark.parametrize(
+    ("log", "word"),
+    [
+        (-0.08 * LONG, "vanishes"),
+        (-(LONG**2) / 800, "vanishes"),  # the slope goes with the length: long samples are the steepest
+        (-0.1 * np.maximum(LONG - 15, 0), "vanishes"),
+        (-0.3 * np.minimum(LONG, 8) - 0.01 * LONG, "weakens"),  # and here the short ones
+        (0 * LONG, "keeps"),
+    ],
+)
+def test_samples_of_one_law_have_its_word_whatever_their_lengths(log: np.ndarray, word: str):
+    random = np.random.default_rng(3)
+    for _ in range(12):
+        parts = [of_lengths(random.integers(8, 100, size=SAMPLES), log) for _ in range(3)]
+        found = reading(*parts)
+        assert found.words == (word,) * 3
+        assert found.verdict.word == word
+        assert not found.decay.far.differ
+        assert max(group.share for group in (found.decay.far.falls, found.decay.far.keeps)) == 1
+
+
+def test_the_quarter_of_the_samples_that_is_long_is_judged_by_its_own_middle_half():
+    log = np.where(np.arange(SAMPLES)[:, None] < 24, 0.0, -0.1) * LONG
+    _, rate, said = told(of_lengths(np.where(np.arange(SAMPLES) < 24, 10, 100), log))
+    assert said.headline == "vanishes over 98"
+    assert rate.rate == pytest.approx(-0.1)
+    assert rate.used == 99
+
+
+@pytest.mark.parametrize("long", [60, 8])
+def test_samples_that_differ_in_length_alone_do_not_differ(long: int):
+    """h = 0.9 h' + W x: over 4 applications 0.66 is kept, over 58 next to nothing."""
+    lengths = np.where(np.arange(SAMPLES) % 2, 6, long)
+    _, rate, said = told(of_lengths(lengths, np.log(0.9) * LONG))
+    assert said.word == ("vanishes" if long == 60 else "keeps")
+    assert [group.share for group in (rate.far.falls, rate.far.keeps)] == [long == 60, long == 8]
+    assert "samples" not in said.reason
+
+
+def test_samples_of_unequal_length_that_do_differ_are_told_apart():
+    slopes = np.where(np.arange(SAMPLES) % 2, -0.1, 0.1)[:, None]
+    lengths = np.random.default_rng(0).integers(40, 100, size=SAMPLES)
+    assert told(of_lengths(lengths, slopes * LONG))[2].word == "samples differ"
+
+
+def test_a_seed_that_is_too_short_for_a_verdict_is_counted_and_does_not_disagree():
+    found = reading(-0.1 * D, -0.101 * D, -0.1 * np.arange(3.0))
+    assert found.words == ("vanishes", "vanishes", "too short")
+    assert (found.verdict.word, found.verdict.length) == ("vanishes", 62)
+    assert "seeds: vanishes in 2, too short in 1" in found.verdict.reason
+    assert reading(-0.1 * np.arange(3.0), -0.1 * np.arange(3.0)).verdict.word == "too short"
+
+
 # -- seeds ---------------------------------------------------------------------------------------------
 
 
@@ -164,6 +244,21 @@ def test_seeds_whose_samples_are_unsure_are_not_surer_together_than_these():
     assert two.verdict.borderline
 
 
+def test_a_few_samples_that_fall_open_the_interval_downwards_alone():
+    """None of the samples rises, so no seed's may."""
+    random = np.random.default_rng(0)
+    parts = []
+    for _ in range(5):
+        log = 0.02 * np.cumsum(random.normal(size=(SAMPLES, FAR)), axis=1)
+        parts.append(np.where(np.arange(SAMPLES)[:, None] < 7, log - D, log))
+    for found in (reading(*parts), reading(*parts[:2])):
+        assert found.verdict.word == "keeps"
+        assert set(found.verdict.also) <= {"weakens", "vanishes"}
+        assert found.verdict.also
+    far = reading(*parts).decay.far
+    assert far.low < 0.1 < 0.9 < far.ratio < far.high < 1.2
+
+
 def test_one_of_five_gone_is_said_in_the_cell():
     gone = np.where(np.arange(FAR) < 2, 0.0, -np.inf)
     found = reading(*(-0.05 * D + 1e-3 * k * D for k in range(4)), gone)
@@ -177,6 +272,30 @@ def test_one_of_five_gone_is_no_share_of_the_samples_and_the_sentence_has_the_se
     found = reading(*(-0.05 * D for _ in range(4)), gone)
     assert "samples are exactly zero" not in found.verdict.reason
     assert prose._arriving("rnn", [found], False) == "rnn (weakens 4, gone 1)"
+
+
+@pytest.mark.parametrize(
+    ("odd", "what"),
+    [
+        (np.where(np.arange(FAR) < 11, 0.0, -np.inf), "gone"),
+        (np.where(np.arange(FAR) < 6, 15 * D, np.inf), "overflowed"),
+    ],
+)
+def test_a_seed_that_had_a_rate_before_it_was_gone_or_overflowed_is_not_in_that_of_the_others(odd, what: str):
+    found = reading(*(-0.05 * D for _ in range(4)), odd)
+    alone = reading(*(-0.05 * D for _ in range(4)))
+    assert found.decay.rate == pytest.approx(-0.05)
+    assert as_text.rate(found) == f"{as_text.rate(alone)}; 1 of 5 {what}"
+    assert (as_text.half_life(found), as_text.far(found)) == (as_text.half_life(alone), as_text.far(alone))
+    assert f"per application, half-life 14; 1 of 5 {what}" in found.verdict.reason
+    assert "samples: " not in found.verdict.reason
+
+
+def test_where_every_seed_is_gone_the_rate_is_that_before():
+    rates = (-0.05, -0.06, -0.07)
+    found = reading(*(np.where(np.arange(FAR) < 21, rate * D, -np.inf) for rate in rates))
+    assert found.decay.rate == pytest.approx(-0.06)
+    assert "rate -0.060 [-0.085, -0.035] per application before" in found.verdict.reason
 
 
 @pytest.mark.parametrize("rate", [0.0, 3e-9, -3e-9])
