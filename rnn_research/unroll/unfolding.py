@@ -155,8 +155,9 @@ class Unfolding(ABC):
             if not self._as_before(state, before, projected, previous):
                 return None
             given = [grad[rows].to(part.dtype) for grad, part in zip(flat, state, strict=True)]
-            total = torch.stack([(part * value).sum().float() for part, value in zip(state, given, strict=True)]).sum()
-            # Of one number: to be given the gradients of several, torch imports sympy, for half a second.
+            with torch.enable_grad():  # of one number: given the gradients of several, torch imports sympy, for long
+                pairs = zip(state, given, strict=True)
+                total = torch.stack([(part * value).sum().float() for part, value in pairs]).sum()
             for part, value in zip(out, torch.autograd.grad(total, state), strict=True):
                 part[rows] = value.to(part.dtype)
         return out
