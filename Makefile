@@ -29,7 +29,7 @@ test: $(STAMP) ## run the tests (the laws alone: make test ARGS="-m law")
 
 test-widths: $(STAMP) ## run the laws of the native engine for x86-64-v2, v3 and v4, each that this CPU has
 	for level in v2 v3 v4; do $(BIN)/python -m pytest -n 2 --dist worksteal --width=$$level $(ARGS) \
-	    $(patsubst %,tests/unroll/test_%.py,bits native trace unroll intervention threads) || exit 1; done
+	    $(patsubst %,tests/unroll/test_%.py,bits native trace unroll intervention threads memory) || exit 1; done
 
 test-slow: $(STAMP) ## run the tests marked slow
 	$(BIN)/python -m pytest -m slow $(ARGS)

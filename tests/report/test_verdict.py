@@ -163,6 +163,7 @@ def of_lengths(lengths: np.ndarray, log: np.ndarray) -> np.ndarray:
 LONG = np.arange(100) - 1.0
 
 
+@pytest.mark.parametrize("times", [3, pytest.param(12, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("log", "word"),
     [
@@ -173,9 +174,9 @@ LONG = np.arange(100) - 1.0
         (0 * LONG, "keeps"),
     ],
 )
-def test_samples_of_one_law_have_its_word_whatever_their_lengths(log: np.ndarray, word: str):
+def test_samples_of_one_law_have_its_word_whatever_their_lengths(log: np.ndarray, word: str, times: int):
     random = np.random.default_rng(3)
-    for _ in range(12):
+    for _ in range(times):
         parts = [of_lengths(random.integers(8, 100, size=SAMPLES), log) for _ in range(3)]
         found = reading(*parts)
         assert found.words == (word,) * 3
