@@ -26,13 +26,18 @@ StepFunction = Callable[..., State]
 """As `Cell.step`."""
 
 
+def of_this_package(cell: Cell) -> bool:
+    """Whether a cell's update is this package's own, and none of a user's."""
+    return type(cell).__module__.startswith("rnn_research.")
+
+
 class UpdateCaller:
     """Calls of one cell's `step`, for autograd to tell the parts of their results apart. Where gradients are switched
     off they are plain calls."""
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self._same_each_time = type(cell).__module__.startswith("rnn_research.")  # others may look at what they read
+        self._same_each_time = of_this_package(cell)  # others may look at what they read
         self._numbers: dict[int, bool] = {}  # by the number of previous states: whether the update makes numbers
 
     def __call__(self, projected: Tensor, *previous: State, step: StepFunction | None = None) -> State:

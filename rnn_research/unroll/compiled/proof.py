@@ -7,7 +7,7 @@ takes for another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, fx
@@ -108,62 +108,43 @@ class TracedUpdate:
 
     def __init__(self, cell: Cell, trace: Trace) -> None:
         self.trace, self.hidden, self.tensors = trace, cell.hidden_size, tensors_of(cell)
-        self._known: dict[fx.Node, Tensor] = {}
-        self._inputs = torch.empty(0)
-        self._previous: Sequence[State] = ()
 
     def __call__(self, inputs: Tensor, previous: Sequence[State]) -> list[Tensor]:
         """The parts of the new state."""
-        self._known, self._inputs, self._previous = {}, inputs, previous
-        return [self._block(node) for node in self.trace.outputs]
+        known: dict[fx.Node, Tensor] = {}
 
-    def _block(self, block: Value) -> Tensor:
-        """(nodes, hidden)"""
-        if not isinstance(block, fx.Node):
-            return self._inputs.new_full((len(self._inputs), self.hidden), block).requires_grad_().clone()
-        for node in self._missing(block) if block not in self._known else ():
+        def block(value: Value) -> Tensor:
+            """(nodes, hidden)"""
+            if isinstance(value, fx.Node):
+                return known[value]
+            return inputs.new_full((len(inputs), self.hidden), value).requires_grad_().clone()
+
+        for node in self.trace.graph.nodes:  # each after those that it reads
             leaf = leaf_of(node)
-            if leaf is None:
-                self._known[node] = OPERATIONS[name_of(node)].function(*map(self._block, operands_of(node)))
-            elif isinstance(leaf, ChildLeaf):
-                self._known[node] = self._previous[leaf.child][leaf.part]
+            if isinstance(leaf, ChildLeaf):
+                known[node] = previous[leaf.child][leaf.part]
             elif isinstance(leaf, TensorLeaf):
                 vector = self.tensors[leaf.tensor].reshape(-1)[leaf.block * self.hidden :][: self.hidden]
-                self._known[node] = vector.expand(len(self._inputs), -1)
-            else:
-                self._known[node] = self._rows(leaf)
-        return self._known[block]
+                known[node] = vector.expand(len(inputs), -1)
+            elif isinstance(leaf, ProductLeaf):
+                known[node] = self._rows(leaf, _source(leaf.product, inputs, previous, block))
+            elif node.op != "output":
+                known[node] = OPERATIONS[name_of(node)].function(*map(block, operands_of(node)))
+        return [known[node] for node in self.trace.outputs]
 
-    def _missing(self, block: fx.Node) -> Iterator[fx.Node]:
-        """What a node is computed from and is not known yet, and the node, in an order in which it can be computed."""
-        front = [block]
-        while front:
-            node = front[-1]
-            before = [one for one in _before(node) if one not in self._known]
-            if before:
-                front += before
-            else:
-                front.pop()
-                if node not in self._known:
-                    yield node
-
-    def _rows(self, leaf: ProductLeaf) -> Tensor:
+    def _rows(self, leaf: ProductLeaf, source: Tensor) -> Tensor:
         """A block of rows of a product."""
-        product, view = leaf.product, leaf.product.weight
-        source, own = self._source(product), self.tensors[leaf.product.weight.tensor]
+        view = leaf.product.weight
+        own = self.tensors[view.tensor]
         start = own.storage_offset() + view.offset + leaf.block * self.hidden * view.row
         weight = own.as_strided((self.hidden, source.shape[-1]), (view.row, view.column), start)
         return source @ weight.T
 
-    def _source(self, product: Product) -> Tensor:
-        if product.source == INPUT:
-            return self._inputs
-        if product.source == CHILD:
-            children = range(product.first, product.first + product.count)
-            return torch.cat([self._previous[child][product.part] for child in children], -1)
-        return torch.cat([self._block(value) for value in product.values], -1)
 
-
-def _before(node: fx.Node) -> Sequence[fx.Node]:
-    leaf = leaf_of(node)
-    return leaf.product.values if isinstance(leaf, ProductLeaf) else node.all_input_nodes
+def _source(product: Product, inputs: Tensor, previous: Sequence[State], block: Callable[[Value], Tensor]) -> Tensor:
+    if product.source == INPUT:
+        return inputs
+    if product.source == CHILD:
+        children = range(product.first, product.first + product.count)
+        return torch.cat([previous[child][product.part] for child in children], -1)
+    return torch.cat([block(value) for value in product.values], -1)

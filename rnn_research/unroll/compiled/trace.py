@@ -31,6 +31,7 @@ from rnn_research.unroll.compiled.seen import seen
 from rnn_research.unroll.compiled.symbols import Input, Symbol
 from rnn_research.unroll.compiled.tracer import Tracer
 from rnn_research.unroll.undisturbed import draws, undisturbed
+from rnn_research.unroll.update import of_this_package
 
 __all__ = ["Untraceable", "trace"]
 
@@ -52,9 +53,7 @@ def trace(cell: Cell, arity: int, marks: bool = False) -> Trace:
             raise Untraceable("the update draws random numbers")
         if seen(cell) != before:
             raise Untraceable("the update changes what it reads (an attribute of the cell, a global)")
-        if not type(cell).__module__.startswith("rnn_research.") and _code(_traced(cell, arity, marks)) != _code(
-            (tracer, blocks)
-        ):
+        if not of_this_package(cell) and _code(_traced(cell, arity, marks)) != _code((tracer, blocks)):
             raise Untraceable("the update is another one each time (random numbers, the time, what it keeps)")
     outputs: list[fx.Node] = []
     for block in blocks:

@@ -29,6 +29,7 @@ from rnn_research.unroll.compiled.threads import (
 )
 from rnn_research.unroll.compiled.trace import trace
 from rnn_research.unroll.compiled.update_plan import UpdatePlan, check_length
+from rnn_research.unroll.update import of_this_package
 
 FEW = 8
 """Previous states, that tell whether an update's code grows with them."""
@@ -121,7 +122,7 @@ def compile_updates(
 def _shared(cell: Cell, key: tuple[Any, ...]) -> Compilation:
     """What is compiled for a cell, or was for one that is alike."""
     arities, dtype, intervenes = key[:3]
-    alike = (type(cell), library.settings(), key) if _ours(cell) else None
+    alike = (type(cell), library.settings(), key) if of_this_package(cell) else None
     if alike in _OF_CLASS:
         return _OF_CLASS[alike]
     try:
@@ -135,13 +136,9 @@ def _shared(cell: Cell, key: tuple[Any, ...]) -> Compilation:
     return found
 
 
-def _ours(cell: Cell) -> bool:
-    return type(cell).__module__.startswith("rnn_research.")
-
-
 def _plans(cell: Cell, key: tuple[Any, ...]) -> Plans:
     """Those that there are of a cell, or of the cells that are alike."""
-    if not _ours(cell):
+    if not of_this_package(cell):
         return _PLANS.setdefault(cell, {}).setdefault(key, {})
     if len(_PLANS_OF_CLASS) >= KEPT:
         _PLANS_OF_CLASS.clear()
@@ -165,7 +162,7 @@ def _compile(cell: Cell, arities: Sequence[int], double: bool, intervenes: bool,
     if missing:
         _check_growth(cell, max(missing), intervenes)
     traces = {arity: trace(cell, arity, marks=intervenes) for arity in missing}
-    if not _ours(cell):
+    if not of_this_package(cell):
         for one in traces.values():
             proof.check(cell, one)
     plans = {arity: UpdatePlan(one) for arity, one in traces.items()}
