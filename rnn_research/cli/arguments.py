@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from rnn_research.cli.console import STREAMS, forgiving
+from rnn_research.cli.console import forgiving, unwritable
 from rnn_research.errors import UsageError
 from rnn_research.records.printable import printable
 
@@ -35,11 +35,9 @@ def leaving(name: str, work: Callable[[], None]) -> int:
             except KeyboardInterrupt:
                 return INTERRUPTED
     except OSError as error:
-        if error.filename not in STREAMS:
+        if not (said := unwritable(error)):
             raise
         with contextlib.suppress(OSError):
-            print(
-                f"{name}: error: {error.filename}: can't be written ({error.strerror}); give it room", file=sys.stderr
-            )
+            print(f"{name}: error: {said}", file=sys.stderr)
         return 2
     return 0

@@ -111,6 +111,11 @@ class Forgiving:
         return getattr(self._stream, name)
 
 
+def unwritable(error: OSError) -> str:
+    """What to say where stdout or stderr can't be written; empty where an error is of something else."""
+    return f"{error.filename}: can't be written ({error.strerror}); give it room" if error.filename in STREAMS else ""
+
+
 def on_terminal(stream: Any) -> bool:
     """Whether somebody looks at a stream while it is written."""
     return stream is not None and stream.isatty()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn_research.checks import nearest
+from rnn_research.cli.console import STREAMS
 from rnn_research.config.groups import CONF, config_dirs, options
 from rnn_research.config.option_text import options_with
 
@@ -41,7 +42,7 @@ def os_error(error: BaseException, folder: Path | None) -> str:
     if not isinstance(error, OSError | RuntimeError):
         return ""
     number, given = getattr(error, "errno", None), getattr(error, "filename", None)
-    if given in ("<stdout>", "<stderr>"):
+    if given in STREAMS:
         reason = getattr(error, "strerror", None) or error
         return f"{given}: can't be written ({reason}); what was trained before is in its folder"
     with contextlib.suppress(OSError):

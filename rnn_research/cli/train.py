@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnn_research.cli import flags, sweep_options
-from rnn_research.cli.console import STREAMS, forgiving, on_terminal
+from rnn_research.cli.console import STREAMS, forgiving, on_terminal, unwritable
 from rnn_research.cli.errors import composition_error, os_error
 from rnn_research.cli.help import help_text
 from rnn_research.cli.process import answering, leave, noticed, stopping, uncollected
@@ -52,9 +52,9 @@ def main(argv: list[str] | None = None) -> None:
             say(refusal(error))
             sys.exit(2)
         except OSError as error:
-            if error.filename not in STREAMS:
+            if not (said := unwritable(error)):
                 raise
-            say(f"{error.filename}: can't be written ({error.strerror}); give it room")
+            say(said)
             sys.exit(2)
         except KeyboardInterrupt as interrupt:
             say(str(interrupt) or "interrupted")
